@@ -1,0 +1,65 @@
+# Every target makes what it needs in the virtual environment .venv of this directory.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint peers-test bench notebook clean
+
+help:
+	@echo "make demo        train a network on handwritten digits, eager and compiled"
+	@echo "make test        lint, types, all tests"
+	@echo "make lint        lint and types only"
+	@echo "make bench       the benchmarks; make bench ARGS='--only softmax --peers numpy'"
+	@echo "make notebook    run examples/first_steps.ipynb"
+	@echo "make peers-test  the tests that compare with torch and jax (a large download)"
+	@echo "make clean       remove the virtual environment and what tools left behind"
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/digits.py $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -q -m "not peers" $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+peers-test: $(VENV)/.test $(VENV)/.peers
+	$(BIN)/python -m pytest -q -m peers $(ARGS)
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks $(ARGS)
+
+notebook: $(VENV)/.test
+	$(BIN)/jupyter-execute examples/first_steps.ipynb
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# --- the virtual environment ----------------------------------------------------------------------
+
+# The first of these that runs, is new enough and can make an environment.
+CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
+CHECK := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+$(BIN)/python:
+	@for python in $(CANDIDATES); do \
+	    if "$$python" -c "$(CHECK)" >/dev/null 2>&1; then \
+	        echo "making $(VENV) with $$("$$python" --version)"; \
+	        exec "$$python" -m venv --clear $(VENV); \
+	    fi; \
+	done; \
+	echo "fusegrad needs Python 3.11 or newer with the modules venv and ensurepip" >&2; \
+	echo "(on Debian and Ubuntu: the package python3-venv); none of these is one:" >&2; \
+	echo "    $(CANDIDATES)" >&2; \
+	echo "Name another one with: make PYTHON=/path/to/python" >&2; \
+	exit 1
+
+# A stamp for each extra, so that nothing is installed twice.
+$(VENV)/.demo $(VENV)/.test $(VENV)/.peers: $(VENV)/.%: pyproject.toml | $(BIN)/python
+	@echo "installing fusegrad[$*] into $(VENV)"
+	@$(PIP) --editable ".[$*]"
+	@touch $@

@@ -1,0 +1,290 @@
+"""The kernel language: loops, buffers and scalar values.
+
+Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_kernel` and
+`interpret_kernel` (their own files) give it a text, a check and a meaning.
+
+    kernel ::= kernel NAME (NAME: dtype[extent*] strides? in|out|inout|partial ..., SIZE ...) { stmt* } finish { stmt* }
+    stmt   ::= for VAR in extent KIND [carry (VAR = expr)+] { stmt* [next expr+] }
+             | if expr { stmt* } | let VAR = expr
+             | NAME[expr*] = expr | NAME[expr*] MONOID= expr
+             | alloc NAME: dtype[extent*] row|tile|chunk
+             | copy NAME[expr*] <- NAME[expr*]          box to box: packing, transposition
+             | contract NAME += NAME . NAME             a register tile
+    KIND   ::= serial | tree(MONOID+) | any             mapped: parallel | vector(lanes, unroll) | unroll | grid | block
+    MONOID ::= sum | prod | max | min | and | or | argmax | argmin
+    expr   ::= CONST | VAR | NAME[expr*] | OP(expr*)    OP: a row of scalar.py
+
+Meaning, where it is not plain:
+
+- A `serial` loop with carry: inside the body the variable is the state, `next` gives the next
+  state, after the loop the variable is the final state. A `tree` loop: the variable is bound only
+  after the loop; `next` gives one contribution for each carry, combined with that carry's monoid,
+  starting from the carry's start value. The order of a tree depends on shape and lanes alone.
+- argmax and argmin carry two variables (value, index), so `next` gives two expressions for them;
+  the first of equal values wins, and a NaN wins over numbers (as NumPy).
+- `partial` parameters have one private copy for each chunk, set to the identity of their monoid
+  before the chunk starts; the body only accumulates into them. When all chunks are done they
+  are combined in order of chunks, and `finish` runs once: there a load of a partial buffer gives
+  the combined value.
+- A kernel that is mapped has one `parallel` loop as the last statement of its body; a launch runs it
+  in chunks [lo, hi). `row` and `tile` memory is private to an iteration, `chunk` memory to a chunk.
+- A loop that is mapped to `vector` runs `lanes` iterations at once. Loops nested in it have extents
+  that do not depend on its variable. Buffers allocated inside it are private to each lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import final
+
+from .expr import Buffer, Expr, Extent, Var
+
+__all__ = [
+    "Alloc",
+    "Any",
+    "Contract",
+    "Copy",
+    "For",
+    "If",
+    "Kernel",
+    "Let",
+    "Mapping",
+    "Monoid",
+    "Order",
+    "Parallel",
+    "Param",
+    "Role",
+    "Serial",
+    "Stmt",
+    "Store",
+    "Tree",
+    "Unroll",
+    "Vector",
+    "nested",
+]
+
+
+class Monoid(Enum):
+    """How contributions are combined; the value is the printed name."""
+
+    SUM = "sum"
+    PROD = "prod"
+    MAX = "max"
+    MIN = "min"
+    AND = "and"
+    OR = "or"
+    ARGMAX = "argmax"
+    ARGMIN = "argmin"
+
+    @property
+    def width(self) -> int:
+        """How many carried variables the monoid's state has."""
+        return 2 if self in (Monoid.ARGMAX, Monoid.ARGMIN) else 1
+
+
+class Role(Enum):
+    """What a kernel does with a parameter."""
+
+    IN = "in"
+    OUT = "out"
+    INOUT = "inout"
+    PARTIAL = "partial"
+
+
+# --- the order of a loop -------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Serial:
+    """Iterations in order."""
+
+
+@final
+@dataclass(frozen=True)
+class Any:
+    """Independent iterations, in whatever order."""
+
+
+@final
+@dataclass(frozen=True)
+class Tree:
+    """Contributions combined by monoids, in a tree whose shape the schedule fixes."""
+
+    monoids: tuple[Monoid, ...]
+
+
+Order = Serial | Any | Tree
+
+
+# --- what the schedule maps a loop to -------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Parallel:
+    """The chunked loop of a launch: it runs from `lo` to `hi` of the chunk."""
+
+
+@final
+@dataclass(frozen=True)
+class Vector:
+    """`lanes` iterations at once, `unroll` vectors in flight, the tail masked."""
+
+    lanes: int
+    unroll: int = 1
+
+
+@final
+@dataclass(frozen=True)
+class Unroll:
+    """Every iteration written out; the extent is a number."""
+
+
+Mapping = Parallel | Vector | Unroll
+
+
+# --- statements -----------------------------------------------------------------------------------
+
+
+class Stmt:
+    """A statement of a kernel. Immutable."""
+
+    __slots__ = ()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Let(Stmt):
+    """``let var = value``."""
+
+    var: Var
+    value: Expr
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Store(Stmt):
+    """``buffer[indices] = value``, or with a monoid ``buffer[indices] MONOID= value``."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+    value: Expr
+    monoid: Monoid | None = None
+    nontemporal: bool = False
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Alloc(Stmt):
+    """Local memory, uninitialised."""
+
+    buffer: Buffer
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class If(Stmt):
+    """``if condition { then }``."""
+
+    condition: Expr
+    then: tuple[Stmt, ...]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class For(Stmt):
+    """A loop of `var` from 0 to `extent` - 1.
+
+    ``carry`` pairs each carried variable with its start value; ``next`` gives the next state
+    (serial) or the contribution (tree), one expression for each carried variable.
+    """
+
+    var: Var
+    extent: Extent | Expr
+    order: Order
+    body: tuple[Stmt, ...]
+    carry: tuple[tuple[Var, Expr], ...] = ()
+    next: tuple[Expr, ...] = ()
+    mapping: Mapping | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Copy(Stmt):
+    """``target[i, j] = source[start_0 + ..., ...]`` for a two-dimensional box.
+
+    ``target`` has shape (rows, columns). Element (i, j) is read from `source` at `starts`, moved by
+    i along `row_axis` and by j along `column_axis`. Rows from `rows` on and columns from
+    `columns` on are set to zero.
+    """
+
+    target: Buffer
+    source: Buffer
+    starts: tuple[Expr, ...]
+    row_axis: int
+    column_axis: int
+    rows: Expr
+    columns: Expr
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Contract(Stmt):
+    """``acc[i, j] = sum over k of a[.. i .. k ..] * b[.. k .. j ..]``: one register tile.
+
+    ``acc`` is a `tile` buffer of shape (tile_rows, tile_columns), written whole. The sum over k runs in order,
+    with fused multiply-adds, from zero. `a` is read at `a_starts`, moved by i along `a_row_axis` and
+    by k along `a_sum_axis`; a row of the tile at or beyond `rows` repeats row `rows` - 1 (its values are
+    not used). `b` is read at `b_starts`, moved by k along `b_sum_axis` and by j along `b_column_axis`,
+    whose stride must be 1; columns at or beyond `columns` count as zero.
+    """
+
+    acc: Buffer
+    a: Buffer
+    a_starts: tuple[Expr, ...]
+    a_row_axis: int
+    a_sum_axis: int
+    b: Buffer
+    b_starts: tuple[Expr, ...]
+    b_sum_axis: int
+    b_column_axis: int
+    extent: Extent
+    rows: Expr
+    columns: Expr
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Param:
+    """A buffer argument. `monoid` belongs to partial ones."""
+
+    buffer: Buffer
+    role: Role
+    monoid: Monoid | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One kernel: parameters, sizes (integer arguments), body, and what runs once at the end."""
+
+    name: str
+    params: tuple[Param, ...]
+    sizes: tuple[Var, ...]
+    body: tuple[Stmt, ...]
+    finish: tuple[Stmt, ...] = field(default=())
+
+
+def nested(statements: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Every statement, outer before inner, in the order of the text."""
+    stack = list(reversed(statements))
+    while stack:
+        statement = stack.pop()
+        yield statement
+        if isinstance(statement, For):
+            stack.extend(reversed(statement.body))
+        elif isinstance(statement, If):
+            stack.extend(reversed(statement.then))

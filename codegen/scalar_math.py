@@ -1,0 +1,108 @@
+"""Scalar math as expansions: every row that is made of primitive ones, with its error bound.
+
+Knows the primitive rows; knows no loops and no targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import meanings
+from . import scalar_bits as bits
+from . import scalar_error as error
+from . import scalar_exponential as exponential
+from . import scalar_logarithm as logarithm
+from . import scalar_power as power
+from . import scalar_trigonometric as trigonometric
+from .dtypes import DType, float32, float64, uint32, uint64
+from .expr import Expr
+from .scalar_primitives import ANY, NUMBER, ScalarOp, TypeRule, same, test
+
+__all__ = ["EXPANSIONS"]
+
+
+def _random(result: DType) -> TypeRule:
+    def rule(dtypes: tuple[DType, ...]) -> DType:
+        if any(d is not uint64 for d in dtypes):
+            raise TypeError("takes a key and a counter, both uint64")
+        return result
+
+    return rule
+
+
+def _real(
+    name: str,
+    meaning: Callable[..., Any],
+    python: str,
+    expand: Callable[..., Expr],
+    ulp32: float,
+    ulp64: float,
+    cost: float,
+    arity: int = 1,
+) -> ScalarOp:
+    """A row on floats whose error is bounded."""
+    bounds = {float32: ulp32, float64: ulp64}
+    quiet = meanings.quiet(meaning)
+    return ScalarOp(name, arity, same("float"), quiet, python, expand, cost, bounds)
+
+
+def _rows() -> list[ScalarOp]:
+    quiet, elementwise = meanings.quiet, meanings.elementwise
+    return [
+        _real("exp", np.exp, "math.exp({0})", exponential.exp, 1, 1, 14),
+        _real("exp2", np.exp2, "np.exp2({0})", exponential.exp2, 1, 1, 14),
+        _real("expm1", np.expm1, "math.expm1({0})", exponential.expm1, 2, 2, 18),
+        _real("log", np.log, "math.log({0})", logarithm.log, 1, 1, 16),
+        _real("log2", np.log2, "np.log2({0})", logarithm.log2, 2, 2, 16),
+        _real("log10", np.log10, "math.log10({0})", logarithm.log10, 2, 2, 16),
+        _real("log1p", np.log1p, "math.log1p({0})", logarithm.log1p, 2, 2, 20),
+        _real("tanh", np.tanh, "math.tanh({0})", exponential.tanh, 2, 2, 24),
+        _real("sin", np.sin, "math.sin({0})", trigonometric.sin, 2, 2, 24),
+        _real("cos", np.cos, "math.cos({0})", trigonometric.cos, 2, 2, 24),
+        _real("tan", np.tan, "math.tan({0})", trigonometric.tan, 4, 4, 36),
+        _real("sinh", np.sinh, "math.sinh({0})", exponential.sinh, 4, 4, 30),
+        _real("cosh", np.cosh, "math.cosh({0})", exponential.cosh, 4, 4, 24),
+        _real("asin", np.arcsin, "math.asin({0})", trigonometric.asin, 4, 4, 24),
+        _real("acos", np.arccos, "math.acos({0})", trigonometric.acos, 4, 4, 24),
+        _real("atan", np.arctan, "math.atan({0})", trigonometric.atan, 4, 4, 20),
+        _real("atan2", np.arctan2, "math.atan2({0}, {1})", trigonometric.atan2, 4, 4, 30, arity=2),
+        _real("asinh", np.arcsinh, "math.asinh({0})", logarithm.asinh, 4, 4, 30),
+        _real("acosh", np.arccosh, "np.arccosh({0})", logarithm.acosh, 4, 4, 30),
+        _real("atanh", np.arctanh, "np.arctanh({0})", logarithm.atanh, 4, 4, 30),
+        _real("erf", elementwise(math.erf), "math.erf({0})", error.erf, 2, 2, 24),
+        _real("erfc", elementwise(math.erfc), "math.erfc({0})", error.erfc, 4, 4, 40),
+        _real("hypot", np.hypot, "math.hypot({0}, {1})", power.hypot, 2, 2, 24, arity=2),
+        _real("logaddexp", np.logaddexp, "np.logaddexp({0}, {1})", logarithm.logaddexp, 4, 4, 40, arity=2),
+        _real("cbrt", np.cbrt, "np.cbrt({0})", power.cbrt, 2, 2, 20),
+        _real("rsqrt", lambda x: 1 / np.sqrt(x), "1 / math.sqrt({0})", power.rsqrt, 2, 2, 12),
+        _real("reciprocal", np.reciprocal, "1 / {0}", power.reciprocal, 0.5, 0.5, 6),
+        _real("round", np.rint, "np.rint({0})", bits.round_, 0.5, 0.5, 1),
+        _real("copysign", np.copysign, "math.copysign({0}, {1})", bits.copysign, 0.5, 0.5, 3, arity=2),
+        _real("fmod", np.fmod, "math.fmod({0}, {1})", power.fmod, 0.5, 0.5, 12, arity=2),
+        ScalarOp("floordiv", 2, same(NUMBER), meanings.floor_divide, "{0} // {1}", power.floordiv, 20),
+        ScalarOp("mod", 2, same(NUMBER), meanings.remainder, "{0} % {1}", power.mod, 20),
+        ScalarOp("remainder", 2, same(NUMBER), meanings.remainder, "{0} % {1}", power.mod, 20),
+        ScalarOp(
+            "pow", 2, same(NUMBER), meanings.power, "{0} ** {1}", power.pow_, 60, {float32: 4, float64: 4}
+        ),
+        ScalarOp("square", 1, same(NUMBER), quiet(np.square), "{0} * {0}", power.square, 1),
+        ScalarOp("sign", 1, same(NUMBER), quiet(np.sign), "np.sign({0})", bits.sign, 2),
+        ScalarOp("isnan", 1, test("float"), np.isnan, "{0} != {0}", bits.isnan, 1),
+        ScalarOp("isinf", 1, test("float"), np.isinf, "math.isinf({0})", bits.isinf, 2),
+        ScalarOp("isfinite", 1, test("float"), np.isfinite, "math.isfinite({0})", bits.isfinite, 2),
+        ScalarOp("signbit", 1, test("float"), np.signbit, "math.copysign(1.0, {0}) < 0", bits.signbit, 2),
+        ScalarOp("logical_and", 2, test(ANY), np.logical_and, "({0} != 0 and {1} != 0)", bits.logical_and, 3),
+        ScalarOp("logical_or", 2, test(ANY), np.logical_or, "({0} != 0 or {1} != 0)", bits.logical_or, 3),
+        ScalarOp("logical_xor", 2, test(ANY), np.logical_xor, "(({0} != 0) != ({1} != 0))", bits.logical_xor, 3),
+        ScalarOp("logical_not", 1, test(ANY), np.logical_not, "{0} == 0", bits.logical_not, 1),
+        ScalarOp("philox", 2, _random(uint32), meanings.philox, "philox({0}, {1})", bits.philox, 90),
+        ScalarOp("philox64", 2, _random(uint64), meanings.philox64, "philox64({0}, {1})", bits.philox64, 90),
+    ]
+
+
+EXPANSIONS: dict[str, ScalarOp] = {row.name: row for row in _rows()}
+"""The rows made of primitive ones, by name."""

@@ -1,0 +1,340 @@
+"""The schedule of contractions: a register tile, packed panels, and blocks of rows as items.
+
+Holds the tile heuristics of the CPU back end. The sum over k always runs in order, so no choice made here
+changes a bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from ..affine import canonical, linear
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index
+from ..kernel import (
+    Alloc,
+    Any,
+    Contract,
+    Copy,
+    For,
+    Kernel,
+    Let,
+    Monoid,
+    Parallel,
+    Serial,
+    Stmt,
+    Tree,
+    Vector,
+)
+from ..scalar import apply
+from ..targets.base import Features
+from .rewrite import flat_offset, substitute
+
+__all__ = ["Contraction", "Tiled", "match", "tile"]
+
+PACK_ROWS = 24
+"""From this many rows on, packing the right operand is paid back by its reuse."""
+
+ITEMS = 16
+"""Items that a contraction is dealt in when it is large enough, so that threads share it evenly."""
+
+
+@final
+@dataclass(frozen=True)
+class Operand:
+    """A matrix in memory: element (row, column) of batch b is at ``base + strides``."""
+
+    buffer: Buffer
+    base: Expr
+    row: int
+    column: int
+
+
+@final
+@dataclass(frozen=True)
+class Contraction:
+    """``acc[i, j] = sum_k a[i, k] * b[k, j]`` for every batch, and what follows for each element."""
+
+    before: tuple[Stmt, ...]
+    batch: tuple[For, ...]
+    rows: For
+    columns: For
+    depth: int
+    a: Operand
+    b: Operand
+    acc: Var
+    after: tuple[Stmt, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Tiled:
+    """The mapped body, its items, and the cost of one."""
+
+    body: tuple[Stmt, ...]
+    items: int
+    cost: float
+
+
+def match(kernel: Kernel) -> Contraction | None:
+    """The contraction that a logical kernel is, or None."""
+    before = tuple(s for s in kernel.body if not isinstance(s, For))
+    tops = [s for s in kernel.body if isinstance(s, For)]
+    if len(tops) != 1:
+        return None
+    chain = [tops[0]]
+    lets: list[Stmt] = []
+    while True:
+        last = chain[-1]
+        loops = [s for s in last.body if isinstance(s, For)]
+        if not isinstance(last.order, Any) or len(loops) != 1:
+            return None
+        if isinstance(loops[0].order, Tree):
+            break
+        lets += [s for s in last.body if not isinstance(s, For)]
+        chain.append(loops[0])
+    if len(chain) < 2 or any(not isinstance(s, Let) for s in lets):
+        return None
+    reduction = loops[0]
+    return _contraction((*before,), chain, reduction, lets)
+
+
+def _contraction(
+    before: tuple[Stmt, ...], chain: list[For], reduction: For, lets: Sequence[Stmt]
+) -> Contraction | None:
+    plain = reduction.order == Tree((Monoid.SUM,)) and not reduction.body
+    product = reduction.next[0]
+    if not plain or not isinstance(reduction.extent, int):
+        return None
+    if not (isinstance(product, Apply) and product.op == "mul" and product.dtype.is_float):
+        return None
+    left, right = product.args
+    if not (isinstance(left, Load) and isinstance(right, Load)):
+        return None
+    i, j, k = chain[-2].var, chain[-1].var, reduction.var
+    a, b = _operand(left, i, k, j), _operand(right, k, j, i)
+    if a is None or b is None:
+        return None
+    after = tuple(s for s in chain[-1].body if s is not reduction)
+    return Contraction(
+        before,
+        tuple(chain[:-2]),
+        chain[-2],
+        chain[-1],
+        reduction.extent,
+        a,
+        b,
+        reduction.carry[0][0],
+        (*lets, *after),
+    )
+
+
+def _operand(load: Load, row: Var, column: Var, other: Var) -> Operand | None:
+    form = linear(flat_offset(load.buffer, load.indices))
+    rest: Expr = index(form.constant)
+    for atom, factor in form.terms:
+        if atom is other or not isinstance(atom, Var):
+            return None
+        if atom is not row and atom is not column:
+            rest = apply("add", rest, apply("mul", atom, index(factor)))
+    return Operand(load.buffer, rest, form.coefficient(row), form.coefficient(column))
+
+
+def _tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
+    """Rows and vectors of the register tile: what fills the registers and wastes few rows."""
+    lanes = target.vector_bytes // itemsize
+    vectors = 1 if columns <= lanes else 2
+    most = (target.registers - 1 - vectors) // vectors
+    most = min(most, 12 if vectors == 2 else 14, 6 if target.registers == 16 and vectors == 2 else 14)
+    most = max(1, most)
+    panels = -(-max(rows, 1) // most)
+    return -(-max(rows, 1) // panels), vectors
+
+
+def tile(c: Contraction, size: int, target: Features) -> Tiled:
+    """The mapped form: items of (batch, block of rows, panel of columns), each a run of register tiles."""
+    dtype = c.acc.dtype
+    lanes = target.vector_bytes // dtype.itemsize
+    trips = [size if isinstance(f.extent, Var) else _number(f.extent) for f in c.batch]
+    batch = 1
+    for t in trips:
+        batch *= t
+    rows = _number(c.rows.extent) if isinstance(c.rows.extent, int) else size
+    columns = _number(c.columns.extent)
+    height, vectors = _tile_shape(rows, columns, target, dtype.itemsize)
+    width = vectors * lanes
+    panels = -(-columns // width)
+    packed = c.b.column != 1 or (rows >= PACK_ROWS and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024))
+    block = _block_rows(rows, height, batch * panels, packed)
+    blocks = -(-rows // block)
+    builder = _TileBuilder(c, target, height, vectors, block, blocks, panels, packed)
+    cost = 2.0 * min(block, max(rows, 1)) * min(columns, width) * c.depth / lanes
+    return Tiled(builder.body(), batch * blocks * panels, cost)
+
+
+def _number(extent: Extent | Expr) -> int:
+    assert isinstance(extent, int)
+    return extent
+
+
+def _block_rows(rows: int, height: int, others: int, packed: bool) -> int:
+    """Rows of one item: few enough for threads to share, enough to pay for packing."""
+    wanted = max(1, -(-ITEMS // max(1, others)))
+    least = height * (8 if packed else 2)
+    block = max(least, -(-rows // wanted))
+    return -(-block // height) * height
+
+
+@final
+class _TileBuilder:
+    def __init__(
+        self,
+        c: Contraction,
+        target: Features,
+        height: int,
+        vectors: int,
+        block: int,
+        blocks: int,
+        panels: int,
+        packed: bool,
+    ) -> None:
+        self.c = c
+        self.lanes = target.vector_bytes // c.acc.dtype.itemsize
+        self.height, self.vectors = height, vectors
+        self.width = vectors * self.lanes
+        self.block, self.blocks, self.panels = block, blocks, panels
+        self.packed = packed
+        self.item = Var("item")
+        self.rows = _as_expr(c.rows.extent)
+        self.columns = _number(c.columns.extent)
+
+    def body(self) -> tuple[Stmt, ...]:
+        c = self.c
+        panel = self._part(self.item, self.panels)
+        rest = canonical(apply("divtrunc", self.item, index(self.panels)))
+        values: dict[Var, Expr] = {}
+        if c.batch:
+            first = self._part(rest, self.blocks)
+            rest = canonical(apply("divtrunc", rest, index(self.blocks)))
+            for position in range(len(c.batch) - 1, 0, -1):
+                extent = _number(c.batch[position].extent)
+                values[c.batch[position].var] = self._part(rest, extent)
+                rest = canonical(apply("divtrunc", rest, index(extent)))
+            values[c.batch[0].var] = rest
+        else:
+            first = rest
+        lets: list[Stmt] = []
+        row0 = self._let(lets, "row0", canonical(apply("mul", first, index(self.block))))
+        column0 = self._let(lets, "column0", canonical(apply("mul", panel, index(self.width))))
+        for var in list(values):
+            values[var] = self._let(lets, var.name, values[var])
+        inside = (*lets, *self._panel(row0, column0, values))
+        loop = For(self.item, self._items(), Any(), inside, mapping=Parallel())
+        return (*c.before, loop)
+
+    def _items(self) -> int:
+        """Any number: a launch gives the range."""
+        return self.panels * self.blocks
+
+    def _part(self, value: Expr, extent: int) -> Expr:
+        return canonical(apply("remtrunc", value, index(extent)))
+
+    def _let(self, lets: list[Stmt], name: str, value: Expr) -> Expr:
+        if isinstance(value, (Const, Var)):
+            return value
+        var = Var(name)
+        lets.append(Let(var, value))
+        return var
+
+    def _panel(self, row0: Expr, column0: Expr, values: dict[Var, Expr]) -> tuple[Stmt, ...]:
+        """One item: the packed panel of the right operand, then the tiles of its rows."""
+        c = self.c
+        statements: list[Stmt] = []
+        a_base, b_base = (self._at(o, values) for o in (c.a, c.b))
+        b_start = apply("add", b_base, apply("mul", column0, index(c.b.column)))
+        valid: Expr = index(self.width)
+        if self.columns % self.width:
+            left = apply("sub", index(self.columns), column0)
+            valid = self._let(statements, "valid", apply("minimum", index(self.width), left))
+        depth = index(c.depth)
+        if self.packed:
+            panel = Buffer("panel", c.acc.dtype, (c.depth, self.width), space="chunk")
+            source = _strided(c.b.buffer, (c.b.row, c.b.column))
+            statements += [
+                Alloc(panel),
+                Copy(panel, source, (b_start, index(0), index(0)), 1, 2, depth, valid),
+            ]
+            right, b_starts, axes = panel, (index(0), index(0)), (0, 1)
+            contract_columns: Expr = index(self.width)
+        else:
+            right = _strided(c.b.buffer, (c.b.row, c.b.column))
+            b_starts, axes = (b_start, index(0), index(0)), (1, 2)  # type: ignore[assignment]
+            contract_columns = valid
+        acc = Buffer("acc", c.acc.dtype, (self.height, self.width), space="tile")
+        t = Var("t")
+        tile0 = Var("i0")
+        left_rows = apply("sub", self.rows, tile0)
+        row_count = Var("rows")
+        a_start = apply("add", a_base, apply("mul", tile0, index(c.a.row)))
+        inside: list[Stmt] = [
+            Let(tile0, apply("add", row0, apply("mul", t, index(self.height)))),
+            Let(row_count, apply("minimum", index(self.height), left_rows)),
+            Contract(
+                acc,
+                _strided(c.a.buffer, (c.a.row, c.a.column)),
+                (a_start, index(0), index(0)),
+                1,
+                2,
+                right,
+                b_starts,
+                axes[0],
+                axes[1],
+                c.depth,
+                row_count,
+                contract_columns,
+            ),
+            self._epilogue(acc, tile0, row_count, column0, valid, values),
+        ]
+        rows_left = apply("minimum", index(self.block), apply("sub", self.rows, row0))
+        tiles = apply(
+            "divtrunc", apply("add", rows_left, index(self.height - 1)), index(self.height)
+        )
+        statements += [Alloc(acc), For(t, tiles, Serial(), tuple(inside))]
+        return tuple(statements)
+
+    def _at(self, operand: Operand, values: dict[Var, Expr]) -> Expr:
+        (let,) = substitute([Let(Var("base"), operand.base)], values)
+        assert isinstance(let, Let)
+        return let.value
+
+    def _epilogue(
+        self,
+        acc: Buffer,
+        tile0: Var,
+        row_count: Expr,
+        column0: Expr,
+        valid: Expr,
+        values: dict[Var, Expr],
+    ) -> Stmt:
+        """What follows for each element of the tile, while it is in the nearest cache."""
+        c = self.c
+        i, j = Var("r", extent=self.height), Var("v", extent=self.width)
+        at = {
+            **values,
+            c.rows.var: apply("add", tile0, i),
+            c.columns.var: apply("add", column0, j),
+        }
+        inner = (Let(c.acc, Load(acc, (i, j))), *substitute(c.after, at))
+        extent: Extent | Expr = self.width if isinstance(valid, Const) else valid
+        columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
+        return For(i, row_count, Serial(), (columns,))
+
+
+def _as_expr(extent: Extent | Expr) -> Expr:
+    return index(extent) if isinstance(extent, int) else extent
+
+
+def _strided(buffer: Buffer, strides: tuple[int, int]) -> Buffer:
+    """A matrix over `buffer`: an offset, then rows and columns."""
+    return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", buffer)

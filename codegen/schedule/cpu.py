@@ -1,0 +1,395 @@
+"""The CPU schedule: which loop runs in parallel, which in vectors, and how items are dealt to threads.
+
+Holds all heuristics of the CPU back end; emitters have none. Depends on shapes and the target's features
+alone, never on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from .. import scalar
+from ..affine import canonical
+from ..dtypes import float64
+from ..expr import Apply, Buffer, Expr, Extent, Var, const, index, walk
+from ..kernel import (
+    Alloc,
+    Any,
+    For,
+    Kernel,
+    Let,
+    Monoid,
+    Parallel,
+    Role,
+    Serial,
+    Stmt,
+    Store,
+    Tree,
+    Vector,
+    nested,
+)
+from ..scalar import apply
+from ..targets.base import Features
+from .contraction import match, tile
+from .rewrite import depends_on, each_access, expressions, stride_of, substitute
+
+__all__ = ["Mapped", "schedule"]
+
+BLOCK = 4096
+THREADED_COST = 1 << 17
+CHUNK_COST = 1 << 18
+MOST_CHUNKS = 1 << 10
+MOST_PARTIAL_CHUNKS = 64
+
+
+@final
+@dataclass(frozen=True)
+class Mapped:
+    """A mapped kernel and how a launch deals its items."""
+
+    kernel: Kernel
+    items: int
+    grain: int
+    chunks: int
+
+
+def schedule(
+    kernel: Kernel, size: int, target: Features, streamed: frozenset[Buffer] = frozenset()
+) -> Mapped:
+    """Map a logical kernel to the CPU.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Logical: nested `any` loops around passes of `any`, `tree` and `serial` loops.
+    size : int
+        The value of the kernel's size, the extent of its outermost loop.
+    target : Features
+    streamed : frozenset of Buffer
+        Outputs that are larger than the cache, not read soon and not in place:
+        their stores go around the cache where alignment is proven.
+    """
+    contraction = match(kernel)
+    if contraction is not None:
+        tiled = tile(contraction, size, target)
+        body, finish = tiled.body, kernel.finish
+        mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
+        grain, chunks = _deal(tiled.items, tiled.cost, 1, partial=False)
+        return Mapped(mapped, tiled.items, grain, chunks)
+    return _Loops(kernel, size, target, streamed).run()
+
+
+def _deal(items: int, cost: float, align: int, partial: bool) -> tuple[int, int]:
+    """Grain and number of chunks for `items` of `cost` each (bytes, or their worth in time)."""
+    total = items * cost
+    if items <= align or total < THREADED_COST:
+        return max(items, 1), 1
+    limit = MOST_PARTIAL_CHUNKS if partial else MOST_CHUNKS
+    chunks = int(min(limit, max(4, total // CHUNK_COST)))
+    grain = -(-items // chunks)
+    grain = -(-grain // align) * align
+    return grain, max(1, -(-items // grain))
+
+
+def _cost(expr: Expr) -> int:
+    """Operations of an expression."""
+    return sum(scalar.TABLE[e.op].cost for e in walk(expr) if isinstance(e, Apply))
+
+
+def _ops(statements: Sequence[Stmt]) -> int:
+    return sum(_cost(x) for s in nested(statements) for x in expressions(s))
+
+
+def _trip(extent: Extent | Expr, size: int) -> int:
+    return extent if isinstance(extent, int) else size
+
+
+@final
+class _Loops:
+    """The schedule of a kernel that is not a contraction."""
+
+    def __init__(
+        self, kernel: Kernel, size: int, target: Features, streamed: frozenset[Buffer]
+    ) -> None:
+        self.kernel = kernel
+        self.size = size
+        self.target = target
+        self.streamed = streamed
+        self.lanes = _lanes(kernel, target)
+        self.lets = {s.var: s.value for s in nested(kernel.body) if isinstance(s, Let)}
+        self.partial = any(p.role is Role.PARTIAL for p in kernel.params)
+
+    def run(self) -> Mapped:
+        before = tuple(s for s in self.kernel.body if not isinstance(s, For))
+        loops = [s for s in self.kernel.body if isinstance(s, For)]
+        if len(loops) != 1 or any(isinstance(s, Store) for s in before):
+            return self._single()
+        top = loops[0]
+        outer, innermost = self._nest(top)
+        if innermost is not None and not outer:
+            return self._flat(before, innermost)
+        return self._rows(before, top, outer, innermost)
+
+    def _single(self) -> Mapped:
+        """No loop to deal: one item."""
+        once = Var("once", extent=1)
+        body = self._vectorised(self.kernel.body)
+        loop = For(once, 1, Any(), body, mapping=Parallel())
+        return Mapped(self._with((loop,)), 1, 1, 1)
+
+    def _with(self, body: tuple[Stmt, ...]) -> Kernel:
+        finish = _vectorised_finish(self.kernel.finish, self.target)
+        return replace(self.kernel, body=body, finish=finish)
+
+    # --- which loops ------------------------------------------------------------------------------
+
+    def _nest(self, top: For) -> tuple[list[For], For | None]:
+        """The loops that are dealt to threads, and the `any` loop below them that runs in vectors.
+
+        None for the second when the loops inside a row run in vectors instead.
+        """
+        chain = [top]
+        while isinstance(chain[-1].order, Any):
+            inside = [s for s in chain[-1].body if not isinstance(s, Let)]
+            only = inside[0] if len(inside) == 1 else None
+            if not isinstance(only, For) or not isinstance(only.order, Any):
+                break
+            chain.append(only)
+        if not isinstance(chain[-1].order, Any):
+            return chain[:-1], None
+        last = chain[-1]
+        inner = [s for s in nested(last.body) if isinstance(s, For)]
+        if not inner or self._better_across(last, inner):
+            return chain[:-1], last
+        return chain, None
+
+    def _better_across(self, last: For, inner: Sequence[For]) -> bool:
+        """Whether loads run through memory along `last` rather than along the loops inside it."""
+        across = along = 0
+        deepest = [f for f in inner if not any(isinstance(s, For) for s in f.body)]
+
+        def visit(buffer: Buffer, indices: tuple[Expr, ...], is_store: bool) -> None:
+            nonlocal across, along
+            if buffer.space != "param":
+                return
+            across += stride_of(buffer, indices, last.var, self.lets) == 1
+            along += any(stride_of(buffer, indices, f.var, self.lets) == 1 for f in deepest)
+
+        each_access(inner, visit)
+        return across > along
+
+    # --- the three forms --------------------------------------------------------------------------
+
+    def _flat(self, before: tuple[Stmt, ...], loop: For) -> Mapped:
+        """One loop: chunks of it run in vectors."""
+        work = _ops(loop.body)
+        cost = self._bytes(loop) + work * 2
+        size = _trip(loop.extent, self.size)
+        if self._accumulates(loop):
+            return self._blocks(before, loop, size, cost)
+        mapped = self._vector(loop, top=True)
+        grain, chunks = _deal(size, cost, BLOCK, self.partial)
+        return Mapped(self._with((*before, *mapped)), size, grain, chunks)
+
+    def _blocks(self, before: tuple[Stmt, ...], loop: For, size: int, cost: float) -> Mapped:
+        """A flat loop that reduces: blocks of it, each with its own accumulators."""
+        block = Var("block")
+        inner = Var(loop.var.name, extent=BLOCK)
+        start = apply("mul", block, index(BLOCK))
+        total = loop.extent if isinstance(loop.extent, Expr) else index(loop.extent)
+        extent = apply("minimum", index(BLOCK), apply("sub", total, start))
+        body = substitute(loop.body, {loop.var: apply("add", start, inner)})
+        inside = For(inner, extent, loop.order, body, loop.carry, loop.next)
+        blocks = -(-size // BLOCK)
+        parallel = For(block, blocks, Any(), self._vector(inside), mapping=Parallel())
+        grain, chunks = _deal(blocks, cost * BLOCK, 1, partial=True)
+        return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
+
+    def _rows(
+        self, before: tuple[Stmt, ...], top: For, outer: list[For], innermost: For | None
+    ) -> Mapped:
+        """Rows dealt to threads; the loops inside, or the last of the nest, run in vectors."""
+        if not outer:
+            outer = [top]
+        items = 1
+        for f in outer:
+            items *= _trip(f.extent, self.size)
+        lets: list[Stmt] = []
+        item, values = self._collapse(outer)
+        for f in outer:
+            lets += [s for s in f.body if isinstance(s, Let)]
+        inside: tuple[Stmt, ...]
+        inside = (*lets, innermost) if innermost is not None else outer[-1].body
+        if innermost is None:
+            inside = (*(s for s in lets if s not in inside), *inside)
+        cost = self._bytes(*(s for s in inside if isinstance(s, For))) + 2.0 * self._row_work(inside)
+        body = self._vectorised(substitute(inside, values))
+        extent: Extent | Expr = item.extent if item.extent is not None else items
+        parallel = For(item, extent, Any(), body, mapping=Parallel())
+        grain, chunks = _deal(items, cost, 1, self.partial)
+        return Mapped(self._with((*before, parallel)), items, grain, chunks)
+
+    def _collapse(self, outer: Sequence[For]) -> tuple[Var, dict[Var, Expr]]:
+        """One loop variable for nested loops, and what the old ones are in terms of it."""
+        if len(outer) == 1:
+            return outer[0].var, {}
+        item = Var("item")
+        values: dict[Var, Expr] = {}
+        rest: Expr = item
+        for position in range(len(outer) - 1, 0, -1):
+            extent = outer[position].extent
+            assert isinstance(extent, int)
+            values[outer[position].var] = canonical(apply("remtrunc", rest, index(extent)))
+            rest = canonical(apply("divtrunc", rest, index(extent)))
+        values[outer[0].var] = rest
+        return item, values
+
+    # --- vectors ----------------------------------------------------------------------------------
+
+    def _vectorised(self, statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
+        """Map the innermost loops to vectors."""
+        result: list[Stmt] = []
+        for s in statements:
+            if not isinstance(s, For):
+                result.append(s)
+                continue
+            inner = [x for x in nested(s.body) if isinstance(x, For)]
+            if not inner or (isinstance(s.order, Any) and self._better_across(s, inner)):
+                result += self._vector(s)
+            else:
+                result.append(replace(s, body=self._vectorised(s.body)))
+        return tuple(result)
+
+    def _accumulates(self, loop: For) -> bool:
+        return any(self._invariant(s, loop) for s in loop.body)
+
+    def _invariant(self, statement: Stmt, loop: For) -> bool:
+        """Whether a statement accumulates into one place in every iteration of `loop`."""
+        return (
+            isinstance(statement, Store)
+            and statement.monoid is not None
+            and not any(depends_on(i, loop.var, self.lets) for i in statement.indices)
+        )
+
+    def _vector(self, loop: For, top: bool = False) -> tuple[Stmt, ...]:
+        """`loop` in vectors; what it accumulates into one place is carried in registers."""
+        if isinstance(loop.order, Serial):
+            return (loop,)
+        carry = list(loop.carry)
+        following = list(loop.next)
+        monoids = list(loop.order.monoids) if isinstance(loop.order, Tree) else []
+        after: list[Stmt] = []
+        body: list[Stmt] = []
+        for s in loop.body:
+            if not self._invariant(s, loop):
+                body.append(self._streamed(s, loop, top))
+                continue
+            assert isinstance(s, Store) and s.monoid is not None
+            result = Var("p", s.value.dtype)
+            carry.append((result, _identity(s.monoid, s)))
+            following.append(s.value)
+            monoids.append(s.monoid)
+            after.append(replace(s, value=result))
+        order = Tree(tuple(monoids)) if monoids else Any()
+        mapping = Vector(self.lanes, self._unroll(loop, monoids))
+        mapped = For(
+            loop.var, loop.extent, order, tuple(body), tuple(carry), tuple(following), mapping
+        )
+        return (mapped, *after)
+
+    def _unroll(self, loop: For, monoids: Sequence[Monoid]) -> int:
+        work = _ops(loop.body)
+        if any(isinstance(s, For) for s in loop.body) or any(m.width > 1 for m in monoids):
+            return 1
+        extent = loop.extent if isinstance(loop.extent, int) else 1 << 20
+        most = max(1, extent // self.lanes)
+        wanted = 4 if work <= 8 and len(monoids) <= 2 else 2 if work <= 40 else 1
+        return min(wanted, most)
+
+    def _streamed(self, statement: Stmt, loop: For, top: bool) -> Stmt:
+        """Mark a store that goes around the cache, when every vector of it is aligned."""
+        if not isinstance(statement, Store) or statement.buffer not in self.streamed:
+            return statement
+        if stride_of(statement.buffer, statement.indices, loop.var, self.lets) != 1:
+            return statement
+        width = self.target.vector_bytes // statement.buffer.dtype.itemsize
+        aligned = top or (isinstance(loop.extent, int) and loop.extent % width == 0)
+        if self.lanes != width or not aligned:
+            return statement
+        return replace(statement, nontemporal=True)
+
+    # --- cost -------------------------------------------------------------------------------------
+
+    def _bytes(self, *loops: For) -> float:
+        """Bytes that one iteration of the dealt loop moves."""
+        total = 0.0
+        seen: set[tuple[int, int]] = set()
+        for loop in loops:
+            trip = 1 if loop is self.kernel.body[-1] else _trip(loop.extent, self.size)
+
+            def visit(
+                buffer: Buffer, indices: tuple[Expr, ...], is_store: bool, trip: int = trip
+            ) -> None:
+                nonlocal total
+                if buffer.space == "param" and (id(buffer), is_store) not in seen:
+                    seen.add((id(buffer), is_store))
+                    total += buffer.dtype.itemsize * trip
+
+            each_access([loop], visit)
+        return total
+
+    def _row_work(self, statements: Sequence[Stmt]) -> float:
+        """Operations of one row, in vectors."""
+        total = 0.0
+        for s in statements:
+            if isinstance(s, For):
+                trip = _trip(s.extent, self.size)
+                own = sum(_cost(x) for x in (*expressions(s),))
+                total += trip * (self._row_work(s.body) + own / self.lanes)
+            else:
+                total += sum(_cost(x) for x in expressions(s)) / self.lanes
+        return total
+
+
+def _lanes(kernel: Kernel, target: Features) -> int:
+    """Iterations in one vector: the native width of the widest float that is moved."""
+    width = 4
+    for param in kernel.params:
+        if param.buffer.dtype is float64:
+            width = 8
+    for statement in nested(kernel.body):
+        if isinstance(statement, Alloc) and statement.buffer.dtype is float64:
+            width = 8
+    return max(1, target.vector_bytes // width)
+
+
+def _identity(monoid: Monoid, store: Store) -> Expr:
+    dtype = store.value.dtype
+    values = {
+        Monoid.SUM: 0,
+        Monoid.PROD: 1,
+        Monoid.MAX: dtype.lowest,
+        Monoid.MIN: dtype.highest,
+        Monoid.AND: True,
+        Monoid.OR: False,
+    }
+    return const(values[monoid], dtype)
+
+
+def _vectorised_finish(finish: tuple[Stmt, ...], target: Features) -> tuple[Stmt, ...]:
+    """The loops of `finish` in vectors."""
+    result: list[Stmt] = []
+    for s in finish:
+        if isinstance(s, For) and isinstance(s.order, Any) and _simple(s):
+            result.append(replace(s, mapping=Vector(max(1, target.vector_bytes // 4), 1)))
+        else:
+            result.append(s)
+    return tuple(result)
+
+
+def _simple(loop: For) -> bool:
+    return not any(isinstance(s, For) for s in loop.body)
+
+

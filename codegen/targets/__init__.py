@@ -1,0 +1,4 @@
+"""From mapped kernels to machine code, one file for each target.
+
+Holds no heuristics and knows no tensors.
+"""

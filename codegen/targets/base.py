@@ -1,0 +1,154 @@
+"""The machines that code is made for: widths, registers, cache sizes.
+
+Knows LLVM's names of processors; knows no kernels.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import final
+
+import llvmlite.binding as llvm
+
+from ..dtypes import DType
+
+__all__ = ["Features", "host", "initialize", "named"]
+
+_LOCK = threading.Lock()
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_L1, _L2, _L3 = 32 << 10, 512 << 10, 8 << 20
+
+
+@final
+@dataclass(frozen=True)
+class Features:
+    """What code generation needs to know of a processor.
+
+    Attributes
+    ----------
+    triple, cpu, features : str
+        LLVM's names; `features` is LLVM's flat list, ``"+avx2,-avx512f"``.
+    vector_bytes : int
+        The native vector width: 16, 32 or 64.
+    masked_memory : bool
+        Whether vector loads and stores can leave out lanes cheaply.
+    registers : int
+        How many vector registers there are.
+    l1_bytes, l2_bytes, l3_bytes : int
+        Cache sizes, read by the schedule alone.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    masked_memory: bool
+    registers: int
+    l1_bytes: int = _L1
+    l2_bytes: int = _L2
+    l3_bytes: int = _L3
+
+    @property
+    def is_x86(self) -> bool:
+        return self.triple.startswith(("x86_64", "i686"))
+
+    def lanes(self, dtype: DType) -> int:
+        """How many elements one vector holds.
+
+        Examples
+        --------
+        >>> from fusegrad.codegen.dtypes import float32
+        >>> named("avx2").lanes(float32), named("avx512").lanes(float32)
+        (8, 16)
+        """
+        return self.vector_bytes // dtype.itemsize
+
+
+def initialize() -> None:
+    """Make LLVM's targets available, once."""
+    with _LOCK:
+        _initialize()
+
+
+@lru_cache(maxsize=1)
+def _initialize() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
+def _cache_size(level: int) -> int | None:
+    """The size of the data or unified cache of that level, as Linux tells it."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    for entry in sorted(_CACHES.glob("index*")):
+        try:
+            if int((entry / "level").read_text()) != level:
+                continue
+            if (entry / "type").read_text().strip() == "Instruction":
+                continue
+            text = (entry / "size").read_text().strip()
+            return int(text[:-1]) * units[text[-1]] if text[-1] in units else int(text)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _from_features(triple: str, cpu: str, features: str) -> Features:
+    on = {f[1:] for f in features.split(",") if f.startswith("+")}
+    caches = {
+        "l1_bytes": _cache_size(1) or _L1,
+        "l2_bytes": _cache_size(2) or _L2,
+        "l3_bytes": _cache_size(3) or _L3,
+    }
+    if triple.startswith(("aarch64", "arm64")):
+        return Features(triple, cpu, features, 16, False, 32, **caches)
+    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= on:
+        return Features(triple, cpu, features, 64, True, 32, **caches)
+    if {"avx2", "fma"} <= on:
+        return Features(triple, cpu, features, 32, True, 16, **caches)
+    return Features(triple, cpu, features, 16, False, 16, **caches)
+
+
+_NAMED = {
+    "avx512": ("x86-64-v4", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx2,+fma"),
+    "avx2": ("x86-64-v3", "+avx2,+fma,+avx"),
+    "sse4": ("x86-64-v2", "+sse4.2"),
+}
+
+
+@lru_cache(maxsize=8)
+def named(name: str) -> Features:
+    """A processor by name.
+
+    Parameters
+    ----------
+    name : str
+        ``"host"``, ``"avx512"``, ``"avx2"`` or ``"sse4"``. The narrower ones are cut out of the
+        host's own architecture, so that their code runs here where the host has the instructions.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name.
+
+    Examples
+    --------
+    >>> named("avx2").vector_bytes, named("avx2").registers
+    (32, 16)
+    """
+    if name == "host":
+        return host()
+    if name not in _NAMED:
+        raise ValueError(f"no target {name!r}; the targets are host, {', '.join(_NAMED)}")
+    cpu, features = _NAMED[name]
+    return _from_features("x86_64-unknown-linux-gnu", cpu, features)
+
+
+@lru_cache(maxsize=1)
+def host() -> Features:
+    """The processor that this process runs on."""
+    initialize()
+    features = llvm.get_host_cpu_features().flatten()
+    return _from_features(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)

@@ -1,0 +1,294 @@
+"""Loads and stores: scalar, contiguous, reversed, strided, scattered, masked.
+
+Knows addresses and masks; knows no loops.
+"""
+
+from __future__ import annotations
+
+from ..dtypes import DType, bool_
+from ..expr import Buffer, Expr, Load
+from .llvm_address import Address, Addresses, Mask, lane_numbers, memory_type
+from .llvm_builder import Value
+
+__all__ = ["Memory"]
+
+
+class Memory(Addresses):
+    """Loads and stores, on top of addresses."""
+
+    # --- masks --------------------------------------------------------------------------------------
+
+    def prefix_mask(self, alive: int | str, lanes: int, depth: int | None = None) -> Mask:
+        """The first `alive` of `lanes`: a number, or the text of an int64 from 0 to `lanes`."""
+        if isinstance(alive, int):
+            bits = ", ".join("i1 true" if i < alive else "i1 false" for i in range(lanes))
+            return Mask(f"<{bits}>", alive)
+        narrow = self.emit(f"trunc i64 {alive} to i32", depth)
+        count = self.splat("i32", narrow, lanes, depth)
+        kind = f"<{lanes} x i32>"
+        numbers = f"<{', '.join(f'i32 {i}' for i in range(lanes))}>"
+        return Mask(self.emit(f"icmp slt {kind} {numbers}, {count}", depth), alive)
+
+    def masked_load(self, dtype: DType, lanes: int, pointer: str, mask: str, depth: int) -> str:
+        """A vector in its memory type; dead lanes are zero and not read."""
+        kind, suffix = self._vector(dtype, lanes)
+        self.declarations.add(
+            f"declare {kind} @llvm.masked.load.{suffix}.p0(ptr, <{lanes} x i1>, {kind})"
+        )
+        return self.emit(
+            f"call {kind} @llvm.masked.load.{suffix}.p0(ptr align {dtype.itemsize} {pointer}, "
+            f"<{lanes} x i1> {mask}, {kind} zeroinitializer)",
+            depth,
+        )
+
+    def masked_store(self, dtype: DType, lanes: int, value: str, pointer: str, mask: str) -> None:
+        """Store the lanes of `value` (in its memory type) that are alive."""
+        kind, suffix = self._vector(dtype, lanes)
+        self.declarations.add(
+            f"declare void @llvm.masked.store.{suffix}.p0({kind}, ptr, <{lanes} x i1>)"
+        )
+        self.put(
+            f"call void @llvm.masked.store.{suffix}.p0({kind} {value}, "
+            f"ptr align {dtype.itemsize} {pointer}, <{lanes} x i1> {mask})"
+        )
+
+    def _vector(self, dtype: DType, lanes: int) -> tuple[str, str]:
+        """The memory type of a vector, and its suffix in names of intrinsics."""
+        letter = "f" if dtype.is_float else "i"
+        bits = 8 * dtype.itemsize
+        scalar = ("float" if bits == 32 else "double") if dtype.is_float else f"i{bits}"
+        return f"<{lanes} x {scalar}>", f"v{lanes}{letter}{bits}"
+
+    def _cheap_mask(self, dtype: DType) -> bool:
+        """Whether the target has masked loads and stores of this width."""
+        wide = dtype.itemsize >= 4 or self.target.vector_bytes == 64
+        return self.target.masked_memory and wide
+
+    # --- loads ---------------------------------------------------------------------------------------
+
+    def load(self, expr: Load) -> Value:
+        """The value of a load, put as far outside as it may stand."""
+        buffer = expr.buffer
+        address = self.address(buffer, expr.indices)
+        vector = self.vector
+        depth = max(address.depth, self.load_depth(buffer), self.pure_barrier)
+        reads = address.reads | {buffer} if buffer in self.mutable else address.reads
+        if address.uniform or vector is None:
+            text = self.scalar_load(buffer, address, depth)
+            return Value(text, buffer.dtype, 0, depth, reads=reads)
+        depth = max(depth, vector.depth)
+        text = self.vector_load(buffer, address, vector.lanes, vector.mask, depth)
+        return Value(text, buffer.dtype, vector.lanes, depth, reads=reads)
+
+    def scalar_load(self, buffer: Buffer, address: Address, depth: int) -> str:
+        """One element, in its register type."""
+        pointer = self.element(address.pointer, buffer, address.constant, depth)
+        kind, size = memory_type(buffer), buffer.dtype.itemsize
+        text = self.emit(f"load {kind}, ptr {pointer}, align {size}", depth)
+        if buffer.dtype is bool_:
+            text = self.emit(f"icmp ne i8 {text}, 0", depth)
+        return text
+
+    def vector_load(
+        self, buffer: Buffer, address: Address, lanes: int, mask: Mask | None, depth: int
+    ) -> str:
+        """A vector, in its register type."""
+        dtype = buffer.dtype
+        if address.index is None and address.stride == 1:
+            text = self._contiguous_load(buffer, address, lanes, mask, depth)
+        elif address.index is None and address.stride == -1 and mask is None:
+            text = self._reversed_load(buffer, address, lanes, depth)
+        elif mask is not None and mask.alive is None:
+            text = self._masked_gather(buffer, address, lanes, mask, depth)
+        else:
+            text = self._gather(buffer, address, lanes, mask, depth)
+        if dtype is bool_:
+            kind, _ = self._vector(dtype, lanes)
+            text = self.emit(f"icmp ne {kind} {text}, zeroinitializer", depth)
+        return text
+
+    def _contiguous_load(
+        self, buffer: Buffer, address: Address, lanes: int, mask: Mask | None, depth: int
+    ) -> str:
+        dtype = buffer.dtype
+        if mask is not None and mask.alive is not None and not self._cheap_mask(dtype):
+            return self._gather(buffer, address, lanes, mask, depth)
+        pointer = self.element(address.pointer, buffer, address.constant, depth)
+        if mask is not None:
+            return self.masked_load(dtype, lanes, pointer, mask.text, depth)
+        kind, _ = self._vector(dtype, lanes)
+        return self.emit(f"load {kind}, ptr {pointer}, align {dtype.itemsize}", depth)
+
+    def _reversed_load(self, buffer: Buffer, address: Address, lanes: int, depth: int) -> str:
+        kind, _ = self._vector(buffer.dtype, lanes)
+        first = address.constant - lanes + 1
+        pointer = self.element(address.pointer, buffer, first, depth)
+        text = self.emit(f"load {kind}, ptr {pointer}, align {buffer.dtype.itemsize}", depth)
+        order = f"<{', '.join(f'i32 {i}' for i in range(lanes - 1, -1, -1))}>"
+        return self.emit(f"shufflevector {kind} {text}, {kind} poison, <{lanes} x i32> {order}", depth)
+
+    def _lane_offset(self, address: Address, lane: int | str, depth: int) -> int | str:
+        """What lane number `lane` adds to the pointer of an evenly spaced address."""
+        if isinstance(lane, int) and isinstance(address.stride, int):
+            return address.constant + lane * address.stride
+        if lane == 0:
+            return address.constant
+        text = str(lane)
+        if address.stride != 1:
+            text = self.emit(f"mul nsw i64 {lane}, {address.stride}", depth)
+        return self.emit(f"add nsw i64 {text}, {address.constant}", depth) if address.constant else text
+
+    def _offsets(
+        self, address: Address, lanes: int, mask: Mask | None, depth: int
+    ) -> list[int | str]:
+        """The offset of each lane; dead lanes repeat one that is alive, or are left out."""
+        alive = None if mask is None else mask.alive
+        count = alive if isinstance(alive, int) else lanes
+        offsets: list[int | str] = []
+        last = ""
+        if isinstance(alive, str):
+            last = self.emit(f"sub i64 {alive}, 1", depth)
+        for lane in range(count):
+            at: int | str = lane
+            if last and lane:
+                at = self.emit(
+                    self.intrinsic("i64", "smin.i64", ["i64", "i64"], [str(lane), last]), depth
+                )
+            if address.index is None:
+                offsets.append(self._lane_offset(address, at, depth))
+                continue
+            kind = f"<{lanes} x i64>"
+            text = self.emit(f"extractelement {kind} {address.index}, i64 {at}", depth)
+            if address.constant:
+                text = self.emit(f"add nsw i64 {text}, {address.constant}", depth)
+            offsets.append(text)
+        return offsets
+
+    def _gather(
+        self, buffer: Buffer, address: Address, lanes: int, mask: Mask | None, depth: int
+    ) -> str:
+        """Lane by lane; a dead lane reads what another lane reads, or nothing."""
+        kind, _ = self._vector(buffer.dtype, lanes)
+        scalar, size = memory_type(buffer), buffer.dtype.itemsize
+        text = "zeroinitializer"
+        if mask is None or not isinstance(mask.alive, int):
+            text = "poison"
+        for lane, offset in enumerate(self._offsets(address, lanes, mask, depth)):
+            pointer = self.element(address.pointer, buffer, offset, depth)
+            item = self.emit(f"load {scalar}, ptr {pointer}, align {size}", depth)
+            text = self.emit(f"insertelement {kind} {text}, {scalar} {item}, i64 {lane}", depth)
+        return text
+
+    def _pointers(self, buffer: Buffer, address: Address, lanes: int, depth: int) -> str:
+        """The addresses of all lanes as a vector of pointers."""
+        index = address.index
+        if index is None:
+            steps = self.spread(address.stride, lanes, depth)
+            index = self.emit(f"mul nsw <{lanes} x i64> {lane_numbers(lanes)}, {steps}", depth)
+        pointer = self.element(address.pointer, buffer, address.constant, depth)
+        return self.emit(
+            f"getelementptr {memory_type(buffer)}, ptr {pointer}, <{lanes} x i64> {index}", depth
+        )
+
+    def _masked_gather(
+        self, buffer: Buffer, address: Address, lanes: int, mask: Mask, depth: int
+    ) -> str:
+        kind, suffix = self._vector(buffer.dtype, lanes)
+        name = f"@llvm.masked.gather.{suffix}.v{lanes}p0"
+        self.declarations.add(
+            f"declare {kind} {name}(<{lanes} x ptr>, <{lanes} x i1>, {kind})"
+        )
+        pointers = self._pointers(buffer, address, lanes, depth)
+        return self.emit(
+            f"call {kind} {name}(<{lanes} x ptr> align {buffer.dtype.itemsize} {pointers}, "
+            f"<{lanes} x i1> {mask.text}, {kind} zeroinitializer)",
+            depth,
+        )
+
+    # --- stores --------------------------------------------------------------------------------------
+
+    def store(
+        self, buffer: Buffer, indices: tuple[Expr, ...], value: Value, nontemporal: bool
+    ) -> None:
+        """``buffer[indices] = value`` at the innermost level."""
+        address = self.address(buffer, indices)
+        vector = self.vector
+        if vector is None or (address.uniform and not value.lanes):
+            self.scalar_store(buffer, address, value.text)
+        else:
+            text = self.operand(value, vector.lanes)
+            self.vector_store(buffer, address, text, vector.lanes, vector.mask, nontemporal)
+
+    def scalar_store(self, buffer: Buffer, address: Address, text: str) -> None:
+        """One element, from its register type."""
+        pointer = self.element(address.pointer, buffer, address.constant, None)
+        if buffer.dtype is bool_:
+            text = self.emit(f"zext i1 {text} to i8")
+        self.put(f"store {memory_type(buffer)} {text}, ptr {pointer}, align {buffer.dtype.itemsize}")
+
+    def vector_store(
+        self,
+        buffer: Buffer,
+        address: Address,
+        text: str,
+        lanes: int,
+        mask: Mask | None,
+        nontemporal: bool = False,
+    ) -> None:
+        """A vector, from its register type."""
+        dtype = buffer.dtype
+        kind, _ = self._vector(dtype, lanes)
+        if dtype is bool_:
+            text = self.emit(f"zext <{lanes} x i1> {text} to {kind}")
+        contiguous = address.index is None and address.stride == 1
+        if contiguous and mask is None:
+            pointer = self.element(address.pointer, buffer, address.constant, None)
+            if nontemporal:
+                self.metadata_nontemporal = True
+                size = lanes * dtype.itemsize
+                self.put(f"store {kind} {text}, ptr {pointer}, align {size}, !nontemporal !0")
+            else:
+                self.put(f"store {kind} {text}, ptr {pointer}, align {dtype.itemsize}")
+        elif contiguous and mask is not None and self._cheap_mask(dtype):
+            pointer = self.element(address.pointer, buffer, address.constant, None)
+            self.masked_store(dtype, lanes, text, pointer, mask.text)
+        else:
+            self._scatter(buffer, address, text, lanes, mask)
+
+    def _scatter(
+        self, buffer: Buffer, address: Address, text: str, lanes: int, mask: Mask | None
+    ) -> None:
+        """Lane by lane, in order; dead lanes are skipped."""
+        kind, _ = self._vector(buffer.dtype, lanes)
+        scalar, size = memory_type(buffer), buffer.dtype.itemsize
+        for lane in range(lanes):
+            condition = self.lane_alive(lane, lanes, mask)
+            if condition == "false":
+                break
+            name = self.begin_if() if condition else ""
+            item = self.emit(f"extractelement {kind} {text}, i64 {lane}")
+            offset = self.lane_offset(address, lane, lanes)
+            pointer = self.element(address.pointer, buffer, offset, None)
+            self.put(f"store {scalar} {item}, ptr {pointer}, align {size}")
+            if condition:
+                self.end_if(name, condition)
+
+    def lane_offset(self, address: Address, lane: int, lanes: int) -> int | str:
+        """The offset of one lane, written at the innermost level."""
+        if address.index is None:
+            return self._lane_offset(address, lane, self.depth)
+        kind = f"<{lanes} x i64>"
+        text = self.emit(f"extractelement {kind} {address.index}, i64 {lane}")
+        if not address.constant:
+            return text
+        return self.emit(f"add nsw i64 {text}, {address.constant}")
+
+    def lane_alive(self, lane: int, lanes: int, mask: Mask | None) -> str:
+        """A condition text; empty when the lane is surely alive, ``false`` when surely dead."""
+        if mask is None:
+            return ""
+        if isinstance(mask.alive, int):
+            return "" if lane < mask.alive else "false"
+        if isinstance(mask.alive, str):
+            return self.emit(f"icmp sgt i64 {mask.alive}, {lane}") if lane else ""
+        return self.emit(f"extractelement <{lanes} x i1> {mask.text}, i64 {lane}")

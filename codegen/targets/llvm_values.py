@@ -1,0 +1,165 @@
+"""Scalar expressions as registers: each value once, as far outside as its operands allow.
+
+Knows the scalar table and the levels of the function; knows no statements.
+"""
+
+from __future__ import annotations
+
+from ..dtypes import bool_, int64
+from ..expr import Apply, Const, Expr, Load, Var, walk
+from ..scalar import expand
+from .base import Features
+from .llvm_address import lane_numbers
+from .llvm_builder import Value
+from .llvm_memory import Memory
+from .llvm_scalar import PRIMITIVES, Site
+
+__all__ = ["Values"]
+
+
+class Values(Memory):
+    """Expressions, on top of loads."""
+
+    def __init__(self, target: Features) -> None:
+        super().__init__(target)
+        self._expanded: dict[Apply, Expr] = {}
+
+    def bind(self, var: Var, value: Value) -> None:
+        """Give `var` a value until the innermost level closes."""
+        self.memo[var] = value
+        self.levels[-1].keys.append(var)
+
+    def let(self, var: Var, expr: Expr) -> None:
+        """Bind `var` to the value that `expr` has now."""
+        value = self.value(expr)
+        if value.reads:
+            value = Value(value.text, value.dtype, value.lanes, self.depth, value.constant)
+        elif var.dtype is int64:
+            self.lets[var] = expr
+        self.bind(var, value)
+
+    def value(self, expr: Expr) -> Value:
+        """The register that holds `expr`; its code is written if it was not yet."""
+        memo = self.memo
+        known = memo.get(expr)
+        if known is not None:
+            return known
+        stack = [expr]
+        while stack:
+            e = stack[-1]
+            if e in memo:
+                stack.pop()
+                continue
+            if not isinstance(e, Apply):
+                self._leaf(e)
+                stack.pop()
+                continue
+            if e.op not in PRIMITIVES and e.op != "rare":
+                inner = self._expansion(e)
+                if inner in memo:
+                    self.remember(e, memo[inner])
+                else:
+                    stack.append(inner)
+                continue
+            operands = e.args[:2] if e.op == "rare" else e.args
+            missing = [a for a in operands if a not in memo]
+            if missing:
+                missing.reverse()
+                stack.extend(missing)
+            else:
+                self.remember(e, self._rare(e) if e.op == "rare" else self._apply(e))
+                stack.pop()
+        return memo[expr]
+
+    def _leaf(self, e: Expr) -> None:
+        if isinstance(e, Const):
+            self.remember(e, self.constant(e.value, e.dtype))
+        elif isinstance(e, Load):
+            self.remember(e, self.load(e))
+        elif isinstance(e, Var):
+            self.remember(e, self._variable(e))
+        else:
+            raise TypeError(f"no code for {e!r}")
+
+    def _expansion(self, e: Apply) -> Expr:
+        known = self._expanded.get(e)
+        if known is None:
+            known = expand(e)
+            if known is None:
+                raise TypeError(f"no code for the scalar op {e.op}")
+            self._expanded[e] = known
+        return known
+
+    def _variable(self, var: Var) -> Value:
+        """A loop variable: a number, a counter plus a number, or one value for each lane."""
+        if var not in self.replaced:
+            raise ValueError(f"variable {var.name} is not bound here")
+        base, offset = self.replaced[var]
+        vector = self.vector
+        if vector is not None and vector.var is var:
+            lanes = vector.lanes
+            kind = f"<{lanes} x i64>"
+            if base is None:
+                numbers = f"<{', '.join(f'i64 {offset + i}' for i in range(lanes))}>"
+                return Value(numbers, int64, lanes, vector.depth)
+            start = self.value(base)
+            text = self._count(start, offset)
+            first = self.splat("i64", text, lanes, start.depth)
+            text = self.emit(f"add nsw {kind} {first}, {lane_numbers(lanes)}", vector.depth)
+            return Value(text, int64, lanes, vector.depth)
+        if base is None:
+            value = self.constant(offset, int64)
+            value.depth = self.depth
+            return value
+        start = self.value(base)
+        return Value(self._count(start, offset), int64, 0, self.depth)
+
+    def _count(self, start: Value, offset: int) -> str:
+        if not offset:
+            return start.text
+        return self.emit(f"add nsw i64 {start.text}, {offset}", start.depth)
+
+    def _apply(self, e: Apply) -> Value:
+        values = [self.memo[a] for a in e.args]
+        lanes = 0
+        depth = self.pure_barrier
+        reads = values[0].reads
+        for v in values:
+            if v.lanes > lanes:
+                lanes = v.lanes
+            if v.depth > depth:
+                depth = v.depth
+            if v.reads and v.reads is not reads:
+                reads = reads | v.reads
+        operands = [self.operand(v, lanes) for v in values]
+        text = PRIMITIVES[e.op](Site(self, lanes, depth), e, operands)
+        return Value(text, e.dtype, lanes, depth, reads=reads)
+
+    def _rare(self, e: Apply) -> Value:
+        """``select(condition, unusual, usual)``, `unusual` computed when some lane needs it."""
+        condition, usual = self.memo[e.args[0]], self.memo[e.args[1]]
+        leaves = [
+            self.value(x) for x in walk(e.args[2]) if isinstance(x, (Var, Load))
+        ]
+        inputs = [condition, usual, *leaves]
+        depth = max(self.pure_barrier, *(v.depth for v in inputs))
+        lanes = max(v.lanes for v in inputs)
+        reads = frozenset[object]().union(*(v.reads for v in inputs))
+        some = self.any_lane(condition, depth)
+        outside = self.operand(usual, lanes)
+        name = self.begin_if(pure=True)
+        unusual = self.operand(self.value(e.args[2]), lanes)
+        site = Site(self, lanes, self.depth)
+        inside = site.select(self.operand(condition, lanes), e.dtype, unusual, outside)
+        kind = self.type_of(e.dtype, lanes)
+        (text,) = self.end_if(name, some, [(kind, inside, outside)], depth)
+        return Value(text, e.dtype, lanes, depth, reads=reads)
+
+    def any_lane(self, condition: Value, depth: int | None = None) -> str:
+        """Whether `condition` holds in some lane, as a scalar bit."""
+        if not condition.lanes:
+            return condition.text
+        lanes = condition.lanes
+        kind = self.type_of(bool_, lanes)
+        bits = self.emit(f"bitcast {kind} {condition.text} to i{lanes}", depth)
+        return self.emit(f"icmp ne i{lanes} {bits}, 0", depth)

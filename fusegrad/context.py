@@ -1,0 +1,162 @@
+"""What holds in the running thread: the active trace, whether gradients and eager mode are on.
+
+Knows the trace by what it must be able to do, and no tensors.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from .ir.node import Node
+    from .storage import Storage
+    from .tensor import Tensor
+
+__all__ = ["Recorder", "Thread", "Token", "active", "eager", "enable_grad", "no_grad"]
+
+
+class Recorder(ABC):
+    """What a trace does for the tensors that are used while it is active."""
+
+    finished: bool = False
+
+    @abstractmethod
+    def capture(self, tensor: Tensor) -> Node:
+        """The node that stands for the value of a tensor made outside."""
+
+    @abstractmethod
+    def note_write(self, tensor: Tensor) -> None:
+        """Called before the value of a tensor made outside changes."""
+
+    @abstractmethod
+    def note_grad(self, tensor: Tensor) -> None:
+        """Called before ``tensor.grad`` of a tensor changes."""
+
+
+@final
+class Token:
+    """What a variable of a graph stands for.
+
+    Attributes
+    ----------
+    storage : Storage or None
+        Its value; None if a trace gives it.
+    tensor : weakref to Tensor, or None
+        The tensor whose value it is, to which gradients go.
+    trace : Recorder or None
+        The trace whose variable it is.
+    label : str
+        Its name in messages.
+    """
+
+    __slots__ = ("__weakref__", "label", "storage", "tensor", "trace")
+
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        tensor: Tensor | None = None,
+        trace: Recorder | None = None,
+        label: str = "",
+    ) -> None:
+        self.storage = storage
+        self.tensor = None if tensor is None else weakref.ref(tensor)
+        self.trace = trace
+        self.label = label
+
+
+@final
+class Thread(threading.local):
+    """The modes of one thread.
+
+    Attributes
+    ----------
+    trace : Recorder or None
+        The trace that records now.
+    grad : bool
+        Whether results require gradients when operands do.
+    eager : bool
+        Whether values are computed op by op.
+    pending : list of weakref to Tensor
+        What was recorded outside of traces and not computed yet.
+    """
+
+    def __init__(self) -> None:
+        self.trace: Recorder | None = None
+        self.grad = True
+        self.eager = False
+        self.pending: list[weakref.ref[Tensor]] = []
+
+
+active = Thread()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record without gradients: results do not depend on what requires them.
+
+    What is computed inside counts as a constant for ``backward``, `fusegrad.grad` and the rest,
+    and parameters may be changed in place. Also a decorator.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> x = fg.ones(3, requires_grad=True)
+    >>> with fg.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+    before = active.grad
+    active.grad = False
+    try:
+        yield
+    finally:
+        active.grad = before
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record with gradients again, inside of `no_grad`. Also a decorator.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> x = fg.ones(3, requires_grad=True)
+    >>> with fg.no_grad(), fg.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
+    before = active.grad
+    active.grad = True
+    try:
+        yield
+    finally:
+        active.grad = before
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Compute every operation at once, in NumPy: nothing stays recorded but for gradients.
+
+    Compiled functions that are called inside run as compiled. Also a decorator.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> with fg.eager():
+    ...     y = fg.ones(3) * 2
+    >>> y
+    Tensor([2., 2., 2.])
+    """
+    before = active.eager
+    active.eager = True
+    try:
+        yield
+    finally:
+        active.eager = before

@@ -1,0 +1,496 @@
+"""The errors and warnings of fusegrad, and the user's source line that they name.
+
+Knows nothing of graphs, kernels or tensors: it turns a text, a line and a remedy into a message.
+
+Every message has the same form: what went wrong and the code of the error class, then the line
+of the user's program that asked for it, then what to do about it::
+
+    cannot add shapes (3, 4) and (4, 3) [FG101]
+      at train.py:17 in step: loss = a + b
+      remedy: transpose or reshape one of the operands
+
+The docstring of each class is its page: the situation by example, and the way out.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from dataclasses import dataclass
+from types import CodeType, EllipsisType, FrameType
+from typing import Any, ClassVar, final
+
+from . import codegen
+
+__all__ = [
+    "ArgumentStructureError",
+    "CaptureError",
+    "CompileError",
+    "ConfigError",
+    "DTypeError",
+    "DeviceError",
+    "EmptyReductionError",
+    "FileFormatError",
+    "FusegradError",
+    "FusegradWarning",
+    "GradientError",
+    "IndexBoundsError",
+    "InternalError",
+    "LeakedTracerError",
+    "NotDifferentiableError",
+    "ShapeError",
+    "SourceLine",
+    "StateError",
+    "TracedValueError",
+    "user_frame",
+]
+
+
+# --- the user's line ------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line of a program.
+
+    Attributes
+    ----------
+    file : str
+        The file as the interpreter knows it.
+    line : int
+        The line number, from 1.
+    function : str
+        The name of the function that the line is in, ``<module>`` at the top of a file.
+
+    Examples
+    --------
+    >>> str(SourceLine("train.py", 17, "step"))
+    'train.py:17 in step'
+    """
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+    @property
+    def text(self) -> str:
+        """The text of the line, or an empty string if the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+def _directory(file: str | None) -> str:
+    return os.path.dirname(os.path.abspath(file or "")) + os.sep
+
+
+# Frames of the package, and of the standard library's wrappers around it, are not the user's.
+_INSIDE = (_directory(__file__), _directory(codegen.__file__), "<frozen ")
+_WRAPPERS = frozenset({"contextlib.py", "functools.py"})
+_inside_cache: dict[str, bool] = {}
+_lines: dict[tuple[int, int], tuple[CodeType, SourceLine]] = {}
+_MAX_LINES = 16_384
+
+
+def _is_inside(file: str) -> bool:
+    inside = file.startswith(_INSIDE) or (
+        os.path.basename(file) in _WRAPPERS
+        and os.path.dirname(file) == os.path.dirname(linecache.__file__)
+    )
+    _inside_cache[file] = inside
+    return inside
+
+
+def _is_generated(frame: FrameType) -> bool:
+    """Whether the frame is a method that `dataclasses` generated for a class of the package."""
+    name = frame.f_globals.get("__name__")
+    return frame.f_code.co_filename == "<string>" and str(name).startswith(__package__ or "")
+
+
+def user_frame() -> SourceLine | None:
+    """The innermost running line that lies outside fusegrad.
+
+    It is taken for every recorded operation, so it reads no file and builds nothing twice.
+
+    Returns
+    -------
+    SourceLine or None
+        None if every frame is fusegrad's own.
+
+    Examples
+    --------
+    >>> user_frame().function
+    '<module>'
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        file = code.co_filename
+        inside = _inside_cache.get(file)
+        if inside is None:
+            inside = _is_inside(file)
+        if not inside and not (file == "<string>" and _is_generated(frame)):
+            return _line_of(frame, code)
+        frame = frame.f_back
+    return None
+
+
+def _line_of(frame: FrameType, code: CodeType) -> SourceLine:
+    # The entry holds the code object, so its id is not given to another one.
+    key = (id(code), frame.f_lasti)
+    known = _lines.get(key)
+    if known is not None:
+        return known[1]
+    line = SourceLine(code.co_filename, frame.f_lineno, code.co_name)
+    if len(_lines) >= _MAX_LINES:
+        _lines.clear()
+    _lines[key] = (code, line)
+    return line
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class FusegradError(Exception):
+    """The base of all errors that fusegrad raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong.
+    where : SourceLine, None or ..., optional
+        The line to name. By default the user's line that is running now; None names no line.
+    remedy : str, optional
+        What to do about it. By default the remedy of the class.
+
+    Attributes
+    ----------
+    code : str
+        The stable code of the class, such as ``"FG101"``.
+
+    Examples
+    --------
+    >>> line = SourceLine("train.py", 17, "step")
+    >>> print(ShapeError("no", where=line, remedy="reshape one of them"))
+    no [FG101]
+      at train.py:17 in step
+      remedy: reshape one of them
+    """
+
+    code: ClassVar[str] = "FG000"
+    default_remedy: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: SourceLine | EllipsisType | None = ...,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = user_frame() if isinstance(where, EllipsisType) else where
+        self.remedy = remedy if remedy is not None else self.default_remedy
+
+    def __str__(self) -> str:
+        first, newline, rest = self.message.partition("\n")
+        text = f"{first} [{self.code}]{newline}{rest}"
+        if self.where is not None:
+            source = self.where.text
+            text += f"\n  at {self.where}" + (f": {source}" if source else "")
+        if self.remedy is not None:
+            text += f"\n  remedy: {self.remedy}"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.where, self.remedy)
+
+
+def _rebuild(
+    cls: type[FusegradError], message: str, where: SourceLine | None, remedy: str | None
+) -> FusegradError:
+    return cls(message, where=where, remedy=remedy)
+
+
+class ShapeError(FusegradError, ValueError):
+    """Shapes do not fit together.
+
+    The situation::
+
+        a = fg.ones((3, 4))
+        b = fg.ones((4, 3))
+        a + b
+
+    Shapes broadcast as in NumPy: they are aligned at the right, and in each place the extents are
+    equal or one of them is 1. The same error tells of a reshape that changes the number of
+    elements, an axis that an array does not have, and inner extents of a product that differ.
+
+    The way out: print the shapes in front of the line that the message names, and transpose,
+    reshape or index with ``None`` (a new axis) one of the operands.
+    """
+
+    code = "FG101"
+
+
+class DTypeError(FusegradError, TypeError):
+    """An operation does not exist for these dtypes.
+
+    The situation::
+
+        labels = fg.asarray([1, 0, 2])       # int64
+        labels @ fg.ones((3, 4), dtype="bool")
+        fg.exp(fg.asarray(["a"]))
+
+    Dtypes of different kinds promote as the array API standard says; what it leaves open raises.
+
+    The way out: convert first, ``x.astype("float32")``.
+    """
+
+    code = "FG102"
+
+
+class IndexBoundsError(FusegradError, IndexError):
+    """An index lies outside an axis, or there are more indices than axes.
+
+    The situation::
+
+        x = fg.ones((3, 4))
+        x[3]
+        x[0, 0, 0]
+
+    The way out: compare the index with ``x.shape``. Indices that are arrays are not known when the
+    operation is recorded: they are wrapped if negative and clamped to the axis, never checked.
+    """
+
+    code = "FG103"
+
+
+class EmptyReductionError(FusegradError, ValueError):
+    """A reduction that has no value for no elements meets an empty axis.
+
+    The situation::
+
+        fg.max(fg.ones((0, 3)), axis=0)
+
+    A sum of nothing is 0, a product 1, ``all`` True and ``any`` False; max, min, argmax and argmin
+    of nothing have no value, as in NumPy.
+
+    The way out: skip the empty batch, or concatenate a fallback value first.
+    """
+
+    code = "FG104"
+    default_remedy = "skip empty input, or concatenate a fallback value before the reduction"
+
+
+class DeviceError(FusegradError, ValueError):
+    """A device that does not exist, or that this installation cannot use.
+
+    The situation::
+
+        fg.ones(3, device="gpu0")
+
+    The way out: use one of the devices that the message lists.
+    """
+
+    code = "FG105"
+
+
+class TracedValueError(FusegradError, TypeError):
+    """Python code looks at a value that does not exist yet.
+
+    The situation: inside a compiled function an array is a recipe; its numbers exist only when the
+    compiled program runs. So nothing may look at them while the function is traced::
+
+        @fg.compile
+        def step(x):
+            if x.sum() > 0:          # bool() of a traced value
+                x = x / int(x.max()) # int() of a traced value
+            return np.exp(x)         # NumPy wants the numbers
+
+    The way out: choose between values with ``fg.where``, use the functions of ``fg`` in place of
+    NumPy's, and look at the numbers outside, in what the function returns. What Python really must
+    know beforehand is passed as an argument named in ``static_argnames``.
+    """
+
+    code = "FG201"
+    default_remedy = (
+        "choose between values with fg.where, use fg functions in place of NumPy's, "
+        "or return the value and look at it outside"
+    )
+
+
+class LeakedTracerError(FusegradError, RuntimeError):
+    """A traced value outlives the trace that made it.
+
+    The situation::
+
+        history = []
+
+        @fg.compile
+        def step(x):
+            y = x * 2
+            history.append(y)        # y has no value after the trace
+            return y
+
+        step(x)
+        history[0] + 1
+
+    The way out: return the value, and store what the call returns. A Tensor that shall change from
+    call to call is made outside and written inside (``total += y``): writes are outputs.
+    """
+
+    code = "FG202"
+    default_remedy = (
+        "return the value from the compiled function, or write it into a Tensor made outside"
+    )
+
+
+class CaptureError(FusegradError, RuntimeError):
+    """A trace changes the structure of what the function captured.
+
+    The situation: a compiled function reads and writes the *values* of parameters, buffers and
+    optimizer state. Which of them exist is fixed when it is traced::
+
+        @fg.compile
+        def step(x):
+            model.append(nn.Linear(10, 10))    # a new parameter at every call?
+            return model(x)
+
+    The way out: change modules, parameter groups and containers between calls. The next call
+    notices and traces again.
+    """
+
+    code = "FG203"
+    default_remedy = "make the change outside the compiled function; the next call traces again"
+
+
+class ArgumentStructureError(FusegradError, TypeError):
+    """Arguments, results or containers of them do not have the structure that is needed.
+
+    The situation::
+
+        @fg.compile
+        def step(x, y): ...
+
+        step(x)                            # too few arguments
+        step({"image": x}, open("f"))      # a file is neither an array nor a number
+        batch = []; batch.append(batch)
+        step(batch, y)                     # a container that contains itself
+
+    The way out: arguments and results are arrays, Tensors, numbers, strings, None, and dicts,
+    lists, tuples, named tuples and dataclasses of them.
+    """
+
+    code = "FG204"
+
+
+class StateError(FusegradError, ValueError):
+    """A state dict does not fit the module or optimizer that shall load it.
+
+    The situation::
+
+        model.load_state_dict({"weight": w})       # the model has "0.weight" and "0.bias"
+
+    The way out: compare the names and shapes that the message lists with ``model.state_dict()``;
+    ``strict=False`` loads what fits.
+    """
+
+    code = "FG205"
+
+
+class GradientError(FusegradError, RuntimeError):
+    """A gradient was asked for that is not defined.
+
+    The situation::
+
+        y = x * 2
+        y.backward()               # y has 3 elements: a gradient of what?
+        x.detach().backward()      # nothing that requires a gradient was recorded
+        fg.grad(f)(3)              # an integer has no gradient
+
+    The way out: reduce to a scalar first (``y.sum().backward()``), or pass the weights of the
+    elements, ``y.backward(seed)``; set ``requires_grad`` before recording; use floating arguments.
+    """
+
+    code = "FG301"
+
+
+class NotDifferentiableError(GradientError):
+    """The way back leads through an operation that has no derivative.
+
+    The situation::
+
+        fg.grad(lambda x: fg.random.bits_like(x).sum())(x)
+
+    Rounding, comparisons and conversions to integers have a derivative of zero and do not raise;
+    this is for operations for which none is known.
+
+    The way out: give the rule with ``fg.custom_vjp``, or cut the path with ``x.detach()``.
+    """
+
+    code = "FG302"
+    default_remedy = "give a rule with fg.custom_vjp, or cut the path with .detach()"
+
+
+class ConfigError(FusegradError, ValueError):
+    """An environment variable has a value that fusegrad does not understand.
+
+    The situation::
+
+        FUSEGRAD_NUM_THREADS=many python train.py
+
+    The way out: the message lists what the variable accepts; unset it for the default.
+    """
+
+    code = "FG401"
+
+
+class FileFormatError(FusegradError, ValueError):
+    """A file is not what it should be.
+
+    The situation::
+
+        fg.load("weights.pt")      # not a safetensors file, or cut short
+
+    The way out: write files with ``fg.save``, and copy them whole.
+    """
+
+    code = "FG402"
+
+
+class CompileError(FusegradError, RuntimeError):
+    """The machine code of a kernel could not be made.
+
+    The situation: a target that this LLVM does not know, or memory that cannot be mapped as
+    executable (a hardened system).
+
+    The way out: the message holds what LLVM said. Unset ``FUSEGRAD_TARGET``, or compute with
+    ``fg.eager()`` meanwhile.
+    """
+
+    code = "FG501"
+
+
+class InternalError(CompileError):
+    """Fusegrad broke one of its own rules: a verifier between two stages refused a program.
+
+    The way out: it is a bug. Report it with the message and the files that ``FUSEGRAD_DUMP=dir``
+    writes. ``fg.eager()`` computes the same without the compiler.
+    """
+
+    code = "FG502"
+    default_remedy = (
+        "this is a bug in fusegrad: report it with the files that FUSEGRAD_DUMP=dir writes; "
+        "fg.eager() computes the same without the compiler"
+    )
+
+
+class FusegradWarning(UserWarning):
+    """Something is not as it should be, and fusegrad goes on without it.
+
+    The situation: a cache entry that is broken or belongs to someone else is ignored, a switch in
+    the environment has a name that does not exist.
+    """

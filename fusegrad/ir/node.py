@@ -1,0 +1,349 @@
+"""The graph: ops with parameters, and interned nodes that apply them.
+
+Knows no concrete op (but `Item`), no values and no kernels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..codegen.dtypes import DType
+from ..errors import InternalError, NotDifferentiableError, SourceLine, user_frame
+from .intern import InternTable
+from .types import Extent, Symbol, TensorType, TupleType, Type
+
+__all__ = [
+    "Array",
+    "Item",
+    "Node",
+    "Op",
+    "Pattern",
+    "Role",
+    "inherit_source",
+    "record_source",
+    "role",
+    "set_recording",
+    "source",
+    "substitute",
+    "toposort",
+    "where",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+Role = Literal["forward", "backward"]
+
+
+class Pattern(Enum):
+    """What fusion may do with an op."""
+
+    SOURCE = "source"
+    MAP = "map"
+    MOVE = "move"
+    REDUCE = "reduce"
+    CONTRACT = "contract"
+    LOOP = "loop"
+    CALL = "call"
+
+
+# --- ops ------------------------------------------------------------------------------------------
+
+_ops: InternTable[Op] = InternTable()
+
+
+class _OpMeta(ABCMeta):
+    """Interns ops: equal parameters give the same object, so equality is identity."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            made = super().__call__(*args, **kwargs)
+            args = tuple(getattr(made, field.name) for field in dataclasses.fields(made))
+        key = (cls, cls.intern_key(*args))  # type: ignore[attr-defined]
+        found = _ops.get(key)
+        return _ops.add(key, super().__call__(*args)) if found is None else found
+
+
+@dataclass(frozen=True, eq=False)
+class Op(ABC, metaclass=_OpMeta):
+    """What a node does: a name, parameters, and the answers to every question about it.
+
+    Subclasses are abstract, or final frozen dataclasses whose fields are the parameters.
+    """
+
+    pattern: ClassVar[Pattern]
+
+    if TYPE_CHECKING:
+
+        @property
+        def name(self) -> str:
+            """The name in printed graphs: a class constant, or a field for rows of a table."""
+
+    @abstractmethod
+    def infer(self, *types: Any) -> Type:
+        """The type of the result, or ShapeError or DTypeError."""
+
+    @abstractmethod
+    def ref(self, *arrays: Array) -> Any:
+        """The meaning, in NumPy."""
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        """The cotangent of each input; None where no gradient flows."""
+        raise NotDifferentiableError(f"{self.name} has no derivative", where=where(node))
+
+    def samples(self) -> Iterator[Any]:
+        """Where to test it, as `ops.base.Sample`; for a class of ops, other parameters too."""
+        return iter(())
+
+    def params(self) -> tuple[Any, ...]:
+        """The parameters as plain values: names, numbers, strings and tuples of them."""
+        return tuple(_plain(getattr(self, field.name)) for field in dataclasses.fields(self))
+
+    @classmethod
+    def intern_key(cls, *args: Any) -> Hashable:
+        """What makes two ops of the class equal. It keeps alive only what it may for ever."""
+        return args
+
+    @cached_property
+    def signature(self) -> bytes:
+        """Name and parameters as bytes that are equal in every process."""
+        return repr((self.name, self.params())).encode()
+
+    def __repr__(self) -> str:
+        params = self.params()
+        return self.name if not params else f"{self.name}({', '.join(map(str, params))})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("ops are not pickled")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (DType, Symbol)):
+        return value.name
+    if isinstance(value, TensorType):
+        return repr(value)
+    if isinstance(value, float):
+        return value.hex()
+    return value
+
+
+# --- nodes ----------------------------------------------------------------------------------------
+
+_nodes: InternTable[Node] = InternTable()
+
+
+class _Recording(threading.local):
+    """What new nodes of this thread note as their source."""
+
+    on: bool = False
+    fixed: SourceLine | None = None
+    role: Role = "forward"
+
+
+_recording = _Recording()
+
+
+@final
+class Node:
+    """An op applied to nodes. Immutable and interned: equal nodes are the same object.
+
+    Parameters
+    ----------
+    op : Op
+    inputs : tuple of Node
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If the inputs do not fit the op: an ill-typed node cannot be built.
+    """
+
+    __slots__ = ("__weakref__", "_role", "_where", "inputs", "op", "type")
+    __match_args__ = ("op", "inputs")
+    op: Op
+    inputs: tuple[Node, ...]
+    type: Type
+    _where: SourceLine | None
+    _role: Role
+
+    def __new__(cls, op: Op, inputs: tuple[Node, ...] = ()) -> Node:
+        # The node holds its op and inputs, so the ids stay theirs as long as it lives.
+        key = (id(op), *map(id, inputs))
+        found = _nodes.get(key)
+        if found is not None:
+            return found
+        self = object.__new__(cls)
+        _set_type(self, op.infer(*[node.type for node in inputs]))
+        _set_op(self, op)
+        _set_inputs(self, inputs)
+        recording = _recording
+        _set_role(self, recording.role)
+        _set_where(self, recording.fixed or (user_frame() if recording.on else None))
+        return _nodes.add(key, self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Node cannot be changed")
+
+    @property
+    def tensor_type(self) -> TensorType:
+        """The type, for nodes with one result."""
+        if isinstance(self.type, TupleType):
+            raise InternalError(f"{self.op} has several results", where=where(self))
+        return self.type
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        return self.tensor_type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.tensor_type.dtype
+
+    def __repr__(self) -> str:
+        return f"<{self.op}: {self.type}>"
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Node:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("nodes are not pickled")
+
+
+_set_op = Node.__dict__["op"].__set__
+_set_inputs = Node.__dict__["inputs"].__set__
+_set_type = Node.__dict__["type"].__set__
+_set_where = Node.__dict__["_where"].__set__
+_set_role = Node.__dict__["_role"].__set__
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Item(Op):
+    """One of several results."""
+
+    number: int
+    name: ClassVar[str] = "item"  # type: ignore[misc]
+    pattern: ClassVar[Pattern] = Pattern.CALL
+
+    def infer(self, *types: Any) -> Type:
+        (results,) = types
+        if not isinstance(results, TupleType) or not 0 <= self.number < len(results.items):
+            raise InternalError(f"no item {self.number} in {results}")
+        return results.items[self.number]
+
+    def ref(self, *arrays: Any) -> Array:
+        return np.asarray(arrays[0][self.number])
+
+
+# --- where a node comes from ----------------------------------------------------------------------
+
+
+def where(node: Node) -> SourceLine | None:
+    """The user's line that made the node first, if it was recorded."""
+    return node._where
+
+
+def role(node: Node) -> Role:
+    """Whether the node was made for a value or for a gradient."""
+    return node._role
+
+
+def set_recording(on: bool) -> bool:
+    """Switch the recording of user lines in this thread; the setting before is returned."""
+    before = _recording.on
+    _recording.on = on
+    return before
+
+
+@contextmanager
+def record_source(on: bool = True) -> Iterator[None]:
+    """While it is open, new nodes of this thread note the user's running line."""
+    before = set_recording(on)
+    try:
+        yield
+    finally:
+        _recording.on = before
+
+
+@contextmanager
+def source(line: SourceLine | None, role: Role = "forward") -> Iterator[None]:
+    """While it is open, new nodes of this thread note `line` and `role`."""
+    state = _recording
+    before = state.on, state.fixed, state.role
+    state.on, state.fixed, state.role = False, line, role
+    try:
+        yield
+    finally:
+        state.on, state.fixed, state.role = before
+
+
+def inherit_source(node: Node, origin: Node) -> Node:
+    """`node`, with the line and role of `origin` if it has no line of its own."""
+    if node._where is None and origin._where is not None:
+        _set_where(node, origin._where)
+        _set_role(node, origin._role)
+    return node
+
+
+# --- traversals -----------------------------------------------------------------------------------
+
+
+def toposort(outputs: Iterable[Node]) -> list[Node]:
+    """All nodes that `outputs` need, inputs before users, in an order the graph alone fixes."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack = list(outputs)[::-1]
+    while stack:
+        node = stack[-1]
+        if node in seen:
+            stack.pop()
+            continue
+        depth = len(stack)
+        for operand in reversed(node.inputs):
+            if operand not in seen:
+                stack.append(operand)
+        if len(stack) == depth:
+            stack.pop()
+            seen.add(node)
+            order.append(node)
+    return order
+
+
+def substitute(outputs: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
+    """`outputs` with the nodes that `mapping` names replaced; what replaces is taken as it is."""
+    done: dict[Node, Node] = {}
+    for node in toposort(outputs):
+        replacement = mapping.get(node)
+        if replacement is not None:
+            done[node] = replacement
+            continue
+        inputs = tuple([done[operand] for operand in node.inputs])
+        same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
+        done[node] = node if same else _rebuild(node, inputs)
+    return [done[node] for node in outputs]
+
+
+def _rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
+    state = _recording
+    before = state.on, state.fixed, state.role
+    state.on, state.fixed, state.role = False, node._where, node._role
+    try:
+        return Node(node.op, inputs)
+    finally:
+        state.on, state.fixed, state.role = before

@@ -1,0 +1,35 @@
+"""From the graph to kernels and a program: the only place that names both nodes and kernels.
+
+Knows regions and kernels; knows no machine: `schedule` maps the kernels, targets print them.
+"""
+
+from __future__ import annotations
+
+from ..ir.node import Node
+from ..passes.regions import Kind, Region
+from .build import Lowered
+from .other import lower_dot, lower_nest, lower_strided
+from .rows import lower_rows
+
+__all__ = ["Lowered", "lower_region"]
+
+
+def lower_region(region: Region, outside: frozenset[Node], name: str) -> Lowered:
+    """The logical kernel of one region.
+
+    Parameters
+    ----------
+    region : Region
+        From `fusegrad.passes.fuse`.
+    outside : frozenset of Node
+        The region's values that are read outside it: they get output parameters.
+    name : str
+        The name of the kernel.
+    """
+    if region.kind is Kind.DOT:
+        return lower_dot(region, outside, name)
+    if region.kind is Kind.STRIDED:
+        return lower_strided(region, outside, name)
+    if region.kind is Kind.LOOP:
+        return lower_nest(region, outside, name)
+    return lower_rows(region, outside, name)

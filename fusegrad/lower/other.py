@@ -1,0 +1,175 @@
+"""Contractions, reductions over leading or middle axes, and loop nests: from stages to loops.
+
+Knows one root stage and the elementwise stages that follow it element by element.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from ..codegen.affine import split_index
+from ..codegen.dtypes import int64
+from ..codegen.expr import Expr, Load, Var, index
+from ..codegen.kernel import Any, Monoid, Role, Stmt, Tree
+from ..codegen.scalar import apply
+from ..ir.node import Node
+from ..ops.reduce import ArgReduce, Reduce
+from ..passes.regions import Region, cost_of, size_of
+from ..passes.views import view_index, viewed
+from .build import Builder, Lowered
+from .rows import identity
+
+__all__ = ["lower_dot", "lower_nest", "lower_strided"]
+
+
+def _inlined(region: Region) -> frozenset[Node]:
+    own = {s.node for s in region.stages}
+    return frozenset(n for s in region.stages for n in s.access.reads) - own
+
+
+def _epilogue(
+    builder: Builder,
+    region: Region,
+    outside: frozenset[Node],
+    at: tuple[Expr, ...],
+    value: Expr,
+) -> None:
+    """Store the root's value and what follows from it, at the same element."""
+    root = region.stages[0].node
+    builder.overrides[root] = lambda _: value
+    extents = [int(e) for e in root.shape]  # type: ignore[arg-type]
+    flat: Expr = index(0)
+    for extent, i in zip(extents, at, strict=True):
+        flat = apply("add", apply("mul", flat, index(extent)), i)
+    for stage in region.stages:
+        if stage.node not in outside:
+            continue
+        here = split_index(flat, [int(e) for e in stage.node.shape])  # type: ignore[arg-type]
+        result = value if stage.node is root else builder.read(stage.node, here)
+        builder.store(stage.node, here, result)
+
+
+def _work(region: Region) -> int:
+    return 1 + sum(cost_of(n) for s in region.stages for n in s.access.inlined)
+
+
+@final
+class _Operand:
+    """A matrix operand: a buffer read at an index that is affine in the loops."""
+
+    def __init__(self, builder: Builder, node: Node) -> None:
+        self.builder = builder
+        self.node = node
+        self.base = viewed(node)
+
+    def read(self, at: tuple[Expr, ...]) -> Expr:
+        """The operand's element, loaded through its view."""
+        flat = view_index(self.node, self.base, at)
+        base = self.base
+        buffer = self.builder.buffer(base, Role.IN, (size_of(base),))
+        self.builder.read_at.setdefault(base, set()).add((flat,))
+        return Load(buffer, self.builder.place(buffer, flat))
+
+
+def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
+    """``for b.. for i for j { tree(sum) over k of a * b; epilogue }``."""
+    root = region.stages[0].node
+    external = _inlined(region)
+    builder = Builder(lambda n: n not in external)
+    size = Var("n", int64)
+    shape = [int(e) for e in root.shape]  # type: ignore[arg-type]
+    left, right = (_Operand(builder, n) for n in root.inputs)
+    depth = int(root.inputs[0].shape[-1])  # type: ignore[arg-type]
+    variables = [
+        Var(n, extent=size if a == 0 else e)
+        for a, (n, e) in enumerate(zip(_axis_names(len(shape)), shape, strict=True))
+    ]
+    scope = builder.scope
+    for v in variables:
+        scope.open(v)
+    k = Var("k", extent=depth)
+    scope.open(k)
+    batch = tuple(variables[:-2])
+    a = left.read((*batch, variables[-2], k))
+    b = right.read((*batch, k, variables[-1]))
+    acc = Var("a", root.dtype)
+    start = identity(Monoid.SUM, root.dtype)
+    scope.close(k, depth, Tree((Monoid.SUM,)), [(acc, start)], [apply("mul", a, b)])
+    _epilogue(builder, region, outside, tuple(variables), acc)
+    for position in range(len(variables) - 1, -1, -1):
+        extent = size if position == 0 else shape[position]
+        scope.close(variables[position], extent, Any())
+    return builder.finished(name, size, shape[0], _work(region))
+
+
+def _axis_names(rank: int) -> list[str]:
+    return [*(f"b{a}" for a in range(rank - 2)), "i", "j"]
+
+
+def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowered:
+    """A reduction whose kept axes include the last one: each lane reduces its own column."""
+    root = region.stages[0].node
+    op = root.op
+    assert isinstance(op, (Reduce, ArgReduce))
+    axes = op.axes if isinstance(op, Reduce) else (op.axis,)
+    operand = root.inputs[0]
+    external = _inlined(region)
+    builder = Builder(lambda n: n not in external)
+    scope = builder.scope
+    size = Var("n", int64)
+    extents = [int(e) for e in operand.shape]  # type: ignore[arg-type]
+    kept = [a for a in range(len(extents)) if a not in axes]
+    variables = {}
+    for position, a in enumerate(kept):
+        variables[a] = Var(f"i{a}", extent=size if position == 0 else extents[a])
+    for a in kept:
+        scope.open(variables[a])
+    for a in axes:
+        variables[a] = Var(f"k{a}", extent=extents[a])
+        scope.open(variables[a])
+    at = tuple(variables[a] for a in range(len(extents)))
+    contributions = [builder.read(operand, at)]
+    if op.monoid.width == 2:
+        contributions.append(variables[axes[0]])
+    value = _close_reduction(builder, op, root, operand, variables, extents, contributions)
+    _epilogue(builder, region, outside, tuple(variables[a] for a in kept), value)
+    for position in range(len(kept) - 1, -1, -1):
+        a = kept[position]
+        scope.close(variables[a], size if position == 0 else extents[a], Any())
+    items = extents[kept[0]] if kept else 1
+    return builder.finished(name, size, items, _work(region) + math.prod(extents[a] for a in axes))
+
+
+def _close_reduction(
+    builder: Builder,
+    op: Reduce | ArgReduce,
+    root: Node,
+    operand: Node,
+    variables: dict[int, Var],
+    extents: list[int],
+    contributions: list[Expr],
+) -> Expr:
+    scope = builder.scope
+    axes = op.axes if isinstance(op, Reduce) else (op.axis,)
+    for a in reversed(axes):
+        carry: list[tuple[Var, Expr]] = [
+            (Var(scope.fresh("a"), operand.dtype), identity(op.monoid, operand.dtype))
+        ]
+        if op.monoid.width == 2:
+            carry.append((Var(scope.fresh("m"), int64), index(0)))
+        scope.close(variables[a], extents[a], Tree((op.monoid,)), carry, contributions)
+        contributions = [v for v, _ in carry]
+    return contributions[-1]
+
+
+def lower_nest(region: Region, outside: frozenset[Node], name: str) -> Lowered:
+    """A loop nest that the op itself gives."""
+    node = region.stages[0].node
+    builder = Builder(lambda n: False)
+    inputs = [builder.buffer(i, Role.IN, tuple(i.shape)) for i in node.inputs]  # type: ignore[arg-type]
+    output = builder.buffer(node, Role.OUT, tuple(node.shape))  # type: ignore[arg-type]
+    statements: tuple[Stmt, ...] = tuple(node.op.nest(node, inputs, output))
+    for statement in statements:
+        builder.scope.emit(statement)
+    return builder.finished(name, Var("n", int64), 1, size_of(node), in_place=False)

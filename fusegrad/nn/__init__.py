@@ -1,0 +1,4 @@
+"""Modules, as in torch.
+
+User-level code: uses the public interface only.
+"""

@@ -1,0 +1,20 @@
+"""The ops: each in one place, with types, meaning, gradient, code and samples.
+
+``build`` holds the functions that make graphs of them.
+"""
+
+from __future__ import annotations
+
+from . import contract, elementwise, indexing, movement, reduce, source
+from .base import CLASSES, ELEMENTWISE
+
+__all__ = [
+    "CLASSES",
+    "ELEMENTWISE",
+    "contract",
+    "elementwise",
+    "indexing",
+    "movement",
+    "reduce",
+    "source",
+]

@@ -1,0 +1,4 @@
+"""Optimizers, as in torch.
+
+User-level code: uses the public interface only.
+"""

@@ -1,0 +1,359 @@
+"""Fusion: which values are written, and which of them share a kernel.
+
+Knows bytes, costs and dependencies; knows no loops: `lower` turns a region into a kernel.
+
+1. `values` decides what is written: outputs, reductions, contractions and their operands, and
+   what is cheaper to store than to compute again.
+2. Every written value is a stage; stages join the region of a producer or of a neighbour that
+   reads the same data, when their domains agree and no cycle appears.
+3. What several regions would compute again is stored instead where that saves bytes, and 2 runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.node import Node, toposort
+from ..ops.base import Pattern
+from ..ops.movement import Broadcast
+from ..ops.source import ArrayConstant, Input
+from .regions import (
+    EXPENSIVE,
+    Kind,
+    Region,
+    Stage,
+    aligned_input,
+    cost_of,
+    make_stage,
+    size_of,
+)
+from .views import viewed
+
+__all__ = ["fuse", "is_leaf"]
+
+MAX_DEPTH = 64
+MAX_WEIGHT = 512
+MAX_BUFFERS = 48
+MAX_FINISH = 16384
+SEARCH_LIMIT = 2000
+ROUNDS = 3
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether the value of `node` comes from outside the program."""
+    return isinstance(node.op, (Input, ArrayConstant))
+
+
+def fuse(outputs: Sequence[Node]) -> list[Region]:
+    """The regions that compute `outputs`, in an order that respects what they read.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+        The results of the program.
+
+    Returns
+    -------
+    list of Region
+    """
+    order = toposort(outputs)
+    extra: set[Node] = set()
+    for _ in range(ROUNDS):
+        written = values(order, outputs, extra)
+        regions = _grow(order, written)
+        shared = _worth_storing(regions, written)
+        if not shared:
+            break
+        extra |= shared
+    return _ordered(regions)
+
+
+# --- 1. what is written ---------------------------------------------------------------------------
+
+
+def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> set[Node]:
+    """The nodes whose values are written to memory."""
+    written = {n for n in outputs if not is_leaf(n)} | extra
+    for node in order:
+        pattern = node.op.pattern
+        if pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
+            written.add(node)
+        if pattern is Pattern.CONTRACT:
+            written.update(b for b in map(viewed, node.inputs) if not is_leaf(b))
+        elif pattern in (Pattern.LOOP, Pattern.CALL):
+            written.update(i for i in node.inputs if not is_leaf(i))
+    _store_expensive_repeats(order, written)
+    _limit_depth(order, written)
+    return written
+
+
+def _store_expensive_repeats(order: Sequence[Node], written: set[Node]) -> None:
+    """An expensive value that a broadcast repeats, other than along a row, is computed once."""
+    costs: dict[Node, int] = {}
+    for node in order:
+        own = cost_of(node)
+        costs[node] = (
+            0
+            if node in written or is_leaf(node)
+            else max([own, *(costs[i] for i in node.inputs)])
+        )
+        if not isinstance(node.op, Broadcast):
+            continue
+        source = node.inputs[0]
+        repeated = size_of(source) > 1 and aligned_input(node, 0, size_of(node)) is None
+        if repeated and costs[source] >= EXPENSIVE and source.op.pattern is Pattern.MAP:
+            written.add(source)
+
+
+def _limit_depth(order: Sequence[Node], written: set[Node]) -> None:
+    depth: dict[Node, int] = {}
+    for node in order:
+        below = max((depth[i] for i in node.inputs), default=0)
+        depth[node] = 0 if node in written or is_leaf(node) else below + 1
+        if depth[node] > MAX_DEPTH and node.op.pattern is Pattern.MAP:
+            written.add(node)
+            depth[node] = 0
+
+
+# --- 2. regions -----------------------------------------------------------------------------------
+
+
+class _Grower:
+    """The regions so far, and which region computes a value."""
+
+    def __init__(self, written: set[Node]) -> None:
+        self.written = written
+        self.regions: dict[int, Region] = {}
+        self.home: dict[Node, int] = {}
+        self.readers: dict[Node, list[int]] = {}
+
+    def is_value(self, node: Node) -> bool:
+        return node in self.written or is_leaf(node)
+
+    def add(self, stage: Stage) -> None:
+        """Put `stage` in the best region that takes it, or in a new one."""
+        before = {self.home[n] for n in stage.access.reads if n in self.home}
+        producers = sorted(before, reverse=True)
+        for number in producers:
+            region = self.regions[number]
+            if self._fits(stage, region) and not self._reaches(number, before - {number}):
+                self._join(stage, region, before)
+                return
+        for number in self._neighbours(stage):
+            region = self.regions[number]
+            if number in before or not self._fits(stage, region):
+                continue
+            if not self._reaches(number, before):
+                self._join(stage, region, before)
+                return
+        number = len(self.home) + len(self.regions)
+        region = Region([], stage.kind, stage.total, stage.rows, number)
+        self.regions[number] = region
+        self._join(stage, region, before)
+
+    def _join(self, stage: Stage, region: Region, before: set[int]) -> None:
+        region.stages.append(stage)
+        region.weight += len(stage.access.inlined) + 1
+        if not stage.finish:
+            region.total = max(region.total, stage.total)
+            region.rows = _rows(stage, region)
+            if region.kind is Kind.MAP and stage.kind in (Kind.ROW, Kind.COLUMN, Kind.TOTAL):
+                region.kind = Kind.ROW
+        self.home[stage.node] = region.number
+        for node in stage.access.reads:
+            if region.number not in self.readers.setdefault(node, []):
+                self.readers[node].append(region.number)
+        for other in before - {region.number}:
+            region.before.add(other)
+            self.regions[other].after.add(region.number)
+
+    def _neighbours(self, stage: Stage) -> list[int]:
+        """Regions that read a large value this stage reads too, newest first."""
+        if stage.kind not in (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL):
+            return []
+        found: dict[int, None] = {}
+        for node in stage.access.reads:
+            if size_of(node) * 4 >= stage.total:
+                found.update(dict.fromkeys(self.readers.get(node, ())[-4:]))
+        return sorted(found, reverse=True)
+
+    def _reaches(self, start: int, targets: set[int]) -> bool:
+        """Whether some region of `targets` runs after `start`; True when the search is too long."""
+        if not targets or not self.regions[start].after:
+            return False
+        seen = {start}
+        stack = [start]
+        while stack:
+            for number in self.regions[stack.pop()].after:
+                if number in targets:
+                    return True
+                if number not in seen:
+                    seen.add(number)
+                    stack.append(number)
+            if len(seen) > SEARCH_LIMIT:
+                return True
+        return False
+
+    def _fits(self, stage: Stage, region: Region) -> bool:
+        if region.weight + len(stage.access.inlined) > MAX_WEIGHT:
+            return False
+        if _buffers(region, stage) > MAX_BUFFERS:
+            return False
+        own = {s.node: s for s in region.stages}
+        inside = {own[n]: p for n, p in stage.access.reads.items() if n in own}
+        if _finishes(stage, inside):
+            stage.finish = True
+            return True
+        stage.finish = False
+        if any(s.finish or s.kind in (Kind.COLUMN, Kind.TOTAL) for s in inside):
+            return False
+        if region.kind in (Kind.DOT, Kind.STRIDED):
+            return (
+                stage.kind is Kind.MAP
+                and stage.total == region.total
+                and bool(inside)
+                and all(p == {region.total} for p in inside.values())
+            )
+        if region.kind is Kind.LOOP or stage.kind in (Kind.DOT, Kind.STRIDED, Kind.LOOP):
+            return False
+        return _same_domain(stage, region, inside)
+
+
+def _buffers(region: Region, stage: Stage) -> int:
+    names = {n for s in region.stages for n in s.access.reads} | set(stage.access.reads)
+    return len(names) + len(region.stages) + 1
+
+
+def _finishes(stage: Stage, inside: dict[Stage, set[int | None]]) -> bool:
+    """Whether `stage` can run once at the end, on combined partial results."""
+    return (
+        stage.kind is Kind.MAP
+        and 0 < stage.total <= MAX_FINISH
+        and bool(inside)
+        and all(
+            (s.finish or s.kind in (Kind.COLUMN, Kind.TOTAL))
+            and size_of(s.node) == stage.total
+            and p == {stage.total}
+            for s, p in inside.items()
+        )
+    )
+
+
+def _rows(stage: Stage, region: Region) -> int | None:
+    """The rows of the domain when `stage` is in it."""
+    if region.rows is not None:
+        return region.rows
+    if stage.rows is not None:
+        return stage.rows
+    smaller = {s.total for s in [*region.stages, stage] if not s.finish} - {region.total}
+    return min(smaller) if smaller else None
+
+
+def _same_domain(stage: Stage, region: Region, inside: dict[Stage, set[int | None]]) -> bool:
+    """Whether `stage` iterates over the region's domain, or over its rows."""
+    total = max(stage.total, region.total)
+    rows = region.rows if region.rows is not None else stage.rows
+    if stage.rows is not None and rows != stage.rows:
+        return False
+    if total == 0 or 0 in (stage.total, region.total):
+        return False
+    levels = {s.total for s in region.stages if not s.finish} | {stage.total}
+    smaller = levels - {total}
+    if smaller:
+        if len(smaller) > 1:
+            return False
+        (level,) = smaller
+        if rows is None:
+            rows = level
+        if level != rows or total % rows:
+            return False
+        if not inside and stage.total != region.total:
+            return False
+    if rows is not None and (rows == 0 or total % rows):
+        return False
+    allowed = {total} if rows is None else {total, rows}
+    for producer, prefixes in inside.items():
+        within = {-rows} if rows is not None and producer.kind is Kind.MAP else set()
+        if not prefixes <= {size_of(producer.node)} | within:
+            return False
+        if size_of(producer.node) not in allowed:
+            return False
+    if rows is None:
+        return True
+    return all(_row_reads_fit(s, total, rows) for s in [stage])
+
+
+def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
+    """A row or column reduction covers the whole domain; a total either level."""
+    if stage.kind in (Kind.ROW, Kind.COLUMN):
+        return stage.total == total and stage.rows == rows
+    return stage.total in (total, rows)
+
+
+def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
+    grower = _Grower(written)
+    for node in order:
+        if node in written:
+            grower.add(make_stage(node, grower.is_value))
+    return grower.regions
+
+
+def _ordered(regions: dict[int, Region]) -> list[Region]:
+    """Regions in an order that respects what they read; early ones first."""
+    waiting = {n: len(r.before) for n, r in regions.items()}
+    ready = [n for n in sorted(regions, reverse=True) if not waiting[n]]
+    result: list[Region] = []
+    while ready:
+        number = ready.pop()
+        result.append(regions[number])
+        for other in sorted(regions[number].after, reverse=True):
+            waiting[other] -= 1
+            if not waiting[other]:
+                ready.append(other)
+    if len(result) != len(regions):
+        raise AssertionError("regions form a cycle")
+    return result
+
+
+# --- 3. store or compute again --------------------------------------------------------------------
+
+
+def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
+    """Maps that several regions compute, where storing moves fewer bytes or saves much work."""
+    users: dict[Node, set[int]] = {}
+    for number, region in regions.items():
+        for stage in region.stages:
+            for node in stage.access.inlined:
+                if node.op.pattern is Pattern.MAP and node not in written:
+                    users.setdefault(node, set()).add(number)
+    shared = [n for n, numbers in users.items() if len(numbers) > 1 and size_of(n) > 1]
+    if not shared:
+        return set()
+    chosen: set[Node] = set()
+    memo: dict[Node, tuple[frozenset[Node], int]] = {}
+    for node in toposort(shared):
+        leaves, cost = _recompute(node, memo, written | chosen)
+        count = len(users.get(node, ()))
+        if count < 2 or size_of(node) <= 1:
+            continue
+        full = sum(size_of(n) >= size_of(node) for n in leaves)
+        if cost >= EXPENSIVE or (count - 1) * (full - 1) > 2:
+            chosen.add(node)
+            memo[node] = (frozenset([node]), 0)
+    return chosen
+
+
+def _recompute(
+    node: Node, memo: dict[Node, tuple[frozenset[Node], int]], stored: set[Node]
+) -> tuple[frozenset[Node], int]:
+    """The values `node` is computed from, and the cost of doing it again."""
+    if node in memo:
+        return memo[node]
+    if node in stored or is_leaf(node):
+        result = (frozenset([node]), 0)
+    else:
+        parts = [memo[i] for i in node.inputs]
+        leaves: frozenset[Node] = frozenset().union(*(p[0] for p in parts)) if parts else frozenset()
+        result = (leaves, min(1 << 20, cost_of(node) + sum(p[1] for p in parts)))
+    memo[node] = result
+    return result

@@ -1,0 +1,218 @@
+"""What fusion works on: stages (values that are written), the regions that hold them, how they are read.
+
+Knows the patterns of ops and the shapes of nodes; knows no loops and no memory.
+
+A value is *aligned* with a domain of ``total`` elements at prefix k when its elements, in row-major
+order, correspond to the leading k of the domain: element f of the domain reads element
+``f // (total // k)``. So a row statistic of an (R, C) domain is aligned at prefix R. Prefix -R says that some
+element of the aligned row of R is read, as picking a label does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import final
+
+from ..codegen import scalar
+from ..ir.node import Node
+from ..ops.base import Pattern
+from ..ops.contract import Dot
+from ..ops.elementwise import Map
+from ..ops.indexing import TakeAlong
+from ..ops.movement import Broadcast, Reshape, Transpose
+from ..ops.reduce import ArgReduce, Reduce
+
+__all__ = [
+    "Access",
+    "Kind",
+    "Region",
+    "Stage",
+    "access",
+    "aligned_input",
+    "cost_of",
+    "make_stage",
+    "size_of",
+]
+
+EXPENSIVE = 8
+COLUMN_LIMIT = 8192
+"""The longest row whose column sums are kept as partial copies for each chunk."""
+
+
+class Kind(Enum):
+    """How a stage computes its value."""
+
+    MAP = "map"
+    ROW = "row"
+    COLUMN = "column"
+    TOTAL = "total"
+    STRIDED = "strided"
+    DOT = "dot"
+    LOOP = "loop"
+
+
+@final
+@dataclass(frozen=True)
+class Access:
+    """What one stage reads: values by the prefix at which they are read (None: not aligned)."""
+
+    reads: dict[Node, set[int | None]]
+    inlined: tuple[Node, ...]
+    visits: tuple[tuple[Node, int | None], ...]
+
+
+@final
+@dataclass(eq=False)
+class Stage:
+    """A node whose value is written to memory or kept for the rest of its region."""
+
+    node: Node
+    kind: Kind
+    total: int
+    rows: int | None
+    access: Access
+    finish: bool = False
+
+
+@final
+@dataclass(eq=False)
+class Region:
+    """Stages that become one kernel.
+
+    ``total`` elements in ``rows`` rows (None while no stage needs rows).
+    """
+
+    stages: list[Stage]
+    kind: Kind
+    total: int
+    rows: int | None
+    number: int
+    before: set[int] = field(default_factory=set)
+    after: set[int] = field(default_factory=set)
+    weight: int = 0
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The values the region computes, in order."""
+        return [s.node for s in self.stages]
+
+
+def size_of(node: Node) -> int:
+    """The number of elements."""
+    return math.prod(int(e) for e in node.shape)  # type: ignore[arg-type]
+
+
+def cost_of(node: Node) -> int:
+    """Rough operations for one element of a Map, 0 for movement."""
+    if node.op.pattern is not Pattern.MAP:
+        return 0
+    row = scalar.TABLE.get(node.op.scalar_name) if isinstance(node.op, Map) else None
+    return row.cost if row is not None else 1
+
+
+def aligned_input(node: Node, position: int, prefix: int | None) -> int | None:
+    """The prefix at which input `position` of an inlined `node` is read, None when not aligned."""
+    if prefix is None:
+        return None
+    op = node.op
+    source = node.inputs[position]
+    if op.pattern is Pattern.MAP or isinstance(op, Reshape):
+        return prefix if size_of(source) == size_of(node) else None
+    if isinstance(op, Broadcast):
+        return _aligned_broadcast(op, source, node, prefix)
+    if isinstance(op, TakeAlong):
+        return _aligned_pick(op, node, position, prefix)
+    if isinstance(op, Transpose):
+        moved = [a for a in op.permutation if source.shape[a] != 1]
+        return prefix if moved == sorted(moved) else None
+    return None
+
+
+def _aligned_broadcast(op: Broadcast, source: Node, node: Node, prefix: int) -> int | None:
+    kept = {d for d, e in zip(op.dims, source.shape, strict=True) if e != 1}
+    long = [a for a, e in enumerate(node.shape) if e != 1]
+    if set(long[: len(kept)]) != kept:
+        return None
+    size = size_of(source)
+    if prefix < 0:
+        return size if size and -prefix % size == 0 else prefix
+    return size if size and prefix % size == 0 else None
+
+
+def _aligned_pick(op: TakeAlong, node: Node, position: int, prefix: int) -> int | None:
+    """One element picked from each row: the index is aligned, the source within its row."""
+    source, picked = node.inputs
+    if prefix < 0 or node.shape[op.axis] != 1 or op.axis != len(node.shape) - 1:
+        return None
+    return size_of(picked) if position == 1 else -(size_of(source) // int(source.shape[op.axis]))  # type: ignore[arg-type]
+
+
+def access(
+    roots: Iterable[tuple[Node, int | None]], is_value: Callable[[Node], bool]
+) -> Access:
+    """Follow inlined nodes from `roots` (each with the prefix it is read at) to values."""
+    reads: dict[Node, set[int | None]] = {}
+    seen: dict[tuple[Node, int | None], None] = {}
+    inlined: dict[Node, None] = {}
+    stack = list(roots)
+    while stack:
+        item = stack.pop()
+        if item in seen:
+            continue
+        seen[item] = None
+        node, prefix = item
+        if is_value(node):
+            reads.setdefault(node, set()).add(prefix)
+            continue
+        inlined[node] = None
+        for position, source in enumerate(node.inputs):
+            stack.append((source, aligned_input(node, position, prefix)))
+    return Access(reads, tuple(inlined), tuple(seen))
+
+
+def _trailing(axes: Sequence[int], rank: int) -> bool:
+    return tuple(axes) == tuple(range(rank - len(axes), rank))
+
+
+def _significant(axes: Sequence[int], shape: Sequence[object]) -> tuple[list[int], int]:
+    """`axes` and rank after axes of extent 1 are dropped."""
+    kept = [a for a, e in enumerate(shape) if e != 1]
+    return [kept.index(a) for a in axes if a in kept], len(kept)
+
+
+def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
+    """The stage that computes `node` from values."""
+    op = node.op
+    size = size_of(node)
+    if isinstance(op, Reduce):
+        operand = node.inputs[0]
+        total = size_of(operand)
+        seen = access([(operand, total)], is_value)
+        axes, rank = _significant(op.axes, operand.shape)
+        if size == 1:
+            return Stage(node, Kind.TOTAL, total, None, seen)
+        if _trailing(axes, rank):
+            return Stage(node, Kind.ROW, total, size, seen)
+        if axes == list(range(len(axes))) and size <= COLUMN_LIMIT and total:
+            return Stage(node, Kind.COLUMN, total, total // size, seen)
+        return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
+    if isinstance(op, ArgReduce):
+        operand = node.inputs[0]
+        total = size_of(operand)
+        axes, rank = _significant((op.axis,), operand.shape)
+        if _trailing(axes, rank):
+            return Stage(node, Kind.ROW, total, size, access([(operand, total)], is_value))
+        return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
+    if isinstance(op, Dot):
+        seen = access([(i, None) for i in node.inputs], is_value)
+        return Stage(node, Kind.DOT, size, None, seen)
+    if op.pattern is Pattern.LOOP:
+        seen = access([(i, None) for i in node.inputs], is_value)
+        return Stage(node, Kind.LOOP, size, None, seen)
+    roots = [(i, aligned_input(node, p, size)) for p, i in enumerate(node.inputs)]
+    seen = access(roots, is_value)
+    own = Access(seen.reads, (node, *seen.inlined), ((node, size), *seen.visits))
+    return Stage(node, Kind.MAP, size, None, own)

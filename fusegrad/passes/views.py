@@ -1,0 +1,64 @@
+"""Views: movement that a kernel absorbs because the element it reads is affine in the loop variables.
+
+Knows index arithmetic of movement ops; knows no kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..codegen.affine import canonical, linear
+from ..codegen.expr import Expr, Var, index
+from ..codegen.scalar import apply
+from ..ir.node import Node
+from ..ops.movement import Broadcast, Reshape, Slice, Transpose
+
+__all__ = ["flat_index", "view_index", "viewed"]
+
+VIEWS = (Broadcast, Reshape, Slice, Transpose)
+
+
+def flat_index(shape: Sequence[int], indices: Sequence[Expr]) -> Expr:
+    """The row-major position of `indices` in `shape`."""
+    flat: Expr = index(0)
+    inner = 1
+    for extent, i in zip(reversed(shape), reversed(indices), strict=True):
+        flat = apply("add", apply("mul", i, index(inner)), flat)
+        inner *= extent
+    return canonical(flat)
+
+
+def view_index(node: Node, base: Node, indices: tuple[Expr, ...]) -> Expr:
+    """The row-major position in `base` of element `indices` of its view `node`."""
+    while node is not base:
+        read: list[tuple[Expr, ...]] = []
+
+        def record(at: tuple[Expr, ...], read: list[tuple[Expr, ...]] = read) -> Expr:
+            read.append(at)
+            return index(0)
+
+        node.op.value(node, (record,), indices)
+        indices = tuple(canonical(i) for i in read[0])
+        node = node.inputs[0]
+    return flat_index(node.shape, indices)  # type: ignore[arg-type]
+
+
+def viewed(node: Node) -> Node:
+    """The value that `node` is an affine view of; `node` itself when it is none."""
+    base = node
+    while isinstance(base.op, VIEWS):
+        base = base.inputs[0]
+    while base is not node:
+        indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(node.shape))
+        form = linear(view_index(node, base, indices))
+        if all(isinstance(e, Var) for e, _ in form.terms):
+            return base
+        base = _above(node, base)
+    return node
+
+
+def _above(node: Node, base: Node) -> Node:
+    """The step of the chain that reads `base`."""
+    while node.inputs[0] is not base:
+        node = node.inputs[0]
+    return node

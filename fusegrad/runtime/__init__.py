@@ -1,0 +1,4 @@
+"""Running programs: devices, memory, threads, caches.
+
+Knows no ops and no Tensor.
+"""

@@ -1,0 +1,241 @@
+"""From object code to callable addresses, and from LLVM IR text to object code.
+
+Knows nothing of kernels, programs or caches: it sees bytes, names and addresses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from ..errors import CompileError
+
+__all__ = ["Library", "c_symbols", "compile_module", "host_parts", "load"]
+
+# What the code generator may call without being asked to: copies and fills of memory, and
+# functions of floating-point numbers on machines that have no instruction for them.
+_C_LIBRARY = (
+    *("memcpy", "memmove", "memset"),
+    *(
+        name + suffix
+        for name in ("floor", "ceil", "trunc", "rint", "nearbyint", "round", "fma", "fmod", "sqrt")
+        for suffix in ("", "f")
+    ),
+)
+_C_LIBRARY_NAME = "fusegrad.c"
+
+# Without initialisers: they run once, and hold for the whole process.
+_initialise_lock = threading.Lock()
+_library_numbers = itertools.count()
+
+
+def _unlock_in_child() -> None:
+    global _initialise_lock
+    _initialise_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
+
+@functools.cache
+def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def host_parts() -> list[tuple[str, bytes]]:
+    """What `compile_module` depends on besides its text, as parts of a cache key.
+
+    Returns
+    -------
+    list of (str, bytes)
+        The LLVM version, and the machine's triple, processor and features.
+    """
+    return [
+        ("llvm", repr((llvm.llvm_version_info, llvmlite.__version__)).encode()),
+        ("triple", llvm.get_process_triple().encode()),
+        ("cpu", llvm.get_host_cpu_name().encode()),
+        ("features", llvm.get_host_cpu_features().flatten().encode()),
+    ]
+
+
+@functools.cache
+def _target_machine(level: int) -> Any:
+    _initialise()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    # Position-independent code of the small model loads anywhere; without `pic` its relocations
+    # overflow when a section comes to lie far from the symbols that it names.
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=level,
+        reloc="pic",
+        codemodel="small",
+    )
+
+
+def compile_module(ir_text: str, *, level: int = 2) -> bytes:
+    """Compile LLVM IR text for this machine, without IR passes.
+
+    Parameters
+    ----------
+    ir_text : str
+        A module.
+    level : int, optional
+        The level of the code generator, 0 to 3.
+
+    Returns
+    -------
+    bytes
+        Object code for `load`.
+
+    Raises
+    ------
+    CompileError
+        If LLVM refuses the text.
+
+    Examples
+    --------
+    >>> code = compile_module("define i64 @seven() { ret i64 7 }")
+    >>> load(code, ["seven"], {}).address("seven") != 0
+    True
+    """
+    with _initialise_lock:
+        machine = _target_machine(level)
+    try:
+        module = llvm.parse_assembly(ir_text)
+        module.verify()
+    except RuntimeError as error:
+        raise CompileError(f"LLVM refuses the module: {error}") from error
+    with module:
+        return bytes(machine.emit_object(module))
+
+
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
+
+
+def c_symbols(names: Sequence[str]) -> dict[str, int]:
+    """The addresses of functions of the C library, without those that it lacks.
+
+    Parameters
+    ----------
+    names : Sequence of str
+        Names of functions.
+
+    Returns
+    -------
+    dict
+        From name to address.
+    """
+    library = _c_library()
+    addresses = {}
+    for name in names:
+        function = getattr(library, name, None)
+        if function is not None:
+            addresses[name] = ctypes.cast(function, ctypes.c_void_p).value or 0
+    return addresses
+
+
+@functools.cache
+def _engine() -> tuple[Any, Any]:
+    """The one JIT of the process, and its library of C symbols; both live for ever."""
+    _initialise()
+    engine = llvm.create_lljit_compiler(_target_machine(2))
+    builder = llvm.JITLibraryBuilder()
+    for name, address in c_symbols(_C_LIBRARY).items():
+        builder.import_symbol(name, address)
+    return engine, builder.link(engine, _C_LIBRARY_NAME)
+
+
+@final
+class Library:
+    """Loaded object code. It is unloaded when the last reference to it goes.
+
+    Whoever calls an address keeps the library alive until the call has returned.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The symbols whose addresses are known.
+    """
+
+    __slots__ = ("__weakref__", "_addresses", "_tracker")
+
+    def __init__(self, tracker: Any, addresses: Mapping[str, int]) -> None:
+        self._tracker = tracker
+        self._addresses = dict(addresses)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The symbols whose addresses are known."""
+        return tuple(self._addresses)
+
+    def address(self, name: str) -> int:
+        """The address of a symbol.
+
+        Parameters
+        ----------
+        name : str
+            One of the names that were given to `load`.
+
+        Returns
+        -------
+        int
+            Never 0.
+        """
+        return self._addresses[name]
+
+
+def load(object_code: bytes, names: Sequence[str], symbols: Mapping[str, int]) -> Library:
+    """Load object code into this process.
+
+    Parameters
+    ----------
+    object_code : bytes
+        What `compile_module` or a target's compiler made.
+    names : Sequence of str
+        The symbols whose addresses are wanted.
+    symbols : Mapping
+        The addresses of the symbols that the code imports. The few functions of the C library
+        that a code generator calls on its own are known anyway; nothing else is.
+
+    Returns
+    -------
+    Library
+        Keeps the code loaded.
+
+    Raises
+    ------
+    CompileError
+        If the bytes are no object code, or a symbol is missing.
+
+    Examples
+    --------
+    >>> code = compile_module("define i64 @next(i64 %x) { %y = add i64 %x, 1  ret i64 %y }")
+    >>> library = load(code, ["next"], {})
+    >>> ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(library.address("next"))(41)
+    42
+    """
+    with _initialise_lock:
+        engine, _ = _engine()
+    builder = llvm.JITLibraryBuilder().add_object_img(object_code)
+    builder.add_jit_library(_C_LIBRARY_NAME)
+    for name, address in symbols.items():
+        builder.import_symbol(name, address)
+    for name in names:
+        builder.export_symbol(name)
+    try:
+        tracker = builder.link(engine, f"fusegrad.{next(_library_numbers)}")
+    except RuntimeError as error:
+        raise CompileError(f"object code cannot be loaded: {error}") from error
+    return Library(tracker, {name: tracker[name] for name in names})

@@ -1,0 +1,411 @@
+"""Memory for arrays: aligned blocks that are used again when their last view is gone.
+
+Knows nothing of tensors, plans or devices other than the CPU.
+
+A fresh page costs more than the work that a kernel does on it, so freed blocks wait in lists by
+size class. Every step on such a list is one operation that the interpreter does not interrupt, and
+there is no lock: a block may be freed by the garbage collector in the middle of an allocation, or
+be in any state in another thread when the process forks.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+import mmap
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Block", "MemoryStatistics", "allocate", "set_cache_limit", "statistics", "trim"]
+
+ALIGNMENT = 64
+_HUGE_PAGE = 1 << 21
+_LEAST_HUGE = 1 << 20
+_MOST_LOOKED_UP = 4096
+_MOST_IN_SLAB = 32 << 10
+_LEAST_SLAB = 64 << 10
+_SLOTS_OF_SLAB = 16
+_MOST_CACHED = 1 << 30
+_PRIVATE = (
+    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+)
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _capacity(nbytes: int) -> int:
+    """The size class of a request: at most a quarter too much for small ones, an eighth for others.
+
+    Examples
+    --------
+    >>> _capacity(0), _capacity(65), _capacity(1100), _capacity(3 << 20) >> 20
+    (64, 128, 1280, 4)
+    """
+    if nbytes <= 4 * ALIGNMENT:
+        return max(ALIGNMENT, _round_up(nbytes, ALIGNMENT))
+    steps = 4 if nbytes <= _MOST_IN_SLAB else 8
+    least = ALIGNMENT if nbytes <= _MOST_IN_SLAB else mmap.PAGESIZE
+    if nbytes >= _LEAST_HUGE:
+        least = _HUGE_PAGE
+    power = 1 << ((nbytes - 1).bit_length() - 1)
+    return _round_up(nbytes, max(least, power // steps))
+
+
+# --- mappings -------------------------------------------------------------------------------------
+
+
+class _Mappings:
+    """The memory that the system gave to this process and did not get back."""
+
+    def __init__(self) -> None:
+        self._maps: dict[int, tuple[mmap.mmap, int]] = {}
+        self.count = 0
+
+    def map(self, size: int) -> int:
+        """The address of new memory: aligned to 2 MiB, in huge pages, from 1 MiB on."""
+        huge = size >= _LEAST_HUGE
+        memory = mmap.mmap(-1, size + (_HUGE_PAGE if huge else 0), **_PRIVATE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        address = _round_up(start, _HUGE_PAGE) if huge else start
+        if huge and hasattr(mmap, "MADV_HUGEPAGE"):
+            # A kernel without huge pages refuses.
+            with suppress(OSError):
+                memory.madvise(mmap.MADV_HUGEPAGE, address - start, size)
+        self._maps[address] = (memory, size)
+        self.count += 1
+        return address
+
+    def unmap(self, address: int) -> None:
+        self._maps.pop(address)[0].close()
+
+    def total(self) -> int:
+        return sum(size for _, size in list(self._maps.values()))
+
+
+# --- size classes ---------------------------------------------------------------------------------
+
+
+class _SizeClass:
+    """The free blocks of one capacity.
+
+    Attributes
+    ----------
+    free : list of int
+        Their addresses.
+    release : callable
+        Takes the address of a block that nobody uses any more.
+    array_type : type
+        What lends the memory of a block to NumPy.
+    """
+
+    __slots__ = ("array_type", "capacity", "free", "mappings", "release", "slabs")
+
+    def __init__(self, capacity: int, mappings: _Mappings) -> None:
+        self.capacity = capacity
+        self.mappings = mappings
+        self.free: list[int] = []
+        self.slabs: list[int] = []
+        self.release: Callable[[int], None] = self.free.append
+        self.array_type: Any = ctypes.c_char * capacity
+
+    @property
+    def cached(self) -> int:
+        return len(self.free) * self.capacity
+
+    def refill(self) -> int:
+        """A new block, when none is free."""
+        if self.capacity > _MOST_IN_SLAB:
+            return self.mappings.map(self.capacity)
+        slab = self.mappings.map(self._slots() * self.capacity)
+        self.slabs.append(slab)
+        # The last in the list is taken first.
+        self.free.extend(range(slab + (self._slots() - 1) * self.capacity, slab, -self.capacity))
+        return slab
+
+    def _slots(self) -> int:
+        return max(_LEAST_SLAB // self.capacity, _SLOTS_OF_SLAB)
+
+    def trim(self) -> None:
+        """Give what is free back to the system, slabs if all of their blocks are."""
+        taken = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self.free.pop())
+        if self.capacity > _MOST_IN_SLAB:
+            for address in taken:
+                self.mappings.unmap(address)
+            return
+        slabs = sorted(self.slabs)
+        owners = [slabs[bisect.bisect_right(slabs, address) - 1] for address in taken]
+        free_slots = Counter(owners)
+        unused = {slab for slab, count in free_slots.items() if count == self._slots()}
+        self.free.extend(
+            address for address, slab in zip(taken, owners, strict=True) if slab not in unused
+        )
+        for slab in unused:
+            self.slabs.remove(slab)
+            self.mappings.unmap(slab)
+
+
+@final
+@dataclass(frozen=True)
+class MemoryStatistics:
+    """What the allocator holds.
+
+    Attributes
+    ----------
+    mapped_bytes : int
+        All memory that it has from the system.
+    cached_bytes : int
+        How much of that is in free blocks.
+    used_bytes : int
+        How much of it is in blocks that somebody holds, in whole size classes.
+    mappings : int
+        How often it has asked the system for memory.
+    """
+
+    mapped_bytes: int
+    cached_bytes: int
+    mappings: int
+
+    @property
+    def used_bytes(self) -> int:
+        """How much is in blocks that somebody holds."""
+        return self.mapped_bytes - self.cached_bytes
+
+
+def _default_limit() -> int:
+    try:
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return _MOST_CACHED
+    return min(_MOST_CACHED, physical // 8)
+
+
+class _Allocator:
+    """All size classes; what lies outside slabs is cached up to a limit."""
+
+    def __init__(self) -> None:
+        self.mappings = _Mappings()
+        self.limit = _default_limit()
+        self.classes: dict[int, _SizeClass] = {}
+        self.small = [self.class_of(nbytes) for nbytes in range(0, _MOST_LOOKED_UP + 1, ALIGNMENT)]
+
+    def class_of(self, nbytes: int) -> _SizeClass:
+        if nbytes < 0:
+            raise ValueError(f"a block cannot have {nbytes} bytes")
+        capacity = _capacity(nbytes)
+        found = self.classes.get(capacity)
+        if found is None:
+            made = _SizeClass(capacity, self.mappings)
+            if capacity > _MOST_IN_SLAB:
+                made.release = self._releaser(made)
+            found = self.classes.setdefault(capacity, made)
+        return found
+
+    def _releaser(self, size_class: _SizeClass) -> Callable[[int], None]:
+        append = size_class.free.append
+
+        def release(address: int) -> None:
+            append(address)
+            self.shrink()
+
+        return release
+
+    def _cached_classes(self) -> list[_SizeClass]:
+        return [
+            size_class
+            for size_class in list(self.classes.values())
+            if size_class.capacity > _MOST_IN_SLAB and size_class.free
+        ]
+
+    def shrink(self) -> None:
+        """Give free blocks back until the limit is kept, from the class that has most."""
+        while True:
+            classes = self._cached_classes()
+            if sum(size_class.cached for size_class in classes) <= self.limit:
+                return
+            # Another thread may have taken the block meanwhile; then look again.
+            with suppress(IndexError):
+                self.mappings.unmap(max(classes, key=lambda found: found.cached).free.pop(0))
+
+    def refill(self, size_class: _SizeClass) -> int:
+        try:
+            return size_class.refill()
+        except OSError:
+            self.trim()
+        try:
+            return size_class.refill()
+        except OSError as error:
+            raise MemoryError(f"no memory for a block of {size_class.capacity} bytes") from error
+
+    def trim(self) -> None:
+        for size_class in list(self.classes.values()):
+            size_class.trim()
+
+
+_allocator = _Allocator()
+_small = _allocator.small
+# A worker thread may still write when the interpreter ends, so its end must not unmap anything.
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_allocator.mappings))
+
+
+# --- blocks ---------------------------------------------------------------------------------------
+
+
+@final
+class Block:
+    """A region of memory that belongs to whoever holds this object, or a view of it.
+
+    When the last of them is gone, the region returns to the allocator.
+
+    Attributes
+    ----------
+    address : int
+        A multiple of 64, and of 2 MiB where `nbytes` is at least 1 MiB.
+    nbytes : int
+        The size that was asked for.
+    """
+
+    __slots__ = ("__weakref__", "_class", "address", "nbytes")
+
+    def __init__(self, address: int, nbytes: int, size_class: _SizeClass) -> None:
+        self.address = address
+        self.nbytes = nbytes
+        self._class = size_class
+
+    def __del__(self) -> None:
+        self._class.release(self.address)
+
+    def __repr__(self) -> str:
+        return f"Block({self.nbytes} bytes at {self.address:#x})"
+
+    def view(
+        self, dtype: npt.DTypeLike, shape: Sequence[int], writable: bool = True
+    ) -> npt.NDArray[Any]:
+        """A C-contiguous NumPy array over the start of the block, which it keeps alive.
+
+        Parameters
+        ----------
+        dtype : dtype_like
+            The dtype.
+        shape : sequence of int
+            The shape.
+        writable : bool, optional
+            If not, the view cannot be made writable either.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shares the memory.
+
+        Examples
+        --------
+        >>> block = allocate(24)
+        >>> view = block.view("float32", (2, 3))
+        >>> view[...] = 1
+        >>> block.view("float32", (6,), writable=False).sum()
+        np.float32(6.0)
+        """
+        memory = self._class.array_type.from_address(self.address)
+        memory.block = self
+        if not writable:
+            # NumPy looks through a memoryview, but not through an array that may not be written.
+            memory = np.frombuffer(memoryview(memory).toreadonly(), np.uint8)
+        return np.ndarray(shape, dtype, memory)
+
+
+def allocate(nbytes: int) -> Block:
+    """A block of at least `nbytes` bytes, with whatever its last owner left in it.
+
+    Parameters
+    ----------
+    nbytes : int
+        The size; 0 gives a block with a valid address too.
+
+    Returns
+    -------
+    Block
+        Aligned to 64 bytes, from 1 MiB on to 2 MiB and in huge pages.
+
+    Raises
+    ------
+    MemoryError
+        If the system gives no more memory.
+
+    Examples
+    --------
+    >>> allocate(100).address % 64
+    0
+    """
+    if 0 <= nbytes <= _MOST_LOOKED_UP:
+        size_class = _small[(nbytes + 63) >> 6]
+    else:
+        size_class = _allocator.class_of(nbytes)
+    try:
+        address = size_class.free.pop()
+    except IndexError:
+        address = _allocator.refill(size_class)
+    return Block(address, nbytes, size_class)
+
+
+def trim() -> None:
+    """Give all memory that nobody uses back to the system.
+
+    Examples
+    --------
+    >>> trim()
+    """
+    _allocator.trim()
+
+
+def set_cache_limit(nbytes: int) -> int:
+    """Change how much memory in free blocks of more than 32 KiB is kept for later.
+
+    Parameters
+    ----------
+    nbytes : int
+        The limit. It is an eighth of the machine's memory at first, and at most 1 GiB.
+
+    Returns
+    -------
+    int
+        The limit before.
+
+    Examples
+    --------
+    >>> before = set_cache_limit(0)
+    >>> set_cache_limit(before)
+    0
+    """
+    before = _allocator.limit
+    _allocator.limit = nbytes
+    _allocator.shrink()
+    return before
+
+
+def statistics() -> MemoryStatistics:
+    """What the allocator holds now.
+
+    Returns
+    -------
+    MemoryStatistics
+        Exact if no other thread allocates meanwhile.
+
+    Examples
+    --------
+    >>> block = allocate(1000)
+    >>> statistics().used_bytes >= 1000
+    True
+    """
+    cached = sum(size_class.cached for size_class in list(_allocator.classes.values()))
+    return MemoryStatistics(_allocator.mappings.total(), cached, _allocator.mappings.count)

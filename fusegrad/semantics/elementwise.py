@@ -1,0 +1,189 @@
+"""Elementwise functions as the user names them: which dtypes they take and what they record.
+
+A row of `FUNCTIONS` gives the function of ``fg``, the operator and the method; knows no Tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from ..codegen.dtypes import DType, bool_
+from ..errors import DTypeError
+from ..ir.node import Node
+from ..ops import build
+from .promotion import as_float
+
+__all__ = ["FUNCTIONS", "Function"]
+
+_ALL = frozenset({"bool", "int", "uint", "float"})
+_NUMBERS = frozenset({"int", "uint", "float"})
+_BITS = frozenset({"bool", "int", "uint"})
+_INTEGERS = frozenset({"int", "uint"})
+
+
+@final
+@dataclass(frozen=True)
+class Function:
+    """An elementwise function.
+
+    Attributes
+    ----------
+    name : str
+        Its name in ``fg``, and in messages.
+    build : callable
+        From operand nodes of one dtype and shape to the result.
+    kinds : frozenset of str
+        The kinds of dtypes that it takes.
+    to_float : bool
+        Whether integers and bools are converted to the default float first.
+    """
+
+    name: str
+    build: Callable[..., Node]
+    kinds: frozenset[str] = _ALL
+    to_float: bool = False
+
+    def operand_dtype(self, dtype: DType) -> DType:
+        """What operands of the common `dtype` are converted to; DTypeError if there is none."""
+        if self.to_float:
+            return as_float(dtype)
+        if dtype.kind not in self.kinds:
+            takes = " or ".join(k for k in ("bool", "int", "uint", "float") if k in self.kinds)
+            raise DTypeError(
+                f"{self.name} does not take {dtype}: it takes {takes} dtypes",
+                remedy='convert the operand first, x.astype("...")',
+            )
+        return dtype
+
+
+def _add(a: Node, b: Node) -> Node:
+    return build.logical_or(a, b) if a.dtype is bool_ else build.add(a, b)
+
+
+def _multiply(a: Node, b: Node) -> Node:
+    return build.logical_and(a, b) if a.dtype is bool_ else build.mul(a, b)
+
+
+def _maximum(a: Node, b: Node) -> Node:
+    return build.logical_or(a, b) if a.dtype is bool_ else build.maximum(a, b)
+
+
+def _minimum(a: Node, b: Node) -> Node:
+    return build.logical_and(a, b) if a.dtype is bool_ else build.minimum(a, b)
+
+
+def _absolute(x: Node) -> Node:
+    return x if x.dtype.kind in ("bool", "uint") else build.abs_(x)
+
+
+def _rounding(make: Callable[[Node], Node]) -> Callable[[Node], Node]:
+    """Integers are round already."""
+    return lambda x: make(x) if x.dtype.is_float else x
+
+
+def _test(make: Callable[[Node], Node]) -> Callable[[Node], Node]:
+    """A question about floats, which is also asked of integers."""
+    return lambda x: make(x if x.dtype.is_float else build.cast(x, as_float(x.dtype)))
+
+
+def _truth(x: Node) -> Node:
+    return build.cast(x, bool_)
+
+
+def _logical(make: Callable[..., Node]) -> Callable[..., Node]:
+    return lambda *operands: make(*map(_truth, operands))
+
+
+def _bitwise(logical: Callable[..., Node], bits: Callable[..., Node]) -> Callable[..., Node]:
+    return lambda *operands: (logical if operands[0].dtype is bool_ else bits)(*operands)
+
+
+def _sigmoid(x: Node) -> Node:
+    """1 / (1 + exp(-x)), written with tanh: no overflow on either side."""
+    half = build.full_like(x, 0.5)
+    return build.add(build.mul(build.tanh(build.mul(x, half)), half), half)
+
+
+def _float(name: str, make: Callable[..., Node]) -> Function:
+    return Function(name, make, to_float=True)
+
+
+_ROWS = (
+    # arithmetic
+    Function("add", _add),
+    Function("subtract", build.sub, _NUMBERS),
+    Function("multiply", _multiply),
+    _float("divide", build.div),
+    Function("floor_divide", build.floordiv, _NUMBERS),
+    Function("remainder", build.mod, _NUMBERS),
+    Function("pow", build.pow_, _NUMBERS),
+    Function("negative", build.neg, _NUMBERS),
+    Function("positive", lambda x: x, _NUMBERS),
+    Function("abs", _absolute),
+    Function("sign", build.sign, _NUMBERS),
+    Function("square", build.square, _NUMBERS),
+    _float("reciprocal", build.reciprocal),
+    Function("maximum", _maximum),
+    Function("minimum", _minimum),
+    _float("hypot", build.hypot),
+    _float("copysign", build.copysign),
+    # comparisons and logic
+    Function("equal", build.eq),
+    Function("not_equal", build.ne),
+    Function("less", build.lt),
+    Function("less_equal", build.le),
+    Function("greater", build.gt),
+    Function("greater_equal", build.ge),
+    Function("logical_and", _logical(build.logical_and)),
+    Function("logical_or", _logical(build.logical_or)),
+    Function("logical_xor", _logical(build.logical_xor)),
+    Function("logical_not", _logical(build.logical_not)),
+    Function("bitwise_and", _bitwise(build.logical_and, build.bitwise_and), _BITS),
+    Function("bitwise_or", _bitwise(build.logical_or, build.bitwise_or), _BITS),
+    Function("bitwise_xor", _bitwise(build.logical_xor, build.bitwise_xor), _BITS),
+    Function("bitwise_invert", _bitwise(build.logical_not, build.bitwise_not), _BITS),
+    Function("bitwise_left_shift", build.shift_left, _INTEGERS),
+    Function("bitwise_right_shift", build.shift_right, _INTEGERS),
+    # exponentials and powers
+    _float("exp", build.exp),
+    _float("exp2", build.exp2),
+    _float("expm1", build.expm1),
+    _float("log", build.log),
+    _float("log2", build.log2),
+    _float("log10", build.log10),
+    _float("log1p", build.log1p),
+    _float("logaddexp", build.logaddexp),
+    _float("sqrt", build.sqrt),
+    _float("rsqrt", build.rsqrt),
+    # trigonometric, hyperbolic and special functions
+    _float("sin", build.sin),
+    _float("cos", build.cos),
+    _float("tan", build.tan),
+    _float("asin", build.asin),
+    _float("acos", build.acos),
+    _float("atan", build.atan),
+    _float("atan2", build.atan2),
+    _float("sinh", build.sinh),
+    _float("cosh", build.cosh),
+    _float("tanh", build.tanh),
+    _float("asinh", build.asinh),
+    _float("acosh", build.acosh),
+    _float("atanh", build.atanh),
+    _float("erf", build.erf),
+    _float("erfc", build.erfc),
+    _float("sigmoid", _sigmoid),
+    # rounding and tests
+    Function("floor", _rounding(build.floor)),
+    Function("ceil", _rounding(build.ceil)),
+    Function("trunc", _rounding(build.trunc)),
+    Function("round", _rounding(build.round_)),
+    Function("isnan", _test(build.isnan)),
+    Function("isinf", _test(build.isinf)),
+    Function("isfinite", _test(build.isfinite)),
+    _float("signbit", build.signbit),
+)
+
+FUNCTIONS: dict[str, Function] = {row.name: row for row in _ROWS}
+"""Every elementwise function by its name in ``fg``."""

@@ -1,0 +1,135 @@
+"""Object code loads, runs, reports what is missing, and is unloaded."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+
+from fusegrad.errors import CompileError
+from fusegrad.runtime import loader
+
+UNARY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+
+PLUS = """
+@calls = internal global i64 0, align 64
+define i64 @plus(i64 %x) {
+  %n = atomicrmw add ptr @calls, i64 1 monotonic
+  %y = add i64 %x, AMOUNT
+  ret i64 %y
+}
+define i64 @count(i64 %x) {
+  %n = load i64, ptr @calls
+  ret i64 %n
+}
+"""
+
+
+def compiled(amount: int) -> bytes:
+    return loader.compile_module(PLUS.replace("AMOUNT", str(amount)))
+
+
+def test_runs_and_finds_every_name() -> None:
+    library = loader.load(compiled(5), ["plus", "count"], {})
+    assert library.names == ("plus", "count")
+    assert UNARY(library.address("plus"))(37) == 42
+    assert UNARY(library.address("count"))(0) == 1
+    with pytest.raises(KeyError):
+        library.address("other")
+
+
+def test_two_libraries_with_the_same_names_are_apart() -> None:
+    one, two = loader.load(compiled(1), ["plus"], {}), loader.load(compiled(2), ["plus"], {})
+    assert UNARY(one.address("plus"))(0) == 1
+    assert UNARY(two.address("plus"))(0) == 2
+
+
+def test_imports_a_symbol_by_address() -> None:
+    callback = UNARY(lambda x: 3 * x)
+    address = ctypes.cast(callback, ctypes.c_void_p).value
+    assert address is not None
+    text = """
+    declare i64 @triple(i64)
+    define i64 @f(i64 %x) { %y = call i64 @triple(i64 %x)  ret i64 %y }
+    """
+    library = loader.load(loader.compile_module(text), ["f"], {"triple": address})
+    assert UNARY(library.address("f"))(14) == 42
+
+
+def test_knows_what_a_code_generator_calls() -> None:
+    text = """
+    declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+    declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+    define i64 @f(i64 %n) {
+      %buffer = alloca [100 x i64]
+      %copy = alloca [100 x i64]
+      call void @llvm.memset.p0.i64(ptr %buffer, i8 1, i64 %n, i1 false)
+      call void @llvm.memcpy.p0.p0.i64(ptr %copy, ptr %buffer, i64 %n, i1 false)
+      %value = load i64, ptr %copy
+      ret i64 %value
+    }
+    """
+    library = loader.load(loader.compile_module(text), ["f"], {})
+    assert UNARY(library.address("f"))(800) == 0x0101010101010101
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_levels(level: int) -> None:
+    code = loader.compile_module(PLUS.replace("AMOUNT", "5"), level=level)
+    assert UNARY(loader.load(code, ["plus"], {}).address("plus"))(1) == 6
+
+
+def test_refuses_what_is_no_object_code() -> None:
+    with pytest.raises(CompileError, match="cannot be loaded"):
+        loader.load(b"no object code", ["f"], {})
+
+
+def test_refuses_a_missing_symbol(capfd: pytest.CaptureFixture[str]) -> None:
+    text = "declare void @nowhere()\ndefine void @f() { call void @nowhere()  ret void }"
+    code = loader.compile_module(text)
+    with pytest.raises(CompileError, match="cannot be loaded"):
+        loader.load(code, ["f"], {})
+    assert "nowhere" in capfd.readouterr().err
+    with pytest.raises(CompileError, match="absent"):
+        loader.load(compiled(1), ["absent"], {})
+
+
+def test_refuses_ill_formed_text() -> None:
+    with pytest.raises(CompileError, match="LLVM refuses the module"):
+        loader.compile_module("define void @f() { ret i32 1 }")
+
+
+def test_is_unloaded_with_the_last_reference() -> None:
+    def executable_pages() -> int:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return sum(1 for line in lines if " r-xp 00000000 00:00 0" in line)
+
+    gc.collect()
+    before = executable_pages()
+    libraries = [loader.load(compiled(i), ["plus"], {}) for i in range(20)]
+    loaded = executable_pages()
+    watched = weakref.ref(libraries[0])
+    libraries.clear()
+    assert watched() is None
+    assert loaded > before
+    assert executable_pages() <= before + 1
+
+
+def test_threads_load_at_once() -> None:
+    results: list[int] = []
+
+    def work(amount: int) -> None:
+        for _ in range(5):
+            library = loader.load(compiled(amount), ["plus"], {})
+            results.append(UNARY(library.address("plus"))(0) - amount)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [0] * 20

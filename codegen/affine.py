@@ -207,12 +207,12 @@ def split_index(flat: Expr, extents: Sequence[int]) -> tuple[Expr, ...]:
     """
     result: list[Expr] = []
     inner = 1
+    first = next((a for a, e in enumerate(extents) if e != 1), 0)
     for axis in range(len(extents) - 1, -1, -1):
-        part = divide(flat, inner)
         if extents[axis] == 1:
-            part = index(0)
-        elif axis > 0 or upper_bound(part) >= extents[axis]:
-            part = part if axis == 0 else remainder(part, extents[axis])
-        result.append(part)
+            result.append(index(0))
+            continue
+        part = divide(flat, inner)
+        result.append(part if axis == first else remainder(part, extents[axis]))
         inner *= extents[axis]
     return tuple(reversed(result))

@@ -52,7 +52,7 @@ __all__ = [
 def sign(x: Expr) -> Expr:
     """-1, 0 or 1; NaN of NaN."""
     if x.dtype.kind == "uint":
-        return select(gt(x, 0), 1, number(0, x))
+        return select(gt(x, 0), number(1, x), 0)
     positive = select(gt(x, 0), number(1, x), select(lt(x, 0), number(-1, x), number(0, x)))
     return select(eq(x, x), positive, x) if x.dtype.is_float else positive
 

@@ -41,6 +41,7 @@ __all__ = [
     "cosh",
     "exp",
     "exp2",
+    "exp_of_sum",
     "expm1",
     "halved_exp",
     "reduced_exp",
@@ -121,7 +122,7 @@ _FLOAT64 = _Format(
     mantissa=52,
     bias=1023,
     log2=(0.6931471805599453, 2.3190468138462996e-17),
-    highest=711.0,
+    highest=710.0,
     lowest=-746.0,
     expm1_lowest=-40.0,
     tanh_one=20.0,
@@ -250,6 +251,14 @@ def _scaled_exp(x: Expr, power: int) -> Expr:
     return _scale(_exp_of(r, form), k, form)
 
 
+def exp_of_sum(x: Expr, small: Expr) -> Expr:
+    """``exp(x + small)`` where `small` may be lost in the sum."""
+    form = _format(x)
+    clamped = _clamp_low(clamp_high(x, form.highest), form.lowest)
+    k, r = _reduce(clamped, 2 * form.bias)
+    return _scale(_exp_of(add(r, small), form), k, form)
+
+
 def reduced_exp(x: Expr) -> Expr:
     """``exp(x)`` for an x whose result is a normal number."""
     form = _format(x)
@@ -289,9 +298,13 @@ def tanh(x: Expr) -> Expr:
     form = _format(x)
     sign, size = split_sign(x)
     size = clamp_high(size, form.tanh_one)
-    k, r = _reduce(add(size, size), form.bias)
-    s = _power(k, x.dtype, form.mantissa)
-    e = fma(_expm1_of(r, form), s, sub(s, 1.0))
+    z = fma(size, 2 * math.log2(math.e), form.magic + form.bias)
+    n = sub(z, form.magic + form.bias)
+    r = fma(n, -form.log2[0], add(size, size))
+    # The low part of n * log(2) is added last: rounding r to take it in would cost half an ulp.
+    tail = fma(mul(r, r), polynomial(r, form.expm1_tail), mul(n, -form.log2[1]))
+    s = _power(bitcast(z, integer_of(x)), x.dtype, form.mantissa)
+    e = fma(add(r, tail), s, sub(s, 1.0))
     return copy_sign(div(e, add(e, 2.0)), sign)
 
 

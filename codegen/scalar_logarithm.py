@@ -40,7 +40,7 @@ from .scalar_build import (
 )
 from .scalar_exponential import copy_sign, exp, split_sign
 
-__all__ = ["acosh", "asinh", "atanh", "log", "log1p", "log2", "log10", "logaddexp"]
+__all__ = ["acosh", "asinh", "atanh", "log", "log1p", "log2", "log10", "logaddexp", "split_normal"]
 
 
 @final
@@ -122,7 +122,7 @@ def _exponent(x: Expr) -> tuple[Expr, Expr]:
     return sub(bitcast(n, float64), 2.0**52 + 1023.0), bits
 
 
-def _split(x: Expr) -> tuple[Expr, Expr]:
+def split_normal(x: Expr) -> tuple[Expr, Expr]:
     """``(k, f)`` of a positive normal number."""
     k, bits = _exponent(x)
     m = bitcast(sub(bitcast(x, bits.dtype), bits), x.dtype)
@@ -166,13 +166,13 @@ def _decimal(f: Expr, k: Expr) -> Expr:
 
 def _with_specials(x: Expr, combine: Callable[[Expr, Expr], Expr]) -> Expr:
     form = _format(x)
-    k, f = _split(x)
+    k, f = split_normal(x)
     normal = and_(ge(x, form.smallest), le(x, form.largest))
     # A subnormal number is scaled up; what it gives for others is not used.
-    k_up, f_up = _split(mul(x, 2.0**form.rescale))
+    k_up, f_up = split_normal(mul(x, 2.0**form.rescale))
     finite = combine(f_up, sub(k_up, float(form.rescale)))
     positive = select(le(x, form.largest), finite, x)
-    unusual = select(gt(x, 0.0), positive, select(eq(x, 0.0), -math.inf, math.nan))
+    unusual = select(gt(x, 0.0), positive, select(eq(x, 0.0), number(-math.inf, x), math.nan))
     return rare(not_(normal), combine(f, k), unusual)
 
 
@@ -204,7 +204,7 @@ def log1p(x: Expr) -> Expr:
     """``log(1 + x)``, accurate near 0."""
     form = _format(x)
     usual = and_(gt(x, -1.0), lt(x, form.huge))
-    below = select(eq(x, -1.0), -math.inf, math.nan)
+    below = select(eq(x, -1.0), number(-math.inf, x), math.nan)
     unusual = select(ge(x, form.huge), log(x), below)
     result = rare(not_(usual), _log1p_core(x), unusual)
     return select(lt(absolute(x), 1.0 / form.huge), x, result)

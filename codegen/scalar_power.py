@@ -5,13 +5,305 @@ Knows the primitive rows; knows no loops and no targets.
 
 from __future__ import annotations
 
-from .expr import Expr
+import math
+from functools import reduce
+
+from .dtypes import bool_, float32, float64
+from .expr import Const, Expr
+from .scalar_bits import copysign
+from .scalar_build import (
+    absolute,
+    add,
+    and_,
+    bitcast,
+    cast,
+    div,
+    eq,
+    fma,
+    ge,
+    gt,
+    integer_of,
+    lt,
+    make,
+    mul,
+    ne,
+    neg,
+    not_,
+    number,
+    or_,
+    polynomial,
+    rare,
+    select,
+    shr,
+    sqrt,
+    sub,
+    trunc,
+    xor,
+)
+from .scalar_exponential import copy_sign, exp2, exp_of_sum, split_sign
+from .scalar_logarithm import log2, split_normal
 
 __all__ = ["cbrt", "floordiv", "fmod", "hypot", "mod", "pow_", "reciprocal", "rsqrt", "square"]
 
 
-def _pending(*args: Expr) -> Expr:
-    raise NotImplementedError
+def square(x: Expr) -> Expr:
+    return mul(x, x)
 
 
-cbrt = floordiv = fmod = hypot = mod = pow_ = reciprocal = rsqrt = square = _pending
+def reciprocal(x: Expr) -> Expr:
+    return div(1.0, x)
+
+
+def rsqrt(x: Expr) -> Expr:
+    """``1 / sqrt(x)``."""
+    return div(1.0, sqrt(x))
+
+
+def hypot(x: Expr, y: Expr) -> Expr:
+    """``sqrt(x**2 + y**2)`` without overflow; infinite when either is."""
+    a, b = absolute(x), absolute(y)
+    if x.dtype is float32:
+        wide = [cast(v, float64) for v in (a, b)]
+        length = cast(sqrt(fma(wide[0], wide[0], mul(wide[1], wide[1]))), float32)
+    else:
+        most = select(lt(a, b), b, a)
+        large, small = gt(most, 2.0**500), lt(most, 2.0**-500)
+        scale = select(large, number(2.0**-600, x), select(small, number(2.0**600, x), 1.0))
+        back = select(large, number(2.0**600, x), select(small, number(2.0**-600, x), 1.0))
+        a_scaled, b_scaled = mul(a, scale), mul(b, scale)
+        length = mul(sqrt(fma(a_scaled, a_scaled, mul(b_scaled, b_scaled))), back)
+    infinite = or_(eq(a, math.inf), eq(b, math.inf))
+    return select(infinite, math.inf, length)
+
+
+# --- cube root ---------------------------------------------------------------------------------
+
+
+def cbrt(x: Expr) -> Expr:
+    """The cube root: a third of the bits as a guess, Halley's steps, one exact Newton step."""
+    single = x.dtype is float32
+    sign, size = split_sign(x)
+    tiny = lt(size, 2.0**-126 if single else 2.0**-1022)
+    power = 24 if single else 54
+    a = select(tiny, mul(size, 2.0**power), size)
+    integer = integer_of(x)
+    # The bits count three times too much; the constant is two thirds of those of 1, corrected.
+    bits = fma(cast(bitcast(a, integer), x.dtype), 1 / 3, 709921077.0 * (1 if single else 2.0**32))
+    root = bitcast(cast(bits, integer), x.dtype)
+    if not single:
+        root = bitcast(and_(bitcast(root, integer), -(1 << 32)), x.dtype)
+    for _ in range(1 if single else 2):
+        cube = mul(mul(root, root), root)
+        root = mul(root, div(fma(a, 2.0, cube), fma(cube, 2.0, a)))
+    high = mul(root, root)
+    low = fma(root, root, neg(high))
+    error = fma(low, root, fma(high, root, neg(a)))
+    root = sub(root, div(error, mul(high, 3.0)))
+    root = select(tiny, mul(root, 2.0 ** (-power // 3)), root)
+    usual = and_(gt(size, 0.0), lt(size, math.inf))
+    return select(usual, copy_sign(root, sign), x)
+
+
+# --- remainders --------------------------------------------------------------------------------
+
+
+_STEP = 52
+"""Bits of the quotient that one step of `fmod` finds."""
+
+
+def _fmod_step(a: Expr, b: Expr) -> Expr:
+    """``fmod(a, b)`` of positive numbers whose quotient is below 2**53."""
+    q = trunc(div(a, b))
+    r = fma(neg(q), b, a)
+    # A quotient just below a whole number may have been rounded up to it.
+    r = select(lt(r, 0.0), add(r, b), r)
+    return select(lt(a, b), a, r)
+
+
+def _fmod_chain(a: Expr, b: Expr, powers: list[int]) -> Expr:
+    """`a` modulo b * 2**power, one power after the other; those that overflow are left out."""
+    for power in powers:
+        multiple = mul(b, 2.0**power)
+        a = select(lt(multiple, math.inf), _fmod_step(a, multiple), a)
+    return a
+
+
+def _fmod_positive(a: Expr, b: Expr, single: bool) -> Expr:
+    large = not_(lt(div(a, b), 2.0**_STEP))
+    if single:
+        reduced = _fmod_chain(a, b, [_STEP * i for i in range(5, 0, -1)])
+    else:
+        powers = [_STEP * i for i in range(19, 0, -1)]
+        reduced = _fmod_chain(a, mul(b, 2.0**1023), [1023, *powers, 0])
+        reduced = _fmod_chain(reduced, b, powers)
+    return _fmod_step(rare(large, a, reduced), b)
+
+
+def fmod(x: Expr, y: Expr) -> Expr:
+    """The exact remainder with the sign of `x`; NaN for infinite x or zero y."""
+    sign, a = split_sign(x)
+    b = absolute(y)
+    single = x.dtype is float32
+    if single:
+        r = cast(_fmod_positive(cast(a, float64), cast(b, float64), True), float32)
+    else:
+        r = _fmod_positive(a, b, False)
+    defined = and_(lt(a, math.inf), gt(b, 0.0))
+    return select(defined, copy_sign(r, sign), math.nan)
+
+
+def _divmod_float(x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    remainder = fmod(x, y)
+    quotient = div(sub(x, remainder), y)
+    exact = eq(remainder, 0.0)
+    against = and_(not_(exact), xor(lt(y, 0.0), lt(remainder, 0.0)))
+    quotient = select(against, sub(quotient, 1.0), quotient)
+    remainder = select(against, add(remainder, y), remainder)
+    remainder = select(exact, copysign(number(0.0, x), y), remainder)
+    floor = make("floor", quotient)
+    floor = select(gt(sub(quotient, floor), 0.5), add(floor, 1.0), floor)
+    floor = select(eq(quotient, 0.0), copysign(number(0.0, x), div(x, y)), floor)
+    return select(eq(y, 0.0), div(x, y), floor), remainder
+
+
+def _divmod_integer(x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """Quotient and remainder as Python rounds them; both 0 where `y` is."""
+    zero = eq(y, 0)
+    a, b = absolute(x), select(zero, number(1, y), absolute(y))
+    q, r = make("divtrunc", a, b), make("remtrunc", a, b)
+    if x.dtype.kind == "int":
+        negative_x, negative_y = lt(x, 0), lt(y, 0)
+        against = xor(negative_x, negative_y)
+        inexact = ne(r, 0)
+        q = select(against, neg(add(q, cast(inexact, x.dtype))), q)
+        r = select(negative_x, neg(r), r)
+        r = select(and_(against, inexact), add(r, y), r)
+    return select(zero, 0, q), select(zero, 0, r)
+
+
+def floordiv(x: Expr, y: Expr) -> Expr:
+    """The quotient rounded down; an integer divided by 0 gives 0, as in NumPy."""
+    return (_divmod_float if x.dtype.is_float else _divmod_integer)(x, y)[0]
+
+
+def mod(x: Expr, y: Expr) -> Expr:
+    """The remainder with the sign of `y`; that of an integer by 0 is 0, as in NumPy."""
+    return (_divmod_float if x.dtype.is_float else _divmod_integer)(x, y)[1]
+
+
+# --- powers ------------------------------------------------------------------------------------
+
+# With s = f / (2 + f): log(1 + f) = s * (2 + z * (2/3 + z * p(z))), z = s * s
+_POW_TAIL = (
+    0.13211555116861762,
+    0.13255218414743358,
+    0.1538682407617177,
+    0.1818178296440974,
+    0.22222222535371267,
+    0.2857142857001664,
+    0.4000000000000242,
+)
+_TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
+_LOG_2 = (0.6931471805599453, 2.3190468138462996e-17)
+
+
+def pow_(x: Expr, y: Expr) -> Expr:
+    """``x ** y``; special values as in C99, negative integer exponents of integers rounded to 0."""
+    if not x.dtype.is_float:
+        return _integer_power(x, y)
+    if isinstance(y, Const):
+        simple = _constant_power(x, float(y.value))
+        if simple is not None:
+            return simple
+    size = absolute(x)
+    if x.dtype is float32:
+        product = mul(cast(y, float64), log2(cast(size, float64)))
+        power = cast(exp2(product), float32)
+    else:
+        power = _power64(size, y)
+    half = mul(y, 0.5)
+    whole = eq(trunc(y), y)
+    odd = and_(whole, ne(trunc(half), half))
+    sign, _ = split_sign(x)
+    power = select(odd, copy_sign(power, sign), power)
+    undefined = and_(and_(lt(x, 0.0), gt(x, -math.inf)), not_(whole))
+    power = select(undefined, math.nan, power)
+    one = or_(eq(y, 0.0), or_(eq(x, 1.0), and_(eq(x, -1.0), eq(absolute(y), math.inf))))
+    return select(one, 1.0, power)
+
+
+def _constant_power(x: Expr, exponent: float) -> Expr | None:
+    """`x` to a small known power, by multiplication or square root."""
+    if exponent == 0.5:
+        # The power of -0.0 is 0.0, that of minus infinity is infinity.
+        return select(eq(x, -math.inf), math.inf, sqrt(add(x, 0.0)))
+    if exponent == -1.0:
+        return reciprocal(x)
+    if exponent == 4.0:
+        return square(square(x))
+    if exponent in (1.0, 2.0, 3.0):
+        return reduce(mul, [x] * int(exponent))
+    return None
+
+
+def _power64(size: Expr, y: Expr) -> Expr:
+    """``size ** y`` in float64, the logarithm in twice the precision."""
+    high, low = _exact_log(size)
+    product = mul(y, high)
+    rest = fma(y, low, fma(y, high, neg(product)))
+    moderate = lt(absolute(product), 800.0)
+    usual = exp_of_sum(product, select(moderate, rest, 0.0))
+    grows = not_(xor(gt(size, 1.0), gt(y, 0.0)))
+    extreme = select(grows, number(math.inf, size), 0.0)
+    special = or_(eq(size, 0.0), eq(size, math.inf))
+    unordered = or_(ne(size, size), ne(y, y))
+    return select(unordered, math.nan, select(special, extreme, usual))
+
+
+def _exact_log(x: Expr) -> tuple[Expr, Expr]:
+    """The logarithm of a positive number as a sum of two floats."""
+    subnormal = lt(x, 2.0**-1022)
+    k, f = split_normal(select(subnormal, mul(x, 2.0**54), x))
+    k = select(subnormal, sub(k, 54.0), k)
+    total = add(f, 2.0)
+    s = div(f, total)
+    s_low = div(fma(neg(s), sub(f, sub(total, 2.0)), fma(neg(s), total, f)), total)
+    z = mul(s, s)
+    z_low = fma(add(s, s), s_low, fma(s, s, neg(z)))
+    tail = mul(z, polynomial(z, _POW_TAIL))
+    u = add(tail, _TWO_THIRDS[0])
+    u_low = add(add(sub(_TWO_THIRDS[0], u), tail), _TWO_THIRDS[1])
+    v = mul(z, u)
+    v_low = fma(z_low, u, fma(z, u_low, fma(z, u, neg(v))))
+    w = add(v, 2.0)
+    w_low = add(add(sub(2.0, w), v), v_low)
+    high = mul(s, w)
+    low = fma(s_low, w, fma(s, w_low, fma(s, w, neg(high))))
+    return _add_multiple_of_log2(k, high, low)
+
+
+def _add_multiple_of_log2(k: Expr, high: Expr, low: Expr) -> tuple[Expr, Expr]:
+    a = mul(k, _LOG_2[0])
+    a_low = fma(k, _LOG_2[1], fma(k, _LOG_2[0], neg(a)))
+    total = add(a, high)
+    # abs(a) is 0 or larger than abs(high): the error of the sum is exact.
+    error = select(eq(k, 0.0), 0.0, sub(high, sub(total, a)))
+    return total, add(error, add(a_low, low))
+
+
+def _integer_power(x: Expr, y: Expr) -> Expr:
+    """Exponentiation by squaring, written out over the bits of the exponent."""
+    bits = x.dtype.bits if x.dtype.kind == "uint" else x.dtype.bits - 1
+    if isinstance(y, Const):
+        bits = max(1, int(y.value).bit_length())
+    result, base = number(1, x), x
+    for i in range(bits):
+        odd = ne(and_(shr(y, i), 1), 0)
+        result = select(odd, mul(result, base), result)
+        if i + 1 < bits:
+            base = mul(base, base)
+    if x.dtype.kind == "uint":
+        return result
+    odd = ne(and_(y, 1), 0)
+    unit = select(eq(x, -1), select(odd, number(-1, x), 1), select(eq(x, 1), number(1, x), 0))
+    return select(lt(y, 0), unit, result)

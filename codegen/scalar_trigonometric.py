@@ -31,6 +31,7 @@ from .scalar_build import (
     lt,
     mul,
     ne,
+    number,
     not_,
     or_,
     polynomial,
@@ -335,7 +336,7 @@ def atan2(y: Expr, x: Expr) -> Expr:
     steep = gt(height, width)
     least, most = select(steep, width, height), select(steep, height, width)
     # 0/0 counts as 0 and inf/inf as 1; a NaN in either comes through.
-    ratio = select(eq(least, most), select(eq(most, 0.0), 0.0, 1.0), div(least, most))
+    ratio = select(eq(least, most), select(eq(most, 0.0), number(0.0, x), 1.0), div(least, most))
     angle = _arctangent(ratio)
     angle = select(steep, _right_angle_minus(angle), angle)
     angle = select(lt(left, 0), _straight_angle_minus(angle), angle)

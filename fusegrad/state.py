@@ -110,6 +110,8 @@ def _fingerprint(value: Any, depth: int) -> Hashable:
     if isinstance(value, float | complex):
         # By its bits, or nearly: -0.0 is not 0.0, and nan is nan.
         return kind, repr(value)
+    if isinstance(value, Fingerprinted):
+        return value.__fusegrad_fingerprint__()
     if depth < _MAX_DEPTH:
         if kind in _SEQUENCES:
             return kind, tuple([_fingerprint(item, depth + 1) for item in value])
@@ -118,6 +120,4 @@ def _fingerprint(value: Any, depth: int) -> Hashable:
         if isinstance(value, dict):
             pairs = itertools.chain.from_iterable(value.items())
             return kind, tuple([_fingerprint(item, depth + 1) for item in pairs])
-    if isinstance(value, Fingerprinted) and not isinstance(value, type):
-        return value.__fusegrad_fingerprint__()
     return Identity(value)

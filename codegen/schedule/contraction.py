@@ -326,7 +326,7 @@ class _TileBuilder:
             c.columns.var: apply("add", column0, j),
         }
         inner = (Let(c.acc, Load(acc, (i, j))), *substitute(c.after, at))
-        extent: Extent | Expr = self.width if isinstance(valid, Const) else valid
+        extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
         columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
         return For(i, row_count, Serial(), (columns,))
 

@@ -92,11 +92,12 @@ class Addresses(Builder):
         self.env: dict[Var, Value] = {}
         self.bases: dict[Buffer, Value] = {}
         self.strides: dict[Buffer, tuple[Extent, ...]] = {}
-        self.replaced: dict[Var, tuple[Var | None, int]] = {}
+        self.replaced: dict[Var, tuple[Var | None, int, int]] = {}
         self.lets: dict[Var, Expr] = {}
         self.private: set[Buffer] = set()
         self.vector: VectorContext | None = None
         self.mutable: frozenset[Buffer] = frozenset()
+        self._deepest = 0
         self._sums: dict[Expr, Sum] = {}
         self._offsets: dict[tuple[Buffer, tuple[Expr, ...]], Sum] = {}
 
@@ -128,7 +129,7 @@ class Addresses(Builder):
         self._sums[expr] = result
         return result
 
-    def strides_of(self, buffer: Buffer) -> tuple[Extent, ...] | None:
+    def strides_of(self, buffer: Buffer) -> tuple[Extent, ...]:
         """Element strides, row-major when the buffer does not say."""
         known = self.strides.get(buffer)
         if known is not None:
@@ -167,7 +168,7 @@ class Addresses(Builder):
         if known is not None:
             return known
         total: Sum = {}
-        for position, stride in zip(indices, self.strides_of(buffer) or (), strict=True):
+        for position, stride in zip(indices, self.strides_of(buffer), strict=True):
             part = self.sum_of(position)
             if isinstance(stride, int):
                 _accumulate(total, part, stride)
@@ -177,17 +178,19 @@ class Addresses(Builder):
         self._offsets[key] = total
         return total
 
-    # --- pointers ----------------------------------------------------------------------------------
+    # --- pointers ---------------------------------------------------------------------------------
 
     def address(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Address:
         """Where ``buffer[indices]`` lies, its pointer arithmetic written."""
         base: Sum = {}
         lane: Sum = {}
+        self._deepest = 0
         for product, coefficient in self.offset_of(buffer, indices).items():
             self._place(product, coefficient, base, lane)
         if buffer in self.private and self.vector is not None:
             lane[()] = lane.get((), 0) + 1
         constant = base.pop((), 0)
+        deepest = self._deepest
         groups: dict[int, Sum] = {}
         scattered: list[tuple[Product, int]] = []
         reads: frozenset[Buffer] = frozenset()
@@ -205,7 +208,7 @@ class Addresses(Builder):
         if scattered:
             index, at = self._index(scattered, stride, at)
             stride = 0
-        return Address(pointer, constant, stride, index, max(depth, at), reads)
+        return Address(pointer, constant, stride, index, max(depth, at, deepest), reads)
 
     def _place(self, product: Product, coefficient: int, base: Sum, lane: Sum) -> None:
         """Add one product to `base`, with loop variables that are known replaced."""
@@ -214,7 +217,8 @@ class Addresses(Builder):
             if not isinstance(factor, Var) or factor not in self.replaced:
                 continue
             rest = product[:position] + product[position + 1 :]
-            known, number = self.replaced[factor]
+            known, number, depth = self.replaced[factor]
+            self._deepest = max(self._deepest, depth)
             if vector is not None and factor is vector.var:
                 if factor in rest:
                     continue
@@ -245,8 +249,9 @@ class Addresses(Builder):
         self, buffer: Buffer, groups: dict[int, Sum], reads: frozenset[Buffer]
     ) -> tuple[str, int]:
         """The pointer after the sums of all levels, each added at its own level."""
-        current = self.bases[buffer]
-        key: tuple[object, ...] = (buffer,)
+        memory = buffer.base if buffer.base is not None else buffer
+        current = self.bases[memory]
+        key: tuple[object, ...] = (memory,)
         for depth in sorted(groups):
             key = (*key, frozenset(groups[depth].items()))
             known = self.memo.get(key)
@@ -287,7 +292,9 @@ class Addresses(Builder):
         at = max(at, self.vector.depth, *(v.depth for row in values for v in row))
         total = ""
         if stride != 0:
-            total = self.emit(f"mul nsw {kind} {lane_numbers(lanes)}, {self.spread(stride, lanes, at)}", at)
+            total = self.emit(
+                f"mul nsw {kind} {lane_numbers(lanes)}, {self.spread(stride, lanes, at)}", at
+            )
         for row, (_, coefficient) in zip(values, scattered, strict=True):
             text = ""
             for value in row:

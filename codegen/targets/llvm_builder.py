@@ -18,7 +18,17 @@ from ..dtypes import DType
 from ..expr import Buffer, Expr
 from .base import Features
 
-__all__ = ["Builder", "Level", "Loop", "Region", "Value", "float_text", "integer_text", "scalar_type", "splat_text"]
+__all__ = [
+    "Builder",
+    "Level",
+    "Loop",
+    "Region",
+    "Value",
+    "float_text",
+    "integer_text",
+    "scalar_type",
+    "splat_text",
+]
 
 _SCALAR = {"bool": "i1", "float32": "float", "float64": "double"}
 
@@ -135,7 +145,7 @@ class Builder:
         self.metadata_nontemporal = False
         self._serial = 0
 
-    # --- names and lines ------------------------------------------------------------------------
+    # --- names and lines --------------------------------------------------------------------------
 
     @property
     def depth(self) -> int:
@@ -171,7 +181,7 @@ class Builder:
         operands = ", ".join(f"{t} {a}" for t, a in zip(types, args, strict=True))
         return f"call {result} @llvm.{name}({operands})"
 
-    # --- remembered values -----------------------------------------------------------------------
+    # --- remembered values ------------------------------------------------------------------------
 
     def remember(self, key: Hashable, value: Value) -> Value:
         """Keep `value` until its level closes or a buffer it reads is written."""
@@ -237,7 +247,7 @@ class Builder:
                 return depth
         return self.load_barrier
 
-    # --- loops and branches -------------------------------------------------------------------------
+    # --- loops and branches -----------------------------------------------------------------------
 
     def begin_loop(
         self,
@@ -247,11 +257,9 @@ class Builder:
         carries: Sequence[tuple[str, str]] = (),
         writes: frozenset[Buffer] = frozenset(),
     ) -> Loop:
-        """A loop that runs at least once, from `start` below `stop`; `carries` are (type, initial)."""
+        """A loop that runs at least once; `carries` are pairs of type and initial value."""
         name = self.label()
-        loop = Loop(
-            name, start, stop, str(step), [t for t, _ in carries], [v for _, v in carries]
-        )
+        loop = Loop(name, start, stop, str(step), [t for t, _ in carries], [v for _, v in carries])
         self.open(Region(f"loop{name}"), writes)
         return loop
 
@@ -264,9 +272,7 @@ class Builder:
         lines.append(f"  br label %loop{name}")
         lines.append(f"loop{name}:")
         entry, latch = outer.label, body.label
-        lines.append(
-            f"  {index} = phi i64 [{loop.start}, %{entry}], [{index}.next, %{latch}]"
-        )
+        lines.append(f"  {index} = phi i64 [{loop.start}, %{entry}], [{index}.next, %{latch}]")
         for phi, kind, initial, after in zip(
             loop.phis, loop.types, loop.initial, nexts, strict=True
         ):
@@ -292,7 +298,7 @@ class Builder:
         merges: Sequence[tuple[str, str, str]] = (),
         depth: int | None = None,
     ) -> list[str]:
-        """Close a branch taken when `condition`; `merges` are (type, value inside, value outside)."""
+        """Close a branch taken when `condition`; `merges`: type, value inside, value outside."""
         body = self.close().region
         outer = (self.levels[-1] if depth is None else self.levels[depth]).region
         lines = outer.lines

@@ -118,7 +118,7 @@ class Loops(Values):
             raise ValueError("an unrolled loop needs a known extent")
         return self._counted(s, start, stop, starts)
 
-    # --- one iteration after another ----------------------------------------------------------------
+    # --- one iteration after another --------------------------------------------------------------
 
     def _counted(self, s: For, start: Bound, stop: Bound, starts: list[str]) -> list[str]:
         lanes = self.vector.lanes if self.vector else 0
@@ -133,7 +133,7 @@ class Loops(Values):
         states = starts
         for number in range(start, stop):
             self.open()
-            self.replaced[s.var] = (None, number)
+            self.replaced[s.var] = (None, number, self.depth)
             states = self._iteration(s, states, lanes)
             self.close()
         return states
@@ -149,9 +149,7 @@ class Loops(Values):
         contribution = tuple(self.operand(self.value(e), lanes) for e in s.next)
         return list(self._combine(s, lanes, tuple(states), contribution))
 
-    def _combine(
-        self, s: For, lanes: int, a: State, b: State, ordered: bool = True
-    ) -> State:
+    def _combine(self, s: For, lanes: int, a: State, b: State, ordered: bool = True) -> State:
         """Every carried state of a tree loop combined with another."""
         assert isinstance(s.order, Tree)
         site = Site(self, lanes, self.depth)
@@ -162,7 +160,7 @@ class Loops(Values):
             result.extend(combine(site, monoid, dtype, a[first:last], b[first:last], ordered))
         return tuple(result)
 
-    # --- lanes ---------------------------------------------------------------------------------------
+    # --- lanes ------------------------------------------------------------------------------------
 
     def _vector_loop(
         self, s: For, mapping: Vector, start: Bound, stop: Bound, starts: list[str]
@@ -275,9 +273,7 @@ class Loops(Values):
         mask = None
         if lanes > 1:
             left = self.emit(f"sub nsw i64 {stop}, {index}")
-            alive = self.emit(
-                self.intrinsic("i64", "smin.i64", ["i64", "i64"], [left, str(lanes)])
-            )
+            alive = self.emit(self.intrinsic("i64", "smin.i64", ["i64", "i64"], [left, str(lanes)]))
             mask = self.prefix_mask(alive, lanes)
         self._copies(s, base, 0, lanes, 1, mask, accumulators)
         if loop is not None:
@@ -298,7 +294,7 @@ class Loops(Values):
         for number in range(copies):
             self.open()
             at = offset + number * lanes
-            self.replaced[s.var] = (base, at)
+            self.replaced[s.var] = (base, at, self.depth)
             if lanes > 1:
                 self.vector = VectorContext(s.var, base, at, lanes, self.depth, mask)
             self.body(s.body)
@@ -325,7 +321,7 @@ class Loops(Values):
             parts = list(self._combine(s, width, state, tuple(parts), ordered=False))
         accumulators.states[number] = tuple(parts)
 
-    # --- trees ---------------------------------------------------------------------------------------
+    # --- trees ------------------------------------------------------------------------------------
 
     def _identities(self, s: For, lanes: int) -> list[str]:
         assert isinstance(s.order, Tree)
@@ -338,9 +334,7 @@ class Loops(Values):
                 texts.append(self.operand(self.constant(_LAST_INDEX, int64), lanes))
         return texts
 
-    def _finish_tree(
-        self, s: For, lanes: int, accumulators: _Accumulators, starts: State
-    ) -> State:
+    def _finish_tree(self, s: For, lanes: int, accumulators: _Accumulators, starts: State) -> State:
         """Accumulators into one, its lanes into one, and that after the start value."""
         assert isinstance(s.order, Tree)
         used = [state for state in accumulators.states if state is not None]

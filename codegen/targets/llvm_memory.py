@@ -16,7 +16,7 @@ __all__ = ["Memory"]
 class Memory(Addresses):
     """Loads and stores, on top of addresses."""
 
-    # --- masks --------------------------------------------------------------------------------------
+    # --- masks ------------------------------------------------------------------------------------
 
     def prefix_mask(self, alive: int | str, lanes: int, depth: int | None = None) -> Mask:
         """The first `alive` of `lanes`: a number, or the text of an int64 from 0 to `lanes`."""
@@ -64,7 +64,7 @@ class Memory(Addresses):
         wide = dtype.itemsize >= 4 or self.target.vector_bytes == 64
         return self.target.masked_memory and wide
 
-    # --- loads ---------------------------------------------------------------------------------------
+    # --- loads ------------------------------------------------------------------------------------
 
     def load(self, expr: Load) -> Value:
         """The value of a load, put as far outside as it may stand."""
@@ -125,7 +125,9 @@ class Memory(Addresses):
         pointer = self.element(address.pointer, buffer, first, depth)
         text = self.emit(f"load {kind}, ptr {pointer}, align {buffer.dtype.itemsize}", depth)
         order = f"<{', '.join(f'i32 {i}' for i in range(lanes - 1, -1, -1))}>"
-        return self.emit(f"shufflevector {kind} {text}, {kind} poison, <{lanes} x i32> {order}", depth)
+        return self.emit(
+            f"shufflevector {kind} {text}, {kind} poison, <{lanes} x i32> {order}", depth
+        )
 
     def _lane_offset(self, address: Address, lane: int | str, depth: int) -> int | str:
         """What lane number `lane` adds to the pointer of an evenly spaced address."""
@@ -136,9 +138,13 @@ class Memory(Addresses):
         text = str(lane)
         if address.stride != 1:
             text = self.emit(f"mul nsw i64 {lane}, {address.stride}", depth)
-        return self.emit(f"add nsw i64 {text}, {address.constant}", depth) if address.constant else text
+        return (
+            self.emit(f"add nsw i64 {text}, {address.constant}", depth)
+            if address.constant
+            else text
+        )
 
-    def _offsets(
+    def _lane_offsets(
         self, address: Address, lanes: int, mask: Mask | None, depth: int
     ) -> list[int | str]:
         """The offset of each lane; dead lanes repeat one that is alive, or are left out."""
@@ -173,7 +179,7 @@ class Memory(Addresses):
         text = "zeroinitializer"
         if mask is None or not isinstance(mask.alive, int):
             text = "poison"
-        for lane, offset in enumerate(self._offsets(address, lanes, mask, depth)):
+        for lane, offset in enumerate(self._lane_offsets(address, lanes, mask, depth)):
             pointer = self.element(address.pointer, buffer, offset, depth)
             item = self.emit(f"load {scalar}, ptr {pointer}, align {size}", depth)
             text = self.emit(f"insertelement {kind} {text}, {scalar} {item}, i64 {lane}", depth)
@@ -195,9 +201,7 @@ class Memory(Addresses):
     ) -> str:
         kind, suffix = self._vector(buffer.dtype, lanes)
         name = f"@llvm.masked.gather.{suffix}.v{lanes}p0"
-        self.declarations.add(
-            f"declare {kind} {name}(<{lanes} x ptr>, <{lanes} x i1>, {kind})"
-        )
+        self.declarations.add(f"declare {kind} {name}(<{lanes} x ptr>, <{lanes} x i1>, {kind})")
         pointers = self._pointers(buffer, address, lanes, depth)
         return self.emit(
             f"call {kind} {name}(<{lanes} x ptr> align {buffer.dtype.itemsize} {pointers}, "
@@ -205,7 +209,7 @@ class Memory(Addresses):
             depth,
         )
 
-    # --- stores --------------------------------------------------------------------------------------
+    # --- stores -----------------------------------------------------------------------------------
 
     def store(
         self, buffer: Buffer, indices: tuple[Expr, ...], value: Value, nontemporal: bool
@@ -224,7 +228,9 @@ class Memory(Addresses):
         pointer = self.element(address.pointer, buffer, address.constant, None)
         if buffer.dtype is bool_:
             text = self.emit(f"zext i1 {text} to i8")
-        self.put(f"store {memory_type(buffer)} {text}, ptr {pointer}, align {buffer.dtype.itemsize}")
+        self.put(
+            f"store {memory_type(buffer)} {text}, ptr {pointer}, align {buffer.dtype.itemsize}"
+        )
 
     def vector_store(
         self,
@@ -282,6 +288,12 @@ class Memory(Addresses):
         if not address.constant:
             return text
         return self.emit(f"add nsw i64 {text}, {address.constant}")
+
+    def lane_address(self, buffer: Buffer, address: Address, lane: int, lanes: int) -> Address:
+        """The address of one lane, as a scalar's."""
+        offset = self.lane_offset(address, lane, lanes)
+        pointer = self.element(address.pointer, buffer, offset, None)
+        return Address(pointer, 0, 0, None, self.depth, address.reads)
 
     def lane_alive(self, lane: int, lanes: int, mask: Mask | None) -> str:
         """A condition text; empty when the lane is surely alive, ``false`` when surely dead."""

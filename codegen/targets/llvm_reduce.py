@@ -110,14 +110,13 @@ def pairwise(site: Site, monoid: Monoid, dtype: DType, states: Sequence[State]) 
     return level[0]
 
 
-def across_lanes(
-    builder: Builder, monoid: Monoid, dtype: DType, lanes: int, state: State
-) -> State:
+def across_lanes(builder: Builder, monoid: Monoid, dtype: DType, lanes: int, state: State) -> State:
     """The lanes of one vector combined: upper half with lower half, until one is left."""
     dtypes = (dtype, int64)[: len(state)]
     while lanes > 1:
         half = lanes // 2
-        low, high = [], []
+        low: list[str] = []
+        high: list[str] = []
         for kind, text in zip(dtypes, state, strict=True):
             vector = builder.type_of(kind, lanes)
             for part, first in ((low, 0), (high, half)):

@@ -49,9 +49,7 @@ class Site:
         if self.lanes:
             suffix = f"v{self.lanes}{suffix}"
         types = [kind] * len(args) + ["i1"] * len(extra)
-        return self.emit(
-            self.builder.intrinsic(kind, f"{name}.{suffix}", types, [*args, *extra])
-        )
+        return self.emit(self.builder.intrinsic(kind, f"{name}.{suffix}", types, [*args, *extra]))
 
     def select(self, condition: str, dtype: DType, a: str, b: str) -> str:
         kind = self.type(dtype)

@@ -6,7 +6,7 @@ Knows the scalar table and the levels of the function; knows no statements.
 from __future__ import annotations
 
 from ..dtypes import bool_, int64
-from ..expr import Apply, Const, Expr, Load, Var, walk
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, walk
 from ..scalar import expand
 from .base import Features
 from .llvm_address import lane_numbers
@@ -94,7 +94,7 @@ class Values(Memory):
         """A loop variable: a number, a counter plus a number, or one value for each lane."""
         if var not in self.replaced:
             raise ValueError(f"variable {var.name} is not bound here")
-        base, offset = self.replaced[var]
+        base, offset, depth = self.replaced[var]
         vector = self.vector
         if vector is not None and vector.var is var:
             lanes = vector.lanes
@@ -109,10 +109,10 @@ class Values(Memory):
             return Value(text, int64, lanes, vector.depth)
         if base is None:
             value = self.constant(offset, int64)
-            value.depth = self.depth
+            value.depth = depth
             return value
         start = self.value(base)
-        return Value(self._count(start, offset), int64, 0, self.depth)
+        return Value(self._count(start, offset), int64, 0, depth)
 
     def _count(self, start: Value, offset: int) -> str:
         if not offset:
@@ -138,13 +138,11 @@ class Values(Memory):
     def _rare(self, e: Apply) -> Value:
         """``select(condition, unusual, usual)``, `unusual` computed when some lane needs it."""
         condition, usual = self.memo[e.args[0]], self.memo[e.args[1]]
-        leaves = [
-            self.value(x) for x in walk(e.args[2]) if isinstance(x, (Var, Load))
-        ]
+        leaves = [self.value(x) for x in walk(e.args[2]) if isinstance(x, (Var, Load))]
         inputs = [condition, usual, *leaves]
         depth = max(self.pure_barrier, *(v.depth for v in inputs))
         lanes = max(v.lanes for v in inputs)
-        reads = frozenset[object]().union(*(v.reads for v in inputs))
+        reads = frozenset[Buffer]().union(*(v.reads for v in inputs))
         some = self.any_lane(condition, depth)
         outside = self.operand(usual, lanes)
         name = self.begin_if(pure=True)

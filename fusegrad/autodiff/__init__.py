@@ -1,4 +1,11 @@
-"""Derivatives: from a graph to the graph of its adjoints.
+"""Reverse-mode differentiation of graphs.
 
-Names no op and knows no loops: it only asks ops for their rules.
+Calls the rules of ops, and names no op.
 """
+
+from __future__ import annotations
+
+from .custom import CustomVjp, custom_call, inline_custom
+from .reverse import vjp
+
+__all__ = ["CustomVjp", "custom_call", "inline_custom", "vjp"]

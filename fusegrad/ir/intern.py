@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 __all__ = ["InternTable"]
 
@@ -20,6 +20,10 @@ T = TypeVar("T")
 class _Reference(weakref.ref[Any]):
     __slots__ = ("key",)
     key: Hashable
+
+    if TYPE_CHECKING:
+
+        def __init__(self, value: object, note: Callable[[_Reference], None]) -> None: ...
 
 
 @final
@@ -45,7 +49,7 @@ class InternTable(Generic[T]):
         self._entries: dict[Hashable, _Reference] = {}
         # A callback may run in the middle of anything, so it only notes what died.
         self._dead: deque[_Reference] = deque()
-        self._note = cast("Callable[[weakref.ref[Any]], None]", self._dead.append)
+        self._note = self._dead.append
         self._lock = threading.RLock()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -60,22 +64,29 @@ class InternTable(Generic[T]):
     def get(self, key: Hashable) -> T | None:
         """The living object of `key`, or None."""
         reference = self._entries.get(key)
-        return None if reference is None else cast("T | None", reference())
+        return None if reference is None else reference()
 
     def add(self, key: Hashable, value: T) -> T:
         """`value`, or the living object that `key` has already."""
         reference = _Reference(value, self._note)
         reference.key = key
-        with self._lock:
-            if self._dead:
+        # One step of the interpreter, so no lock: either it enters the reference or finds another.
+        found = self._entries.setdefault(key, reference)
+        if found is not reference:
+            return self._replace(key, value, reference)
+        if self._dead:
+            with self._lock:
                 self._sweep()
-            found = self._entries.setdefault(key, reference)
-            if found is not reference:
-                known = found()
-                if known is not None:
-                    return cast("T", known)
-                self._entries[key] = reference
         return value
+
+    def _replace(self, key: Hashable, value: T, reference: _Reference) -> T:
+        with self._lock:
+            self._sweep()
+            found = self._entries.setdefault(key, reference)
+            known = found()
+            if known is None:
+                self._entries[key] = reference
+            return value if known is None else cast("T", known)
 
     def _sweep(self) -> None:
         entries, dead = self._entries, self._dead

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, final
 
 import numpy as np
@@ -100,6 +101,12 @@ class Op(ABC, metaclass=_OpMeta):
         """The cotangent of each input; None where no gradient flows."""
         raise NotDifferentiableError(f"{self.name} has no derivative", where=where(node))
 
+    def vjp_of_results(
+        self, node: Node, cotangents: tuple[Node | None, ...]
+    ) -> tuple[Node | None, ...]:
+        """As `vjp`, for an op with several results; None where a result has no cotangent."""
+        raise NotDifferentiableError(f"{self.name} has no derivative", where=where(node))
+
     def samples(self) -> Iterator[Any]:
         """Where to test it, as `ops.base.Sample`; for a class of ops, other parameters too."""
         return iter(())
@@ -149,8 +156,7 @@ class _Recording(threading.local):
     """What new nodes of this thread note as their source."""
 
     on: bool = False
-    fixed: SourceLine | None = None
-    role: Role = "forward"
+    fixed: tuple[SourceLine | None, Role] | None = None
 
 
 _recording = _Recording()
@@ -171,13 +177,12 @@ class Node:
         If the inputs do not fit the op: an ill-typed node cannot be built.
     """
 
-    __slots__ = ("__weakref__", "_role", "_where", "inputs", "op", "type")
+    __slots__ = ("__weakref__", "_source", "inputs", "op", "type")
     __match_args__ = ("op", "inputs")
     op: Op
     inputs: tuple[Node, ...]
     type: Type
-    _where: SourceLine | None
-    _role: Role
+    _source: tuple[SourceLine | None, Role] | None
 
     def __new__(cls, op: Op, inputs: tuple[Node, ...] = ()) -> Node:
         # The node holds its op and inputs, so the ids stay theirs as long as it lives.
@@ -186,12 +191,13 @@ class Node:
         if found is not None:
             return found
         self = object.__new__(cls)
-        _set_type(self, op.infer(*[node.type for node in inputs]))
+        _set_type(self, op.infer(*map(_type_of, inputs)))
         _set_op(self, op)
         _set_inputs(self, inputs)
-        recording = _recording
-        _set_role(self, recording.role)
-        _set_where(self, recording.fixed or (user_frame() if recording.on else None))
+        noted = _recording.fixed
+        if noted is None and _recording.on:
+            noted = user_frame(), "forward"
+        _set_source(self, noted)
         return _nodes.add(key, self)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -225,11 +231,11 @@ class Node:
         raise TypeError("nodes are not pickled")
 
 
+_type_of = attrgetter("type")
 _set_op = Node.__dict__["op"].__set__
 _set_inputs = Node.__dict__["inputs"].__set__
 _set_type = Node.__dict__["type"].__set__
-_set_where = Node.__dict__["_where"].__set__
-_set_role = Node.__dict__["_role"].__set__
+_set_source = Node.__dict__["_source"].__set__
 
 
 @final
@@ -238,7 +244,7 @@ class Item(Op):
     """One of several results."""
 
     number: int
-    name: ClassVar[str] = "item"  # type: ignore[misc]
+    name: ClassVar[str] = "item"
     pattern: ClassVar[Pattern] = Pattern.CALL
 
     def infer(self, *types: Any) -> Type:
@@ -256,12 +262,12 @@ class Item(Op):
 
 def where(node: Node) -> SourceLine | None:
     """The user's line that made the node first, if it was recorded."""
-    return node._where
+    return None if node._source is None else node._source[0]
 
 
 def role(node: Node) -> Role:
     """Whether the node was made for a value or for a gradient."""
-    return node._role
+    return "forward" if node._source is None else node._source[1]
 
 
 def set_recording(on: bool) -> bool:
@@ -281,23 +287,33 @@ def record_source(on: bool = True) -> Iterator[None]:
         _recording.on = before
 
 
-@contextmanager
-def source(line: SourceLine | None, role: Role = "forward") -> Iterator[None]:
-    """While it is open, new nodes of this thread note `line` and `role`."""
-    state = _recording
-    before = state.on, state.fixed, state.role
-    state.on, state.fixed, state.role = False, line, role
-    try:
-        yield
-    finally:
-        state.on, state.fixed, state.role = before
+class source:
+    """While it is open, new nodes of this thread note `line` and `role`.
+
+    Parameters
+    ----------
+    line : SourceLine or None
+    role : {"forward", "backward"}
+    """
+
+    __slots__ = ("_before", "_noted")
+    _before: tuple[SourceLine | None, Role] | None
+
+    def __init__(self, line: SourceLine | None, role: Role = "forward") -> None:
+        self._noted = line, role
+
+    def __enter__(self) -> None:
+        self._before = _recording.fixed
+        _recording.fixed = self._noted
+
+    def __exit__(self, *error: object) -> None:
+        _recording.fixed = self._before
 
 
 def inherit_source(node: Node, origin: Node) -> Node:
     """`node`, with the line and role of `origin` if it has no line of its own."""
-    if node._where is None and origin._where is not None:
-        _set_where(node, origin._where)
-        _set_role(node, origin._role)
+    if node._source is None or (node._source[0] is None and origin._source is not None):
+        _set_source(node, origin._source)
     return node
 
 
@@ -335,15 +351,9 @@ def substitute(outputs: Sequence[Node], mapping: Mapping[Node, Node]) -> list[No
             continue
         inputs = tuple([done[operand] for operand in node.inputs])
         same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-        done[node] = node if same else _rebuild(node, inputs)
+        if same:
+            done[node] = node
+            continue
+        with source(where(node), role(node)):
+            done[node] = Node(node.op, inputs)
     return [done[node] for node in outputs]
-
-
-def _rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
-    state = _recording
-    before = state.on, state.fixed, state.role
-    state.on, state.fixed, state.role = False, node._where, node._role
-    try:
-        return Node(node.op, inputs)
-    finally:
-        state.on, state.fixed, state.role = before

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from . import contract, elementwise, indexing, movement, reduce, source
-from .base import CLASSES, ELEMENTWISE
+from .base import CLASSES
+from .elementwise import ELEMENTWISE
 
 __all__ = [
     "CLASSES",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar, final
+from typing import ClassVar, NoReturn, TypeVar, final
 
 import numpy as np
 
@@ -19,12 +19,9 @@ from ..errors import DTypeError, ShapeError
 from ..ir.node import Array, Node, Op, Pattern
 from ..ir.types import Extent, TensorType, Type
 
-if TYPE_CHECKING:
-    from .elementwise import Map
-
 __all__ = [
     "CLASSES",
-    "ELEMENTWISE",
+    "ROWS",
     "Array",
     "Extent",
     "Index",
@@ -49,7 +46,7 @@ Index = tuple[Expr, ...]
 Read = Callable[[Index], Expr]
 """The element of an input at an index."""
 
-ELEMENTWISE: dict[str, Map] = {}
+ROWS: dict[str, Op] = {}
 """Every elementwise row by name."""
 CLASSES: dict[str, Callable[..., Op]] = {}
 """Every class of ops with parameters by the name it has in printed graphs."""

@@ -12,7 +12,7 @@ from ..codegen.dtypes import DType, as_dtype, int64
 from ..codegen.kernel import Monoid
 from ..ir.node import Item, Node, Op
 from ..ir.types import Extent, TensorType
-from .base import CLASSES, ELEMENTWISE
+from .base import CLASSES, ROWS
 
 __all__ = [
     "DType",
@@ -145,12 +145,12 @@ def _op(name: str, *params: object) -> Op:
 
 def elementwise(name: str, *operands: Node) -> Node:
     """Row `name` of the elementwise table, applied."""
-    return Node(ELEMENTWISE[name], operands)
+    return Node(ROWS[name], operands)
 
 
 def _unary(name: str) -> Unary:
     def build(x: Node) -> Node:
-        return Node(ELEMENTWISE[name], (x,))
+        return Node(ROWS[name], (x,))
 
     build.__name__, build.__doc__ = name, f"Elementwise `{name}`."
     return build
@@ -158,7 +158,7 @@ def _unary(name: str) -> Unary:
 
 def _binary(name: str) -> Binary:
     def build(a: Node, b: Node) -> Node:
-        return Node(ELEMENTWISE[name], (a, b))
+        return Node(ROWS[name], (a, b))
 
     build.__name__, build.__doc__ = name, f"Elementwise `{name}` of operands of one type."
     return build
@@ -197,12 +197,12 @@ def pow_(a: Node, b: Node) -> Node:
             return a
         if exponent == 2:
             return square(a)
-    return Node(ELEMENTWISE["pow"], (a, b))
+    return Node(ROWS["pow"], (a, b))
 
 
 def select(condition: Node, a: Node, b: Node) -> Node:
     """`a` where the condition holds, else `b`."""
-    return Node(ELEMENTWISE["select"], (condition, a, b))
+    return Node(ROWS["select"], (condition, a, b))
 
 
 def cast(x: Node, dtype: DType) -> Node:
@@ -275,7 +275,7 @@ def constant_value(x: Node) -> float | int | bool | None:
     while x.op.name == "broadcast":
         (x,) = x.inputs
     const = getattr(x.op, "const", None)
-    return None if const is None else const.value  # type: ignore[no-any-return]
+    return None if const is None else const.value
 
 
 # --- movement -------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from ..codegen.dtypes import (
 from ..codegen.expr import Expr
 from . import build as b
 from .base import (
-    ELEMENTWISE,
+    ROWS,
     Array,
     Index,
     IndexedOp,
@@ -74,7 +74,7 @@ class Map(IndexedOp):
     rule: Rule | None
     ranges: tuple[Range, ...]
     kinks: bool = False
-    _dtypes: dict[tuple[DType, ...], DType] = field(default_factory=dict)
+    _known: dict[tuple[TensorType, ...], TensorType] = field(default_factory=dict)
     pattern: ClassVar[Pattern] = Pattern.MAP
 
     @classmethod
@@ -90,29 +90,31 @@ class Map(IndexedOp):
         return Node(self, operands)
 
     def infer(self, *types: TensorType) -> TensorType:
-        first = types[0]
-        for other in types:
-            if other.shape != first.shape:
-                shape_error(
-                    self.name,
-                    types,
-                    "the shapes differ",
-                    "reshape, transpose or broadcast one of the operands",
-                )
-        dtypes = tuple([t.dtype for t in types])
-        result = self._dtypes.get(dtypes) or self._result(types, dtypes)
-        return first if first.dtype is result else TensorType(first.shape, result)
+        known = self._known.get(types)
+        if known is not None:
+            return known
+        result = self._infer(types)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[types] = result
+        return result
 
-    def _result(self, types: Sequence[TensorType], dtypes: tuple[DType, ...]) -> DType:
+    def _infer(self, types: tuple[TensorType, ...]) -> TensorType:
         row = scalar.TABLE[self.scalar]
         if len(types) != row.arity:
             shape_error(self.name, types, f"it takes {row.arity} operands", "pass that many")
+        shape = types[0].shape
+        if any(other.shape != shape for other in types):
+            shape_error(
+                self.name,
+                types,
+                "the shapes differ",
+                "reshape, transpose or broadcast one of the operands",
+            )
         try:
-            result = row.result(dtypes)
+            return TensorType(shape, row.result(tuple(t.dtype for t in types)))
         except TypeError as error:
             dtype_error(self.name, types, f"it {error}", "convert with .astype() first")
-        self._dtypes[dtypes] = result
-        return result
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         if self.rule is None or not node.dtype.is_float:
@@ -154,6 +156,10 @@ class Map(IndexedOp):
                 )
 
 
+ELEMENTWISE: dict[str, Map] = {}
+"""The table: every row by name."""
+
+_MAX_KNOWN = 1024
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (3,), (15,), (17,), (2, 5), (1023,))
 _FEW_SHAPES: tuple[tuple[int, ...], ...] = ((7,), (1023,))
 
@@ -165,7 +171,7 @@ def _row(
     scalar: str | None = None,
     kinks: bool = False,
 ) -> None:
-    ELEMENTWISE[name] = Map(name, scalar or name, rule, ranges, kinks)
+    ELEMENTWISE[name] = ROWS[name] = Map(name, scalar or name, rule, ranges, kinks)
 
 
 # --- rules that take more than a line -------------------------------------------------------------

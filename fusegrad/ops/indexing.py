@@ -14,8 +14,10 @@ import numpy as np
 
 from ..codegen import scalar
 from ..codegen.dtypes import float32, float64, int32, int64
-from ..codegen.expr import Buffer, Const, Expr, Load, Var, index as number
-from ..codegen.kernel import Any as AnyOrder, For, Let, Monoid, Order, Serial, Stmt, Store
+from ..codegen.expr import Buffer, Const, Expr, Load, Var
+from ..codegen.expr import index as number
+from ..codegen.kernel import Any as AnyOrder
+from ..codegen.kernel import For, Let, Monoid, Order, Serial, Stmt, Store
 from ..ir.types import Symbol, extent_value
 from . import build
 from .base import (
@@ -132,10 +134,10 @@ class TakeAlong(IndexedOp):
         if not x.dtype.is_float:
             return None, None
         axis, extent = self.axis, x.shape[self.axis]
-        if indices.shape[axis] != 1:
+        if indices.shape[axis] != 1 or isinstance(extent, Symbol):
             return build.scatter_add_along(cotangent, indices, axis, extent), None
         # One place in each row: comparing with every column is cheaper than scattering.
-        last = _last(extent, indices)
+        last = build.full_like(indices, extent - 1)
         chosen = build.minimum(build.maximum(indices, build.zeros_like(indices)), last)
         columns = build.broadcast(build.iota(extent, indices.dtype), x.shape, (axis,))
         here = build.eq(columns, build.broadcast_to(chosen, x.shape))
@@ -167,14 +169,6 @@ class TakeAlong(IndexedOp):
         for count in (1, 4):
             spec = InputSpec((5, count), int64, -2, 5)
             yield Sample(TakeAlong(1), (InputSpec((5, 3)), spec))
-
-
-def _last(extent: Extent, indices: Node) -> Node:
-    """The last valid index, for each of `indices`."""
-    if isinstance(extent, Symbol):
-        last = build.slice_last(build.iota(extent, indices.dtype))
-        return build.broadcast(last, indices.shape, ())
-    return build.full_like(indices, extent - 1)
 
 
 def _check_same_elsewhere(op: str, types: Sequence[TensorType], axis: int) -> None:
@@ -210,9 +204,7 @@ def _variables(prefix: str, shape: Sequence[Extent | Var]) -> list[Var]:
 
 def _zero(output: Buffer) -> tuple[Stmt, ...]:
     places = _variables("z", output.shape)
-    return _loops(
-        places, AnyOrder(), (Store(output, tuple(places), Const(0, output.dtype)),)
-    )
+    return _loops(places, AnyOrder(), (Store(output, tuple(places), Const(0, output.dtype)),))
 
 
 @op_class("scatter_add")
@@ -252,7 +244,7 @@ class ScatterAdd(LoopOp):
         updates, indices = arrays
         axis, rank = self.axis, indices.ndim
         before, rest = updates.shape[:axis], updates.shape[axis + rank :]
-        result = np.zeros((*before, self.extent, *rest), updates.dtype)  # type: ignore[arg-type]
+        result = np.zeros((*before, self.extent, *rest), updates.dtype)
         if updates.size:
             flat = updates.reshape(*before, -1, *rest)
             places = _clip(indices.reshape(-1), result.shape[axis])
@@ -324,9 +316,9 @@ class ScatterAddAlong(LoopOp):
     def ref(self, *arrays: Array) -> Array:
         updates, indices = arrays
         axis, shape = self.axis, updates.shape
-        result = np.zeros((*shape[:axis], self.extent, *shape[axis + 1 :]), updates.dtype)  # type: ignore[arg-type]
+        result = np.zeros((*shape[:axis], self.extent, *shape[axis + 1 :]), updates.dtype)
         if updates.size:
-            places = list(np.indices(shape, sparse=True))
+            places: list[Array] = list(np.indices(shape, sparse=True))
             places[axis] = _clip(indices, result.shape[axis])
             np.add.at(result, tuple(places), updates)
         return result

@@ -9,13 +9,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, final
 
 import numpy as np
 
 from ..codegen import scalar
-from ..codegen.dtypes import int64
-from ..codegen.expr import Const, Expr, index as number
+from ..codegen.dtypes import as_dtype
+from ..codegen.expr import Const, Expr
+from ..codegen.expr import index as number
 from ..ir.types import Symbol, extent_value
 from . import build
 from .base import (
@@ -62,7 +64,7 @@ class Broadcast(IndexedOp):
         fits = (
             len(dims) == len(x.shape)
             and all(0 <= d < len(shape) for d in dims)
-            and all(a < b for a, b in zip(dims, dims[1:], strict=False))
+            and all(a < b for a, b in pairwise(dims))
             and all(shape[d] == e for d, e in zip(dims, x.shape, strict=True))
         )
         if not fits:
@@ -393,8 +395,8 @@ class Pad(IndexedOp):
 
     def ref(self, *arrays: Array) -> Array:
         (x,) = arrays
-        shape = self.infer(TensorType(x.shape, _dtype_of(x))).shape
-        result = np.zeros(shape, x.dtype)  # type: ignore[arg-type]
+        shape = self.infer(TensorType(x.shape, as_dtype(x.dtype))).shape
+        result: Array = np.zeros(shape, x.dtype)  # type: ignore[arg-type]
         places = tuple(
             slice(low, low + extent + max(extent - 1, 0) * interior, interior + 1)
             for low, interior, extent in zip(self.low, self.interior, x.shape, strict=True)
@@ -452,8 +454,8 @@ class Pad(IndexedOp):
             yield Sample(Pad(low, high, interior), (InputSpec(given),))
 
 
-def _dtype_of(x: Array) -> build.DType:
-    return build.as_dtype(x.dtype)
+def _without(shape: tuple[Extent, ...], axis: int) -> tuple[Extent, ...]:
+    return shape[:axis] + shape[axis + 1 :]
 
 
 @op_class("concat")
@@ -474,7 +476,7 @@ class Concat(IndexedOp):
             dtype_error("concat", types, "the dtypes differ", "convert them to one dtype")
         total = 0
         for t in types:
-            if t.shape[:axis] != first.shape[:axis] or t.shape[axis + 1 :] != first.shape[axis + 1 :]:
+            if _without(t.shape, axis) != _without(first.shape, axis):
                 shape_error(
                     "concat",
                     types,
@@ -506,8 +508,7 @@ class Concat(IndexedOp):
             return (cotangent,)
         offsets = self._offsets(node)
         return tuple(
-            build.slice_axis(cotangent, self.axis, start, stop)
-            for start, stop in zip(offsets, offsets[1:], strict=False)
+            build.slice_axis(cotangent, self.axis, start, stop) for start, stop in pairwise(offsets)
         )
 
     def ref(self, *arrays: Array) -> Array:

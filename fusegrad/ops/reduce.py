@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -89,7 +90,7 @@ class Reduce(Op):
         spelling, logical = _SPELLING[self.monoid], self.monoid in (Monoid.AND, Monoid.OR)
         for axis in self.axes:
             check_axis(spelling, x, axis)
-        if any(a >= c for a, c in zip(self.axes, self.axes[1:], strict=False)):
+        if any(a >= c for a, c in pairwise(self.axes)):
             shape_error(spelling, types, f"the axes {self.axes} repeat", "name each axis once")
         if logical and x.dtype is not bool_:
             dtype_error(spelling, types, "it takes bools", "compare with zero first")
@@ -106,7 +107,7 @@ class Reduce(Op):
         if self.monoid is Monoid.SUM:
             return (self._spread(cotangent, x),)
         if self.monoid is Monoid.PROD:
-            return (build.mul(self._spread(cotangent, x), self._product_of_others(x)),)
+            return (build.mul(self._spread(cotangent, x), _product_of_others(x, self.axes)),)
         # Ties share the cotangent evenly.
         chosen = build.eq(x, self._spread(node, x))
         count = build.sum_(build.cast(chosen, x.dtype), self.axes)
@@ -117,22 +118,6 @@ class Reduce(Op):
         """`y`, a value for each result, for each element of `x`."""
         kept = [a for a in range(len(x.shape)) if a not in self.axes]
         return build.broadcast(y, x.shape, kept)
-
-    def _product_of_others(self, x: Node) -> Node:
-        """For each element the product of the others, right at zeros to any order."""
-        result = None
-        for axis in self.axes:
-            rest = tuple(a for a in self.axes if a != axis)
-            # Products over the other axes first; then what stands before and behind on this one.
-            inner = build.prod(x, rest)
-            place = axis - sum(a < axis for a in rest)
-            others = _product_of_others(inner, place)
-            kept = [a for a in range(len(x.shape)) if a not in rest]
-            if result is None:
-                result = build.broadcast(others, x.shape, kept)
-                continue
-        assert result is not None
-        return result
 
     def ref(self, *arrays: Array) -> Any:
         return _MEANING[self.monoid](arrays[0], self.axes)
@@ -161,15 +146,22 @@ class Reduce(Op):
                 yield Sample(Reduce(monoid, axes), (InputSpec(shape, bool_),), gradient=False)
 
 
-def _product_of_others(x: Node, axis: int) -> Node:
-    """For each element the product of the other elements along one axis."""
+def _product_of_others(x: Node, axes: tuple[int, ...]) -> Node:
+    """For each element the product of the others along the axes, right at zeros to any order."""
+    axis, rest = axes[0], axes[1:]
+    slabs = _product_of_others_along(build.prod(x, rest), axis)
+    if not rest:
+        return slabs
+    kept = [a for a in range(len(x.shape)) if a not in rest]
+    return build.mul(build.broadcast(slabs, x.shape, kept), _product_of_others(x, rest))
+
+
+def _product_of_others_along(x: Node, axis: int) -> Node:
     extent = x.shape[axis]
     if isinstance(extent, Symbol):
         return _product_of_others_by_mask(x, axis, extent)
-    return build.mul(
-        _product_before(x, axis, extent),
-        build.flip(_product_before(build.flip(x, (axis,)), axis, extent), (axis,)),
-    )
+    behind = _product_before(build.flip(x, (axis,)), axis, extent)
+    return build.mul(_product_before(x, axis, extent), build.flip(behind, (axis,)))
 
 
 def _product_before(x: Node, axis: int, extent: int) -> Node:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -84,9 +85,10 @@ class Constant(IndexedOp):
 
     @classmethod
     def intern_key(cls, *args: Any) -> Hashable:
-        return Const(*args)
+        value, dtype = args
+        return (float(value).hex() if dtype.is_float else Const(value, dtype)), dtype
 
-    @property
+    @cached_property
     def const(self) -> Const:
         """The constant as a scalar expression."""
         return Const(self.value_, self.dtype)

@@ -109,7 +109,7 @@ def cost_of(node: Node) -> int:
     """Rough operations for one element of a Map, 0 for movement."""
     if node.op.pattern is not Pattern.MAP:
         return 0
-    row = scalar.TABLE.get(node.op.scalar_name) if isinstance(node.op, Map) else None
+    row = scalar.TABLE.get(node.op.scalar) if isinstance(node.op, Map) else None
     return row.cost if row is not None else 1
 
 

@@ -215,7 +215,7 @@ define internal void @leave_cpu(i32 %cpu) nounwind {
   %others = alloca [16 x i64]
   call void @llvm.memset.p0.i64(ptr %all, i8 0, i64 128, i1 false)
   %got = call i32 @sched_getaffinity(i32 0, i64 128, ptr %all)
-  %known = icmp sgt i32 %got, 0
+  %known = icmp eq i32 %got, 0
   %small = icmp ult i32 %cpu, 1024
   %able = and i1 %known, %small
   br i1 %able, label %move, label %done
@@ -239,32 +239,46 @@ done:
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
-; Count launches in which this worker ran on the caller's processor; leave it after eight in a row.
-define internal i32 @collisions(i32 %before) nounwind {
+; Once for each launch: was this worker on the caller's processor? After eight in a row it leaves.
+define internal void @notice(ptr %seen, ptr %collisions) nounwind {
+entry:
+  %rescue = load i32, ptr @rescue
+  %rescuing = icmp ne i32 %rescue, 0
+  %epoch = load atomic i32, ptr @epoch monotonic, align 4
+  %last = load i32, ptr %seen
+  %new = icmp ne i32 %epoch, %last
+  %check = and i1 %rescuing, %new
+  br i1 %check, label %compare, label %done
+compare:
+  store i32 %epoch, ptr %seen
   %mine = call i32 @sched_getcpu()
   %theirs = load atomic i32, ptr @caller_cpu monotonic, align 4
   %same = icmp eq i32 %mine, %theirs
+  %before = load i32, ptr %collisions
   %more = add i32 %before, 1
+  %often = icmp uge i32 %more, 8
+  %leaving = and i1 %same, %often
   %count = select i1 %same, i32 %more, i32 0
-  %often = icmp uge i32 %count, 8
-  br i1 %often, label %leave, label %stay
+  %kept = select i1 %leaving, i32 0, i32 %count
+  store i32 %kept, ptr %collisions
+  br i1 %leaving, label %leave, label %done
 leave:
   call void @leave_cpu(i32 %mine)
-  ret i32 0
-stay:
-  ret i32 %count
+  br label %done
+done:
+  ret void
 }
 
 define internal ptr @worker(ptr %argument) nounwind {
 entry:
+  %seen = alloca i32
+  %collisions = alloca i32
+  store i32 0, ptr %seen
+  store i32 0, ptr %collisions
   %thread = ptrtoint ptr %argument to i64
   %index = trunc i64 %thread to i32
   br label %idle
-
-; %count: collisions so far. %seen: the last launch this worker counted.
 idle:
-  %count = phi i32 [0, %entry], [%count, %surplus], [%count_done, %counted], [%count, %slept]
-  %seen = phi i32 [0, %entry], [%seen, %surplus], [%epoch, %counted], [%seen, %slept]
   %start = call i64 @nanoseconds()
   br label %search
 search:
@@ -280,6 +294,7 @@ wanted_now:
   %some = icmp sgt i64 %left, 0
   br i1 %some, label %found, label %nothing
 nothing:
+  call void @notice(ptr %seen, ptr %collisions)
   %now = call i64 @nanoseconds()
   %spent = sub i64 %now, %start
   %spin = load i64, ptr @spin
@@ -302,11 +317,9 @@ awake:
   %many = icmp sgt i64 %left3, 2
   %others = icmp sgt i32 %s2, 1
   %call = and i1 %many, %others
-  br i1 %call, label %wake_more, label %slept
+  br i1 %call, label %wake_more, label %idle
 wake_more:
   call void @wake(ptr @epoch, i32 2)
-  br label %slept
-slept:
   br label %idle
 
 found:
@@ -322,17 +335,7 @@ wake_caller:
   call void @wake(ptr @finished, i32 1)
   br label %reported
 reported:
-  %epoch = load atomic i32, ptr @epoch monotonic, align 4
-  %rescue = load i32, ptr @rescue
-  %rescuing = icmp ne i32 %rescue, 0
-  %new = icmp ne i32 %epoch, %seen
-  %check = and i1 %rescuing, %new
-  br i1 %check, label %compare, label %counted
-compare:
-  %count2 = call i32 @collisions(i32 %count)
-  br label %counted
-counted:
-  %count_done = phi i32 [%count, %reported], [%count2, %compare]
+  call void @notice(ptr %seen, ptr %collisions)
   br label %idle
 }
 """

@@ -23,6 +23,16 @@ _BITS = frozenset({"bool", "int", "uint"})
 _INTEGERS = frozenset({"int", "uint"})
 
 
+_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+_VERBS = {
+    "add": "add",
+    "subtract": "subtract",
+    "multiply": "multiply",
+    "divide": "divide",
+    **dict.fromkeys(_COMPARISONS, "compare"),
+}
+
+
 @final
 @dataclass(frozen=True)
 class Function:
@@ -44,6 +54,11 @@ class Function:
     build: Callable[..., Node]
     kinds: frozenset[str] = _ALL
     to_float: bool = False
+
+    @property
+    def verb(self) -> str:
+        """What it does to shapes that do not fit, for the message."""
+        return _VERBS.get(self.name, f"apply {self.name} to")
 
     def operand_dtype(self, dtype: DType) -> DType:
         """What operands of the common `dtype` are converted to; DTypeError if there is none."""
@@ -106,6 +121,44 @@ def _sigmoid(x: Node) -> Node:
     return build.add(build.mul(build.tanh(build.mul(x, half)), half), half)
 
 
+def _relu(x: Node) -> Node:
+    # Not a maximum: the derivative at 0 is 0, and NaN stays NaN.
+    zero = build.zeros_like(x)
+    return build.select(build.le(x, zero), zero, x)
+
+
+_LARGEST_POWER = 64
+
+
+def _power(a: Node, b: Node) -> Node:
+    """``a ** b``; small constant powers are products, as in NumPy."""
+    exponent = build.constant_value(b)
+    if a.dtype.is_float:
+        special = {0.5: build.sqrt, -1: build.reciprocal, 3: _cube, 0: build.ones_like}
+        make = None if exponent is None else special.get(exponent)
+        return build.pow_(a, b) if make is None else make(a)
+    if exponent is not None and not 0 <= exponent <= _LARGEST_POWER:
+        raise DTypeError(
+            f"an integer array to the power {exponent}",
+            remedy='compute with floats, x.astype("float32")',
+        )
+    return build.pow_(a, b) if exponent is None else _integer_power(a, int(exponent))
+
+
+def _cube(x: Node) -> Node:
+    return build.mul(build.square(x), x)
+
+
+def _integer_power(x: Node, exponent: int) -> Node:
+    result = None
+    while exponent:
+        if exponent & 1:
+            result = x if result is None else build.mul(result, x)
+        exponent >>= 1
+        x = build.square(x) if exponent else x
+    return build.ones_like(x) if result is None else result
+
+
 def _float(name: str, make: Callable[..., Node]) -> Function:
     return Function(name, make, to_float=True)
 
@@ -118,7 +171,7 @@ _ROWS = (
     _float("divide", build.div),
     Function("floor_divide", build.floordiv, _NUMBERS),
     Function("remainder", build.mod, _NUMBERS),
-    Function("pow", build.pow_, _NUMBERS),
+    Function("pow", _power, _NUMBERS),
     Function("negative", build.neg, _NUMBERS),
     Function("positive", lambda x: x, _NUMBERS),
     Function("abs", _absolute),
@@ -174,6 +227,7 @@ _ROWS = (
     _float("erf", build.erf),
     _float("erfc", build.erfc),
     _float("sigmoid", _sigmoid),
+    Function("relu", _relu, _NUMBERS),
     # rounding and tests
     Function("floor", _rounding(build.floor)),
     Function("ceil", _rounding(build.ceil)),

@@ -17,7 +17,6 @@ from ..codegen.dtypes import (
     DType,
     bool_,
     float32,
-    float64,
     int8,
     int16,
     int32,

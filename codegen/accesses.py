@@ -1,0 +1,71 @@
+"""What one statement evaluates and writes, whatever kind it is.
+
+Knows the statements of kernels; knows neither their order nor their meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .expr import Buffer, Expr
+from .kernel import Alloc, Contract, Copy, For, If, Let, Stmt, Store
+
+__all__ = ["memory", "operands", "read_boxes", "written"]
+
+
+def operands(statement: Stmt) -> tuple[Expr, ...]:
+    """The expressions that are evaluated where `statement` stands.
+
+    Without nested statements, and without the `next` of a loop, which its body evaluates.
+    """
+    if isinstance(statement, Let):
+        return (statement.value,)
+    if isinstance(statement, Store):
+        return (*statement.indices, statement.value)
+    if isinstance(statement, If):
+        return (statement.condition,)
+    if isinstance(statement, For):
+        extent = (statement.extent,) if isinstance(statement.extent, Expr) else ()
+        return (*extent, *(start for _, start in statement.carry))
+    if isinstance(statement, Copy):
+        return (*statement.starts, statement.rows, statement.columns)
+    if isinstance(statement, Contract):
+        extent = (statement.extent,) if isinstance(statement.extent, Expr) else ()
+        starts = (*statement.a_starts, *statement.b_starts)
+        return (*extent, *starts, statement.rows, statement.columns)
+    if isinstance(statement, Alloc):
+        return tuple(e for e in statement.buffer.shape if isinstance(e, Expr))
+    raise TypeError(f"no statement {type(statement).__name__}")
+
+
+def read_boxes(statement: Stmt) -> tuple[Buffer, ...]:
+    """The buffers that a `copy` or `contract` reads a box of."""
+    if isinstance(statement, Copy):
+        return (statement.source,)
+    if isinstance(statement, Contract):
+        return (statement.a, statement.b)
+    return ()
+
+
+def written(statement: Stmt) -> Iterator[Buffer]:
+    """The buffers that `statement` and the statements in it write."""
+    stack = [statement]
+    while stack:
+        s = stack.pop()
+        if isinstance(s, Store):
+            yield s.buffer
+        elif isinstance(s, Copy):
+            yield s.target
+        elif isinstance(s, Contract):
+            yield s.acc
+        elif isinstance(s, For):
+            stack.extend(s.body)
+        elif isinstance(s, If):
+            stack.extend(s.then)
+
+
+def memory(buffer: Buffer) -> Buffer:
+    """The buffer whose memory `buffer` looks at."""
+    while buffer.base is not None:
+        buffer = buffer.base
+    return buffer

@@ -1,0 +1,54 @@
+"""Text of LLVM modules to objects and to assembly.
+
+Knows LLVM's code generator; knows no kernels.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import llvmlite.binding as llvm
+
+from .base import Features, initialize
+
+__all__ = ["assembly", "compile_module", "target_machine"]
+
+_LOCAL = threading.local()
+
+
+def target_machine(target: Features, level: int = 2) -> llvm.TargetMachine:
+    """The code generator for `target`; one for each thread, kept."""
+    machines: dict[tuple[Features, int], llvm.TargetMachine] | None
+    machines = getattr(_LOCAL, "machines", None)
+    if machines is None:
+        machines = _LOCAL.machines = {}
+    key = (target, level)
+    if key not in machines:
+        initialize()
+        machines[key] = llvm.Target.from_triple(target.triple).create_target_machine(
+            cpu=target.cpu,
+            features=target.features,
+            opt=level,
+            reloc="pic",
+            codemodel="small",
+        )
+    return machines[key]
+
+
+def _parsed(ir: str) -> llvm.ModuleRef:
+    """The module, in a context of its own, so that threads do not meet."""
+    initialize()
+    return llvm.parse_assembly(ir, llvm.create_context())
+
+
+def compile_module(ir: str, target: Features, level: int = 2) -> bytes:
+    """The object file of a module; no passes run but the code generator's."""
+    module = _parsed(ir)
+    machine = target_machine(target, level)
+    return bytes(machine.emit_object(module))
+
+
+def assembly(ir: str, target: Features, level: int = 2) -> str:
+    """The assembly text of a module, to read."""
+    module = _parsed(ir)
+    return str(target_machine(target, level).emit_assembly(module))

@@ -1,0 +1,129 @@
+"""Functions with a derivative of their own: a closed graph and a rule.
+
+Knows no concrete op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from ..errors import GradientError, ShapeError
+from ..ir.digest import digest
+from ..ir.interpret import evaluate
+from ..ir.node import Array, Item, Node, Op, Pattern, substitute, where
+from ..ir.rewrite import rewrite
+from ..ir.types import TupleType, Type
+
+__all__ = ["CustomVjp", "Rule", "custom_call", "inline_custom"]
+
+Rule = Callable[[Sequence[Node], Sequence[Node], Sequence[Node | None]], Sequence[Node | None]]
+"""Operands, results and cotangents of the results (None: unused) to cotangents of the operands."""
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class CustomVjp(Op):
+    """A function given by a graph, with a derivative given by a rule.
+
+    Attributes
+    ----------
+    parameters : tuple of Node
+        The variables of the graph, in the order of the operands.
+    results : tuple of Node
+        What the function returns. They depend on the parameters alone.
+    rule : callable
+        See `Rule`. It builds the cotangents of the operands.
+    """
+
+    parameters: tuple[Node, ...]
+    results: tuple[Node, ...]
+    rule: Rule
+    name: ClassVar[str] = "custom_vjp"
+    pattern: ClassVar[Pattern] = Pattern.CALL
+
+    @classmethod
+    def intern_key(cls, *args: Any) -> Hashable:
+        parameters, results, rule = args
+        return tuple(map(id, parameters)), tuple(map(id, results)), id(rule)
+
+    def infer(self, *types: Any) -> Type:
+        expected = tuple(node.type for node in self.parameters)
+        if types != expected:
+            raise ShapeError(
+                f"custom_vjp{types}: the function was recorded for {expected}",
+                remedy="call it with arguments of these shapes and dtypes",
+            )
+        return TupleType(node.tensor_type for node in self.results)
+
+    def vjp_of_results(
+        self, node: Node, cotangents: tuple[Node | None, ...]
+    ) -> tuple[Node | None, ...]:
+        results = [Node(Item(i), (node,)) for i in range(len(self.results))]
+        given = tuple(self.rule(node.inputs, results, cotangents))
+        if len(given) != len(node.inputs):
+            raise GradientError(
+                f"the rule gave {len(given)} cotangents for {len(node.inputs)} arguments",
+                where=where(node),
+                remedy="return one cotangent for each argument, None where there is none",
+            )
+        for operand, cotangent in zip(node.inputs, given, strict=True):
+            if cotangent is not None and cotangent.type is not operand.type:
+                raise GradientError(
+                    f"the rule gave a cotangent of type {cotangent.type} "
+                    f"for an argument of type {operand.type}",
+                    where=where(node),
+                    remedy="a cotangent has the shape and dtype of its argument",
+                )
+        return given
+
+    def ref(self, *arrays: Array) -> Any:
+        return tuple(evaluate(self.results, dict(zip(self.parameters, arrays, strict=True))))
+
+    def params(self) -> tuple[Any, ...]:
+        return (digest(self.results, self.parameters).hex(),)
+
+    def inline(self, inputs: Sequence[Node]) -> list[Node]:
+        """The results as ordinary graph of the operands."""
+        return substitute(self.results, dict(zip(self.parameters, inputs, strict=True)))
+
+    def __repr__(self) -> str:
+        return "custom_vjp"
+
+
+def custom_call(
+    parameters: Sequence[Node], results: Sequence[Node], rule: Rule, inputs: Sequence[Node]
+) -> list[Node]:
+    """The function that takes `parameters` to `results`, applied to `inputs`.
+
+    Returns
+    -------
+    list of Node
+        One for each result.
+
+    Examples
+    --------
+    >>> from fusegrad.codegen.dtypes import float32
+    >>> from fusegrad.ops import build
+    >>> x, y = (build.input_(TensorType((2,), float32)) for _ in range(2))
+    >>> double = build.add(x, x)
+    >>> custom_call([x], [double], lambda inputs, results, cotangents: cotangents, [y])
+    [<item(0): f32[2]>]
+    """
+    call = Node(CustomVjp(tuple(parameters), tuple(results), rule), tuple(inputs))
+    return [Node(Item(i), (call,)) for i in range(len(results))]
+
+
+def inline_custom(outputs: Sequence[Node]) -> list[Node]:
+    """`outputs` with every custom function replaced by its graph, once gradients are derived."""
+
+    def rule(node: Node) -> Node | None:
+        if not isinstance(node.op, Item):
+            return None
+        (call,) = node.inputs
+        if not isinstance(call.op, CustomVjp):
+            return None
+        return call.op.inline(call.inputs)[node.op.number]
+
+    return rewrite(outputs, [rule])

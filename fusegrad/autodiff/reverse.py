@@ -1,0 +1,139 @@
+"""Reverse mode: the adjoint graph of a graph.
+
+Knows no concrete op but `Item`: every op brings its own rule, and the sum of cotangents is handed
+in by the vocabulary of graphs. The adjoint is ordinary graph, so it can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import GradientError, InternalError
+from ..ir.node import Item, Node, source, toposort, where
+from ..ir.types import TupleType
+from ..ops import build
+
+__all__ = ["vjp"]
+
+
+def vjp(
+    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
+) -> list[Node | None]:
+    """The cotangents of `wrt`, given those of `outputs`.
+
+    Where a value is used several times, its cotangents are added in an order that the graph
+    alone fixes. New nodes take over the source line of the node they belong to, with the role
+    ``"backward"``.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+    cotangents : sequence of Node
+        One for each output, of its type.
+    wrt : sequence of Node
+        Any nodes. A node in the middle is differentiated as the value it is; to treat it as a
+        variable of its own, mark it first.
+
+    Returns
+    -------
+    list of Node or None
+        None for what the outputs do not depend on by any differentiable path.
+
+    Raises
+    ------
+    GradientError
+        If an output or one of `wrt` is not of a floating dtype.
+    NotDifferentiableError
+        If a path leads through an op that has no derivative.
+
+    Examples
+    --------
+    >>> from fusegrad.codegen.dtypes import float32
+    >>> x = build.input_(TensorType((2,), float32))
+    >>> vjp([build.mul(x, x)], [build.ones_like(x)], [x])
+    [<add: f32[2]>]
+    """
+    for node in (*outputs, *wrt):
+        if not node.dtype.is_float:
+            raise GradientError(
+                f"a value of type {node.type} has no gradient",
+                where=where(node),
+                remedy="differentiate floating values; convert with .astype('float32') first",
+            )
+    for node, cotangent in zip(outputs, cotangents, strict=True):
+        if cotangent.type is not node.type:
+            raise GradientError(
+                f"the cotangent has type {cotangent.type}, the output {node.type}",
+                remedy="give a cotangent of the shape and dtype of the output",
+            )
+    order = toposort(outputs)
+    active = _active(order, wrt)
+    adjoint = _Adjoint(active)
+    for node, cotangent in zip(outputs, cotangents, strict=True):
+        if node in active:
+            adjoint.add(node, cotangent)
+    wanted = set(wrt)
+    result: dict[Node, Node | None] = {}
+    for node in reversed(order):
+        if node in active:
+            with source(where(node), "backward"):
+                total = adjoint.visit(node)
+            if node in wanted:
+                result[node] = total
+    return [result.get(node) for node in wrt]
+
+
+def _active(order: Sequence[Node], wrt: Sequence[Node]) -> set[Node]:
+    """The nodes on a path from one of `wrt`."""
+    active = set(wrt)
+    for node in order:
+        if node not in active and not active.isdisjoint(node.inputs):
+            active.add(node)
+    return active
+
+
+class _Adjoint:
+    """Cotangents while they are collected, users before operands."""
+
+    def __init__(self, active: set[Node]) -> None:
+        self._active = active
+        self._cotangents: dict[Node, Node] = {}
+        self._of_results: dict[Node, list[Node | None]] = {}
+
+    def add(self, node: Node, cotangent: Node) -> None:
+        known = self._cotangents.get(node)
+        self._cotangents[node] = cotangent if known is None else build.add(known, cotangent)
+
+    def visit(self, node: Node) -> Node | None:
+        """Send the cotangent of `node` to its operands; its users have all been visited."""
+        if isinstance(node.type, TupleType):
+            results = self._of_results.pop(node, None)
+            if results is not None:
+                self._send(node, node.op.vjp_of_results(node, tuple(results)))
+            return None
+        cotangent = self._cotangents.pop(node, None)
+        if cotangent is None:
+            return None
+        if isinstance(node.op, Item):
+            self._add_to_result(node.inputs[0], node.op.number, cotangent)
+        elif not self._active.isdisjoint(node.inputs):
+            self._send(node, node.op.vjp(node, cotangent))
+        return cotangent
+
+    def _add_to_result(self, node: Node, number: int, cotangent: Node) -> None:
+        if not isinstance(node.type, TupleType):
+            raise InternalError(f"{node.op} has one result")
+        results = self._of_results.setdefault(node, [None] * len(node.type.items))
+        known = results[number]
+        results[number] = cotangent if known is None else build.add(known, cotangent)
+
+    def _send(self, node: Node, cotangents: tuple[Node | None, ...]) -> None:
+        for operand, cotangent in zip(node.inputs, cotangents, strict=True):
+            if cotangent is None or operand not in self._active:
+                continue
+            if cotangent.type is not operand.type:
+                raise InternalError(
+                    f"the rule of {node.op} gave {cotangent.type} for {operand.type}",
+                    where=where(node),
+                )
+            self.add(operand, cotangent)

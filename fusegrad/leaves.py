@@ -1,0 +1,54 @@
+"""Which tensors the variables of a graph stand for, and their gradients.
+
+Knows nodes and tokens; of tensors only whether they require gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .autodiff.reverse import vjp
+from .context import Token
+from .errors import GradientError
+from .ir.node import Node, toposort
+from .ops.elementwise import Leaf
+from .ops.source import Input
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+__all__ = ["gradients", "leaf_gradients", "leaves_of"]
+
+
+def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Tensor]]:
+    """The variables behind `outputs` whose tensors live and require gradients."""
+    found: list[tuple[Node, Tensor]] = []
+    for node in toposort(outputs):
+        op = node.op
+        if not isinstance(op, (Input, Leaf)) or not isinstance(op.token, Token):
+            continue
+        tensor = None if op.token.tensor is None else op.token.tensor()
+        if tensor is not None and tensor.requires_grad and node.dtype.is_float:
+            found.append((node, tensor))
+    return found
+
+
+def leaf_gradients(output: Node, cotangent: Node) -> list[tuple[Tensor, Node]]:
+    """Each leaf tensor that `output` depends on, with the gradient that reaches it."""
+    leaves = leaves_of([output])
+    given = gradients([output], [cotangent], [node for node, _ in leaves])
+    return [(tensor, g) for (_, tensor), g in zip(leaves, given, strict=True) if g is not None]
+
+
+def gradients(
+    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
+) -> list[Node | None]:
+    """The cotangents of `wrt`; an output that is no float passes none."""
+    for node, cotangent in zip(outputs, cotangents, strict=True):
+        if node.type is not cotangent.type:
+            raise GradientError(
+                f"the seed of the gradient has type {cotangent.type}, the result {node.type}",
+                remedy="give a seed of the shape and dtype of the result",
+            )
+    return vjp(outputs, cotangents, wrt)

@@ -1,0 +1,162 @@
+"""Activation functions as modules, under torch's names.
+
+User-level code: each keeps its arguments and calls its function.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..tensor import Tensor
+from . import functional as F
+from .module import Module
+
+__all__ = [
+    "GELU",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
+
+
+class ReLU(Module):
+    """``max(x, 0)``; its derivative at 0 is 0.
+
+    Examples
+    --------
+    >>> from fusegrad import nn
+    >>> nn.ReLU()([-1.0, 2.0]).numpy()
+    array([0., 2.], dtype=float32)
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.relu(input)
+
+
+class LeakyReLU(Module):
+    """``x`` above 0, ``negative_slope * x`` elsewhere.
+
+    Parameters
+    ----------
+    negative_slope : float, optional
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.leaky_relu(input, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class GELU(Module):
+    """``x`` times the normal distribution function of ``x``.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}, optional
+    """
+
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.gelu(input, approximate=self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.tanh(input)
+
+
+class Sigmoid(Module):
+    """``1 / (1 + exp(-x))``."""
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.sigmoid(input)
+
+
+class LogSigmoid(Module):
+    """The logarithm of the sigmoid."""
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.logsigmoid(input)
+
+
+class SiLU(Module):
+    """``x * sigmoid(x)``."""
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.silu(input)
+
+
+class Softplus(Module):
+    """``log(1 + exp(x))``."""
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.softplus(input)
+
+
+class Softmax(Module):
+    """Positive numbers that sum to 1 along an axis.
+
+    Parameters
+    ----------
+    dim : int, optional
+        The axis, by default the last.
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Module):
+    """The logarithm of the softmax along an axis.
+
+    Parameters
+    ----------
+    dim : int, optional
+        The axis, by default the last.
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the function."""
+        return F.log_softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"

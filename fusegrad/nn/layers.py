@@ -1,0 +1,281 @@
+"""Layers: linear, embedding, layer norm, dropout and reshaping, under torch's names.
+
+User-level code: each makes its parameters and calls its function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..functional import asarray, empty, ones, reshape, zeros
+from ..tensor import Tensor
+from . import functional as F
+from . import init
+from .module import Module
+from .parameter import Parameter
+
+__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "LayerNorm", "Linear"]
+
+
+class Identity(Module):
+    """Returns its input; arguments are ignored."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        """Return the input."""
+        return input
+
+
+class Linear(Module):
+    """``x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool, optional
+    dtype : optional
+        Of the parameters, float32 by default.
+
+    Attributes
+    ----------
+    weight : Parameter
+        Of shape ``(out_features, in_features)``; uniform between plus and minus
+        ``1 / sqrt(in_features)`` at first, and so is the bias.
+    bias : Parameter or None
+        Of shape ``(out_features,)``.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn
+    >>> nn.Linear(4, 3)(fg.ones((2, 4))).shape
+    (2, 3)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(empty((out_features, in_features), dtype=dtype))
+        if bias:
+            self.bias = Parameter(empty((out_features,), dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Any) -> Tensor:
+        """Multiply and add."""
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class Embedding(Module):
+    """A table of rows that integers select.
+
+    Parameters
+    ----------
+    num_embeddings : int
+        The number of rows.
+    embedding_dim : int
+        Their length.
+    padding_idx : int, optional
+        A row of zeros that gets no gradient.
+    dtype : optional
+        Of the table, float32 by default.
+
+    Examples
+    --------
+    >>> from fusegrad import nn
+    >>> nn.Embedding(10, 3)([[1, 2], [0, 9]]).shape
+    (2, 2, 3)
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError(f"padding_idx {padding_idx} is none of {num_embeddings} rows")
+            padding_idx %= num_embeddings
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew, from the normal distribution."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init.fill_row_(self.weight, self.padding_idx, 0.0)
+
+    def forward(self, input: Any) -> Tensor:
+        """Select rows."""
+        return F.embedding(input, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class LayerNorm(Module):
+    """Shifts and scales to mean 0 and variance 1 over the last axes, then by weight and bias.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The extents of these last axes.
+    eps : float, optional
+        Added to the variance.
+    elementwise_affine : bool, optional
+        Whether there are weight and bias.
+    bias : bool, optional
+        Whether there is a bias, if there is a weight.
+    dtype : optional
+        Of the parameters, float32 by default.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn
+    >>> nn.LayerNorm(4)(fg.ones((2, 4))).shape
+    (2, 4)
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(normalized_shape, int):
+            normalized_shape = (normalized_shape,)
+        self.normalized_shape = tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        shape = self.normalized_shape
+        self.register_parameter("weight", None)
+        self.register_parameter("bias", None)
+        if elementwise_affine:
+            self.weight = Parameter(ones(shape, dtype=dtype))
+            if bias:
+                self.bias = Parameter(zeros(shape, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ones and the bias to zeros."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: Any) -> Tensor:
+        """Normalise."""
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class Dropout(Module):
+    """In training sets elements to zero at random and scales the others; then returns its input.
+
+    Parameters
+    ----------
+    p : float, optional
+        The probability of zero.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn
+    >>> nn.Dropout(0.5).eval()(fg.ones(3)).numpy()
+    array([1., 1., 1.], dtype=float32)
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"a probability lies between 0 and 1, {p} does not")
+        self.p = p
+
+    def forward(self, input: Any) -> Tensor:
+        """Drop in training."""
+        return F.dropout(input, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Flatten(Module):
+    """Joins neighbouring axes to one.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int, optional
+        The first and the last of them; by default all but the first of the input.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn
+    >>> nn.Flatten()(fg.ones((2, 3, 4))).shape
+    (2, 12)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Any) -> Tensor:
+        """Join the axes."""
+        input = asarray(input)
+        first = self.start_dim % max(input.ndim, 1)
+        last = self.end_dim % max(input.ndim, 1)
+        if first > last:
+            raise ValueError(f"start_dim {self.start_dim} comes after end_dim {self.end_dim}")
+        shape = tuple(input.shape)
+        joined = math.prod(shape[first : last + 1])
+        return reshape(input, (*shape[:first], joined, *shape[last + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -1,0 +1,301 @@
+"""Losses as functions, under torch's names.
+
+User-level code: compositions of public tensor operations; nothing here knows the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from .. import functional as fg
+from ..errors import DTypeError, ShapeError
+from ..tensor import Tensor
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "l1_loss",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+]
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def shifted(input: Tensor, dim: int) -> Tensor:
+    """The input minus its maximum along an axis, so that `exp` cannot overflow.
+
+    The maximum cancels in all that is computed from it, so no gradient goes through it.
+    """
+    return input - fg.max(input.detach(), axis=dim, keepdims=True)
+
+
+def log_softmax(input: Any, dim: int = -1) -> Tensor:
+    """The logarithm of `softmax`, without overflow or cancellation.
+
+    Parameters
+    ----------
+    input : Tensor or array
+    dim : int, optional
+        The axis, by default the last.
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> F.log_softmax([0.0, 1000.0]).numpy()
+    array([-1000.,     0.], dtype=float32)
+    """
+    below = shifted(fg.asarray(input), dim)
+    return below - fg.log(fg.sum(fg.exp(below), axis=dim, keepdims=True))
+
+
+def _scaled_sum(terms: Tensor, count: int) -> Tensor:
+    return fg.sum(terms) * (1 / count if count else math.nan)
+
+
+def _reduced(terms: Tensor, reduction: Reduction) -> Tensor:
+    if reduction == "none":
+        return terms
+    if reduction == "sum":
+        return fg.sum(terms)
+    if reduction == "mean":
+        return _scaled_sum(terms, terms.size)
+    raise ValueError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
+
+
+def _same_shapes(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{name} compares shapes {tuple(input.shape)} and {tuple(target.shape)}, "
+            "which are not equal",
+            remedy="reshape one of them; broadcasting here is more often a mistake than meant",
+        )
+
+
+def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
+    """The squares of the differences.
+
+    Parameters
+    ----------
+    input, target : Tensor or array
+        Of the same shape.
+    reduction : {"mean", "sum", "none"}, optional
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> float(F.mse_loss([1.0, 2.0], [1.0, 4.0]))
+    2.0
+    """
+    input, target = fg.asarray(input), fg.asarray(target)
+    _same_shapes("mse_loss", input, target)
+    difference = input - target
+    return _reduced(difference * difference, reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
+    """The absolute values of the differences.
+
+    Parameters
+    ----------
+    input, target : Tensor or array
+        Of the same shape.
+    reduction : {"mean", "sum", "none"}, optional
+    """
+    input, target = fg.asarray(input), fg.asarray(target)
+    _same_shapes("l1_loss", input, target)
+    return _reduced(fg.abs(input - target), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: Reduction = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """Minus the log likelihood of yes-or-no targets, from scores before the sigmoid.
+
+    Parameters
+    ----------
+    input : Tensor or array
+        The scores.
+    target : Tensor or array
+        Of the same shape: the probability of yes.
+    weight : Tensor or array, optional
+        Multiplies the terms.
+    reduction : {"mean", "sum", "none"}, optional
+    pos_weight : Tensor or array, optional
+        Multiplies the part of yes.
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> round(float(F.binary_cross_entropy_with_logits([0.0, 1000.0], [1.0, 1.0])), 4)
+    0.3466
+    """
+    input, target = fg.asarray(input), fg.asarray(target)
+    _same_shapes("binary_cross_entropy_with_logits", input, target)
+    tail = fg.log1p(fg.exp(-fg.abs(input)))
+    if pos_weight is None:
+        terms = fg.maximum(input, 0) - input * target + tail
+    else:
+        scale = (fg.asarray(pos_weight) - 1) * target + 1
+        terms = (1 - target) * input + scale * (tail + fg.maximum(-input, 0))
+    if weight is not None:
+        terms = terms * fg.asarray(weight)
+    return _reduced(terms, reduction)
+
+
+# --- classification -------------------------------------------------------------------------------
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Minus the log likelihood of classes, from scores before the softmax.
+
+    Parameters
+    ----------
+    input : Tensor or array
+        The scores, of shape ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``.
+    target : Tensor or array
+        Labels from 0 to ``C - 1``, integers of the shape of `input` without ``C``; or
+        probabilities of all classes, floating, of the shape of `input`.
+    weight : Tensor or array, optional
+        ``C`` numbers that multiply the terms of each class; ``"mean"`` divides by their sum.
+    ignore_index : int, optional
+        A label whose terms do not count. Unlike in torch there is none by default: the mean then
+        divides by a number that is known beforehand, and the loss and its gradient are one pass
+        over memory. Pass ``ignore_index=-100`` for torch's.
+    reduction : {"mean", "sum", "none"}, optional
+    label_smoothing : float, optional
+        The part of the probability that is dealt out to all classes.
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> round(float(F.cross_entropy([[0.0, 0.0], [0.0, 0.0]], [0, 1])), 4)
+    0.6931
+    """
+    input, target = fg.asarray(input), fg.asarray(target)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing lies between 0 and 1, {label_smoothing} does not")
+    axis = _class_axis("cross_entropy", input)
+    logs = log_softmax(input, axis)
+    if target.dtype.kind == "float":
+        return _against_probabilities(logs, target, axis, weight, reduction, label_smoothing)
+    return _against_labels(
+        "cross_entropy", logs, target, axis, weight, ignore_index, reduction, label_smoothing
+    )
+
+
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Minus the log likelihood of labels, from the logarithms of probabilities.
+
+    Parameters
+    ----------
+    input : Tensor or array
+        As from `log_softmax`, of shape ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``.
+    target, weight, ignore_index, reduction
+        As for `cross_entropy`.
+    """
+    input, target = fg.asarray(input), fg.asarray(target)
+    axis = _class_axis("nll_loss", input)
+    return _against_labels("nll_loss", input, target, axis, weight, ignore_index, reduction, 0.0)
+
+
+def _class_axis(name: str, input: Tensor) -> int:
+    if input.ndim == 0:
+        raise ShapeError(f"{name} needs scores of at least one class, not a scalar", remedy=None)
+    return 0 if input.ndim == 1 else 1
+
+
+def _class_weights(weight: Any, logs: Tensor, axis: int) -> Tensor:
+    weight = fg.asarray(weight)
+    classes = logs.shape[axis]
+    if weight.shape != (classes,):
+        raise ShapeError(
+            f"weight has shape {tuple(weight.shape)} and ({classes},) is needed, one number "
+            "for each class",
+            remedy=None,
+        )
+    return weight
+
+
+def _against_probabilities(
+    logs: Tensor, target: Tensor, axis: int, weight: Any, reduction: Reduction, smoothing: float
+) -> Tensor:
+    _same_shapes("cross_entropy with probabilities", logs, target)
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / logs.shape[axis]
+    terms = logs * target
+    if weight is not None:
+        beside = (1,) * (logs.ndim - axis - 1)
+        terms = terms * fg.reshape(_class_weights(weight, logs, axis), (-1, *beside))
+    terms = -fg.sum(terms, axis=axis)
+    if reduction == "mean":
+        return _scaled_sum(terms, terms.size)
+    return _reduced(terms, reduction)
+
+
+def _against_labels(
+    name: str,
+    logs: Tensor,
+    target: Tensor,
+    axis: int,
+    weight: Any,
+    ignore_index: int | None,
+    reduction: Reduction,
+    smoothing: float,
+) -> Tensor:
+    if not target.dtype.is_integer:
+        raise DTypeError(
+            f"{name} needs integers as labels, not {target.dtype}",
+            remedy="convert them first: labels.astype('int64')",
+        )
+    expected = (*logs.shape[:axis], *logs.shape[axis + 1 :])
+    if tuple(target.shape) != expected:
+        raise ShapeError(
+            f"{name} of scores of shape {tuple(logs.shape)} needs labels of shape {expected}, "
+            f"not {tuple(target.shape)}",
+            remedy="drop the axis of length 1, or pass probabilities as floating numbers",
+        )
+    valid = None if ignore_index is None else target != ignore_index
+    labels = target if valid is None else fg.where(valid, target, 0)
+    picked = fg.take_along_axis(logs, fg.expand_dims(labels, axis=axis), axis=axis)
+    terms = -fg.squeeze(picked, axis=axis)
+    scale = None if weight is None else fg.take(_class_weights(weight, logs, axis), labels, axis=0)
+    if scale is not None:
+        terms = terms * scale
+    if smoothing:
+        terms = terms * (1 - smoothing) + _evenly(logs, axis, weight) * smoothing
+    if valid is not None:
+        terms = fg.where(valid, terms, 0)
+    if reduction != "mean" or (scale is None and valid is None):
+        return _reduced(terms, reduction)
+    ones = fg.ones_like(terms) if scale is None else scale
+    return fg.sum(terms) / fg.sum(ones if valid is None else fg.where(valid, ones, 0))
+
+
+def _evenly(logs: Tensor, axis: int, weight: Any) -> Tensor:
+    """The terms for a target that is the same for all classes."""
+    if weight is not None:
+        beside = (1,) * (logs.ndim - axis - 1)
+        logs = logs * fg.reshape(_class_weights(weight, logs, axis), (-1, *beside))
+    return -fg.sum(logs, axis=axis) * (1 / logs.shape[axis])

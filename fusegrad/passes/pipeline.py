@@ -1,0 +1,65 @@
+"""The passes over the graph, in one tuple, in the order they run.
+
+Knows the names of passes; knows no rule and no op.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from ..ir.node import Node
+from ..ir.rewrite import rewrite
+from ..ir.verify import verify_graph
+from .simplify import CANONICAL, SIMPLIFY
+
+__all__ = ["PASSES", "Pass", "run_passes"]
+
+Observer = Callable[[str, Sequence[Node], float], None]
+
+
+@final
+@dataclass(frozen=True)
+class Pass:
+    """A named step from graph to graph; what it gives computes what it was given."""
+
+    name: str
+    run: Callable[[Sequence[Node]], list[Node]]
+
+
+PASSES: tuple[Pass, ...] = (
+    Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
+    Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
+)
+
+
+def run_passes(
+    outputs: Sequence[Node], *, verify: bool = False, observe: Observer | None = None
+) -> list[Node]:
+    """Run all passes.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+    verify : bool
+        Check the graph after every pass.
+    observe : callable, optional
+        Called after every pass with its name, the graph and its seconds.
+
+    Returns
+    -------
+    list of Node
+        As many as `outputs`.
+    """
+    result = list(outputs)
+    for step in PASSES:
+        start = time.perf_counter()
+        result = step.run(result)
+        seconds = time.perf_counter() - start
+        if verify:
+            verify_graph(result)
+        if observe is not None:
+            observe(step.name, result, seconds)
+    return result

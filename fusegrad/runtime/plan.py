@@ -1,0 +1,276 @@
+"""The plan of a step: the order of its launches, what runs together, and where every value lives.
+
+Knows kernels by what they read and write; knows no machine code and no graph beyond identities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from ..codegen.program import Group, Launch, Program, Slot, SlotKind
+
+__all__ = ["Plan", "Task", "assign_offsets", "plan"]
+
+ALIGN = 64
+Value = Hashable
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """One kernel launch before places are assigned.
+
+    Attributes
+    ----------
+    kernel : int
+    arguments : tuple
+        One value for each parameter.
+    reads, writes : frozenset
+        Values read, and values written.
+    private : tuple of (int, int)
+        Parameters that are memory of the launch alone (partial copies), with their bytes.
+    in_place : tuple of (written, read)
+        Values that may share memory as far as this kernel is concerned.
+    """
+
+    kernel: int
+    arguments: tuple[Value, ...]
+    reads: frozenset[Value]
+    writes: frozenset[Value]
+    private: tuple[tuple[int, int], ...]
+    in_place: tuple[tuple[Value, Value], ...]
+    sizes: tuple[int, ...]
+    items: int
+    grain: int
+    chunks: int
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """A program and what the caller must know of its memory.
+
+    ``donated`` lists (output, input) positions that may be the same memory. ``lifetimes`` has, for each
+    arena value, (bytes, offset, first group, last group).
+    """
+
+    program: Program
+    donated: tuple[tuple[int, int], ...]
+    lifetimes: tuple[tuple[int, int, int, int], ...]
+
+
+def plan(
+    name: str,
+    tasks: Sequence[Task],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    constants: Sequence[Value],
+    nbytes: Mapping[Value, int],
+    donations: Sequence[tuple[int, int]],
+    scratch_bytes: int,
+) -> Plan:
+    """Order the tasks, group independent ones, and assign every value a place.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        In an order that respects reads and writes.
+    inputs, outputs, constants : sequence of values
+    nbytes : mapping
+        The bytes of every value that is neither input nor constant.
+    donations : sequence of (int, int)
+        (output, input) positions the caller would like to be the same memory.
+    scratch_bytes : int
+        Private memory a thread needs.
+
+    Returns
+    -------
+    Plan
+    """
+    levels, kept = _levels(tasks, inputs, outputs, donations)
+    steps = _steps(levels)
+    produced: dict[Value, int] = {}
+    last: dict[Value, int] = {}
+    for position, numbers in enumerate(steps):
+        for number in numbers:
+            for value in tasks[number].writes:
+                produced[value] = position
+            for value in (*tasks[number].reads, *tasks[number].writes):
+                last[value] = position
+    places: dict[Value, Slot] = {}
+    for kind, values in (
+        (SlotKind.INPUT, inputs),
+        (SlotKind.CONSTANT, constants),
+        (SlotKind.OUTPUT, outputs),
+    ):
+        for i, value in enumerate(values):
+            places.setdefault(value, Slot(kind, i))
+    local = [v for v in produced if v not in places]
+    requests: list[tuple[int, int, int]] = [(nbytes[v], produced[v], last[v]) for v in local]
+    private: dict[tuple[int, int], int] = {}
+    for position, numbers in enumerate(steps):
+        for number in numbers:
+            for parameter, size in tasks[number].private:
+                private[number, parameter] = len(requests)
+                requests.append((size, position, position))
+    offsets, total = assign_offsets(requests)
+    for value, offset in zip(local, offsets, strict=False):
+        places[value] = Slot(SlotKind.ARENA, offset)
+    groups = []
+    for numbers in steps:
+        launches = []
+        for number in numbers:
+            task = tasks[number]
+            slots = tuple(
+                Slot(SlotKind.ARENA, offsets[private[number, p]])
+                if (number, p) in private
+                else places[v]
+                for p, v in enumerate(task.arguments)
+            )
+            launches.append(
+                Launch(task.kernel, slots, task.sizes, task.items, task.grain, task.chunks)
+            )
+        groups.append(Group(tuple(launches)))
+    program = Program(
+        name,
+        len(inputs),
+        len(outputs),
+        len(constants),
+        total,
+        scratch_bytes,
+        tuple(groups),
+    )
+    lifetimes = tuple(
+        (r[0], o, r[1], r[2]) for r, o in zip(requests, offsets, strict=True)
+    )
+    return Plan(program, tuple(kept), lifetimes)
+
+
+def _levels(
+    tasks: Sequence[Task],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    donations: Sequence[tuple[int, int]],
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """The group of each task, and the donations that no reader of the old value contradicts."""
+    writer: dict[Value, int] = {}
+    readers: dict[Value, list[int]] = {}
+    for number, task in enumerate(tasks):
+        for value in task.writes:
+            writer[value] = number
+        for value in task.reads:
+            readers.setdefault(value, []).append(number)
+    before: list[set[int]] = [
+        {writer[v] for v in t.reads if v in writer} - {n} for n, t in enumerate(tasks)
+    ]
+    kept: list[tuple[int, int]] = []
+    wanted: list[tuple[tuple[int, int], set[tuple[int, int]]]] = []
+    for output, source in donations:
+        old, new = inputs[source], outputs[output]
+        if new not in writer:
+            continue
+        last = writer[new]
+        others = [r for r in readers.get(old, []) if r != last]
+        own = old in tasks[last].reads
+        if own and (new, old) not in tasks[last].in_place:
+            continue
+        # The new value must not be written while somebody still reads the old one.
+        wanted.append(((output, source), {(r, last) for r in others}))
+    edges = [set(b) for b in before]
+    for pair, extra in wanted:
+        for r, w in extra:
+            edges[w].add(r)
+        kept.append(pair)
+    levels = _longest(edges)
+    if levels is None:
+        return _without_cycles(before, wanted)
+    return levels, kept
+
+
+def _without_cycles(
+    before: Sequence[set[int]], wanted: Sequence[tuple[tuple[int, int], set[tuple[int, int]]]]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Take donations one by one, leaving out those whose order is impossible."""
+    edges = [set(b) for b in before]
+    kept = []
+    for pair, extra in wanted:
+        tried = [set(e) for e in edges]
+        for r, w in extra:
+            tried[w].add(r)
+        if _longest(tried) is not None:
+            edges = tried
+            kept.append(pair)
+    levels = _longest(edges)
+    assert levels is not None
+    return levels, kept
+
+
+def _longest(before: Sequence[set[int]]) -> list[int] | None:
+    """The length of the longest path to each task; None when there is a cycle."""
+    after: list[list[int]] = [[] for _ in before]
+    waiting = [len(b) for b in before]
+    for number, sources in enumerate(before):
+        for s in sources:
+            after[s].append(number)
+    levels = [0] * len(before)
+    ready = [n for n, w in enumerate(waiting) if not w]
+    done = 0
+    while ready:
+        number = ready.pop()
+        done += 1
+        for other in after[number]:
+            levels[other] = max(levels[other], levels[number] + 1)
+            waiting[other] -= 1
+            if not waiting[other]:
+                ready.append(other)
+    return levels if done == len(before) else None
+
+
+def _steps(levels: Sequence[int]) -> list[list[int]]:
+    steps: list[list[int]] = [[] for _ in range(max(levels, default=-1) + 1)]
+    for number, level in enumerate(levels):
+        steps[level].append(number)
+    return steps
+
+
+def assign_offsets(
+    requests: Sequence[tuple[int, int, int]],
+) -> tuple[list[int], int]:
+    """Offsets for (bytes, first, last) lifetimes so that no two live ones overlap.
+
+    Largest first, each at the lowest offset that is free during its life.
+
+    Returns
+    -------
+    list of int, int
+        One offset for each request, and the total.
+
+    Examples
+    --------
+    >>> assign_offsets([(64, 0, 1), (64, 1, 2), (64, 2, 3)])
+    ([0, 64, 0], 128)
+    """
+    offsets = [0] * len(requests)
+    order = sorted(range(len(requests)), key=lambda i: (-requests[i][0], requests[i][1], i))
+    live: dict[int, list[int]] = {}
+    total = 0
+    for number in order:
+        size, first, last = requests[number]
+        size = max(ALIGN, -(-size // ALIGN) * ALIGN)
+        busy: dict[int, int] = {}
+        for t in range(first, last + 1):
+            for other in live.get(t, ()):
+                extent = max(ALIGN, -(-requests[other][0] // ALIGN) * ALIGN)
+                busy[offsets[other]] = max(busy.get(offsets[other], 0), offsets[other] + extent)
+        place = 0
+        for start in sorted(busy):
+            if start - place >= size:
+                break
+            place = max(place, busy[start])
+        offsets[number] = place
+        total = max(total, place + size)
+        for t in range(first, last + 1):
+            live.setdefault(t, []).append(number)
+    return offsets, total

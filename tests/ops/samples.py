@@ -1,0 +1,60 @@
+"""The samples of all ops, for parametrised tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fusegrad.codegen.dtypes import float32
+from fusegrad.codegen.kernel import Monoid
+from fusegrad.ir.node import Node, Op
+from fusegrad.ir.types import TensorType
+from fusegrad.ops import ELEMENTWISE, build
+from fusegrad.ops.base import Sample
+from fusegrad.ops.contract import Dot
+from fusegrad.ops.elementwise import Cast, Leaf, Mark, StopGradient
+from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
+from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
+from fusegrad.ops.reduce import ArgReduce, Reduce
+from fusegrad.ops.source import Constant, Iota
+
+Array = npt.NDArray[Any]
+
+OPS: tuple[Op, ...] = (
+    *ELEMENTWISE.values(),
+    Cast(float32),
+    StopGradient(),
+    Leaf(object()),
+    Mark(object()),
+    Constant(1, float32),
+    Iota(3, float32),
+    Broadcast((), ()),
+    Reshape(()),
+    Transpose(()),
+    Slice((), (), ()),
+    Flip(()),
+    Pad((), (), ()),
+    Concat(0),
+    Reduce(Monoid.SUM, (0,)),
+    ArgReduce(Monoid.ARGMAX, 0),
+    Dot(),
+    Take(0),
+    TakeAlong(0),
+    ScatterAdd(0, 1),
+    ScatterAddAlong(0, 1),
+)
+"""One op of each row and class."""
+
+
+def all_samples() -> list[Sample]:
+    return [sample for op in OPS for sample in op.samples()]
+
+
+def inputs_of(
+    sample: Sample, rng: np.random.Generator, special: bool = False
+) -> tuple[list[Node], dict[Node, Array]]:
+    nodes = [build.input_(TensorType(spec.shape, spec.dtype)) for spec in sample.inputs]
+    values = [spec.make(rng, special) for spec in sample.inputs]
+    return nodes, dict(zip(nodes, values, strict=True))

@@ -1,0 +1,175 @@
+"""Every op in every way: its type, its NumPy meaning, its value at an index or its loop nest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fusegrad.codegen import scalar
+from fusegrad.codegen.dtypes import bool_, float32, float64, int64
+from fusegrad.codegen.expr import Apply, Buffer, Const, Expr, Load, Var
+from fusegrad.codegen.kernel import For, Let, Monoid, Stmt, Store
+from fusegrad.ir.interpret import evaluate
+from fusegrad.ir.node import Node
+from fusegrad.ir.types import TensorType
+from fusegrad.ops import CLASSES, ELEMENTWISE, build
+from fusegrad.ops.base import IndexedOp, LoopOp, Pattern, Sample
+from tests.ops.samples import OPS, all_samples, inputs_of
+
+Array = npt.NDArray[Any]
+
+
+# --- a small evaluator of kernel expressions ------------------------------------------------------
+
+
+def value_of(expr: Expr, variables: Mapping[Var, Any], memory: Mapping[Buffer, Array]) -> Any:
+    """The value of `expr`; variables may be arrays, one entry for each iteration."""
+    if isinstance(expr, Const):
+        return expr.dtype.numpy.type(expr.value)
+    if isinstance(expr, Var):
+        return variables[expr]
+    if isinstance(expr, Load):
+        places = tuple(value_of(e, variables, memory) for e in expr.indices)
+        data = memory[expr.buffer]
+        for place, extent in zip(places, data.shape, strict=True):
+            assert np.all((place >= 0) & (place < extent)), "a read outside a buffer"
+        return data[places]
+    assert isinstance(expr, Apply)
+    operands = [value_of(e, variables, memory) for e in expr.args]
+    meaning = scalar.TABLE[expr.op].meaning
+    result = meaning(*operands, expr.dtype) if expr.op == "cast" else meaning(*operands)
+    assert np.asarray(result).dtype == expr.dtype.numpy
+    return result
+
+
+def run(
+    statements: Sequence[Stmt], variables: Mapping[Var, Any], memory: Mapping[Buffer, Array]
+) -> None:
+    variables = dict(variables)
+    for statement in statements:
+        if isinstance(statement, For):
+            assert isinstance(statement.extent, int)
+            for i in range(statement.extent):
+                run(statement.body, {**variables, statement.var: np.int64(i)}, memory)
+        elif isinstance(statement, Let):
+            variables[statement.var] = value_of(statement.value, variables, memory)
+        else:
+            assert isinstance(statement, Store)
+            places = tuple(value_of(e, variables, memory) for e in statement.indices)
+            value = value_of(statement.value, variables, memory)
+            if statement.monoid is Monoid.SUM:
+                memory[statement.buffer][places] += value
+            else:
+                memory[statement.buffer][places] = value
+
+
+def computed(node: Node, environment: Mapping[Node, Array]) -> Array:
+    """The value of `node` by the op's own code."""
+    buffers = [Buffer("x", operand.dtype, operand.shape) for operand in node.inputs]
+    memory = {
+        buffer: environment[operand] for buffer, operand in zip(buffers, node.inputs, strict=True)
+    }
+    if isinstance(node.op, LoopOp):
+        output = Buffer("y", node.dtype, node.shape)
+        memory[output] = np.full(node.shape, 77, node.dtype.numpy)
+        run(node.op.nest(node, buffers, output), {}, memory)
+        return memory[output]
+    assert isinstance(node.op, IndexedOp)
+    index = tuple(Var(f"i{axis}", int64, extent) for axis, extent in enumerate(node.shape))
+    reads = [lambda places, buffer=buffer: Load(buffer, places) for buffer in buffers]
+    expr = node.op.value(node, reads, index)
+    assert expr.dtype is node.dtype
+    variables = dict(zip(index, np.indices(node.shape), strict=True))
+    with np.errstate(all="ignore"):
+        return np.broadcast_to(np.asarray(value_of(expr, variables, memory)), node.shape)
+
+
+@pytest.mark.parametrize("sample", all_samples(), ids=str)
+@pytest.mark.parametrize("special", [False, True], ids=["", "special"])
+def test_type_meaning_and_code_agree(sample: Sample, special: bool) -> None:
+    rng = np.random.default_rng(3)
+    nodes, environment = inputs_of(sample, rng, special)
+    node = Node(sample.op, tuple(nodes))
+    # The interpreter checks the meaning against the inferred type.
+    (expected,) = evaluate([node], environment)
+    if node.op.pattern not in (Pattern.REDUCE, Pattern.CONTRACT):
+        np.testing.assert_array_equal(computed(node, environment), expected, strict=True)
+
+
+def test_every_op_has_samples() -> None:
+    assert {op.name for op in OPS} == (CLASSES.keys() | ELEMENTWISE.keys()) - {
+        "input",
+        "array_constant",
+    }
+    for op in OPS:
+        assert next(op.samples(), None) is not None, op
+
+
+def test_table_is_large_enough() -> None:
+    assert len(ELEMENTWISE) >= 60
+
+
+def test_ops_with_equal_parameters_are_one_object() -> None:
+    for name, params in (
+        ("broadcast", ((2, 3), (1,))),
+        ("slice", ((0,), (2,), (1,))),
+        ("constant", (1.5, float32)),
+        ("cast", (float64,)),
+        ("reduce", (Monoid.SUM, (0, 1))),
+    ):
+        assert CLASSES[name](*params) is CLASSES[name](*params)
+
+
+def test_constants_are_bits_and_dtype() -> None:
+    zero, minus = (build.constant(v, float64) for v in (0.0, -0.0))
+    assert zero is not minus
+    assert build.constant(1, float64) is build.constant(1.0, float64)
+    assert build.constant(1, float64) is not build.constant(1, float32)
+    assert build.constant(True, bool_) is not build.constant(1, int64)
+    nan = float("nan")
+    assert build.constant(nan, float64) is build.constant(nan, float64)
+    assert np.signbit(evaluate([minus], {})[0])
+
+
+def test_light_normalisations() -> None:
+    x = build.input_(TensorType((2, 3), float64))
+    assert build.reshape(x, (2, 3)) is x
+    assert build.reshape(build.reshape(x, (6,)), (2, 3)) is x
+    assert build.transpose(build.transpose(x, (1, 0)), (1, 0)) is x
+    assert build.cast(x, float64) is x
+    assert build.broadcast(x, (2, 3), (0, 1)) is x
+    assert build.slice_(x, (0, 0), (2, 3), (1, 1)) is x
+    assert build.pad(x, (0, 0), (0, 0)) is x
+    assert build.sum_(x, ()) is x
+    assert build.concat([x], 0) is x
+    row = build.input_(TensorType((3,), float64))
+    twice = build.broadcast(build.broadcast(row, (2, 3), (1,)), (4, 2, 3), (1, 2))
+    assert twice is build.broadcast(row, (4, 2, 3), (2,))
+
+
+def test_broadcast_to_follows_numpy() -> None:
+    for given, shape in (((3, 1), (2, 3, 4)), ((), (2,)), ((1, 1), (1, 5)), ((2, 3), (2, 3))):
+        x = build.input_(TensorType(given, float64))
+        value = np.random.default_rng(0).normal(size=given)
+        (found,) = evaluate([build.broadcast_to(x, shape)], {x: value})
+        np.testing.assert_array_equal(found, np.broadcast_to(value, shape), strict=True)
+
+
+def test_indices_outside_the_axis_are_clamped() -> None:
+    x = build.input_(TensorType((3,), float64))
+    places = build.array_constant(np.asarray([-5, 0, 2, 99]))
+    (found,) = evaluate([build.take(x, places, 0)], {x: np.asarray([1.0, 2.0, 3.0])})
+    np.testing.assert_array_equal(found, [1, 1, 3, 3])
+
+
+def test_error_function_against_scipy() -> None:
+    special = pytest.importorskip("scipy.special")
+    values = np.concatenate([np.linspace(-6, 6, 201), [np.inf, -np.inf, np.nan, -0.0]])
+    x = build.input_(TensorType(values.shape, float64))
+    for name, meaning in (("erf", special.erf), ("erfc", special.erfc)):
+        (found,) = evaluate([build.elementwise(name, x)], {x: values})
+        np.testing.assert_allclose(found, meaning(values), rtol=1e-14, atol=0)

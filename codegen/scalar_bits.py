@@ -115,7 +115,8 @@ _LOW = (1 << 32) - 1
 def _philox_words(key: Expr, counter: Expr) -> tuple[Expr, Expr]:
     """Words 0 and 1 of Philox 4x32-10; every word is the low half of a uint64."""
     c0, c1 = and_(counter, _LOW), shr(counter, 32)
-    c2 = c3 = number(0, counter)
+    c2: Expr = number(0, counter)
+    c3 = c2
     k0, k1 = and_(key, _LOW), shr(key, 32)
     for _ in range(_ROUNDS):
         p0, p1 = mul(c0, _MULTIPLIERS[0]), mul(c2, _MULTIPLIERS[1])

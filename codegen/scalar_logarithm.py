@@ -2,8 +2,8 @@
 
 Knows the primitive rows; knows no loops and no targets.
 
-All start from ``x = 2**k * (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)``, by integer arithmetic on
-the bits, which is right for positive normal numbers; the other arguments take a rare branch.
+All start from ``x = 2**k * (1 + f)`` with ``sqrt(1/2) <= 1 + f < sqrt(2)``, by integer arithmetic
+on the bits, which is right for positive normal numbers; the other arguments take a rare branch.
 """
 
 from __future__ import annotations
@@ -225,14 +225,16 @@ def acosh(x: Expr) -> Expr:
     form = _format(x)
     t = sub(x, 1.0)
     inner = add(t, sqrt(fma(t, t, add(t, t))))
-    return select(lt(x, form.huge), log1p(inner), add(log(x), form.log_2[0]))
+    result = select(lt(x, form.huge), log1p(inner), add(log(x), form.log_2[0]))
+    return select(ge(x, 1.0), result, math.nan)
 
 
 def atanh(x: Expr) -> Expr:
     """``sign(x) * log1p(2 a / (1 - a)) / 2`` with ``a = abs(x)``; NaN beyond 1."""
     sign, a = split_sign(x)
     half = mul(log1p(div(add(a, a), sub(1.0, a))), 0.5)
-    return select(lt(a, 1.0 / _format(x).huge), x, select(le(a, 1.0), copy_sign(half, sign), math.nan))
+    defined = select(le(a, 1.0), copy_sign(half, sign), math.nan)
+    return select(lt(a, 1.0 / _format(x).huge), x, defined)
 
 
 def logaddexp(a: Expr, b: Expr) -> Expr:

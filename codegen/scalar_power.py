@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from functools import reduce
 
-from .dtypes import bool_, float32, float64
+from .dtypes import float32, float64
 from .expr import Const, Expr
 from .scalar_bits import copysign
 from .scalar_build import (
@@ -20,7 +20,6 @@ from .scalar_build import (
     div,
     eq,
     fma,
-    ge,
     gt,
     integer_of,
     lt,
@@ -83,25 +82,31 @@ def cbrt(x: Expr) -> Expr:
     """The cube root: a third of the bits as a guess, Halley's steps, one exact Newton step."""
     single = x.dtype is float32
     sign, size = split_sign(x)
-    tiny = lt(size, 2.0**-126 if single else 2.0**-1022)
     power = 24 if single else 54
-    a = select(tiny, mul(size, 2.0**power), size)
-    integer = integer_of(x)
-    # The bits count three times too much; the constant is two thirds of those of 1, corrected.
-    bits = fma(cast(bitcast(a, integer), x.dtype), 1 / 3, 709921077.0 * (1 if single else 2.0**32))
-    root = bitcast(cast(bits, integer), x.dtype)
-    if not single:
-        root = bitcast(and_(bitcast(root, integer), -(1 << 32)), x.dtype)
+    low, high = (2.0**-100, 2.0**100) if single else (2.0**-900, 2.0**900)
+    tiny, huge = lt(size, low), gt(size, high)
+    up, down = number(2.0**power, x), number(2.0**-power, x)
+    a = mul(size, select(tiny, up, select(huge, down, 1.0)))
+    root = _cube_root_guess(a)
     for _ in range(1 if single else 2):
         cube = mul(mul(root, root), root)
         root = mul(root, div(fma(a, 2.0, cube), fma(cube, 2.0, a)))
-    high = mul(root, root)
-    low = fma(root, root, neg(high))
-    error = fma(low, root, fma(high, root, neg(a)))
-    root = sub(root, div(error, mul(high, 3.0)))
-    root = select(tiny, mul(root, 2.0 ** (-power // 3)), root)
+    square_high = mul(root, root)
+    square_low = fma(root, root, neg(square_high))
+    error = fma(square_low, root, fma(square_high, root, neg(a)))
+    root = sub(root, div(error, mul(square_high, 3.0)))
+    up, down = number(2.0 ** (power // 3), x), number(2.0 ** (-power // 3), x)
+    root = mul(root, select(tiny, down, select(huge, up, 1.0)))
     usual = and_(gt(size, 0.0), lt(size, math.inf))
     return select(usual, copy_sign(root, sign), x)
+
+
+def _cube_root_guess(a: Expr) -> Expr:
+    """The cube root within a few percent: a third of the bits, and two thirds of those of 1."""
+    integer = integer_of(a)
+    offset = 709921077.0 if a.dtype is float32 else 715094163.0 * 2.0**32
+    bits = fma(cast(bitcast(a, integer), a.dtype), 1 / 3, offset)
+    return bitcast(cast(bits, integer), a.dtype)
 
 
 # --- remainders --------------------------------------------------------------------------------
@@ -296,7 +301,8 @@ def _integer_power(x: Expr, y: Expr) -> Expr:
     bits = x.dtype.bits if x.dtype.kind == "uint" else x.dtype.bits - 1
     if isinstance(y, Const):
         bits = max(1, int(y.value).bit_length())
-    result, base = number(1, x), x
+    result: Expr = number(1, x)
+    base = x
     for i in range(bits):
         odd = ne(and_(shr(y, i), 1), 0)
         result = select(odd, mul(result, base), result)

@@ -15,7 +15,17 @@ from . import meanings
 from .dtypes import DType, bool_, int64
 from .expr import Apply, Const, Expr
 
-__all__ = ["ANY", "INTEGER", "NUMBER", "PRIMITIVES", "ScalarOp", "TypeRule", "build", "same", "test"]
+__all__ = [
+    "ANY",
+    "INTEGER",
+    "NUMBER",
+    "PRIMITIVES",
+    "ScalarOp",
+    "TypeRule",
+    "build",
+    "same",
+    "test",
+]
 
 TypeRule = Callable[[tuple[DType, ...]], DType]
 

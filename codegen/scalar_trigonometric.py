@@ -31,8 +31,8 @@ from .scalar_build import (
     lt,
     mul,
     ne,
-    number,
     not_,
+    number,
     or_,
     polynomial,
     rare,
@@ -205,9 +205,7 @@ def _window(start: Expr, windows: int) -> list[Expr]:
         words = [select(skip, words[i + step], words[i]) for i in range(step + 3)]
         step //= 2
     rest = sub(63, bit)
-    return [
-        or_(shl(a, bit), shr(shr(b, 1), rest)) for a, b in itertools.pairwise(words)
-    ]
+    return [or_(shl(a, bit), shr(shr(b, 1), rest)) for a, b in itertools.pairwise(words)]
 
 
 def _reduce_huge(x: Expr, windows: int) -> tuple[Expr, Expr]:

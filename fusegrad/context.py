@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, final
 if TYPE_CHECKING:
     from .ir.node import Node
     from .storage import Storage
-    from .tensor import Tensor
+    from .tensor_state import State
 
 __all__ = ["Recorder", "Thread", "Token", "active", "eager", "enable_grad", "no_grad"]
 
@@ -26,15 +26,15 @@ class Recorder(ABC):
     finished: bool = False
 
     @abstractmethod
-    def capture(self, tensor: Tensor) -> Node:
+    def capture(self, tensor: State) -> Node:
         """The node that stands for the value of a tensor made outside."""
 
     @abstractmethod
-    def note_write(self, tensor: Tensor) -> None:
+    def note_write(self, tensor: State) -> None:
         """Called before the value of a tensor made outside changes."""
 
     @abstractmethod
-    def note_grad(self, tensor: Tensor) -> None:
+    def note_grad(self, tensor: State) -> None:
         """Called before ``tensor.grad`` of a tensor changes."""
 
 
@@ -59,7 +59,7 @@ class Token:
     def __init__(
         self,
         storage: Storage | None = None,
-        tensor: Tensor | None = None,
+        tensor: State | None = None,
         trace: Recorder | None = None,
         label: str = "",
     ) -> None:
@@ -89,7 +89,7 @@ class Thread(threading.local):
         self.trace: Recorder | None = None
         self.grad = True
         self.eager = False
-        self.pending: list[weakref.ref[Tensor]] = []
+        self.pending: list[weakref.ref[State]] = []
 
 
 active = Thread()

@@ -21,7 +21,7 @@ from .ops.source import Input
 from .storage import Storage
 
 if TYPE_CHECKING:
-    from .tensor import Tensor
+    from .tensor_state import State
 
 __all__ = ["LIMIT", "check_leak", "compute", "settle", "traced_input", "wait"]
 
@@ -99,7 +99,7 @@ def traced_error(
 # --- computing ------------------------------------------------------------------------------------
 
 
-def wait(tensor: Tensor) -> None:
+def wait(tensor: State) -> None:
     """Enter a tensor among those that wait for a value; compute all if they are many."""
     pending = active.pending
     pending.append(weakref.ref(tensor))
@@ -107,7 +107,7 @@ def wait(tensor: Tensor) -> None:
         settle(None)
 
 
-def settle(tensor: Tensor | None) -> None:
+def settle(tensor: State | None) -> None:
     """Compute the value of `tensor`, and of all others that wait in this thread."""
     waiting = [found for ref in active.pending if (found := ref()) is not None]
     active.pending = []
@@ -120,9 +120,9 @@ def settle(tensor: Tensor | None) -> None:
         raise
 
 
-def compute(tensors: Iterable[Tensor]) -> None:
+def compute(tensors: Iterable[State]) -> None:
     """Give a value to every tensor of `tensors` that has none."""
-    wanted: dict[Node, list[Tensor]] = {}
+    wanted: dict[Node, list[State]] = {}
     for tensor in tensors:
         node = tensor._node
         if tensor._storage is None and node is not None and tensor._trace is None:

@@ -6,7 +6,7 @@ Knows nodes and tokens; of tensors only whether they require gradients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .autodiff.reverse import vjp
 from .context import Token
@@ -30,7 +30,7 @@ def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Tensor]]:
             continue
         tensor = None if op.token.tensor is None else op.token.tensor()
         if tensor is not None and tensor.requires_grad and node.dtype.is_float:
-            found.append((node, tensor))
+            found.append((node, cast("Tensor", tensor)))
     return found
 
 

@@ -6,26 +6,16 @@ how traces use tensors in `trace`.
 
 from __future__ import annotations
 
-import operator
-import sys
-import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, SupportsIndex, cast, final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast, final
 
 import numpy as np
 import numpy.typing as npt
 
-from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
-from .context import Recorder, Token, active, no_grad
-from .errors import (
-    CaptureError,
-    DeviceError,
-    DTypeError,
-    GradientError,
-    IndexBoundsError,
-    ShapeError,
-)
-from .evaluation import check_leak, check_value, compute, settle, traced_error, values, wait
+from .codegen.dtypes import DType, as_dtype, bool_
+from .context import Token, active, no_grad
+from .errors import CaptureError, DTypeError, GradientError, IndexBoundsError, ShapeError
+from .evaluation import compute, wait
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .leaves import leaf_gradients
@@ -35,14 +25,16 @@ from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.promotion import kind_of, promote, with_weak
 from .semantics.shapes import broadcast_shapes, broadcast_to, show
 from .storage import Storage
+from .tensor_conversions import Conversions
+from .tensor_looks import Looks
 from .tensor_methods import Methods
 from .tensor_operators import UFUNCS, Operators
+from .tensor_state import State
 
 __all__ = [
     "ArrayLike",
     "Tensor",
     "as_tensor",
-    "check_device",
     "common_nodes",
     "elementwise",
     "record",
@@ -53,11 +45,11 @@ Array = npt.NDArray[Any]
 ArrayLike = Any
 """A Tensor, a NumPy array, a number, or nested lists of numbers."""
 _SCALARS = (bool, int, float, np.generic)
-_KINDS = ("bool", "int", "float")
+_KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _SMALL = 1024
 
 
-class Tensor(Operators, Methods):
+class Tensor(State, Looks, Operators, Methods, Conversions):
     """An array of numbers, or the recipe for it.
 
     Operations on tensors record a graph. A value is computed when somebody looks at it: ``float``,
@@ -86,35 +78,6 @@ class Tensor(Operators, Methods):
     (14.0, Tensor([2., 4., 6.]))
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_grad",
-        "_leaf",
-        "_node",
-        "_storage",
-        "_trace",
-        "_type",
-        "_variable",
-        "_weak",
-        "name",
-        "requires_grad",
-    )
-    _type: TensorType
-    _storage: Storage | None
-    # What to compute; with a storage, how it was computed, for gradients.
-    _node: Node | None
-    # The trace in which the value was recorded.
-    _trace: Recorder | None
-    # The variable that stands for the storage in graphs that somebody holds.
-    _variable: weakref.ref[Node] | None
-    # Whether it promotes as a Python number.
-    _weak: bool
-    # Whether gradients end here, if it requires any.
-    _leaf: bool
-    _grad: Tensor | None
-    name: str | None
-    requires_grad: bool
-
     def __init__(
         self,
         data: ArrayLike,
@@ -131,112 +94,7 @@ class Tensor(Operators, Methods):
         if requires_grad:
             self.requires_grad_()
 
-    def _blank(self, type_: TensorType) -> None:
-        self._type = type_
-        self._storage = None
-        self._node = None
-        self._trace = None
-        self._variable = None
-        self._weak = False
-        self._leaf = True
-        self._grad = None
-        self.name = None
-        self.requires_grad = False
-
-    # --- the value --------------------------------------------------------------------------------
-
-    def _read(self) -> Node:
-        """The node to record with."""
-        trace = active.trace
-        if self._trace is not trace:
-            return self._read_elsewhere(trace)
-        node = self._node
-        if node is not None:
-            return node
-        return self._own_variable() if trace is None else trace.capture(self)
-
-    def _read_elsewhere(self, trace: Recorder | None) -> Node:
-        if trace is not None:
-            return trace.capture(self)
-        if self._node is not None and self._storage is None:
-            check_leak(self._node)
-        self._trace = None
-        return self._read()
-
-    def _own_variable(self) -> Node:
-        """The one variable that stands for the storage while a graph holds it."""
-        node = None if self._variable is None else self._variable()
-        if node is None:
-            node = build.input_(self._type, Token(self._storage, self))
-            self._variable = weakref.ref(node)
-        return node
-
-    def _write(self, node: Node) -> None:
-        """Replace the value; `node` has the type of the tensor."""
-        if self.requires_grad and self._leaf:
-            if active.grad:
-                raise GradientError(
-                    "a tensor that requires a gradient is changed in place",
-                    remedy="change it inside `with fg.no_grad():`, or assign to its .data",
-                )
-            node = build.leaf(node, Token(tensor=self))
-        trace = active.trace
-        if self._trace is not trace:
-            if trace is None:
-                self._trace = None
-            else:
-                trace.note_write(self)
-                self._trace = trace
-        self._storage = None
-        self._variable = None
-        self._node = node
-        if trace is None:
-            wait(self)
-            if active.eager:
-                compute((self,))
-
-    def _settle(self, node: Node, storage: Storage) -> None:
-        """Take the value of `node`, unless the tensor has another one by now."""
-        if self._node is node and self._storage is None:
-            self._storage = storage
-            if self._leaf or not self.requires_grad:
-                self._node = None
-
-    def _install(self, storage: Storage) -> None:
-        """Take a value that a compiled program computed."""
-        array = storage.array
-        self._type = TensorType(array.shape, as_dtype(array.dtype))
-        self._storage = storage
-        self._node = self._trace = self._variable = None
-
-    def _materialize(self) -> Storage:
-        """The value, computed if need be."""
-        storage = self._storage
-        if storage is None:
-            node = self._node
-            assert node is not None
-            if self._trace is not None:
-                check_leak(node)
-                self._trace = None
-            settle(self)
-            storage = self._storage
-            assert storage is not None
-        return storage
-
-    def _look(self, what: str, remedy: str | None = None) -> Array:
-        """The values for somebody who looks at them; TracedValueError if there are none."""
-        trace = active.trace
-        if trace is None:
-            return self._materialize().array
-        if self._trace is not trace:
-            node = trace.capture(self)
-            token = node.op.token if hasattr(node.op, "token") else None
-            raise traced_error(node, what, remedy, cast("Token | None", token))
-        if self._storage is not None:
-            return self._storage.array
-        assert self._node is not None
-        check_value(self._node, what, remedy)
-        return values([self._node])[0].array
+    __slots__ = ()
 
     # --- recording --------------------------------------------------------------------------------
 
@@ -268,8 +126,7 @@ class Tensor(Operators, Methods):
     def _fitting(self, value: Tensor, what: str, shape: tuple[int, ...] | None) -> Node:
         """The node of `value` in the dtype of this tensor, for an assignment."""
         dtype = self._type.dtype
-        kinds = {"bool": 0, "uint": 1, "int": 1, "float": 2}
-        if not value._weak and kinds[value.dtype.kind] > kinds[dtype.kind]:
+        if not value._weak and _KINDS[value.dtype.kind] > _KINDS[dtype.kind]:
             raise DTypeError(
                 f"cannot {what} a tensor of {dtype} in place with values of {value.dtype}",
                 remedy=f'convert one of them: x = x.astype("{value.dtype}"), '
@@ -287,179 +144,19 @@ class Tensor(Operators, Methods):
         finally:
             set_recording(before)
 
+    def _operator(self, ufunc: np.ufunc, operands: tuple[Any, ...]) -> Any:
+        function = UFUNCS.get(ufunc)
+        if function is not None:
+            return self._binary(function, *operands)
+        if ufunc is np.matmul:
+            return as_tensor(operands[0])._matmul(as_tensor(operands[1]), False)
+        return None
+
     def _take_flags(self, result: Tensor) -> None:
         if result.requires_grad and not (self.requires_grad and self._leaf):
             self.requires_grad, self._leaf = True, False
 
-    # --- what it is -------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The extents of the axes."""
-        return self._type.shape  # type: ignore[return-value]
-
-    @property
-    def dtype(self) -> DType:
-        """The dtype of the elements."""
-        return self._type.dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self._type.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self._type.size  # type: ignore[return-value]
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return self._type.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.size * self.itemsize
-
-    @property
-    def device(self) -> str:
-        """Where the elements lie: ``"cpu"``."""
-        return "cpu"
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return self.size
-
-    def dim(self) -> int:
-        """The number of axes."""
-        return self.ndim
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("a tensor without axes has no length")
-        return self.shape[0]
-
-    def __array_namespace__(self, api_version: str | None = None) -> Any:
-        return sys.modules[__package__]
-
-    # --- looking at values ------------------------------------------------------------------------
-
-    def numpy(self) -> Array:
-        """The values as a read-only NumPy array that shares the memory.
-
-        Later changes of the tensor do not change the array.
-        """
-        return self._view("numpy()")
-
-    def _view(self, what: str) -> Array:
-        if active.trace is None:
-            return self._materialize().view()
-        view = self._look(what)[...]
-        view.flags.writeable = False
-        return view
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        view = self._view("NumPy")
-        if dtype is not None and view.dtype != dtype:
-            if copy is False:
-                raise ValueError(f"values of {self.dtype} are not {dtype} without a copy")
-            return view.astype(dtype)
-        return view.copy() if copy else view
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
-        function = UFUNCS.get(ufunc)
-        if method == "__call__" and not params:
-            if function is not None:
-                return self._binary(function, *inputs)
-            if ufunc is np.matmul:
-                return as_tensor(inputs[0])._matmul(as_tensor(inputs[1]), False)
-        what = f"np.{ufunc.__name__}"
-        remedy = f"write fg.{ufunc.__name__}(x), or look at the value outside of the function"
-        arrays = [x._look(what, remedy) if isinstance(x, Tensor) else x for x in inputs]
-        if any(isinstance(out, Tensor) for out in params.get("out", ())):
-            return NotImplemented
-        return getattr(ufunc, method)(*arrays, **params)
-
-    def __dlpack__(self, **params: Any) -> Any:
-        view = self._view("DLPack")
-        try:
-            return view.__dlpack__(**params)
-        except BufferError:
-            # The reader does not know of read-only memory.
-            return view.copy().__dlpack__(**params)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return self._look("tolist()").tolist()
-
-    def item(self, *index: int) -> Any:
-        """The only element, or the one at an index, as a Python number."""
-        if not index and self.size != 1:
-            raise _one_element("item()", self)
-        return self._look("item()").item(*index)
-
-    def _number(self, what: str, remedy: str | None = None) -> Any:
-        if self.size != 1:
-            raise _one_element(what, self)
-        return self._look(what, remedy).item()
-
-    def __float__(self) -> float:
-        return float(self._number("float()"))
-
-    def __int__(self) -> int:
-        return int(self._number("int()"))
-
-    def __complex__(self) -> complex:
-        return complex(self._number("complex()"))
-
-    def __bool__(self) -> bool:
-        return bool(
-            self._number(
-                "if, while, and, or, not or bool()",
-                "choose between values with fg.where(condition, a, b), or return the value and "
-                "test it outside",
-            )
-        )
-
-    def __index__(self) -> int:
-        if not self.dtype.is_integer:
-            raise TypeError(f"a tensor of {self.dtype} is not an index")
-        return int(
-            self._number(
-                "range(), an index or a size",
-                "pass the number as an argument named in static_argnames",
-            )
-        )
-
-    def __repr__(self) -> str:
-        extra = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
-        if self.requires_grad:
-            extra += ", requires_grad=True"
-        name = type(self).__name__
-        if active.trace is not None or self._is_foreign():
-            return f"{name}(<traced>, shape={show(self.shape)}, dtype={self.dtype})"
-        values = np.array2string(self._view("print()"), separator=", ", prefix=f"{name}(")
-        if not self.size:
-            extra = f", shape={show(self.shape)}, dtype={self.dtype}"
-        return f"{name}({values}{extra})"
-
-    def _is_foreign(self) -> bool:
-        """Whether the value exists in a trace only."""
-        try:
-            self._read()
-        except RuntimeError:
-            return True
-        return False
-
-    def __format__(self, spec: str) -> str:
-        if spec and not self.shape:
-            return format(self._number("format()"), spec)
-        return format(str(self), spec)
+    # --- parts ------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
@@ -468,8 +165,6 @@ class Tensor(Operators, Methods):
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
-
-    # --- parts ------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Tensor:
         plain, arrays = _index(key)
@@ -512,71 +207,33 @@ class Tensor(Operators, Methods):
 
     contiguous = clone
 
-    def astype(self, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
-        """The values converted to a dtype."""
-        check_device(device)
-        kind = as_dtype(dtype)
-        if kind is self.dtype and not copy:
+    def _convert(self, dtype: DType, copy: Any) -> Tensor:
+        if dtype is self.dtype and not copy:
             return self
-        return record(build.cast, (self,), kind)
-
-    type = astype
-
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
-        """The values in another dtype, on another device, or as another tensor has them."""
-        for arg in args:
-            if isinstance(arg, Tensor):
-                dtype = arg.dtype
-            elif isinstance(arg, str) and not _names_dtype(arg):
-                device = arg
-            else:
-                dtype = arg
-        check_device(device)
-        return self.astype(self.dtype if dtype is None else dtype, copy=copy)
-
-    def cpu(self) -> Tensor:
-        """This tensor: it is on the CPU."""
-        return self
-
-    def float(self) -> Tensor:
-        """The values as float32."""
-        return self.astype(float32, copy=False)
-
-    def double(self) -> Tensor:
-        """The values as float64."""
-        return self.astype(float64, copy=False)
-
-    def int(self) -> Tensor:
-        """The values as int32."""
-        return self.astype(int32, copy=False)
-
-    def long(self) -> Tensor:
-        """The values as int64."""
-        return self.astype(int64, copy=False)
-
-    def bool(self) -> Tensor:
-        """Whether the values are not zero."""
-        return self.astype(bool_, copy=False)
-
-    def type_as(self, other: Tensor) -> Tensor:
-        """The values in the dtype of another tensor."""
-        return self.astype(other.dtype, copy=False)
+        return record(build.cast, (self,), dtype)
 
     def __copy__(self) -> Tensor:
-        made = _rebuild(type(self), self._materialize(), self.requires_grad, self.name)
-        return _with_dict(made, self)
+        return _rebuild(type(self), self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         # Values are replaced, never changed, so both may share the memory.
-        made = self.__copy__()
-        memo[id(self)] = made
+        copy = _rebuild(type(self), self)
+        memo[id(self)] = copy
         if self._grad is not None:
-            made._grad = self._grad.__deepcopy__(memo)
-        return made
+            copy._grad = cast("Tensor", self._grad).__deepcopy__(memo)
+        return copy
+
+    def _extra(self) -> dict[str, Any]:
+        """The attributes that a subclass adds."""
+        return dict(getattr(self, "__dict__", {}))
+
+    def __setstate__(self, extra: dict[str, Any]) -> None:
+        if extra:
+            self.__dict__.update(extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
         array = np.array(self._view("pickle"))
-        return _unpickle, (type(self), array, self.requires_grad, self.name)
+        return _unpickle, (type(self), array, self.requires_grad, self.name), self._extra()
 
     # --- gradients --------------------------------------------------------------------------------
 
@@ -609,7 +266,7 @@ class Tensor(Operators, Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` collected, None before."""
-        return self._grad
+        return cast("Tensor | None", self._grad)
 
     @grad.setter
     def grad(self, value: ArrayLike) -> None:
@@ -684,11 +341,11 @@ class Tensor(Operators, Methods):
         if not create_graph:
             node = build.stop_gradient(node)
         if self._grad is None:
-            self.grad = _made(node, create_graph)
+            self.grad = made(node, create_graph)
             return
         total = build.add(self._grad._read(), node)
         if create_graph:
-            self.grad = _made(total, True)
+            self.grad = made(total, True)
         else:
             self._grad._write(total)
 
@@ -749,3 +406,366 @@ class Tensor(Operators, Methods):
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         """Move the elements to the nearest of two bounds in place."""
         return self._update(self.clip(min, max))
+
+
+@final
+class _Alias(Tensor):
+    """``tensor.data``: reads the value of a tensor without its history, and writes it."""
+
+    __slots__ = ("_base",)
+    _base: Tensor
+
+    def __init__(self, base: Tensor) -> None:
+        self._blank(base._type)
+        self._base = base
+
+    def _read(self) -> Node:
+        node = self._base._read()
+        return build.stop_gradient(node) if self._base.requires_grad else node
+
+    def _write(self, node: Node) -> None:
+        with no_grad():
+            self._base._write(node)
+
+    def _materialize(self) -> Storage:
+        return self._base._materialize()
+
+    def _own_storage(self) -> Storage | None:
+        return self._base._own_storage()
+
+    def _look(self, what: str, remedy: str | None = None) -> Array:
+        return self._base._look(what, remedy)
+
+    def _is_traced(self) -> bool:
+        return self._base._is_traced()
+
+    def detach(self) -> Tensor:
+        return self._base.detach()
+
+
+# --- making tensors -------------------------------------------------------------------------------
+
+
+def _blank(type_: TensorType) -> Tensor:
+    tensor = object.__new__(Tensor)
+    tensor._blank(type_)
+    return tensor
+
+
+def tensor_of(storage: Storage) -> Tensor:
+    """A tensor with the value in `storage`."""
+    array = storage.array
+    tensor = _blank(TensorType(array.shape, as_dtype(array.dtype)))
+    tensor._storage = storage
+    tensor._trace = active.trace
+    return tensor
+
+
+def made(node: Node, requires_grad: bool = False, weak: bool = False) -> Tensor:
+    """A tensor whose value `node` gives; not a variable if it requires a gradient."""
+    thread = active
+    tensor = _blank(node.tensor_type)
+    tensor._node = node
+    tensor._weak = weak
+    if requires_grad:
+        tensor.requires_grad, tensor._leaf = True, False
+    trace = thread.trace
+    if trace is not None:
+        tensor._trace = trace
+    else:
+        wait(tensor)
+        if thread.eager:
+            compute((tensor,))
+    return tensor
+
+
+def as_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
+    """`value` as a tensor; one itself if it is one and has the dtype. Everything else is copied."""
+    if isinstance(value, Tensor):
+        return value if dtype is None or value.dtype is dtype else value._convert(dtype, True)
+    if isinstance(value, (list, tuple)) and _holds_tensors(value):
+        return _stacked(value, dtype)
+    return _of_array(_array_of(value, dtype))
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_tensors, value))
+    return isinstance(value, Tensor)
+
+
+def _stacked(value: Any, dtype: DType | None) -> Tensor:
+    parts = [as_tensor(part, dtype) for part in value]
+    nodes, tensors = common_nodes(parts)
+    shape = broadcast_shapes("stack", [node.shape for node in nodes])
+    rows = [build.expand_dims(build.broadcast_to(node, shape), (0,)) for node in nodes]
+    return _flagged(build.concat(rows, 0), tensors)
+
+
+def _array_of(value: Any, dtype: DType | None) -> Array:
+    try:
+        array = np.asarray(value)
+        kind = dtype or _default(value, array)
+        return array.astype(kind.numpy, copy=False)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, (DTypeError, ShapeError)):
+            raise
+        text = str(error).partition("\n")[0]
+        kind_name = type(value).__name__
+        raise DTypeError(
+            f"cannot make a tensor of a {kind_name}: {text}",
+            remedy="pass an array, a number, or nested lists of numbers of equal length",
+        ) from None
+
+
+def _default(value: Any, array: Array) -> DType:
+    """Python numbers get the default dtypes, arrays keep theirs."""
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__"):
+        return as_dtype(array.dtype)
+    if array.dtype == np.float64:
+        held = np.asarray(value, dtype=object).ravel()
+        strong = [item.dtype for item in held if isinstance(item, (np.generic, np.ndarray))]
+        return as_dtype(np.result_type(*strong)) if strong else as_dtype(float)
+    return as_dtype(array.dtype)
+
+
+def _of_array(array: Array) -> Tensor:
+    if active.trace is not None and array.size <= _SMALL:
+        return _made_recorded(lambda: _constant(array))
+    return tensor_of(Storage.copy_of(array))
+
+
+def _constant(array: Array) -> Node:
+    if array.size == 1:
+        return build.full(array.shape, array.item(), as_dtype(array.dtype))
+    data = np.array(array)
+    data.flags.writeable = False
+    return build.array_constant(data)
+
+
+def _made_recorded(function: Callable[[], Node]) -> Tensor:
+    before = set_recording(True)
+    try:
+        return made(function())
+    finally:
+        set_recording(before)
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+def record(
+    function: Callable[..., Node], tensors: Sequence[Tensor], *args: Any, **params: Any
+) -> Tensor:
+    """The tensor whose node is ``function(*nodes of tensors, *args, **params)``."""
+    before = set_recording(True)
+    try:
+        node = function(*[tensor._read() for tensor in tensors], *args, **params)
+        return _flagged(node, tensors)
+    finally:
+        set_recording(before)
+
+
+def _flagged(node: Node, tensors: Sequence[Tensor]) -> Tensor:
+    """The result of an operation on `tensors`."""
+    requires = weak = False
+    for tensor in tensors:
+        if tensor.requires_grad:
+            requires = True
+        if tensor._weak:
+            weak = True
+    if weak:
+        weak = all(tensor._weak for tensor in tensors)
+    if requires:
+        requires = node.dtype.is_float
+        if requires and not active.grad:
+            node, requires = build.stop_gradient(node), False
+    return made(node, requires, weak)
+
+
+def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
+    """An elementwise function of operands that promote and broadcast.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If they do not.
+    """
+    before = set_recording(True)
+    try:
+        nodes, tensors = common_nodes(operands, function)
+        if len(nodes) > 1:
+            shapes = [node.shape for node in nodes]
+            if shapes.count(shapes[0]) < len(shapes):
+                shape = broadcast_shapes(function.verb, shapes)
+                nodes = [build.broadcast_to(node, shape) for node in nodes]
+        return _flagged(function.build(*nodes), tensors)
+    finally:
+        set_recording(before)
+
+
+def common_nodes(
+    operands: Sequence[ArrayLike], function: Function | None = None
+) -> tuple[list[Node], list[Tensor]]:
+    """The nodes of operands in their common dtype, and the tensors among the operands."""
+    tensors: list[Tensor] = []
+    dtype: DType | None = None
+    kind: str | None = None
+    items: list[Any] = []
+    for operand in operands:
+        item = operand
+        if not isinstance(item, Tensor):
+            if isinstance(item, np.generic):
+                item = item.item()
+            if isinstance(item, _SCALARS):
+                kind = _higher(kind, kind_of(item))
+                items.append(item)
+                continue
+            item = as_tensor(item)
+        items.append(item)
+        tensors.append(item)
+        own = item._type.dtype
+        if item._weak:
+            kind = _higher(kind, own.kind)
+        elif dtype is not own:
+            dtype = own if dtype is None else promote(dtype, own)
+    if kind is not None:
+        # Python numbers that a trace gets are computed with as Python would.
+        weak = dtype is None and any(tensor._weak for tensor in tensors)
+        dtype = _PYTHON[kind] if weak else with_weak(dtype, kind)
+    assert dtype is not None
+    if function is not None:
+        dtype = function.operand_dtype(dtype)
+    return [_node_of(item, dtype) for item in items], tensors
+
+
+_PYTHON = {"bool": bool_, "int": as_dtype("int64"), "float": as_dtype("float64")}
+
+
+def _higher(kind: str | None, other: str) -> str:
+    return other if kind is None or _KINDS[other] > _KINDS[kind] else kind
+
+
+def _node_of(item: Any, dtype: DType) -> Node:
+    if isinstance(item, Tensor):
+        return build.cast(item._read(), dtype)
+    if dtype.is_integer and not dtype.lowest <= item <= dtype.highest:
+        raise DTypeError(
+            f"the number {item} does not fit {dtype}",
+            remedy='convert the tensor to a wider dtype first, x.astype("int64")',
+        )
+    return build.constant(_python(item, dtype), dtype)
+
+
+def _python(value: Any, dtype: DType) -> bool | int | float:
+    if dtype.kind == "bool":
+        return bool(value)
+    return float(value) if dtype.is_float else int(value)
+
+
+def _same(x: Node) -> Node:
+    return x
+
+
+def _matmul(a: Node, b: Node) -> Node:
+    dtype = promote(a.dtype, b.dtype)
+    return products.matmul(build.cast(a, dtype), build.cast(b, dtype))
+
+
+# --- indices --------------------------------------------------------------------------------------
+
+_ARRAY = object()
+
+
+def _index(key: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
+    """An index whose arrays are replaced by a mark, and the arrays."""
+    items = key if isinstance(key, tuple) else (key,)
+    plain: list[Any] = []
+    arrays: list[Tensor] = []
+    for item in items:
+        if item is None or item is Ellipsis:
+            plain.append(item)
+        elif isinstance(item, slice):
+            plain.append(slice(_bound(item.start), _bound(item.stop), _bound(item.step)))
+        elif isinstance(item, (int, np.integer)) and not isinstance(item, (bool, np.bool_)):
+            plain.append(int(item))
+        else:
+            _index_array(item, plain, arrays)
+    return tuple(plain), arrays
+
+
+def _bound(value: Any) -> int | None:
+    return None if value is None else value.__index__()
+
+
+def _index_array(item: Any, plain: list[Any], arrays: list[Tensor]) -> None:
+    if isinstance(item, range):
+        tensor = _made_recorded(lambda: _range(item))
+    else:
+        tensor = as_tensor(item)
+        if isinstance(item, (list, tuple)) and not tensor.size:
+            tensor = as_tensor(item, as_dtype("int64"))
+    if tensor.dtype is bool_:
+        mask = tensor._look(
+            "an index with a mask",
+            "the shape of the result would depend on values: write fg.where(mask, x, 0), "
+            "or multiply by the mask",
+        )
+        for positions in np.nonzero(mask):
+            plain.append(_ARRAY)
+            arrays.append(as_tensor(positions))
+    else:
+        plain.append(_ARRAY)
+        arrays.append(tensor)
+
+
+def _range(values: range) -> Node:
+    node = build.iota(len(values))
+    if values.step != 1:
+        node = build.mul(node, build.full_like(node, values.step))
+    if values.start:
+        node = build.add(node, build.full_like(node, values.start))
+    return node
+
+
+def _filled(plain: tuple[Any, ...], arrays: Sequence[Node]) -> tuple[Any, ...]:
+    rest = iter(arrays)
+    return tuple(next(rest) if item is _ARRAY else item for item in plain)
+
+
+def _get(x: Node, *rest: Any) -> Node:
+    *arrays, plain = rest
+    return indexing.get(x, _filled(plain, arrays))
+
+
+def _put(x: Node, *rest: Any) -> Node:
+    *arrays, value, plain = rest
+    return indexing.put(x, _filled(plain, arrays), build.cast(value, x.dtype))
+
+
+def _put_mask(x: Node, mask: Node, value: Node) -> Node:
+    value = broadcast_to(build.cast(value, x.dtype), x.shape)
+    wide = build.broadcast(mask, x.shape, range(len(mask.shape)))
+    return build.select(wide, value, x)
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+
+def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
+    storage = source._materialize()
+    tensor = object.__new__(cls)
+    tensor._blank(source._type)
+    tensor._storage = storage
+    tensor.requires_grad, tensor.name = source.requires_grad, source.name
+    tensor.__setstate__(source._extra())
+    return tensor
+
+
+def _unpickle(cls: type[Tensor], array: Array, requires_grad: bool, name: str | None) -> Tensor:
+    tensor = object.__new__(cls)
+    storage = Storage.copy_of(array)
+    tensor._blank(TensorType(array.shape, as_dtype(array.dtype)))
+    tensor._storage = storage
+    tensor.requires_grad, tensor.name = requires_grad, name
+    return tensor

@@ -105,6 +105,7 @@ def custom_call(
     Examples
     --------
     >>> from fusegrad.codegen.dtypes import float32
+    >>> from fusegrad.ir.types import TensorType
     >>> from fusegrad.ops import build
     >>> x, y = (build.input_(TensorType((2,), float32)) for _ in range(2))
     >>> double = build.add(x, x)

@@ -49,6 +49,7 @@ def vjp(
     Examples
     --------
     >>> from fusegrad.codegen.dtypes import float32
+    >>> from fusegrad.ir.types import TensorType
     >>> x = build.input_(TensorType((2,), float32))
     >>> vjp([build.mul(x, x)], [build.ones_like(x)], [x])
     [<add: f32[2]>]

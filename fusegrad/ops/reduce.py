@@ -32,7 +32,7 @@ from .base import (
     shape_error,
 )
 
-__all__ = ["ArgReduce", "Reduce"]
+__all__ = ["ArgReduce", "Monoid", "Reduce"]
 
 _SPELLING = {
     Monoid.SUM: "sum",

@@ -1,4 +1,26 @@
-"""Optimizers, as in torch.
+"""Optimizers and learning rate schedules, as in torch.
 
 User-level code: uses the public interface only.
 """
+
+from __future__ import annotations
+
+from . import schedulers as lr_scheduler
+from .adam import Adam, AdamW
+from .optimizer import Optimizer, ParamGroup
+from .schedulers import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler, StepLR
+from .sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "Optimizer",
+    "ParamGroup",
+    "StepLR",
+    "lr_scheduler",
+]

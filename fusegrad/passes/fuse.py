@@ -11,6 +11,7 @@ Knows bytes, costs and dependencies; knows no loops: `lower` turns a region into
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from ..ir.node import Node, toposort
@@ -126,18 +127,19 @@ class _Grower:
         self.regions: dict[int, Region] = {}
         self.home: dict[Node, int] = {}
         self.readers: dict[Node, list[int]] = {}
+        self.numbers = itertools.count()
 
     def is_value(self, node: Node) -> bool:
         return node in self.written or is_leaf(node)
 
     def add(self, stage: Stage) -> None:
         """Put `stage` in the best region that takes it, or in a new one."""
-        before = {self.home[n] for n in stage.access.reads if n in self.home}
-        producers = sorted(before, reverse=True)
-        for number in producers:
+        before = self._producers(stage)
+        for number in sorted(before, reverse=True):
             region = self.regions[number]
             if self._fits(stage, region) and not self._reaches(number, before - {number}):
                 self._join(stage, region, before)
+                self._unite(stage, region)
                 return
         for number in self._neighbours(stage):
             region = self.regions[number]
@@ -146,10 +148,76 @@ class _Grower:
             if not self._reaches(number, before):
                 self._join(stage, region, before)
                 return
-        number = len(self.home) + len(self.regions)
+        number = next(self.numbers)
         region = Region([], stage.kind, stage.total, stage.rows, number)
         self.regions[number] = region
         self._join(stage, region, before)
+
+    def _producers(self, stage: Stage) -> set[int]:
+        return {self.home[n] for n in stage.access.reads if n in self.home}
+
+    def _unite(self, stage: Stage, region: Region) -> None:
+        """Take in the other producers of a stage that was just added, where they fit too."""
+        if stage.finish or region.kind not in (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL):
+            return
+        for number in sorted(self._producers(stage) - {region.number}):
+            other = self.regions[number]
+            if not self._mergeable(other, region):
+                continue
+            between = self._reaches(number, region.before - {number})
+            if not between and not self._reaches(region.number, {number}):
+                self._merge(other, region)
+
+    def _mergeable(self, other: Region, region: Region) -> bool:
+        """Whether all stages of `other` fit `region`."""
+        own = {n for s in region.stages for n in s.access.reads} & set(other.nodes)
+        kinds = (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL)
+        if other.kind not in kinds or region.weight + other.weight > MAX_WEIGHT:
+            return False
+        stages = [s for s in other.stages if not s.finish]
+        trial = Region([*stages], other.kind, other.total, other.rows, other.number)
+        trial.weight = other.weight
+        for stage in region.stages:
+            finish = stage.finish
+            fits = finish or self._fits(stage, trial)
+            stage.finish, became = finish, stage.finish
+            if not fits or became is not finish:
+                return False
+            if not finish:
+                trial.stages.append(stage)
+                trial.total = max(trial.total, stage.total)
+                trial.rows = _rows(stage, trial)
+        return bool(own) or region.total == other.total
+
+    def _merge(self, other: Region, region: Region) -> None:
+        """Move all of `other` into `region`; its stages come first."""
+        region.stages = [*other.stages, *region.stages]
+        region.weight += other.weight
+        region.total = max(region.total, other.total)
+        region.rows = region.rows if region.rows is not None else other.rows
+        if region.rows is None:
+            smaller = {s.total for s in region.stages if not s.finish} - {region.total}
+            region.rows = min(smaller, default=None)
+        for stage in other.stages:
+            self.home[stage.node] = region.number
+            for node in stage.access.reads:
+                numbers = self.readers[node]
+                numbers[:] = [n for n in numbers if n != other.number]
+                if region.number not in numbers:
+                    numbers.append(region.number)
+        for number in other.before - {region.number}:
+            neighbour = self.regions[number]
+            neighbour.after.discard(other.number)
+            neighbour.after.add(region.number)
+            region.before.add(number)
+        for number in other.after - {region.number}:
+            neighbour = self.regions[number]
+            neighbour.before.discard(other.number)
+            neighbour.before.add(region.number)
+            region.after.add(number)
+        region.before.discard(other.number)
+        region.after.discard(other.number)
+        del self.regions[other.number]
 
     def _join(self, stage: Stage, region: Region, before: set[int]) -> None:
         region.stages.append(stage)
@@ -175,6 +243,8 @@ class _Grower:
         for node in stage.access.reads:
             if size_of(node) * 4 >= stage.total:
                 found.update(dict.fromkeys(self.readers.get(node, ())[-4:]))
+                if node in self.home:
+                    found[self.home[node]] = None
         return sorted(found, reverse=True)
 
     def _reaches(self, start: int, targets: set[int]) -> bool:

@@ -5,6 +5,8 @@ Knows ops and their algebra; knows no fusion. Each rule looks at one node and gi
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..codegen.kernel import Monoid
 from ..ir.node import Node
 from ..ops import build
@@ -169,6 +171,30 @@ def pick_sum(node: Node) -> Node | None:
     return build.select(inside, kept, build.full(kept.shape, 0, kept.dtype))
 
 
+def sum_of_negation(node: Node) -> Node | None:
+    """sum(-x) = -sum(x): the same roundings, one operation for each result."""
+    neg = ELEMENTWISE["neg"]
+    if not isinstance(node.op, Reduce) or node.op.monoid is not Monoid.SUM:
+        return None
+    (source,) = node.inputs
+    if source.op is not neg or not source.dtype.is_float:
+        return None
+    return build.neg(Node(node.op, source.inputs))
+
+
+EXACT = ("add", "sub", "mul", "div", "neg", "eq", "ne", "lt", "le", "gt", "ge", "minimum", "maximum")
+
+
+def fold_constants(node: Node) -> Node | None:
+    """An exact operation on constants is a constant."""
+    exact = node.op in {ELEMENTWISE[n] for n in EXACT} or isinstance(node.op, Cast)
+    if not exact or not all(isinstance(i.op, Constant) for i in node.inputs):
+        return None
+    with np.errstate(all="ignore"):
+        value = node.op.ref(*(i.op.ref() for i in node.inputs))
+    return build.constant(np.asarray(value).item(), node.dtype)
+
+
 def _along_others(condition: Node, axis: int) -> Node | None:
     """k when `condition` is iota(axis) == k and k does not depend on the axis."""
     from_iota = [_is_iota(i, axis) for i in condition.inputs]
@@ -211,4 +237,6 @@ SIMPLIFY = (
     reduce_twice,
     arg_of_one,
     pick_sum,
+    sum_of_negation,
+    fold_constants,
 )

@@ -16,7 +16,6 @@ from fusegrad.ir.node import Node
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
 from fusegrad.ops.base import Sample
-
 from tests.ops.samples import all_samples, inputs_of
 
 Array = npt.NDArray[Any]
@@ -93,9 +92,7 @@ def gradient_of(function: Callable[..., Node], *values: float, order: int = 1) -
     for _ in range(order):
         result = vjp([output], [build.ones_like(output)], nodes)
         output = result[0] if result[0] is not None else build.zeros((), float64)
-    return [
-        float(evaluate([node], environment)[0]) if node is not None else 0.0 for node in result
-    ]
+    return [float(evaluate([node], environment)[0]) if node is not None else 0.0 for node in result]
 
 
 def c(value: float) -> Node:

@@ -1,0 +1,453 @@
+"""The meaning of kernels, in NumPy: what emitted code is compared with.
+
+Knows the kernel language, logical and mapped; knows no targets. Slow, and never part of a step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from .accesses import memory
+from .evaluate import evaluate
+from .expr import Buffer, Expr, Extent, Load, Var, walk
+from .kernel import (
+    Alloc,
+    Contract,
+    Copy,
+    For,
+    If,
+    Kernel,
+    Let,
+    Monoid,
+    Parallel,
+    Role,
+    Stmt,
+    Store,
+    Tree,
+    Vector,
+)
+from .kernel import Any as Independent
+from .meanings import fma
+from .printer import print_statement
+
+__all__ = ["identity", "interpret_kernel"]
+
+Array = np.ndarray[Any, Any]
+
+LANES = 1 << 20
+"""How many iterations are evaluated at once, at most."""
+
+_COMBINE: dict[Monoid, np.ufunc] = {
+    Monoid.SUM: np.add,
+    Monoid.PROD: np.multiply,
+    Monoid.MAX: np.maximum,
+    Monoid.MIN: np.minimum,
+    Monoid.AND: np.bitwise_and,
+    Monoid.OR: np.bitwise_or,
+}
+
+
+def interpret_kernel(
+    kernel: Kernel, arrays: Sequence[Array], sizes: Sequence[int], *, chunks: int = 1
+) -> None:
+    """Run `kernel` on `arrays`, in place.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Logical or mapped.
+    arrays : sequence of numpy.ndarray
+        One for each parameter, C-contiguous, in the parameter's shape or flat; flat memory where
+        the parameter has strides. The array of a partial parameter is where its copies end up
+        combined.
+    sizes : sequence of int
+    chunks : int
+        In how many pieces the outermost loop runs. Each has its own copies of partial parameters.
+
+    Raises
+    ------
+    IndexError
+        If a load or store is out of bounds.
+    ValueError
+        If an array does not belong to its parameter.
+    """
+    with np.errstate(all="ignore"):
+        _Run(kernel, arrays, sizes).run(chunks)
+
+
+def identity(monoid: Monoid, buffer: Buffer) -> Any:
+    """What an accumulator of `monoid` starts from, in the dtype of `buffer`."""
+    dtype = buffer.dtype
+    values: dict[Monoid, Any] = {
+        Monoid.SUM: 0,
+        Monoid.PROD: 1,
+        Monoid.MAX: dtype.lowest,
+        Monoid.MIN: dtype.highest,
+        Monoid.AND: True if dtype.bits == 1 else -1,
+        Monoid.OR: 0,
+    }
+    return np.asarray(values[monoid]).astype(dtype.numpy)[()]
+
+
+@final
+class _Memory:
+    """The elements of a buffer and how indices lead to them; a view has no bounds of its own."""
+
+    __slots__ = ("data", "shape", "strides")
+
+    def __init__(
+        self, data: Array, shape: tuple[int, ...] | None, strides: tuple[int, ...]
+    ) -> None:
+        self.data = data
+        self.shape = shape
+        self.strides = strides
+
+
+@final
+class _Run:
+    def __init__(self, kernel: Kernel, arrays: Sequence[Array], sizes: Sequence[int]) -> None:
+        if len(arrays) != len(kernel.params) or len(sizes) != len(kernel.sizes):
+            raise ValueError(
+                f"{kernel.name} takes {len(kernel.params)} arrays and {len(kernel.sizes)} sizes, "
+                f"not {len(arrays)} and {len(sizes)}"
+            )
+        self.kernel = kernel
+        self.env: dict[Var, Any] = {
+            var: np.int64(size) for var, size in zip(kernel.sizes, sizes, strict=True)
+        }
+        self.memories: dict[Buffer, _Memory] = {}
+        self.statement: Stmt | None = None
+        self.mask: Array | None = None
+        self.lanes = 1
+        self.plans: dict[For, list[For] | None] = {}
+        for param, array in zip(kernel.params, arrays, strict=True):
+            self._bind(param.buffer, array)
+
+    # --- chunks -----------------------------------------------------------------------------------
+
+    def run(self, chunks: int) -> None:
+        body = self.kernel.body
+        last = body[-1] if body else None
+        partial = [p for p in self.kernel.params if p.role is Role.PARTIAL]
+        results = [self.memories[p.buffer] for p in partial]
+        copies: list[list[Array]] = []
+        for lo, hi in self._ranges(chunks):
+            for p, result in zip(partial, results, strict=True):
+                assert p.monoid is not None
+                start = np.full_like(result.data, identity(p.monoid, p.buffer))
+                self.memories[p.buffer] = _Memory(start, result.shape, result.strides)
+            copies.append([self.memories[p.buffer].data for p in partial])
+            if lo is None or not isinstance(last, For):
+                self._block(body)
+            else:
+                self._block(body[:-1])
+                self._loop(last, lo, hi)
+        for position, (p, result) in enumerate(zip(partial, results, strict=True)):
+            assert p.monoid is not None
+            total = copies[0][position]
+            for chunk in copies[1:]:
+                total = _COMBINE[p.monoid](total, chunk[position])
+            result.data[...] = total
+            self.memories[p.buffer] = result
+        self._block(self.kernel.finish)
+
+    def _ranges(self, chunks: int) -> list[tuple[int | None, int]]:
+        """The ranges of the outermost loop; None where the kernel has no loop to be dealt."""
+        body = self.kernel.body
+        last = body[-1] if body else None
+        if not isinstance(last, For) or not isinstance(last.order, Independent) or last.carry:
+            return [(None, 0)]
+        mapped = isinstance(last.mapping, (Parallel, Vector))
+        if not mapped and any(not isinstance(s, (Let, Alloc)) for s in body[:-1]):
+            return [(None, 0)]
+        if isinstance(last.extent, Expr):
+            self._block(body[:-1])
+        n = self._extent(last.extent)
+        return [(n * c // chunks, n * (c + 1) // chunks) for c in range(chunks)]
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def _bind(self, buffer: Buffer, array: Array) -> None:
+        if array.dtype != buffer.dtype.numpy or not array.flags.c_contiguous:
+            raise ValueError(
+                f"{buffer.name} takes a contiguous array of {buffer.dtype}, not {array.dtype}"
+            )
+        shape, strides = self._layout(buffer)
+        size = int(np.prod(shape, dtype=np.int64))
+        if buffer.strides is None and array.size != size:
+            raise ValueError(f"{buffer.name} has {size} elements, not {array.size}")
+        self.memories[buffer] = _Memory(array.reshape(-1), shape, strides)
+
+    def _layout(self, buffer: Buffer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        shape = tuple(self._extent(e) for e in buffer.shape)
+        if buffer.strides is not None:
+            return shape, tuple(self._extent(s) for s in buffer.strides)
+        strides: list[int] = []
+        inner = 1
+        for extent in reversed(shape):
+            strides.append(inner)
+            inner *= extent
+        return shape, tuple(reversed(strides))
+
+    def _memory(self, buffer: Buffer) -> _Memory:
+        found = self.memories.get(buffer)
+        if found is None or buffer.base is not None:
+            if buffer.base is None:
+                raise KeyError(f"{buffer.name} is not allocated here{self._where()}")
+            found = _Memory(self._memory(memory(buffer)).data, None, self._layout(buffer)[1])
+        return found
+
+    def _offset(self, buffer: Buffer, indices: Sequence[Any]) -> Any:
+        """The place of an element in its memory; lanes that are masked out point at the first."""
+        m = self._memory(buffer)
+        offset: Any = np.int64(0)
+        for axis, (i, stride) in enumerate(zip(indices, m.strides, strict=True)):
+            if m.shape is not None:
+                self._check(buffer, i, m.shape[axis], axis)
+            offset = offset + i * np.int64(stride)
+        if m.shape is None or buffer.strides is not None:
+            self._check(buffer, offset, m.data.size, None)
+        return offset if self.mask is None else np.where(self.mask, offset, 0)
+
+    def _check(self, buffer: Buffer, i: Any, extent: int, axis: int | None) -> None:
+        wrong = (np.asarray(i) < 0) | (np.asarray(i) >= extent)
+        if self.mask is not None:
+            wrong = wrong & self.mask
+        if np.any(wrong):
+            bad = np.broadcast_to(i, np.shape(wrong))[wrong].flat[0] if np.ndim(wrong) else i
+            place = "its memory" if axis is None else f"axis {axis}"
+            text = f"{buffer.name}: index {bad} is outside of {place}, 0 to {extent - 1}"
+            raise IndexError(f"{text}{self._where()}")
+
+    def _where(self) -> str:
+        return "" if self.statement is None else f", in\n{print_statement(self.statement)}"
+
+    # --- values -----------------------------------------------------------------------------------
+
+    def _value(self, expr: Expr) -> Any:
+        return evaluate(expr, self.env, self._load)
+
+    def _load(self, e: Load, indices: tuple[Any, ...]) -> Any:
+        offset = self._offset(e.buffer, indices)
+        return self._memory(e.buffer).data[offset]
+
+    def _extent(self, extent: Extent | Expr) -> int:
+        return extent if isinstance(extent, int) else int(self._value(extent))
+
+    # --- statements -------------------------------------------------------------------------------
+
+    def _block(self, statements: Sequence[Stmt]) -> None:
+        for s in statements:
+            self.statement = s
+            if isinstance(s, Let):
+                self.env[s.var] = self._value(s.value)
+            elif isinstance(s, Store):
+                self._store(s)
+            elif isinstance(s, For):
+                self._loop(s, 0, self._extent(s.extent))
+            elif isinstance(s, If):
+                self._if(s)
+            elif isinstance(s, Alloc):
+                self._alloc(s.buffer)
+            elif isinstance(s, Copy):
+                self._copy(s)
+            elif isinstance(s, Contract):
+                self._contract(s)
+            else:
+                raise TypeError(f"no statement {type(s).__name__}")
+
+    def _alloc(self, buffer: Buffer) -> None:
+        """Memory full of values that show when they are used."""
+        shape, strides = self._layout(buffer)
+        fill = np.nan if buffer.dtype.is_float else buffer.dtype.highest
+        size = int(np.prod(shape, dtype=np.int64))
+        if buffer.strides is not None:
+            size = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if size else 0
+        data = np.full(size, fill, buffer.dtype.numpy)
+        self.memories[buffer] = _Memory(data, shape, strides)
+
+    def _if(self, s: If) -> None:
+        condition = self._value(s.condition)
+        if self.lanes == 1 and self.mask is None and np.ndim(condition) == 0:
+            if condition:
+                self._block(s.then)
+            return
+        outer = self.mask
+        mask = np.broadcast_to(condition, (self.lanes,))
+        self.mask = mask if outer is None else mask & outer
+        if self.mask.any():
+            self._block(s.then)
+        self.mask = outer
+
+    def _store(self, s: Store) -> None:
+        offset = self._offset(s.buffer, [self._value(i) for i in s.indices])
+        value = self._value(s.value)
+        data = self._memory(s.buffer).data
+        if self.lanes > 1 or np.ndim(offset) or np.ndim(value):
+            offset = np.broadcast_to(offset, (self.lanes,))
+            value = np.broadcast_to(value, (self.lanes,))
+            if self.mask is not None:
+                offset, value = offset[self.mask], value[self.mask]
+        elif self.mask is not None and not self.mask.any():
+            return
+        if s.monoid is None:
+            data[offset] = value
+        else:
+            _COMBINE[s.monoid].at(data, offset, value)
+
+    # --- loops ------------------------------------------------------------------------------------
+
+    def _loop(self, loop: For, lo: int, hi: int) -> None:
+        chain = self._chain(loop)
+        state = [self._value(start) for _, start in loop.carry]
+        if chain is not None:
+            state = self._at_once(loop, chain, lo, hi, state)
+        elif isinstance(loop.order, Tree):
+            for i in range(lo, hi):
+                given = self._iteration(loop, i)
+                state = _combined(loop.order.monoids, state, given)
+        else:
+            for i in range(lo, hi):
+                for (var, _), value in zip(loop.carry, state, strict=True):
+                    self.env[var] = value
+                state = self._iteration(loop, i)
+        for (var, _), value in zip(loop.carry, state, strict=True):
+            self.env[var] = value
+
+    def _iteration(self, loop: For, i: int) -> list[Any]:
+        self.env[loop.var] = np.int64(i)
+        self._block(loop.body)
+        self.statement = loop
+        return [self._value(e) for e in loop.next]
+
+    def _chain(self, loop: For) -> list[For] | None:
+        """The perfect nest of independent loops that can be evaluated at once, or None."""
+        if loop not in self.plans:
+            self.plans[loop] = _nest(loop)
+        return self.plans[loop] if self.lanes == 1 and self.mask is None else None
+
+    def _at_once(
+        self, loop: For, chain: Sequence[For], lo: int, hi: int, state: list[Any]
+    ) -> list[Any]:
+        extents = [self._extent(f.extent) for f in chain[1:]]
+        inner = int(np.prod(extents, dtype=np.int64))
+        step = max(1, LANES // max(inner, 1))
+        for first in range(lo, hi if inner else lo, step):
+            last = min(first + step, hi)
+            self.lanes = (last - first) * inner
+            rest: Any = np.arange(self.lanes)
+            for f, extent in zip(reversed(chain[1:]), reversed(extents), strict=True):
+                rest, self.env[f.var] = np.divmod(rest, extent)
+            self.env[loop.var] = rest + first
+            for f in chain:
+                self._block([s for s in f.body if not isinstance(s, For)])
+            self.statement = loop
+            given = [np.broadcast_to(self._value(e), (self.lanes,)) for e in loop.next]
+            if isinstance(loop.order, Tree):
+                state = _combined(loop.order.monoids, state, _reduced(loop.order.monoids, given))
+            self.lanes = 1
+        return state
+
+    # --- boxes ------------------------------------------------------------------------------------
+
+    def _starts(self, starts: Sequence[Expr]) -> list[Any]:
+        return [self._value(e) for e in starts]
+
+    def _box(self, buffer: Buffer, starts: Sequence[Expr], moved: dict[int, Array]) -> Array:
+        """The elements at `starts`, moved along axes by arrays of steps."""
+        indices = [
+            start + moved[axis] if axis in moved else start
+            for axis, start in enumerate(self._starts(starts))
+        ]
+        shape = np.broadcast_shapes(*(np.shape(steps) for steps in moved.values()))
+        offset = np.broadcast_to(self._offset(buffer, indices), shape)
+        box: Array = self._memory(buffer).data[offset]
+        return box
+
+    def _copy(self, s: Copy) -> None:
+        target = self._memory(s.target)
+        assert target.shape is not None
+        rows, columns = self._extent(s.rows), self._extent(s.columns)
+        height, width = target.shape
+        box = np.zeros((height, width), s.target.dtype.numpy)
+        i, j = np.arange(min(rows, height))[:, None], np.arange(min(columns, width))[None, :]
+        box[: len(i), : j.size] = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
+        i, j = np.arange(height)[:, None], np.arange(width)[None, :]
+        target.data[self._offset(s.target, (i, j))] = box
+
+    def _contract(self, s: Contract) -> None:
+        acc = self._memory(s.acc)
+        assert acc.shape is not None
+        rows, columns = self._extent(s.rows), self._extent(s.columns)
+        depth = self._extent(s.extent)
+        height, width = acc.shape
+        i = np.minimum(np.arange(height), rows - 1)[:, None]
+        j = np.arange(min(columns, width))[None, :]
+        along = np.arange(depth)
+        a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: along[None, :]})
+        b = self._box(s.b, s.b_starts, {s.b_sum_axis: along[:, None], s.b_column_axis: j})
+        total = np.zeros((height, width), s.acc.dtype.numpy)
+        for step in range(depth):
+            head = total[:, : j.size]
+            total[:, : j.size] = fma(a[:, step, None], b[step, None, :], head)
+        every = (np.arange(height)[:, None], np.arange(width)[None, :])
+        acc.data[self._offset(s.acc, every)] = total
+
+
+# --- which loops can be evaluated at once --------------------------------------------------------
+
+
+def _nest(loop: For) -> list[For] | None:
+    if not isinstance(loop.order, (Independent, Tree)):
+        return None
+    chain = [loop]
+    while not _simple(chain[-1].body):
+        *lets, last = chain[-1].body
+        plain = isinstance(last, For) and isinstance(last.order, Independent) and not last.carry
+        if not isinstance(loop.order, Independent) or not plain or not isinstance(last, For):
+            return None
+        if any(not isinstance(s, Let) for s in lets):
+            return None
+        chain.append(last)
+    bound: set[Expr] = set()
+    for outer, inner in itertools.pairwise(chain):
+        bound |= {outer.var, *(s.var for s in outer.body if isinstance(s, Let))}
+        if isinstance(inner.extent, Expr) and any(e in bound for e in walk(inner.extent)):
+            return None
+    return chain
+
+
+def _simple(statements: Sequence[Stmt]) -> bool:
+    return all(
+        isinstance(s, (Let, Store)) or (isinstance(s, If) and _simple(s.then)) for s in statements
+    )
+
+
+# --- monoids -------------------------------------------------------------------------------------
+
+
+def _first(monoid: Monoid, values: Array, positions: Array) -> tuple[Any, Any]:
+    """The extreme value and what came with it: a NaN before numbers, then the first."""
+    at = np.argmax(values) if monoid is Monoid.ARGMAX else np.argmin(values)
+    return values[at], positions[at]
+
+
+def _reduced(monoids: Sequence[Monoid], given: Sequence[Array]) -> list[Any]:
+    """The contributions of all lanes combined."""
+    result: list[Any] = []
+    for monoid in monoids:
+        values = given[len(result)]
+        if monoid.width == 2:
+            result += _first(monoid, values, given[len(result) + 1])
+        else:
+            result.append(_COMBINE[monoid].reduce(values, dtype=values.dtype))
+    return result
+
+
+def _combined(monoids: Sequence[Monoid], state: Sequence[Any], given: Sequence[Any]) -> list[Any]:
+    pairs = [np.array([s, g]) for s, g in zip(state, given, strict=True)]
+    return _reduced(monoids, pairs)

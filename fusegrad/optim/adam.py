@@ -1,0 +1,226 @@
+"""Adam and AdamW.
+
+User-level code: the update is ordinary tensor code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, final
+
+from ..codegen.dtypes import DType
+from ..functional import expm1, maximum, sqrt, zeros_like
+from ..tensor import Tensor
+from .optimizer import Optimizer, ParamGroup, Scalar, runtime_scalar
+
+__all__ = ["Adam", "AdamW"]
+
+
+class _Numbers(NamedTuple):
+    """What the update of every element needs beside its own values."""
+
+    step_size: Scalar
+    """The learning rate, over the correction of the mean."""
+    root: Scalar
+    """One over the square root of the correction of the mean square."""
+    beta2: Scalar
+    rest1: Scalar
+    """``1 - beta1``."""
+    rest2: Scalar
+    eps: Scalar
+
+
+def _logarithm(beta: float) -> float:
+    return math.log(beta) if beta > 0 else -math.inf
+
+
+def _numbers(group: ParamGroup, dtype: DType) -> _Numbers:
+    def read(label: str, getter: Callable[[], Scalar]) -> Scalar:
+        return runtime_scalar(getter, dtype, label)
+
+    # Differences and logarithms are taken in double precision before they are rounded:
+    # 1 - 0.999 in single precision is wrong by 1e-5.
+    lr = read("lr", lambda: group["lr"])
+    log1 = read("log(beta1)", lambda: _logarithm(group["betas"][0]))
+    log2 = read("log(beta2)", lambda: _logarithm(group["betas"][1]))
+    count = group.step.astype(dtype)
+    # 1 - beta ** count, without cancellation.
+    correction1 = -expm1(count * log1)
+    correction2 = -expm1(count * log2)
+    return _Numbers(
+        step_size=lr / correction1,
+        root=1 / sqrt(correction2),
+        beta2=read("beta2", lambda: group["betas"][1]),
+        rest1=read("1 - beta1", lambda: 1 - group["betas"][0]),
+        rest2=read("1 - beta2", lambda: 1 - group["betas"][1]),
+        eps=read("eps", lambda: group["eps"]),
+    )
+
+
+class _AdamBase(Optimizer):
+    """What Adam and AdamW share: all but what weight decay means."""
+
+    runtime_options = frozenset({"lr", "betas", "eps", "weight_decay"})
+    switches = frozenset({"weight_decay"})
+    counts_steps = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: Scalar,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        amsgrad: bool,
+        maximize: bool,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def _check(self, group: Mapping[str, Any]) -> None:
+        super()._check(group)
+        for beta in group["betas"]:
+            if not 0 <= beta < 1:
+                raise ValueError(f"betas lie between 0 and 1, {beta} does not")
+
+    def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
+        names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * bool(group["amsgrad"])
+        return {name: zeros_like(parameter.detach()) for name in names}
+
+    def _decayed(
+        self, group: ParamGroup, parameter: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The parameter and the gradient after weight decay."""
+        raise NotImplementedError
+
+    def _update(self, group: ParamGroup, parameters: list[tuple[Tensor, Tensor]]) -> None:
+        group.step[...] = group.step + 1
+        numbers: dict[DType, _Numbers] = {}
+        for parameter, gradient in parameters:
+            dtype = parameter.dtype
+            if dtype not in numbers:
+                numbers[dtype] = _numbers(group, dtype)
+            n = numbers[dtype]
+            kept = self.state[parameter]
+            if group["maximize"]:
+                gradient = -gradient
+            before: Tensor = parameter
+            if group["weight_decay"]:
+                before, gradient = self._decayed(group, parameter, gradient)
+            mean, square = kept["exp_avg"], kept["exp_avg_sq"]
+            mean[...] = mean + (gradient - mean) * n.rest1
+            square[...] = square * n.beta2 + gradient * gradient * n.rest2
+            if group["amsgrad"]:
+                greatest = kept["max_exp_avg_sq"]
+                greatest[...] = maximum(greatest, square)
+                square = greatest
+            deviation = sqrt(square) * n.root + n.eps
+            parameter[...] = before - n.step_size * (mean / deviation)
+
+
+@final
+class Adam(_AdamBase):
+    """Adam: steps scaled by running means of the gradient and of its square.
+
+    Parameters
+    ----------
+    params : iterable of Tensor or of dict
+        The parameters, or groups of them.
+    lr : float, optional
+        The learning rate.
+    betas : pair of float, optional
+        How much of the running means is kept.
+    eps : float, optional
+        Added to the root of the mean square.
+    weight_decay : float, optional
+        How much of the parameter is added to its gradient.
+    amsgrad : bool, optional
+        Divide by the greatest mean square so far.
+    maximize : bool, optional
+        Go up instead of down.
+
+    Notes
+    -----
+    Steps are counted for each group, not for each parameter as in torch: the two differ only for
+    parameters that have no gradient in some steps.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn, optim
+    >>> p = nn.Parameter(fg.asarray([1.0, -2.0]))
+    >>> optimizer = optim.Adam([p], lr=0.5)
+    >>> (p * p).sum().backward()
+    >>> optimizer.step()
+    >>> p.detach().numpy().round(4)
+    array([ 0.5, -1.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: Scalar = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize)
+
+    def _decayed(
+        self, group: ParamGroup, parameter: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        decay = runtime_scalar(lambda: group["weight_decay"], parameter.dtype, "weight_decay")
+        return parameter, gradient + parameter * decay
+
+
+@final
+class AdamW(_AdamBase):
+    """Adam with weight decay that is not scaled as the gradient is.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, amsgrad, maximize
+        As for `Adam`.
+    weight_decay : float, optional
+        How much of the parameter is taken away at each step, times the learning rate.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn, optim
+    >>> optimizer = optim.AdamW([nn.Parameter(fg.ones(3))])
+    >>> optimizer.param_groups[0]["weight_decay"]
+    0.01
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        lr: Scalar = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize)
+
+    def _decayed(
+        self, group: ParamGroup, parameter: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        share = runtime_scalar(
+            lambda: 1 - group["lr"] * group["weight_decay"], parameter.dtype, "1 - lr * decay"
+        )
+        return parameter * share, gradient

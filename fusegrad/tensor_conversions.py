@@ -1,0 +1,98 @@
+"""Conversions of a Tensor to other dtypes and devices.
+
+A file of its own because its methods are named like Python's types. Knows only `astype`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from .codegen.dtypes import as_dtype, bool_, float32, float64, int32, int64
+from .errors import DeviceError
+
+if TYPE_CHECKING:
+    from .codegen.dtypes import DType
+    from .tensor import Tensor
+
+__all__ = ["Conversions", "check_device"]
+
+_DEVICES = ("cpu",)
+
+
+def check_device(device: Any) -> None:
+    """Raise DeviceError unless this installation has the device."""
+    if device is not None and str(device) not in _DEVICES:
+        raise DeviceError(
+            f"there is no device {str(device)!r}",
+            remedy=f"this installation has {', '.join(map(repr, _DEVICES))}",
+        )
+
+
+def _names_dtype(text: str) -> object:
+    try:
+        return as_dtype(text)
+    except TypeError:
+        return None
+
+
+class Conversions(ABC):
+    """Methods to the same values in another form."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _convert(self, dtype: DType, copy: Any) -> Tensor:
+        """The values in a dtype; this tensor itself if it has the dtype and needs no copy."""
+
+    def astype(self, dtype: Any, *, copy: Any = True, device: Any = None) -> Tensor:
+        """The values converted to a dtype."""
+        check_device(device)
+        return self._convert(as_dtype(dtype), copy)
+
+    type = astype
+
+    @property
+    @abstractmethod
+    def dtype(self) -> DType:
+        """The dtype of the elements."""
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
+        """The values in another dtype, on another device, or as another tensor has them."""
+        for arg in args:
+            if isinstance(arg, Conversions):
+                dtype = arg.dtype
+            elif isinstance(arg, str) and not _names_dtype(arg):
+                device = arg
+            else:
+                dtype = arg
+        check_device(device)
+        return self.astype(self.dtype if dtype is None else dtype, copy=copy)
+
+    def cpu(self) -> Tensor:
+        """This tensor: it is on the CPU."""
+        return self.to("cpu")
+
+    def float(self) -> Tensor:
+        """The values as float32."""
+        return self.astype(float32, copy=False)
+
+    def double(self) -> Tensor:
+        """The values as float64."""
+        return self.astype(float64, copy=False)
+
+    def int(self) -> Tensor:
+        """The values as int32."""
+        return self.astype(int32, copy=False)
+
+    def long(self) -> Tensor:
+        """The values as int64."""
+        return self.astype(int64, copy=False)
+
+    def bool(self) -> Tensor:
+        """Whether the values are not zero."""
+        return self.astype(bool_, copy=False)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The values in the dtype of another tensor."""
+        return self.astype(other.dtype, copy=False)

@@ -1,0 +1,170 @@
+"""Looking at the values of a Tensor: as NumPy arrays, Python numbers, text.
+
+Knows only how to ask for the values; inside of a trace asking is an error.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .codegen.dtypes import DType, bool_, float32, int64
+from .errors import ShapeError
+from .semantics.shapes import show
+from .storage import Storage
+
+__all__ = ["Looks"]
+
+Array = npt.NDArray[Any]
+
+
+class Looks(ABC):
+    """The methods that need values."""
+
+    __slots__ = ()
+    requires_grad: bool
+
+    @abstractmethod
+    def _look(self, what: str, remedy: str | None = None) -> Array:
+        """The values for somebody who looks at them, or TracedValueError."""
+
+    @abstractmethod
+    def _own_storage(self) -> Storage | None:
+        """The memory of the values, None inside of a trace."""
+
+    @abstractmethod
+    def _is_traced(self) -> bool:
+        """Whether there are no values to look at."""
+
+    @abstractmethod
+    def _operator(self, ufunc: np.ufunc, operands: tuple[Any, ...]) -> Any:
+        """What the ufunc of an operator gives, None for other ufuncs."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The extents of the axes."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> DType:
+        """The dtype of the elements."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of elements."""
+
+    def numpy(self) -> Array:
+        """The values as a read-only NumPy array that shares the memory.
+
+        Later changes of the tensor do not change the array.
+        """
+        return self._view("numpy()")
+
+    def _view(self, what: str) -> Array:
+        storage = self._own_storage()
+        if storage is not None:
+            return storage.view()
+        view = self._look(what)[...]
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        view = self._view("NumPy")
+        if dtype is not None and view.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"values of {self.dtype} are not {dtype} without a copy")
+            return view.astype(dtype)
+        return view.copy() if copy else view
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
+        if method == "__call__" and not params:
+            result = self._operator(ufunc, inputs)
+            if result is not None:
+                return result
+        what = f"np.{ufunc.__name__}"
+        remedy = f"write fg.{ufunc.__name__}(x), or look at the value outside of the function"
+        arrays = [x._look(what, remedy) if isinstance(x, Looks) else x for x in inputs]
+        if any(isinstance(out, Looks) for out in params.get("out", ())):
+            return NotImplemented
+        return getattr(ufunc, method)(*arrays, **params)
+
+    def __dlpack__(self, **params: Any) -> Any:
+        view = self._view("DLPack")
+        try:
+            return view.__dlpack__(**params)
+        except BufferError:
+            # The reader does not know of read-only memory.
+            return view.copy().__dlpack__(**params)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self._look("tolist()").tolist()
+
+    def item(self, *index: int) -> Any:
+        """The only element, or the one at an index, as a Python number."""
+        if not index and self.size != 1:
+            raise _one_element("item()", self)
+        return self._look("item()").item(*index)
+
+    def _number(self, what: str, remedy: str | None = None) -> Any:
+        if self.size != 1:
+            raise _one_element(what, self)
+        return self._look(what, remedy).item()
+
+    def __float__(self) -> float:
+        return float(self._number("float()"))
+
+    def __int__(self) -> int:
+        return int(self._number("int()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("complex()"))
+
+    def __bool__(self) -> bool:
+        return bool(
+            self._number(
+                "if, while, and, or, not or bool()",
+                "choose between values with fg.where(condition, a, b), or return the value and "
+                "test it outside",
+            )
+        )
+
+    def __index__(self) -> int:
+        if not self.dtype.is_integer:
+            raise TypeError(f"a tensor of {self.dtype} is not an index")
+        return int(
+            self._number(
+                "range(), an index or a size",
+                "pass the number as an argument named in static_argnames",
+            )
+        )
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        exact = f", shape={show(self.shape)}, dtype={self.dtype}"
+        if self._is_traced():
+            return f"{name}(<traced>{exact})"
+        values = np.array2string(self._view("print()"), separator=", ", prefix=f"{name}(")
+        extra = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
+        extra = extra if self.size else exact
+        return f"{name}({values}{extra}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __format__(self, spec: str) -> str:
+        if spec and not self.shape:
+            return format(self._number("format()"), spec)
+        return format(str(self), spec)
+
+
+def _one_element(what: str, tensor: Looks) -> ShapeError:
+    return ShapeError(
+        f"{what} needs one element, the tensor has shape {show(tensor.shape)}",
+        remedy="reduce it first, as in x.sum() or (x > 0).any()",
+    )

@@ -1,0 +1,234 @@
+"""The state of a Tensor: a value or a pending graph, how it is read, replaced and computed.
+
+Knows the active trace by its interface, and no operations.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from abc import ABC
+from typing import Any, cast
+
+import numpy.typing as npt
+
+from .codegen.dtypes import DType, as_dtype
+from .context import Recorder, Token, active
+from .errors import GradientError
+from .evaluation import check_leak, check_value, compute, settle, traced_error, traced_input, values, wait
+from .ir.node import Node
+from .ir.types import TensorType
+from .ops import build
+from .storage import Storage
+
+__all__ = ["State"]
+
+Array = npt.NDArray[Any]
+
+
+class State(ABC):
+    """What a Tensor holds."""
+
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_leaf",
+        "_node",
+        "_storage",
+        "_trace",
+        "_type",
+        "_variable",
+        "_weak",
+        "name",
+        "requires_grad",
+    )
+    _type: TensorType
+    _storage: Storage | None
+    # What to compute; with a storage, how it was computed, for gradients.
+    _node: Node | None
+    # The trace in which the value was recorded.
+    _trace: Recorder | None
+    # The variable that stands for the storage in graphs that somebody holds.
+    _variable: weakref.ref[Node] | None
+    # Whether it promotes as a Python number.
+    _weak: bool
+    # Whether gradients end here, if it requires any.
+    _leaf: bool
+    _grad: State | None
+    name: str | None
+    requires_grad: bool
+
+    def _blank(self, type_: TensorType) -> None:
+        self._type = type_
+        self._storage = None
+        self._node = None
+        self._trace = None
+        self._variable = None
+        self._weak = False
+        self._leaf = True
+        self._grad = None
+        self.name = None
+        self.requires_grad = False
+
+    # --- the value --------------------------------------------------------------------------------
+
+    def _read(self) -> Node:
+        """The node to record with."""
+        trace = active.trace
+        if self._trace is not trace:
+            return self._read_elsewhere(trace)
+        node = self._node
+        if node is not None:
+            return node
+        return self._own_variable() if trace is None else trace.capture(self)
+
+    def _read_elsewhere(self, trace: Recorder | None) -> Node:
+        if trace is not None:
+            return trace.capture(self)
+        if self._node is not None and self._storage is None:
+            check_leak(self._node)
+        self._trace = None
+        return self._read()
+
+    def _own_variable(self) -> Node:
+        """The one variable that stands for the storage while a graph holds it."""
+        node = None if self._variable is None else self._variable()
+        if node is None:
+            node = build.input_(self._type, Token(self._storage, self))
+            self._variable = weakref.ref(node)
+        return node
+
+    def _write(self, node: Node) -> None:
+        """Replace the value; `node` has the type of the tensor."""
+        if self.requires_grad and self._leaf:
+            if active.grad:
+                raise GradientError(
+                    "a tensor that requires a gradient is changed in place",
+                    remedy="change it inside `with fg.no_grad():`, or assign to its .data",
+                )
+            node = build.leaf(node, Token(tensor=self))
+        trace = active.trace
+        if self._trace is not trace:
+            if trace is None:
+                self._trace = None
+            else:
+                trace.note_write(self)
+                self._trace = trace
+        self._storage = None
+        self._variable = None
+        self._node = node
+        if trace is None:
+            wait(self)
+            if active.eager:
+                compute((self,))
+
+    def _settle(self, node: Node, storage: Storage) -> None:
+        """Take the value of `node`, unless the tensor has another one by now."""
+        if self._node is node and self._storage is None:
+            self._storage = storage
+            if self._leaf or not self.requires_grad:
+                self._node = None
+
+    def _install(self, storage: Storage) -> None:
+        """Take a value that a compiled program computed."""
+        array = storage.array
+        self._type = TensorType(array.shape, as_dtype(array.dtype))
+        self._storage = storage
+        self._node = self._trace = self._variable = None
+
+    def _materialize(self) -> Storage:
+        """The value, computed if need be."""
+        storage = self._storage
+        if storage is None:
+            node = self._node
+            assert node is not None
+            if self._trace is not None:
+                check_leak(node)
+                self._trace = None
+            settle(self)
+            storage = self._storage
+            assert storage is not None
+        return storage
+
+    def _own_storage(self) -> Storage | None:
+        """The memory of the values, None inside of a trace."""
+        return self._materialize() if active.trace is None else None
+
+    def _is_traced(self) -> bool:
+        """Whether there are no values to look at."""
+        if active.trace is not None:
+            return True
+        return (
+            self._storage is None
+            and self._trace is not None
+            and self._node is not None
+            and traced_input(self._node) is not None
+        )
+
+    def _look(self, what: str, remedy: str | None = None) -> Array:
+        """The values for somebody who looks at them; TracedValueError if there are none."""
+        trace = active.trace
+        if trace is None:
+            return self._materialize().array
+        if self._trace is not trace:
+            node = trace.capture(self)
+            token = node.op.token if hasattr(node.op, "token") else None
+            raise traced_error(node, what, remedy, cast("Token | None", token))
+        if self._storage is not None:
+            return self._storage.array
+        assert self._node is not None
+        check_value(self._node, what, remedy)
+        return values([self._node])[0].array
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents of the axes."""
+        return self._type.shape  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype of the elements."""
+        return self._type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._type.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._type.size  # type: ignore[return-value]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.itemsize
+
+    @property
+    def device(self) -> str:
+        """Where the elements lie: ``"cpu"``."""
+        return "cpu"
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.size
+
+    def dim(self) -> int:
+        """The number of axes."""
+        return self.ndim
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length")
+        return self.shape[0]
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        return sys.modules[__package__]

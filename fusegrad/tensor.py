@@ -37,7 +37,9 @@ __all__ = [
     "as_tensor",
     "common_nodes",
     "elementwise",
+    "made",
     "record",
+    "record_nodes",
     "tensor_of",
 ]
 
@@ -531,7 +533,7 @@ def _default(value: Any, array: Array) -> DType:
 
 def _of_array(array: Array) -> Tensor:
     if active.trace is not None and array.size <= _SMALL:
-        return _made_recorded(lambda: _constant(array))
+        return record_nodes(lambda: (_constant(array), ()))
     return tensor_of(Storage.copy_of(array))
 
 
@@ -541,14 +543,6 @@ def _constant(array: Array) -> Node:
     data = np.array(array)
     data.flags.writeable = False
     return build.array_constant(data)
-
-
-def _made_recorded(function: Callable[[], Node]) -> Tensor:
-    before = set_recording(True)
-    try:
-        return made(function())
-    finally:
-        set_recording(before)
 
 
 # --- recording ------------------------------------------------------------------------------------
@@ -581,6 +575,15 @@ def _flagged(node: Node, tensors: Sequence[Tensor]) -> Tensor:
         if requires and not active.grad:
             node, requires = build.stop_gradient(node), False
     return made(node, requires, weak)
+
+
+def record_nodes(function: Callable[[], tuple[Node, Sequence[Tensor]]]) -> Tensor:
+    """The tensor whose node `function` gives, together with the tensors it depends on."""
+    before = set_recording(True)
+    try:
+        return _flagged(*function())
+    finally:
+        set_recording(before)
 
 
 def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
@@ -700,7 +703,7 @@ def _bound(value: Any) -> int | None:
 
 def _index_array(item: Any, plain: list[Any], arrays: list[Tensor]) -> None:
     if isinstance(item, range):
-        tensor = _made_recorded(lambda: _range(item))
+        tensor = record_nodes(lambda: (_range(item), ()))
     else:
         tensor = as_tensor(item)
         if isinstance(item, (list, tuple)) and not tensor.size:

@@ -81,7 +81,7 @@ def match(kernel: Kernel) -> Contraction | None:
     """The contraction that a logical kernel is, or None."""
     before = tuple(s for s in kernel.body if not isinstance(s, For))
     tops = [s for s in kernel.body if isinstance(s, For)]
-    if len(tops) != 1:
+    if len(tops) != 1 or any(not isinstance(s, Let) for s in before):
         return None
     chain = [tops[0]]
     lets: list[Stmt] = []
@@ -105,7 +105,9 @@ def _contraction(
 ) -> Contraction | None:
     plain = reduction.order == Tree((Monoid.SUM,)) and not reduction.body
     product = reduction.next[0]
-    if not plain or not isinstance(reduction.extent, int):
+    start = reduction.carry[0][1]
+    from_zero = isinstance(start, Const) and start.value == 0
+    if not plain or not from_zero or not isinstance(reduction.extent, int):
         return None
     if not (isinstance(product, Apply) and product.op == "mul" and product.dtype.is_float):
         return None
@@ -113,7 +115,8 @@ def _contraction(
     if not (isinstance(left, Load) and isinstance(right, Load)):
         return None
     i, j, k = chain[-2].var, chain[-1].var, reduction.var
-    a, b = _operand(left, i, k, j), _operand(right, k, j, i)
+    loops = {*(f.var for f in chain), k}
+    a, b = _operand(left, i, k, j, loops), _operand(right, k, j, i, loops)
     if a is None or b is None:
         return None
     after = tuple(s for s in chain[-1].body if s is not reduction)
@@ -130,11 +133,13 @@ def _contraction(
     )
 
 
-def _operand(load: Load, row: Var, column: Var, other: Var) -> Operand | None:
+def _operand(
+    load: Load, row: Var, column: Var, other: Var, loops: set[Var]
+) -> Operand | None:
     form = linear(flat_offset(load.buffer, load.indices))
     rest: Expr = index(form.constant)
     for atom, factor in form.terms:
-        if atom is other or not isinstance(atom, Var):
+        if atom is other or not isinstance(atom, Var) or atom not in loops:
             return None
         if atom is not row and atom is not column:
             rest = apply("add", rest, apply("mul", atom, index(factor)))
@@ -233,9 +238,12 @@ class _TileBuilder:
         loop = For(self.item, self._items(), Any(), inside, mapping=Parallel())
         return (*c.before, loop)
 
-    def _items(self) -> int:
-        """Any number: a launch gives the range."""
-        return self.panels * self.blocks
+    def _items(self) -> Extent | Expr:
+        """Panels, blocks and batches; a launch gives the range of each chunk."""
+        total: Expr = index(self.panels * self.blocks)
+        for f in self.c.batch:
+            total = apply("mul", _as_expr(f.extent), total)
+        return int(total.value) if isinstance(total, Const) else total
 
     def _part(self, value: Expr, extent: int) -> Expr:
         return canonical(apply("remtrunc", value, index(extent)))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from .. import scalar
-from ..affine import canonical
-from ..dtypes import float64
+from ..affine import canonical, linear
+from ..dtypes import bool_, float64
 from ..expr import Apply, Buffer, Expr, Extent, Var, const, index, walk
 from ..kernel import (
     Alloc,
@@ -33,7 +33,7 @@ from ..kernel import (
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import match, tile
-from .rewrite import depends_on, each_access, expressions, stride_of, substitute
+from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
 
 __all__ = ["Mapped", "schedule"]
 
@@ -124,7 +124,8 @@ class _Loops:
     def run(self) -> Mapped:
         before = tuple(s for s in self.kernel.body if not isinstance(s, For))
         loops = [s for s in self.kernel.body if isinstance(s, For)]
-        if len(loops) != 1 or any(isinstance(s, Store) for s in before):
+        independent = len(loops) == 1 and isinstance(loops[0].order, Any)
+        if not independent or any(isinstance(s, Store) for s in before):
             return self._single()
         top = loops[0]
         outer, innermost = self._nest(top)
@@ -267,10 +268,14 @@ class _Loops:
 
     def _invariant(self, statement: Stmt, loop: For) -> bool:
         """Whether a statement accumulates into one place in every iteration of `loop`."""
-        return (
-            isinstance(statement, Store)
-            and statement.monoid is not None
-            and not any(depends_on(i, loop.var, self.lets) for i in statement.indices)
+        if not isinstance(statement, Store) or statement.monoid is None:
+            return False
+        # The place must be known after the loop too, where the lets of its body are not.
+        inside = {s.var for s in loop.body if isinstance(s, Let)}
+        return not any(
+            e in inside or depends_on(e, loop.var, self.lets)
+            for i in statement.indices
+            for e in walk(i)
         )
 
     def _vector(self, loop: For, top: bool = False) -> tuple[Stmt, ...]:
@@ -315,8 +320,11 @@ class _Loops:
         if stride_of(statement.buffer, statement.indices, loop.var, self.lets) != 1:
             return statement
         width = self.target.vector_bytes // statement.buffer.dtype.itemsize
-        aligned = top or (isinstance(loop.extent, int) and loop.extent % width == 0)
-        if self.lanes != width or not aligned:
+        start = linear(flat_offset(statement.buffer, statement.indices))
+        steps = [c for e, c in start.terms if e is not loop.var]
+        # Chunks of the outermost loop begin at multiples of BLOCK.
+        whole = top or (isinstance(loop.extent, int) and loop.extent % width == 0)
+        if self.lanes != width or not whole or any(c % width for c in (start.constant, *steps)):
             return statement
         return replace(statement, nontemporal=True)
 
@@ -372,7 +380,7 @@ def _identity(monoid: Monoid, store: Store) -> Expr:
         Monoid.PROD: 1,
         Monoid.MAX: dtype.lowest,
         Monoid.MIN: dtype.highest,
-        Monoid.AND: True,
+        Monoid.AND: True if dtype is bool_ else -1,
         Monoid.OR: False,
     }
     return const(values[monoid], dtype)

@@ -39,8 +39,12 @@ class _Tile:
     b_step: int | str
 
     @property
+    def scalar(self) -> str:
+        return "float" if self.dtype.bits == 32 else "double"
+
+    @property
     def kind(self) -> str:
-        return f"<{self.lanes} x {'float' if self.dtype.bits == 32 else 'double'}>"
+        return f"<{self.lanes} x {self.scalar}>"
 
 
 class Contracts(Copies):
@@ -141,54 +145,55 @@ class Contracts(Copies):
             masks.append(self.prefix_mask(some, lanes).text)
         return masks
 
-    # --- the sum ----------------------------------------------------------------------------------
+    # --- the sum ---------------------------------------------------------------------------------
 
     def _sum(self, s: Contract, tile: _Tile, states: list[str]) -> list[str]:
-        """The loop over the sum axis: blocks of `_UNROLL`, then one by one."""
+        """The loop over the sum axis: blocks, then one by one.
+
+        A tile that leaves one register of 32 is not unrolled: LLVM's scheduler would spill.
+        """
         extent = self.bound(s.extent)
+        needed = len(states) + len(states) // max(1, len(tile.row_offsets)) + 1
+        unroll = 1 if 32 <= self.target.registers < needed + 2 else _UNROLL
+        types = ["ptr", "ptr", *[tile.kind] * len(states)]
+        state = [tile.a, tile.b, *states]
         if isinstance(extent, int):
-            whole = extent - extent % _UNROLL
+            whole = extent - extent % unroll
             if whole:
-                states = self._range(tile, "0", str(whole), _UNROLL, states)
-            for k in range(whole, extent):
-                states = self._products(tile, tile.a, tile.b, k, states)
-            return states
-        whole_text = self.emit(f"and i64 {extent}, {-_UNROLL}")
-        parts = (("0", whole_text, _UNROLL), (whole_text, extent, 1))
+                state = self._range(tile, "0", str(whole), unroll, types, state)
+            for _ in range(whole, extent):
+                state = self._single(tile, state)
+            return state[2:]
+        middle = self.emit(f"and i64 {extent}, {-unroll}")
+        parts = [("0", middle, unroll), (middle, extent, 1)][: 2 if unroll > 1 else 1]
         for start, stop, step in parts:
             going = self.emit(f"icmp slt i64 {start}, {stop}")
             name = self.begin_if()
-            after = self._range(tile, start, stop, step, states)
-            merges = [(tile.kind, x, y) for x, y in zip(after, states, strict=True)]
-            states = self.end_if(name, going, merges)
-        return states
+            after = self._range(tile, start, stop, step, types, state)
+            state = self.end_if(name, going, list(zip(types, after, state, strict=True)))
+        return state[2:]
 
-    def _range(self, tile: _Tile, start: str, stop: str, step: int, states: list[str]) -> list[str]:
-        b_steps = [self._times(tile.b_step, u) for u in range(step)]
-        a_steps = [self._times(tile.a_step, u) for u in range(step)]
-        loop = self.begin_loop(start, stop, step, [(tile.kind, state) for state in states])
-        scalar = tile.kind[:-1].split()[-1]
-        a = self._moved(scalar, tile.a, tile.a_step, loop.index)
-        b = self._moved(scalar, tile.b, tile.b_step, loop.index)
-        states = loop.phis
+    def _range(
+        self, tile: _Tile, start: str, stop: str, step: int, types: list[str], state: list[str]
+    ) -> list[str]:
+        """A loop of `step` products an iteration; it carries both pointers and the tile."""
+        steps = [[self._times(by, u) for u in range(step + 1)] for by in (tile.a_step, tile.b_step)]
+        loop = self.begin_loop(start, stop, step, list(zip(types, state, strict=True)))
+        a, b, *states = loop.phis
+        a, b = (self.emit(f"freeze ptr {p}") for p in (a, b))
         for u in range(step):
-            states = self._step_products(tile, a, b, a_steps[u], b_steps[u], states)
-        return self.end_loop(loop, states)
+            states = self._products(tile, a, b, steps[0][u], steps[1][u], states)
+        a, b = (self._offset(tile.scalar, p, by[step]) for p, by in zip((a, b), steps, strict=True))
+        return self.end_loop(loop, [a, b, *states])
 
-    def _moved(self, scalar: str, pointer: str, step: int | str, k: str) -> str:
-        offset = self._times(step, k) if isinstance(step, str) else self._scaled(k, step)
-        return self.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {offset}")
+    def _single(self, tile: _Tile, state: list[str]) -> list[str]:
+        """One product outside the loop."""
+        a, b, *states = state
+        states = self._products(tile, a, b, 0, 0, states)
+        a, b = self._offset(tile.scalar, a, tile.a_step), self._offset(tile.scalar, b, tile.b_step)
+        return [a, b, *states]
 
-    def _scaled(self, k: str, step: int) -> str:
-        return k if step == 1 else self.emit(f"mul nsw i64 {k}, {step}")
-
-    def _products(self, tile: _Tile, a: str, b: str, k: int, states: Sequence[str]) -> list[str]:
-        """The products at a known position of the sum axis."""
-        return self._step_products(
-            tile, a, b, self._times(tile.a_step, k), self._times(tile.b_step, k), states
-        )
-
-    def _step_products(
+    def _products(
         self,
         tile: _Tile,
         a: str,
@@ -198,7 +203,7 @@ class Contracts(Copies):
         states: Sequence[str],
     ) -> list[str]:
         """One step of the sum: a row of `b` times a column of `a`."""
-        scalar, kind, lanes = tile.kind[:-1].split()[-1], tile.kind, tile.lanes
+        scalar, kind, lanes = tile.scalar, tile.kind, tile.lanes
         size = tile.dtype.itemsize
         row = self._offset(scalar, b, b_offset)
         loaded = []

@@ -63,7 +63,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Set all elements to a number."""
     with no_grad():
-        tensor[...] = val
+        tensor.fill_(val)
     return tensor
 
 
@@ -95,14 +95,14 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     True
     """
     with no_grad():
-        tensor[...] = random.uniform(tensor.shape, a, b, dtype=tensor.dtype)
+        tensor.copy_(random.uniform(tensor.shape, a, b, dtype=tensor.dtype))
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draw the elements from the normal distribution."""
     with no_grad():
-        tensor[...] = random.normal(tensor.shape, mean, std, dtype=tensor.dtype)
+        tensor.copy_(random.normal(tensor.shape, mean, std, dtype=tensor.dtype))
     return tensor
 
 

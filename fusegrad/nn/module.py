@@ -401,7 +401,7 @@ class Module:
             )
         with no_grad():
             for name, value in values.items():
-                entries[name][...] = value.astype(entries[name].dtype)
+                entries[name].copy_(value.astype(entries[name].dtype))
         return LoadResult(missing, unexpected)
 
     # --- modes and conversions ----------------------------------------------------------------

@@ -6,13 +6,14 @@ User-level code: the update is ordinary tensor code.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
 from ..functional import expm1, maximum, sqrt, zeros_like
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, Scalar, runtime_scalar
+from .optimizer import Optimizer, ParamGroup, Scalar, number
 
 __all__ = ["Adam", "AdamW"]
 
@@ -29,15 +30,17 @@ class _Numbers(NamedTuple):
     """``1 - beta1``."""
     rest2: Scalar
     eps: Scalar
+    decay: Scalar
+    """What the weight decay multiplies the parameter by, see `_AdamBase._decay`."""
 
 
 def _logarithm(beta: float) -> float:
     return math.log(beta) if beta > 0 else -math.inf
 
 
-def _numbers(group: ParamGroup, dtype: DType) -> _Numbers:
+def _numbers(group: ParamGroup, dtype: DType, decay: Callable[[], Scalar]) -> _Numbers:
     def read(label: str, getter: Callable[[], Scalar]) -> Scalar:
-        return runtime_scalar(getter, dtype, label)
+        return number(getter, label, dtype)
 
     # Differences and logarithms are taken in double precision before they are rounded:
     # 1 - 0.999 in single precision is wrong by 1e-5.
@@ -55,6 +58,7 @@ def _numbers(group: ParamGroup, dtype: DType) -> _Numbers:
         rest1=read("1 - beta1", lambda: 1 - group["betas"][0]),
         rest2=read("1 - beta2", lambda: 1 - group["betas"][1]),
         eps=read("eps", lambda: group["eps"]),
+        decay=read("weight_decay", decay) if group["weight_decay"] else 0.0,
     )
 
 
@@ -63,7 +67,6 @@ class _AdamBase(Optimizer):
 
     runtime_options = frozenset({"lr", "betas", "eps", "weight_decay"})
     switches = frozenset({"weight_decay"})
-    counts_steps = True
 
     def __init__(
         self,
@@ -95,35 +98,42 @@ class _AdamBase(Optimizer):
         names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * bool(group["amsgrad"])
         return {name: zeros_like(parameter.detach()) for name in names}
 
+    def _counts_steps(self, group: Mapping[str, Any]) -> bool:
+        return True
+
+    @abstractmethod
+    def _decay(self, group: ParamGroup) -> Scalar:
+        """The number that `_decayed` multiplies the parameter by."""
+
+    @abstractmethod
     def _decayed(
-        self, group: ParamGroup, parameter: Tensor, gradient: Tensor
+        self, parameter: Tensor, gradient: Tensor, decay: Scalar
     ) -> tuple[Tensor, Tensor]:
         """The parameter and the gradient after weight decay."""
-        raise NotImplementedError
 
     def _update(self, group: ParamGroup, parameters: list[tuple[Tensor, Tensor]]) -> None:
-        group.step[...] = group.step + 1
+        group.step.copy_(group.step + 1)
         numbers: dict[DType, _Numbers] = {}
         for parameter, gradient in parameters:
             dtype = parameter.dtype
             if dtype not in numbers:
-                numbers[dtype] = _numbers(group, dtype)
+                numbers[dtype] = _numbers(group, dtype, lambda: self._decay(group))
             n = numbers[dtype]
             kept = self.state[parameter]
             if group["maximize"]:
                 gradient = -gradient
             before: Tensor = parameter
             if group["weight_decay"]:
-                before, gradient = self._decayed(group, parameter, gradient)
+                before, gradient = self._decayed(parameter, gradient, n.decay)
             mean, square = kept["exp_avg"], kept["exp_avg_sq"]
-            mean[...] = mean + (gradient - mean) * n.rest1
-            square[...] = square * n.beta2 + gradient * gradient * n.rest2
+            mean.copy_(mean + (gradient - mean) * n.rest1)
+            square.copy_(square * n.beta2 + gradient * gradient * n.rest2)
             if group["amsgrad"]:
                 greatest = kept["max_exp_avg_sq"]
-                greatest[...] = maximum(greatest, square)
+                greatest.copy_(maximum(greatest, square))
                 square = greatest
             deviation = sqrt(square) * n.root + n.eps
-            parameter[...] = before - n.step_size * (mean / deviation)
+            parameter.copy_(before - n.step_size * (mean / deviation))
 
 
 @final
@@ -177,10 +187,13 @@ class Adam(_AdamBase):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize)
 
+    def _decay(self, group: ParamGroup) -> Scalar:
+        decay: float = group["weight_decay"]
+        return decay
+
     def _decayed(
-        self, group: ParamGroup, parameter: Tensor, gradient: Tensor
+        self, parameter: Tensor, gradient: Tensor, decay: Scalar
     ) -> tuple[Tensor, Tensor]:
-        decay = runtime_scalar(lambda: group["weight_decay"], parameter.dtype, "weight_decay")
         return parameter, gradient + parameter * decay
 
 
@@ -217,10 +230,11 @@ class AdamW(_AdamBase):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize)
 
+    def _decay(self, group: ParamGroup) -> Scalar:
+        kept: Scalar = 1 - group["lr"] * group["weight_decay"]
+        return kept
+
     def _decayed(
-        self, group: ParamGroup, parameter: Tensor, gradient: Tensor
+        self, parameter: Tensor, gradient: Tensor, decay: Scalar
     ) -> tuple[Tensor, Tensor]:
-        share = runtime_scalar(
-            lambda: 1 - group["lr"] * group["weight_decay"], parameter.dtype, "1 - lr * decay"
-        )
-        return parameter * share, gradient
+        return parameter * decay, gradient

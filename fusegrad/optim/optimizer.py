@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, Self, cast, final
 
 from .. import state
 from ..codegen.dtypes import DType
@@ -16,8 +16,9 @@ from ..context import active, enable_grad, no_grad
 from ..errors import CaptureError, DTypeError, StateError
 from ..functional import asarray, zeros, zeros_like
 from ..tensor import Tensor
+from ..trace import runtime_scalar
 
-__all__ = ["Optimizer", "ParamGroup", "Scalar"]
+__all__ = ["Optimizer", "ParamGroup", "Scalar", "number"]
 
 Scalar = Tensor | float
 
@@ -122,8 +123,6 @@ class Optimizer(ABC):
     """Options that are numbers, or tuples of them, and that compiled steps read at every call."""
     switches: ClassVar[frozenset[str]] = frozenset()
     """Those of them that leave out a part of the update when they are zero."""
-    counts_steps: ClassVar[bool] = False
-    """Whether ``step`` of a group is part of the state."""
 
     defaults: dict[str, Any]
     param_groups: list[ParamGroup]
@@ -153,6 +152,10 @@ class Optimizer(ABC):
     @abstractmethod
     def _update(self, group: ParamGroup, parameters: list[tuple[Tensor, Tensor]]) -> None:
         """Write new values into parameters, given with their gradients, and their state."""
+
+    def _counts_steps(self, group: Mapping[str, Any]) -> bool:
+        """Whether ``step`` of a group is part of the state."""
+        return False
 
     # --- groups and state ---------------------------------------------------------------------
 
@@ -254,7 +257,7 @@ class Optimizer(ABC):
         for group in self.param_groups:
             first = len(found)
             for parameter in group["params"]:
-                entry = {"step": group.step.detach()} if self.counts_steps else {}
+                entry = {"step": group.step.detach()} if self._counts_steps(group) else {}
                 kept = self.state[parameter]
                 found[len(found)] = entry | {name: t.detach() for name, t in kept.items()}
             groups.append({**group, "params": list(range(first, len(found)))})
@@ -291,7 +294,7 @@ class Optimizer(ABC):
             writes.append((group.step, asarray(max(steps), dtype=group.step.dtype)))
         with no_grad():
             for target, value in writes:
-                target[...] = value
+                target.copy_(value)
         for group, saved in zip(self.param_groups, groups, strict=True):
             group.update({name: value for name, value in saved.items() if name != "params"})
 
@@ -327,19 +330,20 @@ class Optimizer(ABC):
         return "\n".join([*lines, ")"])
 
 
-def runtime_scalar(getter: Callable[[], Scalar], dtype: DType, label: str) -> Scalar:
-    """A number that a compiled step reads at every call.
+def number(getter: Callable[[], Scalar], label: str, dtype: DType) -> Scalar:
+    """An option that compiled steps read at every call.
 
     Parameters
     ----------
     getter : callable
         Reads it. If it gives a Tensor, that is captured as any other.
-    dtype : DType
-        Of what it is combined with.
     label : str
         What explanations call it.
+    dtype : DType
+        Of what it is combined with.
     """
     value = getter()
-    if active.trace is None or isinstance(value, Tensor):
+    if isinstance(value, Tensor):
         return value
-    return active.trace.scalar(getter, dtype, label)
+    # The getter of a number stays one: another kind of option is a change of structure.
+    return runtime_scalar(cast("Callable[[], float]", getter), label, dtype)

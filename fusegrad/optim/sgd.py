@@ -6,13 +6,40 @@ User-level code: the update is ordinary tensor code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
+from ..codegen.dtypes import DType
 from ..functional import where, zeros_like
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, Scalar, runtime_scalar
+from .optimizer import Optimizer, ParamGroup, Scalar, number
 
 __all__ = ["SGD"]
+
+
+class _Numbers(NamedTuple):
+    """What the update of every element needs beside its own values."""
+
+    lr: Scalar
+    weight_decay: Scalar
+    momentum: Scalar
+    share: Scalar | None
+    """How much of the gradient is added to the momentum; None for all."""
+
+
+def _numbers(group: ParamGroup, dtype: DType) -> _Numbers:
+    def read(name: str) -> Scalar:
+        return number(lambda: group[name], name, dtype) if group[name] else 0.0
+
+    share: Scalar | None = None
+    if group["momentum"] and group["dampening"]:
+        later = number(lambda: 1 - group["dampening"], "1 - dampening", dtype)
+        share = where(group.step > 1, later, 1.0)
+    return _Numbers(
+        lr=number(lambda: group["lr"], "lr", dtype),
+        weight_decay=read("weight_decay"),
+        momentum=read("momentum"),
+        share=share,
+    )
 
 
 @final
@@ -50,7 +77,6 @@ class SGD(Optimizer):
 
     runtime_options = frozenset({"lr", "momentum", "dampening", "weight_decay"})
     switches = frozenset({"momentum", "dampening", "weight_decay"})
-    counts_steps = False
 
     def __init__(
         self,
@@ -81,35 +107,28 @@ class SGD(Optimizer):
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         if not group["momentum"]:
             return {}
-        kept = {"momentum_buffer": zeros_like(parameter.detach())}
-        if group["dampening"]:
-            kept["started"] = zeros_like(parameter.detach().sum())
-        return kept
+        return {"momentum_buffer": zeros_like(parameter.detach())}
+
+    def _counts_steps(self, group: Mapping[str, Any]) -> bool:
+        return bool(group["momentum"] and group["dampening"])
 
     def _update(self, group: ParamGroup, parameters: list[tuple[Tensor, Tensor]]) -> None:
+        if self._counts_steps(group):
+            group.step.copy_(group.step + 1)
+        numbers: dict[DType, _Numbers] = {}
         for parameter, gradient in parameters:
-
-            def read(name: str, of: Tensor = parameter) -> Scalar:
-                return runtime_scalar(lambda: group[name], of.dtype, name)
-
+            dtype = parameter.dtype
+            if dtype not in numbers:
+                numbers[dtype] = _numbers(group, dtype)
+            n = numbers[dtype]
             if group["maximize"]:
                 gradient = -gradient
             if group["weight_decay"]:
-                gradient = gradient + parameter * read("weight_decay")
+                gradient = gradient + parameter * n.weight_decay
             if group["momentum"]:
-                gradient = self._with_momentum(group, parameter, gradient, read("momentum"))
-            parameter[...] = parameter - gradient * read("lr")
-
-    def _with_momentum(
-        self, group: ParamGroup, parameter: Tensor, gradient: Tensor, momentum: Scalar
-    ) -> Tensor:
-        kept = self.state[parameter]
-        velocity = kept["momentum_buffer"]
-        added = gradient
-        if group["dampening"]:
-            started = kept["started"]
-            share = runtime_scalar(lambda: 1 - group["dampening"], parameter.dtype, "1 - dampening")
-            added = gradient * where(started > 0, share, 1)
-            started[...] = started * 0 + 1
-        velocity[...] = velocity * momentum + added
-        return gradient + velocity * momentum if group["nesterov"] else velocity
+                velocity = self.state[parameter]["momentum_buffer"]
+                added = gradient if n.share is None else gradient * n.share
+                velocity.copy_(velocity * n.momentum + added)
+                ahead = group["nesterov"]
+                gradient = gradient + velocity * n.momentum if ahead else velocity
+            parameter.copy_(parameter - gradient * n.lr)

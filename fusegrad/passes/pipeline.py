@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from ..autodiff.custom import inline_custom
 from ..ir.node import Node
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
@@ -30,6 +31,7 @@ class Pass:
 
 
 PASSES: tuple[Pass, ...] = (
+    Pass("inline", inline_custom),
     Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
     Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
 )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..codegen.kernel import Monoid
 from ..ir.node import Node
 from ..ops import build
 from ..ops.base import Pattern
 from ..ops.elementwise import ELEMENTWISE, Cast, Leaf, Mark, StopGradient
 from ..ops.movement import Broadcast, Reshape, Transpose
-from ..ops.reduce import ArgReduce, Reduce
+from ..ops.reduce import ArgReduce, Monoid, Reduce
 from ..ops.source import Constant
 
 __all__ = ["CANONICAL", "SIMPLIFY", "scalar_of"]

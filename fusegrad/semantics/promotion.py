@@ -88,8 +88,8 @@ def with_weak(dtype: DType | None, kind: str) -> DType:
 
     Examples
     --------
-    >>> with_weak(float64, "float"), with_weak(int32, "float"), with_weak(int8, "int")
-    (fusegrad.float64, fusegrad.float32, fusegrad.int8)
+    >>> with_weak(uint8, "int"), with_weak(int32, "float"), with_weak(bool_, "int")
+    (fusegrad.uint8, fusegrad.float32, fusegrad.int64)
     """
     if dtype is None:
         return {"bool": bool_, "int": int64, "float": DEFAULT_FLOAT}[kind]

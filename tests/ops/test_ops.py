@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fusegrad.codegen import scalar
 from fusegrad.codegen.dtypes import bool_, float32, float64, int64
-from fusegrad.codegen.expr import Apply, Buffer, Const, Expr, Load, Var
-from fusegrad.codegen.kernel import For, Let, Monoid, Stmt, Store
+from fusegrad.codegen.evaluate import evaluate as scalar_value
+from fusegrad.codegen.expr import Buffer, Load, Var
+from fusegrad.codegen.interpret import interpret_kernel
+from fusegrad.codegen.kernel import Kernel, Monoid, Param, Role
 from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node
 from fusegrad.ir.types import TensorType
@@ -23,69 +24,31 @@ from tests.ops.samples import OPS, all_samples, inputs_of
 Array = npt.NDArray[Any]
 
 
-# --- a small evaluator of kernel expressions ------------------------------------------------------
-
-
-def value_of(expr: Expr, variables: Mapping[Var, Any], memory: Mapping[Buffer, Array]) -> Any:
-    """The value of `expr`; variables may be arrays, one entry for each iteration."""
-    if isinstance(expr, Const):
-        return expr.dtype.numpy.type(expr.value)
-    if isinstance(expr, Var):
-        return variables[expr]
-    if isinstance(expr, Load):
-        places = tuple(value_of(e, variables, memory) for e in expr.indices)
-        data = memory[expr.buffer]
-        for place, extent in zip(places, data.shape, strict=True):
-            assert np.all((place >= 0) & (place < extent)), "a read outside a buffer"
-        return data[places]
-    assert isinstance(expr, Apply)
-    operands = [value_of(e, variables, memory) for e in expr.args]
-    meaning = scalar.TABLE[expr.op].meaning
-    result = meaning(*operands, expr.dtype) if expr.op == "cast" else meaning(*operands)
-    assert np.asarray(result).dtype == expr.dtype.numpy
-    return result
-
-
-def run(
-    statements: Sequence[Stmt], variables: Mapping[Var, Any], memory: Mapping[Buffer, Array]
-) -> None:
-    variables = dict(variables)
-    for statement in statements:
-        if isinstance(statement, For):
-            assert isinstance(statement.extent, int)
-            for i in range(statement.extent):
-                run(statement.body, {**variables, statement.var: np.int64(i)}, memory)
-        elif isinstance(statement, Let):
-            variables[statement.var] = value_of(statement.value, variables, memory)
-        else:
-            assert isinstance(statement, Store)
-            places = tuple(value_of(e, variables, memory) for e in statement.indices)
-            value = value_of(statement.value, variables, memory)
-            if statement.monoid is Monoid.SUM:
-                memory[statement.buffer][places] += value
-            else:
-                memory[statement.buffer][places] = value
-
-
 def computed(node: Node, environment: Mapping[Node, Array]) -> Array:
     """The value of `node` by the op's own code."""
-    buffers = [Buffer("x", operand.dtype, operand.shape) for operand in node.inputs]
-    memory = {
-        buffer: environment[operand] for buffer, operand in zip(buffers, node.inputs, strict=True)
-    }
+    buffers = [Buffer(f"x{i}", x.dtype, x.shape) for i, x in enumerate(node.inputs)]
+    memory = dict(zip(buffers, (environment[x] for x in node.inputs), strict=True))
     if isinstance(node.op, LoopOp):
         output = Buffer("y", node.dtype, node.shape)
-        memory[output] = np.full(node.shape, 77, node.dtype.numpy)
-        run(node.op.nest(node, buffers, output), {}, memory)
-        return memory[output]
+        params = (*(Param(buffer, Role.IN) for buffer in buffers), Param(output, Role.OUT))
+        result = np.full(node.shape, 77, node.dtype.numpy)
+        kernel = Kernel("nest", params, (), node.op.nest(node, buffers, output))
+        interpret_kernel(kernel, [*memory.values(), result], [])
+        return result
     assert isinstance(node.op, IndexedOp)
     index = tuple(Var(f"i{axis}", int64, extent) for axis, extent in enumerate(node.shape))
     reads = [lambda places, buffer=buffer: Load(buffer, places) for buffer in buffers]
     expr = node.op.value(node, reads, index)
     assert expr.dtype is node.dtype
+
+    def load(read: Load, places: tuple[Any, ...]) -> Any:
+        data = memory[read.buffer]
+        for place, extent in zip(places, data.shape, strict=True):
+            assert np.all((place >= 0) & (place < extent)), "a read outside a buffer"
+        return data[places]
+
     variables = dict(zip(index, np.indices(node.shape), strict=True))
-    with np.errstate(all="ignore"):
-        return np.broadcast_to(np.asarray(value_of(expr, variables, memory)), node.shape)
+    return np.broadcast_to(scalar_value(expr, variables, load), node.shape)
 
 
 @pytest.mark.parametrize("sample", all_samples(), ids=str)

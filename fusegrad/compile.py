@@ -1,0 +1,621 @@
+"""`@fusegrad.compile`: trace once for each signature, then run native code.
+
+Knows traces, guards and steps; what the stages do is in `runtime.step`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import struct
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+
+from . import config, pytree
+from .context import active
+from .errors import ArgumentStructureError, CaptureError
+from .explain import Explanation, dump, explain
+from .guards import Guards
+from .ir.node import Node
+from .runtime.step import Artifacts, Step, load_step
+from .signature import FLOAT, INT, check_array, difference, leaf_key
+from .storage import Storage
+from .tensor import Tensor, as_tensor, tensor_of
+from .trace import Trace
+
+__all__ = ["CompiledFunction", "Statistics", "compile"]
+
+_TRACING = threading.RLock()
+"""Tracing replaces the values of captured tensors for its duration: one thread at a time."""
+
+_FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
+"""How a runtime scalar is packed into eight bytes."""
+
+_OWNED = 3
+"""References to a storage that only its tensor has: the tensor's, a local one, and the count's own."""
+
+
+@final
+@dataclass
+class Statistics:
+    """What a compiled function did.
+
+    Attributes
+    ----------
+    compiles : int
+        Traces whose graph was new to this function.
+    hits : int
+        Calls that ran native code only.
+    kernels : int
+        Kernels of the step that ran last.
+    arena_bytes : int
+        Planned memory of the step that ran last.
+    compile_ms : dict
+        Milliseconds by stage, over all traces.
+    origins : dict
+        How many steps were compiled, or found in the process or on disk.
+    reasons : list of str
+        Why each trace after the first happened.
+    """
+
+    compiles: int = 0
+    hits: int = 0
+    kernels: int = 0
+    arena_bytes: int = 0
+    compile_ms: dict[str, float] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+
+@final
+class _Traced:
+    """What a trace found: the graph, and what its inputs and outputs are."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Node] = []
+        self.outputs: list[Node] = []
+        self.donations: list[tuple[int, int]] = []
+        self.captures: list[Tensor] = []
+        self.getters: list[Callable[[], Any]] = []
+        self.scalars: list[str] = []
+        self.results: list[tuple[int | None, Any]] = []
+        self.structure: pytree.Structure = pytree.LEAF
+        self.written: list[Tensor] = []
+        self.grads: list[tuple[Tensor, int | None]] = []
+        self.argument_grads: list[tuple[int, int]] = []
+
+
+@final
+class _Specialisation:
+    """A traced and compiled signature."""
+
+    def __init__(self, traced: _Traced, step: Step, guards: Guards, arrays: list[bool]) -> None:
+        self.traced = traced
+        self.step = step
+        self.guards = guards
+        self.arrays = arrays
+        self.packer = struct.Struct("=" + "".join(traced.scalars))
+        self.captured = [
+            (t, t._type, t.requires_grad) for t in traced.captures
+        ]
+        self.grad_state = [(t, t.grad) for t, _ in traced.grads]
+        unique = step.record.program.outputs
+        self.types: list[tuple[tuple[int, ...], Any]] = [((), None)] * unique
+        for node, position in zip(traced.outputs, step.record.outputs, strict=True):
+            self.types[position] = (tuple(node.shape), node.dtype.numpy)  # type: ignore[arg-type]
+        first = sum(arrays)
+        self.reuse: list[Tensor | None] = [None] * unique
+        for output, source in step.record.donated:
+            self.reuse[output] = traced.captures[source - first]
+        self.stateful = bool(traced.written or traced.grads)
+
+    def holds(self) -> bool:
+        """Whether the surroundings are as they were traced."""
+        for tensor, kind, grad in self.captured:
+            if tensor._type is not kind or tensor.requires_grad is not grad:
+                return False
+        for tensor, known in self.grad_state:
+            if (tensor.grad is None) is not (known is None):
+                return False
+        return self.guards.hold()
+
+    def difference(self) -> str | None:
+        """What changed since the trace, in words."""
+        for tensor, kind, grad in self.captured:
+            name = tensor.name or "a captured tensor"
+            if tensor._type is not kind:
+                return f"{name} was {kind} and is {tensor._type}"
+            if tensor.requires_grad is not grad:
+                return f"requires_grad of {name} was {grad} and is {tensor.requires_grad}"
+        for tensor, known in self.grad_state:
+            if (tensor.grad is None) is not (known is None):
+                what = "is None now" if tensor.grad is None else "was None"
+                return f".grad of {tensor.name or 'a captured tensor'} {what}"
+        return self.guards.difference()
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """Run the step on the arguments and put every result in its place."""
+        traced = self.traced
+        addresses: list[int] = []
+        scalars: list[Any] = []
+        keep: list[Any] = []
+        for value, is_array in zip(leaves, self.arrays, strict=True):
+            if is_array:
+                addresses.append(_address(value, keep))
+            elif type(value) is float or type(value) is int:
+                scalars.append(value)
+        for tensor, _, _ in self.captured:
+            storage = tensor._storage
+            if storage is None:
+                storage = tensor._materialize()
+            addresses.append(storage.address)
+        scalars += [getter() for getter in traced.getters]
+        if scalars:
+            buffer = np.empty(8 * len(scalars), np.uint8)
+            self.packer.pack_into(buffer, 0, *scalars)
+            start = buffer.ctypes.data
+            addresses += range(start, start + 8 * len(scalars), 8)
+            keep.append(buffer)
+        storages = self._places(addresses)
+        self.step(addresses)
+        for position, output in traced.argument_grads:
+            grad = tensor_of(storages[self.step.record.outputs[output]])
+            known = leaves[position].grad
+            leaves[position].grad = grad if known is None else known + grad
+        return self._deliver(storages)
+
+    def _places(self, addresses: list[int]) -> list[Storage]:
+        """Memory for the outputs: in place where the tensor is the only owner."""
+        storages: list[Storage] = []
+        for (shape, dtype), tensor in zip(self.types, self.reuse, strict=True):
+            if tensor is not None:
+                storage = tensor._storage
+                if storage is not None and sys.getrefcount(storage) == _OWNED:
+                    storages.append(storage)
+                    addresses.append(storage.address)
+                    continue
+            storage = Storage.empty(shape, dtype)
+            storages.append(storage)
+            addresses.append(storage.address)
+        return storages
+
+    def _deliver(self, storages: list[Storage]) -> Any:
+        traced = self.traced
+        where = self.step.record.outputs
+        position = sum(1 for index, _ in traced.results if index is not None)
+        for tensor in traced.written:
+            tensor._install(storages[where[position]])
+            position += 1
+        for tensor, index in traced.grads:
+            if index is None:
+                tensor._grad = None
+                continue
+            known = tensor._grad
+            storage = storages[where[index]]
+            if known is not None and known._trace is None:
+                known._install(storage)
+            else:
+                tensor._grad = tensor_of(storage)
+        leaves = [
+            fixed if index is None else tensor_of(storages[where[index]])
+            for index, fixed in traced.results
+        ]
+        return pytree.unflatten(traced.structure, leaves)
+
+
+def _address(value: Any, keep: list[Any]) -> int:
+    """Where the elements of an argument lie; what owns them is kept for the call."""
+    if isinstance(value, Tensor):
+        storage = value._materialize()
+        keep.append(storage)
+        return storage.address
+    array = value
+    if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.flags.aligned:
+        array = np.ascontiguousarray(value)
+        if not array.flags.aligned:
+            array = array.copy()
+        keep.append(array)
+    address: int = array.ctypes.data
+    return address
+
+
+@final
+class CompiledFunction:
+    """A function that is traced once for each signature and then runs as native code.
+
+    Made by `compile`.
+    """
+
+    def __init__(self, function: Callable[..., Any], static_argnames: Sequence[str] = ()) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.static_argnames = frozenset(static_argnames)
+        self._signature = _inspect(function)
+        self._positional = self._positional_names()
+        self._entries: dict[Any, list[_Specialisation]] = {}
+        self._statistics = Statistics()
+        self._lock = threading.RLock()
+        self._last: tuple[Any, Any] | None = None
+        self._bound: dict[int, CompiledFunction] = {}
+
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A method: one compiled function for each instance."""
+        if instance is None:
+            return self
+        name = f"_compiled_{self.__name__}_{id(self):x}"  # type: ignore[attr-defined]
+        try:
+            store = vars(instance)
+        except TypeError:
+            store = {}
+        bound = store.get(name)
+        if bound is None:
+            method = self.function.__get__(instance, owner)
+            bound = CompiledFunction(method, tuple(self.static_argnames))
+            store[name] = bound
+        return bound
+
+    # --- calling ----------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if active.trace is not None:
+            return self.function(*args, **kwargs)
+        if active.eager:
+            return self._eagerly(args, kwargs)
+        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        key = self._key(leaves, structure, bool(kwargs))
+        found = self._entries.get(key)
+        if found is not None:
+            for entry in found:
+                if entry.holds():
+                    if found[0] is not entry:
+                        found.remove(entry)
+                        found.insert(0, entry)
+                    return self._run(entry, leaves)
+        return self._run(self._specialise(args, kwargs, leaves, structure, key), leaves, fresh=True)
+
+    def _run(self, entry: _Specialisation, leaves: Sequence[Any], fresh: bool = False) -> Any:
+        statistics = self._statistics
+        if entry.stateful:
+            with self._lock:
+                result = entry.run(leaves)
+        else:
+            result = entry.run(leaves)
+        if not fresh:
+            statistics.hits += 1
+        return result
+
+    def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the function op by op, on tensors as it would be traced with."""
+        leaves, structure = pytree.flatten((args, kwargs))
+        static = self._static(structure, args, kwargs)
+        values = [
+            as_tensor(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
+            for v, s in zip(leaves, static, strict=True)
+        ]
+        new_args, new_kwargs = pytree.unflatten(structure, values)
+        return self.function(*new_args, **new_kwargs)
+
+    # --- signatures -------------------------------------------------------------------------------
+
+    def _positional_names(self) -> list[str]:
+        if self._signature is None:
+            return []
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return [n for n, p in self._signature.parameters.items() if p.kind in kinds]
+
+    def _key(self, leaves: Sequence[Any], structure: Any, keywords: bool) -> Any:
+        if self.static_argnames:
+            static = self._static_mask(structure, keywords)
+            parts = [
+                ("static", _frozen(v)) if s else leaf_key(v)
+                for v, s in zip(leaves, static, strict=True)
+            ]
+            return (structure, keywords, *parts)
+        return (structure, keywords, *map(leaf_key, leaves))
+
+    def _names(self, structure: Any, keywords: bool) -> list[str]:
+        """The path of every leaf, by the names of the parameters."""
+        paths = pytree.paths(structure) if keywords else pytree.paths(structure, self._positional)
+        return list(paths)
+
+    def _static_mask(self, structure: Any, keywords: bool) -> list[bool]:
+        if not self.static_argnames:
+            return [False] * len(pytree.paths(structure))
+        names = self._names(structure, keywords)
+        result = []
+        for path in names:
+            root = path
+            if keywords and path.startswith("[0][") :
+                number = int(path[4 : path.index("]", 4)])
+                root = self._positional[number] if number < len(self._positional) else path
+            elif keywords and path.startswith("[1]["):
+                root = path[4:].split("]")[0].strip("'\"")
+            result.append(root.split("[")[0].split(".")[0] in self.static_argnames)
+        return result
+
+    def _static(self, structure: Any, args: Any, kwargs: Any) -> list[bool]:
+        return self._static_mask(structure, True)
+
+    def _check_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise the error that calling the function with these arguments would raise."""
+        if self._signature is None:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name = getattr(self.function, "__name__", "function")
+            raise ArgumentStructureError(
+                f"{name}{self._signature}: {error}",
+                remedy="pass the arguments that the function takes",
+            ) from None
+
+    # --- tracing ----------------------------------------------------------------------------------
+
+    def _specialise(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        leaves: Sequence[Any],
+        structure: Any,
+        key: Any,
+    ) -> _Specialisation:
+        self._check_call(args, kwargs)
+        with _TRACING:
+            reason = self._reason(key, leaves)
+            stages: dict[str, float] = {}
+            start = time.perf_counter()
+            static = self._static_mask(structure, bool(kwargs))
+            guards = Guards(self.function)
+            traced, arrays = self._trace(leaves, structure, bool(kwargs), static)
+            stages["trace"] = (time.perf_counter() - start) * 1e3
+            observe = self._observer(stages)
+            step, origin = load_step(
+                traced.outputs, traced.inputs, traced.donations, stages, observe
+            )
+            entry = _Specialisation(traced, step, guards, arrays)
+            self._entries.setdefault(key, []).insert(0, entry)
+        self._note(entry, stages, origin, reason)
+        self._last = key, leaves
+        return entry
+
+    def _observer(self, stages: dict[str, float]) -> Callable[[Artifacts], None] | None:
+        folder = config.current().dump
+        if folder is None:
+            return None
+        name = getattr(self.function, "__name__", "step")
+        return lambda artifacts: dump(folder, name, artifacts)
+
+    def _note(
+        self, entry: _Specialisation, stages: dict[str, float], origin: str, reason: str | None
+    ) -> None:
+        s = self._statistics
+        s.compiles += 1
+        s.kernels = entry.step.record.kernels
+        s.arena_bytes = entry.step.arena_bytes
+        s.origins[origin] = s.origins.get(origin, 0) + 1
+        for stage, value in stages.items():
+            s.compile_ms[stage] = s.compile_ms.get(stage, 0.0) + value
+        if reason is not None:
+            s.reasons.append(reason)
+            if "cache" in config.current().explain:
+                print(f"fusegrad: {self!r} is traced again: {reason}", file=sys.stderr)
+
+    def _reason(self, key: Any, leaves: Sequence[Any]) -> str | None:
+        """Why this call cannot use what was traced before."""
+        if not self._entries:
+            return None
+        known = self._entries.get(key)
+        if known:
+            return known[0].difference() or "its surroundings changed"
+        (structure, keywords, *parts) = key
+        for other in reversed(self._entries):
+            if other[0] == structure and other[1] == keywords:
+                names = self._names(structure, keywords)
+                found = difference(names, other[2:], parts)
+                if found is not None:
+                    return found
+        last = next(reversed(self._entries))
+        changed = pytree.first_difference(last[0], structure)
+        return f"the structure of the arguments changed: {changed}"
+
+    def _trace(
+        self, leaves: Sequence[Any], structure: Any, keywords: bool, static: Sequence[bool]
+    ) -> tuple[_Traced, list[bool]]:
+        names = self._names(structure, keywords)
+        traced = _Traced()
+        arrays: list[bool] = []
+        values: list[Any] = []
+        scalars: list[Node] = []
+        trace = Trace()
+        try:
+            with trace:
+                for value, name, fixed in zip(leaves, names, static, strict=True):
+                    is_array = not fixed and isinstance(value, (np.ndarray, np.generic, Tensor))
+                    arrays.append(is_array)
+                    if is_array:
+                        tensor, node = self._array_input(trace, value, name)
+                        traced.inputs.append(node)
+                        values.append(tensor)
+                    elif not fixed and type(value) in (float, int):
+                        key = leaf_key(value)
+                        dtype = "float64" if key is FLOAT else "int64"
+                        tensor, node = trace.input((), dtype, name, weak=True)
+                        scalars.append(node)
+                        traced.scalars.append(_FORMATS[dtype])
+                        values.append(tensor)
+                    else:
+                        values.append(value)
+                arguments = pytree.unflatten(structure, values)
+                args, kwargs = arguments if keywords else (arguments, {})
+                result = self.function(*args, **kwargs)
+                self._collect(trace, traced, result, scalars)
+                for position, value in enumerate(values):
+                    grad = value.grad if arrays[position] else None
+                    if grad is not None:
+                        traced.argument_grads.append((position, len(traced.outputs)))
+                        traced.outputs.append(grad._read())
+        finally:
+            trace.restore()
+        return traced, arrays
+
+    def _array_input(self, trace: Trace, value: Any, name: str) -> tuple[Tensor, Node]:
+        if not isinstance(value, Tensor):
+            check_array(name, value)
+        weak = isinstance(value, Tensor) and value._weak
+        tensor, node = trace.input(value.shape, value.dtype, name, weak)
+        if isinstance(value, Tensor) and value.requires_grad:
+            tensor.requires_grad = True
+            node.op.token.tensor = weakref.ref(tensor)  # type: ignore[attr-defined]
+        return tensor, node
+
+    def _collect(
+        self, trace: Trace, traced: _Traced, result: Any, scalars: Sequence[Node]
+    ) -> None:
+        """Read the graph off what the function returned and changed; still inside the trace."""
+        leaves, traced.structure = pytree.flatten(result)
+        for leaf in leaves:
+            if isinstance(leaf, (Tensor, np.ndarray, np.generic)):
+                traced.results.append((len(traced.outputs), None))
+                traced.outputs.append(as_tensor(leaf)._read())
+            else:
+                traced.results.append((None, leaf))
+        pairs: list[tuple[int, Tensor]] = []
+        for tensor in trace.written:
+            pairs.append((len(traced.outputs), tensor))
+            traced.written.append(tensor)
+            traced.outputs.append(tensor._read())
+        for tensor in trace.grads:
+            if tensor._trace is trace and tensor not in trace.written:
+                continue
+            grad = tensor.grad
+            if grad is None:
+                traced.grads.append((tensor, None))
+                continue
+            before = trace.grads[tensor]
+            if grad is before:
+                continue
+            traced.grads.append((tensor, len(traced.outputs)))
+            traced.outputs.append(grad._read())
+        captured = {}
+        for tensor, node in trace.captures:
+            captured[id(tensor)] = len(traced.inputs)
+            traced.captures.append(tensor)
+            traced.inputs.append(node)
+        traced.inputs += scalars
+        for getter, node, _ in trace.scalars:
+            traced.getters.append(getter)
+            traced.scalars.append(_FORMATS[node.dtype.name])
+            traced.inputs.append(node)
+        traced.donations = [
+            (output, captured[id(tensor)]) for output, tensor in pairs if id(tensor) in captured
+        ]
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def stats(self) -> Statistics:
+        """What the function did so far.
+
+        Returns
+        -------
+        Statistics
+            A snapshot.
+        """
+        s = self._statistics
+        return Statistics(
+            s.compiles,
+            s.hits,
+            s.kernels,
+            s.arena_bytes,
+            dict(s.compile_ms),
+            dict(s.origins),
+            list(s.reasons),
+        )
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Graph, regions and kernels for these arguments as text, and why it recompiled.
+
+        The function is traced for it, but nothing runs and no state changes.
+
+        Returns
+        -------
+        Explanation
+            Printable.
+        """
+        if not args and not kwargs and self._last is None and self._positional:
+            raise CaptureError(
+                "explain() needs arguments: the function was not called yet",
+                remedy="pass arguments as in a call: f.explain(x, y)",
+            )
+        self._check_call(args, kwargs)
+        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        with _TRACING:
+            static = self._static_mask(structure, bool(kwargs))
+            traced, _ = self._trace(leaves, structure, bool(kwargs), static)
+        return explain(
+            getattr(self.function, "__name__", "function"),
+            traced.outputs,
+            traced.inputs,
+            traced.donations,
+            self.stats(),
+        )
+
+
+def _frozen(value: Any) -> Any:
+    key = leaf_key(value)
+    return (type(value), value) if key in (FLOAT, INT) else key
+
+
+def _inspect(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def compile(
+    function: Callable[..., Any] | None = None, *, static_argnames: Sequence[str] | str = ()
+) -> Any:
+    """Compile a function of arrays, or a whole training step, to native code.
+
+    The first call with arguments of some shapes and dtypes traces the function; later calls of the
+    same signature run native code only. Tensors that the function reads from outside are hidden
+    inputs, those that it changes hidden outputs.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns NumPy arrays, Tensors, Python numbers, and nested dicts, lists,
+        tuples and dataclasses of them. ``float`` and ``int`` arguments may change from call to
+        call; ``bool``, ``str`` and ``None`` are part of the signature.
+    static_argnames : str or sequence of str
+        Further parameters whose values are part of the signature.
+
+    Returns
+    -------
+    CompiledFunction
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> @fg.compile
+    ... def f(x):
+    ...     return fg.exp(x).sum()
+    >>> float(f(np.zeros(3, "float32")))
+    3.0
+    >>> f.stats().kernels
+    1
+    """
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if function is None:
+        return lambda f: CompiledFunction(f, names)
+    return CompiledFunction(function, names)

@@ -1,0 +1,609 @@
+"""Functions that make tensors: of given values, of one value, of counts.
+
+Knows how constants are recorded; inside of a compiled function they become part of the program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int64
+from .errors import DTypeError, ShapeError
+from .ir.node import Node
+from .ops import build
+from .semantics.promotion import kind_of, promote, with_weak
+from .semantics.shapes import as_shape, broadcast_shapes
+from .tensor import ArrayLike, Tensor, as_tensor, record_nodes
+from .tensor_conversions import check_device
+
+__all__ = [
+    "arange",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "meshgrid",
+    "ones",
+    "ones_like",
+    "result_type",
+    "zeros",
+    "zeros_like",
+]
+
+
+def _make(
+    function: Callable[[], Node], device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    check_device(device)
+    tensor = record_nodes(lambda: (function(), ()))
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _dtype(dtype: Any, default: DType = float32) -> DType:
+    return default if dtype is None else as_dtype(dtype)
+
+
+# --- of given values ------------------------------------------------------------------------------
+
+
+def asarray(
+    obj: ArrayLike,
+    /,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of the values of an array, a number, or nested lists of numbers.
+
+    The values are copied: changing a NumPy array later changes no tensor. Inside of a compiled
+    function they are read once, when it is traced: a small array becomes a constant of the program,
+    a large one a captured tensor. What changes from call to call is passed as an argument.
+
+    Parameters
+    ----------
+    obj : array_like
+    dtype : dtype, optional
+        By default that of an array; bool, int64 or float32 for Python numbers.
+    device : str, optional
+        ``"cpu"``.
+    copy : bool, optional
+        True: a new tensor even if `obj` is one of this dtype.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.asarray([[1, 2], [3, 4]], dtype="float32")
+    Tensor([[1., 2.],
+            [3., 4.]])
+    """
+    check_device(device)
+    tensor = as_tensor(obj, None if dtype is None else as_dtype(dtype))
+    if tensor is obj and (copy or (requires_grad and not tensor.requires_grad)):
+        tensor = tensor.detach() if requires_grad else tensor.clone()
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def from_numpy(x: Any) -> Tensor:
+    """A tensor with the values of a NumPy array, which are copied.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.from_numpy(np.arange(3))
+    Tensor([0, 1, 2])
+    """
+    return as_tensor(np.asarray(x))
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor with the values of an array of another library, which are copied.
+
+    Parameters
+    ----------
+    x : object with ``__dlpack__``
+        Its values lie in memory that the CPU can read.
+    device : str, optional
+        ``"cpu"``.
+    copy : bool, optional
+        Without effect.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.from_dlpack(np.arange(3))
+    Tensor([0, 1, 2])
+    """
+    check_device(device)
+    return as_tensor(x if isinstance(x, Tensor) else np.from_dlpack(x))
+
+
+# --- of one value ---------------------------------------------------------------------------------
+
+
+def full(
+    shape: Any,
+    fill_value: ArrayLike,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of one value.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+    fill_value : number or Tensor
+    dtype : dtype, optional
+        By default bool, int64 or float32, as the value.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.full(3, 7)
+    Tensor([7, 7, 7])
+    """
+    extents = _extents((shape,))
+    if isinstance(fill_value, (Tensor, np.ndarray)):
+        check_device(device)
+        value = as_tensor(fill_value, None if dtype is None else as_dtype(dtype))
+        return value.broadcast_to(extents)
+    number = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
+    kind = _dtype(dtype, with_weak(None, kind_of(number)))
+    return _make(lambda: build.full(extents, _fitting(number, kind), kind), device, requires_grad)
+
+
+def _fitting(value: Any, dtype: DType) -> Any:
+    if dtype.kind == "bool":
+        return bool(value)
+    return float(value) if dtype.is_float else int(value)
+
+
+def _extents(shape: Any) -> tuple[Any, ...]:
+    extents = as_shape(shape)
+    if any(isinstance(extent, int) and extent < 0 for extent in extents):
+        raise ShapeError(
+            f"an extent of the shape {extents} is negative", remedy="extents are 0 or more"
+        )
+    return extents
+
+
+def zeros(
+    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of zeros.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.zeros((2, 2))
+    Tensor([[0., 0.],
+            [0., 0.]])
+    """
+    kind, extents = _dtype(dtype), _extents(shape)
+    return _make(lambda: build.zeros(extents, kind), device, requires_grad)
+
+
+def ones(
+    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ones.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.ones(2, 2)
+    Tensor([[1., 1.],
+            [1., 1.]])
+    """
+    kind, extents = _dtype(dtype), _extents(shape)
+    return _make(lambda: build.full(extents, 1, kind), device, requires_grad)
+
+
+def empty(
+    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor whose values are to be replaced; they are zeros.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.empty(2, 3).shape
+    (2, 3)
+    """
+    return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def full_like(
+    x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """A tensor of one value, of the shape and dtype of another.
+
+    Parameters
+    ----------
+    x : Tensor
+    fill_value : number
+    dtype : dtype, optional
+    device : str, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.full_like(fg.zeros(3), 7)
+    Tensor([7., 7., 7.])
+    """
+    like = as_tensor(x)
+    return full(like.shape, fill_value, dtype=_dtype(dtype, like.dtype), device=device)
+
+
+def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Zeros of the shape and dtype of another tensor.
+
+    Parameters
+    ----------
+    x : Tensor
+    dtype : dtype, optional
+    device : str, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.zeros_like(fg.asarray([1, 2]))
+    Tensor([0, 0])
+    """
+    return full_like(x, 0, dtype=dtype, device=device)
+
+
+def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones of the shape and dtype of another tensor.
+
+    Parameters
+    ----------
+    x : Tensor
+    dtype : dtype, optional
+    device : str, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.ones_like(fg.asarray([5, 6]))
+    Tensor([1, 1])
+    """
+    return full_like(x, 1, dtype=dtype, device=device)
+
+
+def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A tensor to be filled, of the shape and dtype of another.
+
+    Parameters
+    ----------
+    x : Tensor
+    dtype : dtype, optional
+    device : str, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.empty_like(fg.ones(2, 3)).shape
+    (2, 3)
+    """
+    return zeros_like(x, dtype=dtype, device=device)
+
+
+# --- of counts ------------------------------------------------------------------------------------
+
+
+def _steps(count: int, start: Any, step: Any, dtype: DType) -> Node:
+    """start, start + step, ...: floats are computed in double precision and rounded once."""
+    kind = float64 if dtype.is_float else int64
+    node = build.iota(count, kind)
+    if step != 1:
+        node = build.mul(node, build.full_like(node, step))
+    if start != 0:
+        node = build.add(node, build.full_like(node, start))
+    return build.cast(node, dtype)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from `start` up to, not including, `stop`.
+
+    Parameters
+    ----------
+    start : number
+        The end, from 0, if it is alone.
+    stop, step : number, optional
+    dtype : dtype, optional
+        By default int64 if all arguments are integers, else float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.arange(4), fg.arange(1.0, 2.0, 0.25)
+    (Tensor([0, 1, 2, 3]), Tensor([1.  , 1.25, 1.5 , 1.75]))
+    """
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        raise ShapeError("arange with a step of 0 has no end", remedy="give another step")
+    whole = all(isinstance(value, (int, np.integer)) for value in (start, stop, step))
+    kind = _dtype(dtype, int64 if whole else float32)
+    if whole:
+        count = len(range(int(start), int(stop), int(step)))
+    else:
+        count = max(0, math.ceil((stop - start) / step))
+    if kind is bool_:
+        raise DTypeError("arange has no bools", remedy="take an integer or floating dtype")
+    inner = kind if whole or kind.is_float else float64
+    return _make(
+        lambda: build.cast(_steps(count, start, step, inner), kind), device, requires_grad
+    )
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int,
+    *,
+    endpoint: bool = True,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers at equal distances.
+
+    Parameters
+    ----------
+    start, stop : number
+    num : int
+        How many.
+    endpoint : bool, optional
+        Whether `stop` is the last one.
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.linspace(0, 1, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
+    kind = _dtype(dtype)
+    if num <= _SMALL_COUNT:
+        values = np.linspace(start, stop, num, endpoint=endpoint).astype(kind.numpy)
+        tensor = as_tensor(values)
+        check_device(device)
+        return tensor.requires_grad_() if requires_grad else tensor
+    step = (stop - start) / (num - 1 if endpoint else num)
+    return _make(
+        lambda: build.cast(_steps(num, float(start), step, float64), kind), device, requires_grad
+    )
+
+
+_SMALL_COUNT = 1024
+
+
+def eye(
+    n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Ones on a diagonal, zeros elsewhere.
+
+    Parameters
+    ----------
+    n_rows : int
+    n_cols : int, optional
+        By default as many as rows.
+    k : int, optional
+        The diagonal, counted upwards from the main one.
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.eye(2)
+    Tensor([[1., 0.],
+            [0., 1.]])
+    """
+    shape = (n_rows, n_rows if n_cols is None else n_cols)
+    kind = _dtype(dtype)
+
+    def identity() -> Node:
+        row = build.broadcast(_steps(shape[0], k, 1, int64), shape, (0,))
+        column = build.broadcast(build.iota(shape[1], int64), shape, (1,))
+        return build.cast(build.eq(row, column), kind)
+
+    return _make(identity, device)
+
+
+def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
+    """The coordinates of a grid, from those along each axis.
+
+    Parameters
+    ----------
+    *arrays : array_like
+        Vectors.
+    indexing : str, optional
+        ``"xy"``: the first vector runs along the second axis; ``"ij"``: along the first.
+
+    Returns
+    -------
+    list of Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.meshgrid([1, 2], [3, 4], indexing="ij")[0]
+    Tensor([[1, 1],
+            [2, 2]])
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"indexing is 'xy' or 'ij', not {indexing!r}")
+    vectors = [as_tensor(a).reshape(-1) for a in arrays]
+    count = len(vectors)
+    order = list(range(count))
+    if indexing == "xy" and count > 1:
+        order[0], order[1] = 1, 0
+    wide = [
+        vector.reshape(*[-1 if axis == place else 1 for axis in range(count)])
+        for vector, place in zip(vectors, order, strict=True)
+    ]
+    shape = broadcast_shapes("mesh", [vector.shape for vector in wide]) if wide else ()
+    return [vector.broadcast_to(shape) for vector in wide]
+
+
+def result_type(*arrays_and_dtypes: Any) -> DType:
+    """The dtype that values of all these dtypes are computed in together.
+
+    Parameters
+    ----------
+    *arrays_and_dtypes : Tensor, dtype or Python number
+
+    Returns
+    -------
+    DType
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.result_type(fg.int64, fg.float32, 1.0)
+    fusegrad.float32
+    """
+    dtype: DType | None = None
+    kinds: Sequence[str] = []
+    for item in arrays_and_dtypes:
+        if isinstance(item, (bool, int, float)):
+            kinds = [*kinds, kind_of(item)]
+            continue
+        own = item.dtype if isinstance(item, (Tensor, np.ndarray)) else item
+        own = as_dtype(own)
+        dtype = own if dtype is None else promote(dtype, own)
+    for kind in kinds:
+        dtype = with_weak(dtype, kind)
+    if dtype is None:
+        raise DTypeError("result_type of nothing", remedy="pass at least one dtype or array")
+    return dtype

@@ -205,9 +205,18 @@ def log1p(x: Expr) -> Expr:
     form = _format(x)
     usual = and_(gt(x, -1.0), lt(x, form.huge))
     below = select(eq(x, -1.0), number(-math.inf, x), math.nan)
-    unusual = select(ge(x, form.huge), log(x), below)
+    k, f = split_normal(x)
+    large = select(le(x, form.largest), _natural(f, k), x)
+    unusual = select(ge(x, form.huge), large, below)
     result = rare(not_(usual), _log1p_core(x), unusual)
     return select(lt(absolute(x), 1.0 / form.huge), x, result)
+
+
+def _log_of_double(x: Expr) -> Expr:
+    """``log(2 x)`` of a normal number or infinity or NaN."""
+    form = _format(x)
+    k, f = split_normal(x)
+    return select(le(x, form.largest), _natural(f, add(k, 1.0)), x)
 
 
 def asinh(x: Expr) -> Expr:
@@ -216,8 +225,7 @@ def asinh(x: Expr) -> Expr:
     sign, a = split_sign(x)
     square = mul(a, a)
     inner = add(a, div(square, add(sqrt(add(square, 1.0)), 1.0)))
-    large = add(log(a), form.log_2[0])
-    return copy_sign(select(lt(a, form.huge), log1p(inner), large), sign)
+    return copy_sign(rare(not_(lt(a, form.huge)), log1p(inner), _log_of_double(a)), sign)
 
 
 def acosh(x: Expr) -> Expr:
@@ -225,7 +233,7 @@ def acosh(x: Expr) -> Expr:
     form = _format(x)
     t = sub(x, 1.0)
     inner = add(t, sqrt(fma(t, t, add(t, t))))
-    result = select(lt(x, form.huge), log1p(inner), add(log(x), form.log_2[0]))
+    result = rare(not_(lt(x, form.huge)), log1p(inner), _log_of_double(x))
     return select(ge(x, 1.0), result, math.nan)
 
 

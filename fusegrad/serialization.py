@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import ArgumentStructureError, FileFormatError
-from .functional import asarray
+from .creation import asarray
 from .tensor import Tensor
 
 __all__ = ["load", "load_metadata", "save"]

@@ -270,12 +270,12 @@ class _Loops:
         """Whether a statement accumulates into one place in every iteration of `loop`."""
         if not isinstance(statement, Store) or statement.monoid is None:
             return False
-        # The place must be known after the loop too, where the lets of its body are not.
-        inside = {s.var for s in loop.body if isinstance(s, Let)}
+        # The place must be known after the loop too, where nothing that its body binds is.
+        bound = {s.var for s in loop.body if isinstance(s, Let)}
+        bound |= {var for s in loop.body if isinstance(s, For) for var, _ in s.carry}
         return not any(
-            e in inside or depends_on(e, loop.var, self.lets)
+            depends_on(i, loop.var, self.lets) or any(e in bound for e in walk(i))
             for i in statement.indices
-            for e in walk(i)
         )
 
     def _vector(self, loop: For, top: bool = False) -> tuple[Stmt, ...]:

@@ -12,7 +12,7 @@ from ..dtypes import DType, bool_, int32, int64
 from ..expr import Apply, Const
 from .llvm_builder import Builder, float_text, integer_text, scalar_type, splat_text
 
-__all__ = ["PRIMITIVES", "Site", "compare", "convert", "larger"]
+__all__ = ["PRIMITIVES", "Rule", "Site", "compare", "convert", "larger"]
 
 
 @final

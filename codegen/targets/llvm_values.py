@@ -12,9 +12,11 @@ from .base import Features
 from .llvm_address import lane_numbers
 from .llvm_builder import Value
 from .llvm_memory import Memory
-from .llvm_scalar import PRIMITIVES, Site
+from .llvm_scalar import PRIMITIVES, Rule, Site
 
 __all__ = ["Values"]
+
+Step = tuple[Expr, Rule | None, list[int]]
 
 
 class Values(Memory):
@@ -23,6 +25,7 @@ class Values(Memory):
     def __init__(self, target: Features) -> None:
         super().__init__(target)
         self._expanded: dict[Apply, Expr] = {}
+        self._plans: dict[Expr, list[Step]] = {}
 
     def bind(self, var: Var, value: Value) -> None:
         """Give `var` a value until the innermost level closes."""
@@ -44,42 +47,63 @@ class Values(Memory):
         known = memo.get(expr)
         if known is not None:
             return known
+        values: list[Value] = []
+        for e, rule, operands in self._plans.get(expr) or self._plan(expr):
+            value = memo.get(e)
+            if value is None:
+                if rule is not None:
+                    value = self._apply(e, rule, [values[k] for k in operands])
+                elif not operands:
+                    value = self._leaf(e)
+                elif len(operands) == 1:
+                    value = values[operands[0]]
+                else:
+                    value = self._rare(e, values[operands[0]], values[operands[1]])
+                self.remember(e, value)
+            values.append(value)
+        return values[-1]
+
+    def _plan(self, expr: Expr) -> list[Step]:
+        """Every value that `expr` needs, operands first; written once and used for each copy.
+
+        A step without a rule is a leaf (no operands), the same as another value (one operand),
+        or a `rare`, whose third operand is left for later.
+        """
+        steps: list[Step] = []
+        numbers: dict[Expr, int] = {}
         stack = [expr]
         while stack:
             e = stack[-1]
-            if e in memo:
+            if e in numbers:
                 stack.pop()
                 continue
-            if not isinstance(e, Apply):
-                self._leaf(e)
-                stack.pop()
-                continue
-            if e.op not in PRIMITIVES and e.op != "rare":
-                inner = self._expansion(e)
-                if inner in memo:
-                    self.remember(e, memo[inner])
+            rule: Rule | None = None
+            needed: tuple[Expr, ...] = ()
+            if isinstance(e, Apply):
+                rule = PRIMITIVES.get(e.op)
+                if rule is not None:
+                    needed = e.args
                 else:
-                    stack.append(inner)
-                continue
-            operands = e.args[:2] if e.op == "rare" else e.args
-            missing = [a for a in operands if a not in memo]
+                    needed = e.args[:2] if e.op == "rare" else (self._expansion(e),)
+            missing = [a for a in needed if a not in numbers]
             if missing:
                 missing.reverse()
                 stack.extend(missing)
-            else:
-                self.remember(e, self._rare(e) if e.op == "rare" else self._apply(e))
-                stack.pop()
-        return memo[expr]
+                continue
+            stack.pop()
+            numbers[e] = len(steps)
+            steps.append((e, rule, [numbers[a] for a in needed]))
+        self._plans[expr] = steps
+        return steps
 
-    def _leaf(self, e: Expr) -> None:
+    def _leaf(self, e: Expr) -> Value:
         if isinstance(e, Const):
-            self.remember(e, self.constant(e.value, e.dtype))
-        elif isinstance(e, Load):
-            self.remember(e, self.load(e))
-        elif isinstance(e, Var):
-            self.remember(e, self._variable(e))
-        else:
-            raise TypeError(f"no code for {e!r}")
+            return self.constant(e.value, e.dtype)
+        if isinstance(e, Load):
+            return self.load(e)
+        if isinstance(e, Var):
+            return self._variable(e)
+        raise TypeError(f"no code for {e!r}")
 
     def _expansion(self, e: Apply) -> Expr:
         known = self._expanded.get(e)
@@ -119,8 +143,7 @@ class Values(Memory):
             return start.text
         return self.emit(f"add nsw i64 {start.text}, {offset}", start.depth)
 
-    def _apply(self, e: Apply) -> Value:
-        values = [self.memo[a] for a in e.args]
+    def _apply(self, e: Expr, rule: Rule, values: list[Value]) -> Value:
         lanes = 0
         depth = self.pure_barrier
         reads = values[0].reads
@@ -131,13 +154,14 @@ class Values(Memory):
                 depth = v.depth
             if v.reads and v.reads is not reads:
                 reads = reads | v.reads
-        operands = [self.operand(v, lanes) for v in values]
-        text = PRIMITIVES[e.op](Site(self, lanes, depth), e, operands)
+        assert isinstance(e, Apply)
+        operands = [v.text if v.lanes == lanes else self.operand(v, lanes) for v in values]
+        text = rule(Site(self, lanes, depth), e, operands)
         return Value(text, e.dtype, lanes, depth, reads=reads)
 
-    def _rare(self, e: Apply) -> Value:
+    def _rare(self, e: Expr, condition: Value, usual: Value) -> Value:
         """``select(condition, unusual, usual)``, `unusual` computed when some lane needs it."""
-        condition, usual = self.memo[e.args[0]], self.memo[e.args[1]]
+        assert isinstance(e, Apply)
         leaves = [self.value(x) for x in walk(e.args[2]) if isinstance(x, (Var, Load))]
         inputs = [condition, usual, *leaves]
         depth = max(self.pure_barrier, *(v.depth for v in inputs))

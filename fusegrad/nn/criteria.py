@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..functional import asarray
+from ..creation import asarray
 from ..tensor import Tensor
 from . import functional as F
 from .losses import Reduction

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from .. import functional as fg
+from ..creation import arange, asarray, zeros_like
 from ..errors import DTypeError, ShapeError
+from ..manipulation import expand_dims, take
+from ..products import matmul
 from ..random import uniform
 from ..tensor import Tensor
 from .losses import (
@@ -59,14 +62,14 @@ def relu(input: Any) -> Tensor:
     >>> F.relu([-1.0, 0.0, 2.0]).numpy()
     array([0., 0., 2.], dtype=float32)
     """
-    input = fg.asarray(input)
+    input = asarray(input)
     # Not the maximum, whose derivative is split at a tie; and nan stays nan.
     return fg.where(input <= 0, 0, input)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     """``x`` above 0, ``negative_slope * x`` elsewhere."""
-    input = fg.asarray(input)
+    input = asarray(input)
     return fg.where(input > 0, input, input * negative_slope)
 
 
@@ -85,7 +88,7 @@ def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     >>> round(float(F.gelu(1.0)), 4), round(float(F.gelu(1.0, approximate="tanh")), 4)
     (0.8413, 0.8412)
     """
-    input = fg.asarray(input)
+    input = asarray(input)
     if approximate == "none":
         return input * 0.5 * (fg.erf(input * math.sqrt(0.5)) + 1)
     if approximate == "tanh":
@@ -96,7 +99,7 @@ def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Tensor:
 
 def tanh(input: Any) -> Tensor:
     """The hyperbolic tangent."""
-    return fg.tanh(fg.asarray(input))
+    return fg.tanh(asarray(input))
 
 
 def sigmoid(input: Any) -> Tensor:
@@ -108,7 +111,7 @@ def sigmoid(input: Any) -> Tensor:
     >>> F.sigmoid([-1000.0, 0.0, 1000.0]).numpy()
     array([0. , 0.5, 1. ], dtype=float32)
     """
-    input = fg.asarray(input)
+    input = asarray(input)
     positive = input >= 0
     # Not -abs(x), whose derivative at 0 is 0.
     power = fg.exp(fg.where(positive, -input, input))
@@ -117,19 +120,19 @@ def sigmoid(input: Any) -> Tensor:
 
 def silu(input: Any) -> Tensor:
     """``x * sigmoid(x)``, also called swish."""
-    input = fg.asarray(input)
+    input = asarray(input)
     return input * sigmoid(input)
 
 
 def softplus(input: Any) -> Tensor:
     """``log(1 + exp(x))``, without overflow."""
-    input = fg.asarray(input)
+    input = asarray(input)
     return fg.maximum(input, 0) + fg.log1p(fg.exp(-fg.abs(input)))
 
 
 def logsigmoid(input: Any) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
-    return -softplus(-fg.asarray(input))
+    return -softplus(-asarray(input))
 
 
 def softmax(input: Any, dim: int = -1) -> Tensor:
@@ -147,8 +150,8 @@ def softmax(input: Any, dim: int = -1) -> Tensor:
     >>> F.softmax([0.0, 0.0, 1000.0, 1000.0]).numpy()
     array([0. , 0. , 0.5, 0.5], dtype=float32)
     """
-    power = fg.exp(shifted(fg.asarray(input), dim))
-    return power * (1 / fg.sum(power, axis=dim, keepdims=True))
+    power = fg.exp(shifted(asarray(input), dim))
+    return power * (1 / power.sum(axis=dim, keepdims=True))
 
 
 # --- layers ---------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     bias : Tensor, optional
         Of shape ``(out,)``.
     """
-    output = fg.matmul(fg.asarray(input), weight.T if weight.ndim == 2 else weight)
+    output = matmul(asarray(input), weight.T if weight.ndim == 2 else weight)
     return output if bias is None else output + bias
 
 
@@ -195,7 +198,7 @@ def layer_norm(
     >>> F.layer_norm([[1.0, 3.0]], 2, eps=0.0).numpy()
     array([[-1.,  1.]], dtype=float32)
     """
-    input = fg.asarray(input)
+    input = asarray(input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
         raise ShapeError(
@@ -204,8 +207,8 @@ def layer_norm(
         )
     axes = tuple(range(-len(shape), 0))
     # The mean first and then the squares of what is left: no cancellation.
-    centred = input - fg.mean(input, axis=axes, keepdims=True)
-    variance = fg.mean(centred * centred, axis=axes, keepdims=True)
+    centred = input - input.mean(axis=axes, keepdims=True)
+    variance = (centred * centred).mean(axis=axes, keepdims=True)
     output = centred * fg.rsqrt(variance + eps)
     if weight is not None:
         output = output * weight
@@ -231,11 +234,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """
     if not 0 <= p <= 1:
         raise ValueError(f"a probability lies between 0 and 1, {p} does not")
-    input = fg.asarray(input)
+    input = asarray(input)
     if not training or p == 0:
         return input
     if p == 1:
-        return fg.zeros_like(input)
+        return zeros_like(input)
     kept = uniform(input.shape) >= p
     return fg.where(kept, input * (1 / (1 - p)), 0)
 
@@ -256,21 +259,21 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     --------
     >>> import fusegrad as fg
     >>> import fusegrad.nn.functional as F
-    >>> F.embedding([2, 0], fg.asarray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).numpy()
+    >>> F.embedding([2, 0], asarray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).numpy()
     array([[4., 5.],
            [0., 1.]], dtype=float32)
     """
-    input = fg.asarray(input)
+    input = asarray(input)
     if not input.dtype.is_integer:
         raise DTypeError(
             f"embedding needs integers to select rows, not {input.dtype}",
             remedy="convert them first: ids.astype('int64')",
         )
-    rows = fg.take(weight, input, axis=0)
+    rows = take(weight, input, axis=0)
     if padding_idx is None:
         return rows
     padding = padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx
-    return fg.where(fg.expand_dims(input == padding, axis=-1), rows.detach(), rows)
+    return fg.where(expand_dims(input == padding, axis=-1), rows.detach(), rows)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
@@ -291,8 +294,8 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    tensor = fg.asarray(tensor)
+    tensor = asarray(tensor)
     if num_classes == -1:
-        num_classes = int(fg.max(tensor)) + 1
-    classes = fg.arange(num_classes, dtype=tensor.dtype)
-    return (fg.expand_dims(tensor, axis=-1) == classes).astype("int64")
+        num_classes = int(tensor.max()) + 1
+    classes = arange(num_classes, dtype=tensor.dtype)
+    return (expand_dims(tensor, axis=-1) == classes).astype("int64")

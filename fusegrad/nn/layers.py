@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..functional import asarray, empty, ones, reshape, zeros
+from ..creation import asarray, empty, ones, zeros
+from ..manipulation import reshape
 from ..tensor import Tensor
 from . import functional as F
 from . import init

@@ -9,7 +9,9 @@ import math
 from typing import Any, Literal
 
 from .. import functional as fg
+from ..creation import asarray, ones_like
 from ..errors import DTypeError, ShapeError
+from ..manipulation import expand_dims, reshape, squeeze, take, take_along_axis
 from ..tensor import Tensor
 
 __all__ = [
@@ -29,7 +31,7 @@ def shifted(input: Tensor, dim: int) -> Tensor:
 
     The maximum cancels in all that is computed from it, so no gradient goes through it.
     """
-    return input - fg.max(input.detach(), axis=dim, keepdims=True)
+    return input - input.detach().max(axis=dim, keepdims=True)
 
 
 def log_softmax(input: Any, dim: int = -1) -> Tensor:
@@ -47,19 +49,19 @@ def log_softmax(input: Any, dim: int = -1) -> Tensor:
     >>> F.log_softmax([0.0, 1000.0]).numpy()
     array([-1000.,     0.], dtype=float32)
     """
-    below = shifted(fg.asarray(input), dim)
-    return below - fg.log(fg.sum(fg.exp(below), axis=dim, keepdims=True))
+    below = shifted(asarray(input), dim)
+    return below - fg.log(fg.exp(below).sum(axis=dim, keepdims=True))
 
 
 def _scaled_sum(terms: Tensor, count: int) -> Tensor:
-    return fg.sum(terms) * (1 / count if count else math.nan)
+    return terms.sum() * (1 / count if count else math.nan)
 
 
 def _reduced(terms: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "none":
         return terms
     if reduction == "sum":
-        return fg.sum(terms)
+        return terms.sum()
     if reduction == "mean":
         return _scaled_sum(terms, terms.size)
     raise ValueError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
@@ -89,7 +91,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     >>> float(F.mse_loss([1.0, 2.0], [1.0, 4.0]))
     2.0
     """
-    input, target = fg.asarray(input), fg.asarray(target)
+    input, target = asarray(input), asarray(target)
     _same_shapes("mse_loss", input, target)
     difference = input - target
     return _reduced(difference * difference, reduction)
@@ -104,7 +106,7 @@ def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
         Of the same shape.
     reduction : {"mean", "sum", "none"}, optional
     """
-    input, target = fg.asarray(input), fg.asarray(target)
+    input, target = asarray(input), asarray(target)
     _same_shapes("l1_loss", input, target)
     return _reduced(fg.abs(input - target), reduction)
 
@@ -136,16 +138,16 @@ def binary_cross_entropy_with_logits(
     >>> round(float(F.binary_cross_entropy_with_logits([0.0, 1000.0], [1.0, 1.0])), 4)
     0.3466
     """
-    input, target = fg.asarray(input), fg.asarray(target)
+    input, target = asarray(input), asarray(target)
     _same_shapes("binary_cross_entropy_with_logits", input, target)
     tail = fg.log1p(fg.exp(-fg.abs(input)))
     if pos_weight is None:
         terms = fg.maximum(input, 0) - input * target + tail
     else:
-        scale = (fg.asarray(pos_weight) - 1) * target + 1
+        scale = (asarray(pos_weight) - 1) * target + 1
         terms = (1 - target) * input + scale * (tail + fg.maximum(-input, 0))
     if weight is not None:
-        terms = terms * fg.asarray(weight)
+        terms = terms * asarray(weight)
     return _reduced(terms, reduction)
 
 
@@ -186,7 +188,7 @@ def cross_entropy(
     >>> round(float(F.cross_entropy([[0.0, 0.0], [0.0, 0.0]], [0, 1])), 4)
     0.6931
     """
-    input, target = fg.asarray(input), fg.asarray(target)
+    input, target = asarray(input), asarray(target)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing lies between 0 and 1, {label_smoothing} does not")
     axis = _class_axis("cross_entropy", input)
@@ -215,7 +217,7 @@ def nll_loss(
     target, weight, ignore_index, reduction
         As for `cross_entropy`.
     """
-    input, target = fg.asarray(input), fg.asarray(target)
+    input, target = asarray(input), asarray(target)
     axis = _class_axis("nll_loss", input)
     return _against_labels("nll_loss", input, target, axis, weight, ignore_index, reduction, 0.0)
 
@@ -227,7 +229,7 @@ def _class_axis(name: str, input: Tensor) -> int:
 
 
 def _class_weights(weight: Any, logs: Tensor, axis: int) -> Tensor:
-    weight = fg.asarray(weight)
+    weight = asarray(weight)
     classes = logs.shape[axis]
     if weight.shape != (classes,):
         raise ShapeError(
@@ -247,8 +249,8 @@ def _against_probabilities(
     terms = logs * target
     if weight is not None:
         beside = (1,) * (logs.ndim - axis - 1)
-        terms = terms * fg.reshape(_class_weights(weight, logs, axis), (-1, *beside))
-    terms = -fg.sum(terms, axis=axis)
+        terms = terms * reshape(_class_weights(weight, logs, axis), (-1, *beside))
+    terms = -terms.sum(axis=axis)
     if reduction == "mean":
         return _scaled_sum(terms, terms.size)
     return _reduced(terms, reduction)
@@ -278,9 +280,9 @@ def _against_labels(
         )
     valid = None if ignore_index is None else target != ignore_index
     labels = target if valid is None else fg.where(valid, target, 0)
-    picked = fg.take_along_axis(logs, fg.expand_dims(labels, axis=axis), axis=axis)
-    terms = -fg.squeeze(picked, axis=axis)
-    scale = None if weight is None else fg.take(_class_weights(weight, logs, axis), labels, axis=0)
+    picked = take_along_axis(logs, expand_dims(labels, axis=axis), axis=axis)
+    terms = -squeeze(picked, axis=axis)
+    scale = None if weight is None else take(_class_weights(weight, logs, axis), labels, axis=0)
     if scale is not None:
         terms = terms * scale
     if smoothing:
@@ -289,13 +291,14 @@ def _against_labels(
         terms = fg.where(valid, terms, 0)
     if reduction != "mean" or (scale is None and valid is None):
         return _reduced(terms, reduction)
-    ones = fg.ones_like(terms) if scale is None else scale
-    return fg.sum(terms) / fg.sum(ones if valid is None else fg.where(valid, ones, 0))
+    ones = ones_like(terms) if scale is None else scale
+    counted = ones if valid is None else fg.where(valid, ones, 0)
+    return terms.sum() / counted.sum()
 
 
 def _evenly(logs: Tensor, axis: int, weight: Any) -> Tensor:
     """The terms for a target that is the same for all classes."""
     if weight is not None:
         beside = (1,) * (logs.ndim - axis - 1)
-        logs = logs * fg.reshape(_class_weights(weight, logs, axis), (-1, *beside))
-    return -fg.sum(logs, axis=axis) * (1 / logs.shape[axis])
+        logs = logs * reshape(_class_weights(weight, logs, axis), (-1, *beside))
+    return -logs.sum(axis=axis) * (1 / logs.shape[axis])

@@ -12,7 +12,7 @@ from .. import state
 from ..codegen.dtypes import DType, as_dtype
 from ..context import active, no_grad
 from ..errors import CaptureError, StateError
-from ..functional import asarray
+from ..creation import asarray
 from ..tensor import Tensor
 from .parameter import Parameter
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from .. import functional as fg
 from ..context import no_grad
+from ..creation import asarray
 from ..errors import GradientError
 from ..tensor import Tensor
 
@@ -54,7 +55,7 @@ def clip_grad_norm_(
     """
     owners = _with_gradients(parameters)
     if not owners:
-        return fg.asarray(0.0)
+        return asarray(0.0)
     with no_grad():
         gradients = [gradient for _, gradient in owners]
         norm = _norm(gradients, float(norm_type))
@@ -94,9 +95,9 @@ def _with_gradients(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor,
 
 def _norm(gradients: list[Tensor], exponent: float) -> Tensor:
     if math.isinf(exponent):
-        return functools.reduce(fg.maximum, [fg.max(fg.abs(each)) for each in gradients])
+        return functools.reduce(fg.maximum, [fg.abs(each).max() for each in gradients])
     if exponent == 2:
-        parts = [fg.sum(each * each) for each in gradients]
+        parts = [(each * each).sum() for each in gradients]
         return fg.sqrt(functools.reduce(fg.add, parts))
-    parts = [fg.sum(fg.abs(each) ** exponent) for each in gradients]
+    parts = [(fg.abs(each) ** exponent).sum() for each in gradients]
     return functools.reduce(fg.add, parts) ** (1 / exponent)

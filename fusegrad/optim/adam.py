@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
-from ..functional import expm1, maximum, sqrt, zeros_like
+from ..creation import zeros_like
+from ..functional import expm1, maximum, sqrt
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
@@ -106,9 +107,7 @@ class _AdamBase(Optimizer):
         """The number that `_decayed` multiplies the parameter by."""
 
     @abstractmethod
-    def _decayed(
-        self, parameter: Tensor, gradient: Tensor, decay: Scalar
-    ) -> tuple[Tensor, Tensor]:
+    def _decayed(self, parameter: Tensor, gradient: Tensor, decay: Scalar) -> tuple[Tensor, Tensor]:
         """The parameter and the gradient after weight decay."""
 
     def _update(self, group: ParamGroup, parameters: list[tuple[Tensor, Tensor]]) -> None:
@@ -191,9 +190,7 @@ class Adam(_AdamBase):
         decay: float = group["weight_decay"]
         return decay
 
-    def _decayed(
-        self, parameter: Tensor, gradient: Tensor, decay: Scalar
-    ) -> tuple[Tensor, Tensor]:
+    def _decayed(self, parameter: Tensor, gradient: Tensor, decay: Scalar) -> tuple[Tensor, Tensor]:
         return parameter, gradient + parameter * decay
 
 
@@ -234,7 +231,5 @@ class AdamW(_AdamBase):
         kept: Scalar = 1 - group["lr"] * group["weight_decay"]
         return kept
 
-    def _decayed(
-        self, parameter: Tensor, gradient: Tensor, decay: Scalar
-    ) -> tuple[Tensor, Tensor]:
+    def _decayed(self, parameter: Tensor, gradient: Tensor, decay: Scalar) -> tuple[Tensor, Tensor]:
         return parameter * decay, gradient

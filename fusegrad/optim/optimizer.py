@@ -14,7 +14,7 @@ from .. import state
 from ..codegen.dtypes import DType
 from ..context import active, enable_grad, no_grad
 from ..errors import CaptureError, DTypeError, StateError
-from ..functional import asarray, zeros, zeros_like
+from ..creation import asarray, zeros, zeros_like
 from ..tensor import Tensor
 from ..trace import runtime_scalar
 

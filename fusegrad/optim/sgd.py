@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
-from ..functional import where, zeros_like
+from ..creation import zeros_like
+from ..functional import where
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 

@@ -62,7 +62,7 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
     for _ in range(ROUNDS):
         written = values(order, outputs, extra)
         regions = _grow(order, written)
-        shared = _worth_storing(regions, written)
+        shared = _worth_storing(regions, written) | _smaller_to_store(regions, written)
         if not shared:
             break
         extra |= shared
@@ -411,6 +411,52 @@ def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
             chosen.add(node)
             memo[node] = (frozenset([node]), 0)
     return chosen
+
+
+def _smaller_to_store(regions: dict[int, Region], written: set[Node]) -> set[Node]:
+    """Conditions that another region computes from a value it needs for nothing else.
+
+    A mask takes a byte for each element where the value takes four: store it where the value is.
+    """
+    home = {n: r.number for r in regions.values() for n in r.nodes}
+    chosen: set[Node] = set()
+    for number, region in regions.items():
+        inlined = dict.fromkeys(n for s in region.stages for n in s.access.inlined)
+        users: dict[Node, set[Node]] = {}
+        for node in inlined:
+            for source in node.inputs:
+                users.setdefault(source, set()).add(node)
+        for node in inlined:
+            if node.dtype.kind != "bool" or node.op.pattern is not Pattern.MAP or node in written:
+                continue
+            below, values_read = _cone(node, inlined)
+            for value in values_read:
+                local = home.get(value, number) == number or size_of(value) != size_of(node)
+                if local or value.dtype.itemsize == 1 or not users[value] <= below:
+                    continue
+                elsewhere = [v for v in values_read if size_of(v) == size_of(node)]
+                if elsewhere == [value]:
+                    chosen.add(node)
+    return chosen
+
+
+def _cone(node: Node, inlined: dict[Node, None]) -> tuple[set[Node], list[Node]]:
+    """The inlined nodes that `node` is computed by, and the values they read."""
+    below: set[Node] = set()
+    found: dict[Node, None] = {}
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n in below:
+            continue
+        if n not in inlined:
+            found[n] = None
+            continue
+        below.add(n)
+        stack.extend(n.inputs)
+        if len(below) > 16:
+            return below, []
+    return below, list(found)
 
 
 def _recompute(

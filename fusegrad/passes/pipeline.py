@@ -14,6 +14,7 @@ from ..autodiff.custom import inline_custom
 from ..ir.node import Node
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
+from .contractions import transpose_contractions
 from .simplify import CANONICAL, SIMPLIFY
 
 __all__ = ["PASSES", "Pass", "run_passes"]
@@ -34,6 +35,8 @@ PASSES: tuple[Pass, ...] = (
     Pass("inline", inline_custom),
     Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
     Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
+    Pass("contractions", transpose_contractions),
+    Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
 )
 
 

@@ -13,6 +13,7 @@ from fusegrad.codegen.expr import Buffer, Expr, Extent, Load, Var, const, index
 from fusegrad.codegen.kernel import (
     Alloc,
     For,
+    If,
     Kernel,
     Let,
     Monoid,
@@ -378,6 +379,125 @@ def cumulative_sum(rows: int = 5, columns: int = 12) -> Example:
     return Example(kernel, {"x": a}, {"y": a.cumsum(1)}, (rows,))
 
 
+def column_softmax(rows: int = 9, columns: int = 37) -> Example:
+    """Softmax along the axis with the large stride; the row memory is private to a column."""
+    c = Var("c", extent=columns)
+    x, y = (Buffer(n, float32, (rows, columns)) for n in "xy")
+    e = Buffer("e", float32, (rows,), space="row")
+    r0, r1, r2 = (Var("r", extent=rows) for _ in range(3))
+    m, s, t = (Var(n, float32) for n in "mst")
+    body = each(
+        c,
+        columns,
+        Alloc(e),
+        tree(r0, rows, [(m, f32(-np.inf), MAX)], Load(x, (r0, c))),
+        tree(
+            r1,
+            rows,
+            [(s, f32(0), SUM)],
+            Let(t, op("exp", op("sub", Load(x, (r1, c)), m))),
+            Store(e, (r1,), t),
+            t,
+        ),
+        each(r2, rows, Store(y, (r2, c), op("div", Load(e, (r2,)), s))),
+    )
+    kernel = Kernel("column_softmax", params(reads=(x,), writes=(y,)), (), (body,))
+    a = _data(18, rows, columns)
+    z = np.exp(a - a.max(0))
+    return Example(kernel, {"x": a}, {"y": z / z.sum(0)}, ())
+
+
+def middle_sum(batch: int = 3, rows: int = 7, columns: int = 21) -> Example:
+    """A sum over the middle of three axes."""
+    size, b = Var("B"), Var("b")
+    r, c = Var("r", extent=rows), Var("c", extent=columns)
+    x, y = Buffer("x", float32, (size, rows, columns)), Buffer("y", float32, (size, columns))
+    s = Var("s", float32)
+    loop = tree(r, rows, [(s, f32(0), SUM)], Load(x, (b, r, c)))
+    body = each(b, size, each(c, columns, loop, Store(y, (b, c), s)))
+    kernel = Kernel("middle_sum", params(reads=(x,), writes=(y,)), (size,), (body,))
+    a = _data(19, batch, rows, columns)
+    return Example(kernel, {"x": a}, {"y": a.sum(1)}, (batch,))
+
+
+def flat_cumulative_sum(size: int = 50) -> Example:
+    """A serial loop and nothing around it."""
+    n, i = Var("N"), Var("i")
+    x, y = (Buffer(name, float32, (n,)) for name in "xy")
+    s, t = Var("s", float32), Var("t", float32)
+    body = (Let(t, op("add", s, Load(x, (i,)))), Store(y, (i,), t))
+    loop = For(i, n, Serial(), body, ((s, f32(0)),), (t,))
+    kernel = Kernel("flat_cumsum", params(reads=(x,), writes=(y,)), (n,), (loop,))
+    a = _data(20, size)
+    return Example(kernel, {"x": a}, {"y": a.cumsum()}, (size,))
+
+
+def scatter_add(rows: int = 12, columns: int = 10, extent: int = 5) -> Example:
+    """Rows added up at given places; a loop of zeros comes first."""
+    size, r, at = Var("R"), Var("r"), Var("at")
+    z0, z1 = Var("z", extent=extent), Var("z", extent=columns)
+    c = Var("c", extent=columns)
+    x, y = Buffer("x", float32, (size, columns)), Buffer("y", float32, (extent, columns))
+    where = Buffer("where", int64, (size,))
+    add = each(c, columns, Store(y, (at, c), Load(x, (r, c)), SUM))
+    body = (
+        each(z0, extent, each(z1, columns, Store(y, (z0, z1), f32(0)))),
+        For(r, size, Serial(), (Let(at, Load(where, (r,))), add)),
+    )
+    kernel = Kernel("scatter_add", params(reads=(x, where), writes=(y,)), (size,), body)
+    a, places = _data(21, rows, columns), np.random.default_rng(22).integers(0, extent, rows)
+    expected = np.zeros((extent, columns), np.float32)
+    np.add.at(expected, places, a)
+    return Example(kernel, {"x": a, "where": places}, {"y": expected}, (rows,))
+
+
+def histogram(size: int = 4500, extent: int = 7) -> Example:
+    """Independent iterations that meet in the elements of a partial parameter."""
+    n, i, at = Var("N"), Var("i"), Var("at")
+    x, counts = Buffer("x", int64, (n,)), Buffer("counts", float32, (extent,))
+    body = each(i, n, Let(at, Load(x, (i,))), Store(counts, (at,), f32(1), SUM))
+    kernel = Kernel("histogram", params(reads=(x,), sums=(counts,)), (n,), (body,))
+    a = np.random.default_rng(23).integers(0, extent, size)
+    counted = np.bincount(a, minlength=extent).astype(np.float32)
+    return Example(kernel, {"x": a}, {"counts": counted}, (size,))
+
+
+def plane_total(rows: int = 11, columns: int = 29) -> Example:
+    """A scalar accumulated from two loops, the rows shifted inside of a larger output."""
+    size, r, c = Var("R"), Var("r"), Var("c", extent=columns)
+    x, y = Buffer("x", float32, (size, columns)), Buffer("y", float32, (size, columns + 3))
+    acc = Buffer("acc", float32, ())
+    value = Load(x, (r, c))
+    inner = each(
+        c,
+        columns,
+        Store(acc, (), value, SUM),
+        Store(y, (r, op("add", c, 3)), op("neg", value)),
+    )
+    pad = Var("p", extent=3)
+    body = each(r, size, inner, each(pad, 3, Store(y, (r, pad), f32(0))))
+    kernel = Kernel("plane_total", params(reads=(x,), writes=(y,), sums=(acc,)), (size,), (body,))
+    a = _data(24, rows, columns)
+    expected = {"acc": np.array(a.sum()), "y": np.pad(-a, ((0, 0), (3, 0)))}
+    return Example(kernel, {"x": a}, expected, (rows,))
+
+
+def guarded(size: int = 100) -> Example:
+    """A condition inside of the innermost loop, and a load that is only right under it."""
+    n, i = Var("N"), Var("i")
+    x, y = (Buffer(name, float32, (n,)) for name in "xy")
+    previous = op("add", Load(x, (i,)), Load(x, (op("sub", i, 1),)))
+    body = each(
+        i,
+        n,
+        Store(y, (i,), Load(x, (i,))),
+        If(apply("gt", i, index(0)), (Store(y, (i,), previous),)),
+    )
+    kernel = Kernel("guarded", params(reads=(x,), writes=(y,)), (n,), (body,))
+    a = _data(25, size)
+    return Example(kernel, {"x": a}, {"y": a + np.pad(a[:-1], (1, 0))}, (size,))
+
+
 # --- contractions --------------------------------------------------------------------------------
 
 
@@ -441,5 +561,12 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "column_sum": column_sum,
     "row_and_column": row_and_column,
     "cumulative_sum": cumulative_sum,
+    "column_softmax": column_softmax,
+    "middle_sum": middle_sum,
+    "flat_cumulative_sum": flat_cumulative_sum,
+    "scatter_add": scatter_add,
+    "histogram": histogram,
+    "plane_total": plane_total,
+    "guarded": guarded,
     "matmul": matmul,
 }

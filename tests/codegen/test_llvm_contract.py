@@ -63,9 +63,7 @@ def product(
         body.append(Copy(right, b, (index(0), c0), 0, 1, index(depth), alive_columns))
         b_starts, b_alive = (index(0), index(0)), index(width)
     body.append(
-        Contract(
-            acc, a, (r0, index(0)), 0, 1, right, b_starts, 0, 1, depth, alive_rows, b_alive
-        )
+        Contract(acc, a, (r0, index(0)), 0, 1, right, b_starts, 0, 1, depth, alive_rows, b_alive)
     )
     place = (apply("add", r0, i), apply("add", c0, j))
     store = Store(c, place, Load(acc, (i, j)))

@@ -21,7 +21,7 @@ from fusegrad.codegen.dtypes import (
 )
 from fusegrad.codegen.expr import Buffer, Const, Expr, Load, Var, const
 from fusegrad.codegen.kernel import Any as AnyOrder
-from fusegrad.codegen.kernel import For, If, Kernel, Param, Parallel, Role, Store, Vector
+from fusegrad.codegen.kernel import For, If, Kernel, Parallel, Param, Role, Store, Vector
 from fusegrad.codegen.scalar import TABLE, apply
 from fusegrad.codegen.targets.base import host
 from tests.codegen.llvm_support import Array, Native, run

@@ -318,9 +318,7 @@ def test_uniform_condition_and_empty_loops() -> None:
     r, c = Var("r", extent=rows), Var("c", extent=width)
     x, out = Buffer("x", F, (rows, width)), Buffer("out", F, (rows,))
     s = Var("s", F)
-    loop = For(
-        c, width, Tree((Monoid.SUM,)), (), ((s, f32(2)),), (Load(x, (r, c)),), Vector(8, 2)
-    )
+    loop = For(c, width, Tree((Monoid.SUM,)), (), ((s, f32(2)),), (Load(x, (r, c)),), Vector(8, 2))
     odd = apply("eq", apply("and", r, const(1, int64)), const(1, int64))
     body = (loop, If(odd, (Store(out, (r,), s),)))
     outer = For(r, rows, AnyOrder(), body, mapping=Parallel())

@@ -11,6 +11,7 @@ import pytest
 import fusegrad as fg
 from fusegrad import nn, state
 from fusegrad.errors import CaptureError, StateError
+from fusegrad.trace import Trace
 
 
 class Affine(nn.Module):
@@ -269,8 +270,6 @@ def test_changes_of_values_are_not_changes_of_structure() -> None:
 
 
 def test_structure_cannot_change_in_a_trace() -> None:
-    from fusegrad.trace import Trace
-
     module = Switch()
     trace = Trace()
     with trace, pytest.raises(CaptureError, match="layer of Switch is set while"):

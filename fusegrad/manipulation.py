@@ -1,0 +1,704 @@
+"""Movement of elements: shapes, order of axes, joining and splitting, picking by index.
+
+Knows the functions on nodes that they record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import ShapeError
+from .ir.node import Node
+from .semantics import indexing
+from .semantics import manipulation as semantics
+from .semantics.shapes import as_shape, broadcast_shapes, one_axis, show
+from .tensor import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
+from .tensor_methods import Axis, pick_axis
+
+__all__ = [
+    "broadcast_arrays",
+    "broadcast_shapes_of",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "concat",
+    "expand_dims",
+    "flatten",
+    "flip",
+    "matrix_transpose",
+    "moveaxis",
+    "pad",
+    "permute_dims",
+    "repeat",
+    "reshape",
+    "roll",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "take",
+    "take_along_axis",
+    "tile",
+    "tril",
+    "triu",
+    "unstack",
+]
+
+
+def reshape(x: ArrayLike, shape: Any, *, copy: bool | None = None) -> Tensor:
+    """The elements in the same order under another shape.
+
+    Parameters
+    ----------
+    x : array_like
+    shape : int or sequence of int
+        One extent may be -1.
+    copy : bool, optional
+        Without effect: the result is a value of its own.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.reshape(fg.arange(4), (2, -1))
+    Tensor([[0, 1],
+            [2, 3]])
+    """
+    return as_tensor(x).reshape(*as_shape((shape,)))
+
+
+def flatten(x: ArrayLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Several neighbouring axes as one.
+
+    Parameters
+    ----------
+    x : array_like
+    start_dim, end_dim : int, optional
+        The first and the last of them.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.flatten(fg.ones(2, 3, 4), 1).shape
+    (2, 12)
+    """
+    return as_tensor(x).flatten(start_dim, end_dim)
+
+
+def permute_dims(x: ArrayLike, axes: Sequence[int]) -> Tensor:
+    """The axes in another order.
+
+    Parameters
+    ----------
+    x : array_like
+    axes : sequence of int
+        Axis i of the result is axis ``axes[i]`` of `x`.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.permute_dims(fg.ones(2, 3, 4), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
+    return record(semantics.permute, (as_tensor(x),), tuple(axes))
+
+
+def matrix_transpose(x: ArrayLike) -> Tensor:
+    """The last two axes exchanged.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.matrix_transpose([[1, 2], [3, 4]])
+    Tensor([[1, 3],
+            [2, 4]])
+    """
+    return as_tensor(x).mT
+
+
+def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged.
+
+    Parameters
+    ----------
+    x : array_like
+    axis1, axis2 : int
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.swapaxes(fg.ones(2, 3, 4), 0, 2).shape
+    (4, 3, 2)
+    """
+    return as_tensor(x).swapaxes(axis1, axis2)
+
+
+def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Some axes at other places, the rest in order.
+
+    Parameters
+    ----------
+    x : array_like
+    source, destination : int or sequence of int
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.moveaxis(fg.ones(2, 3, 4), 0, -1).shape
+    (3, 4, 2)
+    """
+    return record(semantics.moveaxis, (as_tensor(x),), source, destination)
+
+
+def squeeze(x: ArrayLike, axis: Axis = None, *, dim: Axis = None) -> Tensor:
+    """Without axes of extent 1.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which; they must have extent 1. By default all that have.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.squeeze(fg.ones(1, 3, 1), 0).shape
+    (3, 1)
+    """
+    return record(semantics.squeeze, (as_tensor(x),), pick_axis(axis, dim))
+
+
+def expand_dims(x: ArrayLike, axis: int | Sequence[int] = 0) -> Tensor:
+    """New axes of extent 1.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Their places in the result.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.expand_dims(fg.ones(3), 1).shape
+    (3, 1)
+    """
+    return record(semantics.expand_dims, (as_tensor(x),), axis)
+
+
+def broadcast_to(x: ArrayLike, shape: Any) -> Tensor:
+    """Axes of extent 1 and new leading axes repeated.
+
+    Parameters
+    ----------
+    x : array_like
+    shape : int or sequence of int
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.broadcast_to([1, 2], (2, 2))
+    Tensor([[1, 2],
+            [1, 2]])
+    """
+    return as_tensor(x).broadcast_to(*as_shape((shape,)))
+
+
+def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
+    """All arrays with the shape that they broadcast to.
+
+    Parameters
+    ----------
+    *arrays : array_like
+
+    Returns
+    -------
+    list of Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.broadcast_arrays([1, 2], 3)[1]
+    Tensor([3, 3])
+    """
+    tensors = [as_tensor(array) for array in arrays]
+    shape = broadcast_shapes_of(*[tensor.shape for tensor in tensors])
+    return [tensor.broadcast_to(*shape) if shape else tensor for tensor in tensors]
+
+
+def broadcast_shapes_of(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that shapes broadcast to; in ``fg`` it is named ``broadcast_shapes``.
+
+    Parameters
+    ----------
+    *shapes : tuple of int
+
+    Returns
+    -------
+    tuple[int, ...]
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.broadcast_shapes((3, 1), (2,))
+    (3, 2)
+    """
+    return broadcast_shapes("broadcast", shapes) if shapes else ()  # type: ignore[return-value]
+
+
+def flip(x: ArrayLike, axis: Axis = None, *, dim: Axis = None) -> Tensor:
+    """The elements in reverse order along some axes.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        By default all.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.flip([1, 2, 3])
+    Tensor([3, 2, 1])
+    """
+    return as_tensor(x).flip(pick_axis(axis, dim))
+
+
+def roll(
+    x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
+) -> Tensor:
+    """The elements moved along axes; what leaves at one end enters at the other.
+
+    Parameters
+    ----------
+    x : array_like
+    shift : int or sequence of int
+        How far.
+    axis : int or sequence of int, optional
+        By default the array is taken flat.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.roll([1, 2, 3, 4], 1)
+    Tensor([4, 1, 2, 3])
+    """
+    return as_tensor(x).roll(shift, axis)
+
+
+def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Tensor:
+    """The whole array repeated along each axis.
+
+    Parameters
+    ----------
+    x : array_like
+    repetitions : int or sequence of int
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.tile([1, 2], 2)
+    Tensor([1, 2, 1, 2])
+    """
+    return record(semantics.tile, (as_tensor(x),), as_shape((repetitions,)))
+
+
+def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Tensor:
+    """Each element repeated.
+
+    Parameters
+    ----------
+    x : array_like
+    repeats : int
+        How often.
+    axis : int, optional
+        By default the array is taken flat.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.repeat([1, 2], 2)
+    Tensor([1, 1, 2, 2])
+    """
+    return record(semantics.repeat, (as_tensor(x),), repeats, axis)
+
+
+def concat(
+    arrays: Sequence[ArrayLike], /, axis: int | None = 0, *, dim: int | None = None
+) -> Tensor:
+    """Arrays one behind the other along an axis.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like
+        Their dtypes promote.
+    axis : int, optional
+        None to take all arrays flat.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.concat([[1, 2], [3]])
+    Tensor([1, 2, 3])
+    """
+    place = axis if dim is None else dim
+
+    def join() -> tuple[Node, list[Tensor]]:
+        nodes, tensors = common_nodes([as_tensor(array) for array in arrays])
+        return semantics.concat(nodes, place), tensors
+
+    return record_nodes(join)
+
+
+def cat(arrays: Sequence[ArrayLike], dim: int = 0) -> Tensor:
+    """`concat` under torch's name.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like
+    dim : int, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.cat([[1, 2], [3]])
+    Tensor([1, 2, 3])
+    """
+    return concat(arrays, dim)
+
+
+def stack(arrays: Sequence[ArrayLike], /, axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """Arrays of one shape along a new axis.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like
+        Their dtypes promote.
+    axis : int, optional
+        The place of the new axis.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.stack([[1, 2], [3, 4]], axis=1)
+    Tensor([[1, 3],
+            [2, 4]])
+    """
+    place = axis if dim is None else dim
+
+    def join() -> tuple[Node, list[Tensor]]:
+        nodes, tensors = common_nodes([as_tensor(array) for array in arrays])
+        return semantics.stack(nodes, place), tensors
+
+    return record_nodes(join)
+
+
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> list[Tensor]:
+    """The slices along an axis.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, optional
+
+    Returns
+    -------
+    list of Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.unstack([[1, 2], [3, 4]])
+    [Tensor([1, 2]), Tensor([3, 4])]
+    """
+    tensor = as_tensor(x)
+    place = one_axis("unstack", axis, tensor.ndim)
+    before = (slice(None),) * place
+    return [tensor[(*before, position)] for position in range(tensor.shape[place])]
+
+
+def split(
+    x: ArrayLike,
+    sections: int | Sequence[int],
+    axis: int = 0,
+    *,
+    dim: int | None = None,
+) -> list[Tensor]:
+    """Parts along an axis.
+
+    Parameters
+    ----------
+    x : array_like
+    sections : int or sequence of int
+        The number of equal parts, or the places to cut at, as in NumPy.
+    axis : int, optional
+
+    Returns
+    -------
+    list of Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.split([1, 2, 3, 4], 2)
+    [Tensor([1, 2]), Tensor([3, 4])]
+    """
+    tensor = as_tensor(x)
+    place = one_axis("split", axis if dim is None else dim, tensor.ndim)
+    extent = tensor.shape[place]
+    if isinstance(sections, int):
+        if sections < 1 or extent % sections:
+            raise ShapeError(
+                f"split: axis {place} of shape {show(tensor.shape)} has no {sections} equal parts",
+                remedy="give the places to cut at, or use fg.chunk for unequal parts",
+            )
+        step = extent // sections
+        sections = [step * count for count in range(1, sections)]
+    return _parts(tensor, sections, place)
+
+
+def chunk(x: ArrayLike, chunks: int, axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
+    """At most so many parts along an axis, the last one possibly shorter, as in torch.
+
+    Parameters
+    ----------
+    x : array_like
+    chunks : int
+    axis : int, optional
+
+    Returns
+    -------
+    list of Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.chunk([1, 2, 3, 4, 5], 2)
+    [Tensor([1, 2, 3]), Tensor([4, 5])]
+    """
+    tensor = as_tensor(x)
+    place = one_axis("chunk", axis if dim is None else dim, tensor.ndim)
+    extent = tensor.shape[place]
+    step = max(1, -(-extent // chunks))
+    return _parts(tensor, list(range(step, extent, step)), place)
+
+
+def _parts(x: Tensor, places: Sequence[int], axis: int) -> list[Tensor]:
+    bounds = [0, *places, x.shape[axis]]
+    before = (slice(None),) * axis
+    return [
+        x[(*before, slice(start, stop))]
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+
+
+def pad(
+    x: ArrayLike,
+    pad_width: int | Sequence[Any],
+    *,
+    constant_values: float | int | bool = 0,
+) -> Tensor:
+    """Elements of one value before and behind the axes.
+
+    Parameters
+    ----------
+    x : array_like
+    pad_width : int, pair, or sequence of pairs
+        How many before and behind: everywhere, on every axis, or for each axis.
+    constant_values : number, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.pad([1, 2], (1, 2))
+    Tensor([0, 1, 2, 0, 0])
+    """
+    tensor = as_tensor(x)
+    widths: list[tuple[int, int]]
+    if isinstance(pad_width, int):
+        widths = [(pad_width, pad_width)] * tensor.ndim
+    elif len(pad_width) == 2 and all(isinstance(width, int) for width in pad_width):
+        widths = [(pad_width[0], pad_width[1])] * tensor.ndim
+    else:
+        widths = [(low, high) for low, high in pad_width]
+    return record(semantics.pad, (tensor,), widths, constant_values)
+
+
+def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
+    """The elements on and below a diagonal, zeros above.
+
+    Parameters
+    ----------
+    x : array_like
+    k : int, optional
+        The diagonal, counted upwards from the main one.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.tril([[1, 2], [3, 4]])
+    Tensor([[1, 0],
+            [3, 4]])
+    """
+    return as_tensor(x).tril(k)
+
+
+def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
+    """The elements on and above a diagonal, zeros below.
+
+    Parameters
+    ----------
+    x : array_like
+    k : int, optional
+        The diagonal, counted upwards from the main one.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.triu([[1, 2], [3, 4]])
+    Tensor([[1, 2],
+            [0, 4]])
+    """
+    return as_tensor(x).triu(k)
+
+
+def take(
+    x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, dim: int | None = None
+) -> Tensor:
+    """Slices along an axis, picked by index. The gradient adds up where an index occurs repeatedly.
+
+    Parameters
+    ----------
+    x : array_like
+    indices : array_like
+        Integers. Negative ones count from the end; others outside are clamped to the axis.
+    axis : int, optional
+        Needed unless `x` has one axis.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.take([10, 20, 30], [2, 0, 2])
+    Tensor([30, 10, 30])
+    """
+    tensor = as_tensor(x)
+    place = pick_axis(axis, dim)
+    if place is None:
+        if tensor.ndim != 1:
+            raise ShapeError(
+                f"take from an array of shape {show(tensor.shape)} needs an axis",
+                remedy="name it, fg.take(x, indices, axis=0)",
+            )
+        place = 0
+    return record(indexing.take, (tensor, as_tensor(indices)), place)
+
+
+def take_along_axis(
+    x: ArrayLike, indices: ArrayLike, /, axis: int = -1, *, dim: int | None = None
+) -> Tensor:
+    """Elements picked by index along one axis, each from its own row.
+
+    Parameters
+    ----------
+    x : array_like
+    indices : array_like
+        Integers, with as many axes as `x`; the other axes broadcast.
+    axis : int, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.take_along_axis([[1, 2], [3, 4]], [[1], [0]], axis=1)
+    Tensor([[2],
+            [3]])
+    """
+    place = axis if dim is None else dim
+    return record(indexing.take_along, (as_tensor(x), as_tensor(indices)), place)

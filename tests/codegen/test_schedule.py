@@ -1,0 +1,197 @@
+"""The schedule keeps what kernels mean: mapped == logical, over targets, chunks and odd sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fusegrad.codegen.dtypes import float32, float64
+from fusegrad.codegen.expr import Buffer, Load, Var, const
+from fusegrad.codegen.interpret import interpret_kernel
+from fusegrad.codegen.kernel import (
+    Contract,
+    For,
+    Kernel,
+    Let,
+    Monoid,
+    Parallel,
+    Param,
+    Role,
+    Store,
+    Tree,
+    Vector,
+    nested,
+)
+from fusegrad.codegen.kernel import Any as AnyOrder
+from fusegrad.codegen.schedule.contraction import match
+from fusegrad.codegen.schedule.cpu import Mapped, schedule
+from fusegrad.codegen.targets.base import named
+from fusegrad.codegen.verify import verify_kernel
+from tests.codegen.examples import (
+    EXAMPLES,
+    Example,
+    column_sum,
+    elementwise,
+    flat_cumulative_sum,
+    matmul,
+    op,
+    params,
+    plane_total,
+    relu_bias,
+    softmax,
+    total,
+)
+
+TARGETS = ("sse4", "avx2", "avx512")
+
+
+def mapped(example: Example, target: str = "avx2") -> Mapped:
+    size = example.sizes[0] if example.sizes else 0
+    return schedule(example.kernel, size, named(target))
+
+
+def check(example: Example, target: str) -> None:
+    """Runs the mapped kernel in several chunkings."""
+    result = mapped(example, target)
+    verify_kernel(result.kernel)
+    assert result.grain * result.chunks >= result.items
+    last = result.kernel.body[-1]
+    assert isinstance(last, For)
+    if isinstance(last.extent, int):
+        assert last.extent == result.items
+    for chunks in (1, 2, 5):
+        arrays = example.arrays()
+        interpret_kernel(result.kernel, arrays, example.sizes, chunks=chunks)
+        example.check(arrays)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples(name: str, target: str) -> None:
+    check(EXAMPLES[name](), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("size", [1, 2, 4096, 4097])
+def test_flat_sizes(size: int, target: str) -> None:
+    check(elementwise(size), target)
+    check(total(size), target)
+
+
+@pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
+@pytest.mark.parametrize("shape", [(9, 35, 17), (1, 5, 3), (26, 33, 2), (2, 64, 1)], ids=str)
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)], ids=str)
+def test_contractions(form: str, shape: tuple[int, int, int], batch: tuple[int, ...]) -> None:
+    for target in TARGETS:
+        check(matmul(form, *shape, batch), target)
+
+
+def test_contraction_with_an_epilogue() -> None:
+    for batch in ((), (3,)):
+        check(matmul("NT", 9, 35, 17, batch, epilogue=relu_bias), "avx2")
+
+
+def test_contraction_of_float64() -> None:
+    check(matmul("NN", 9, 19, 5, dtype=float64), "avx2")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_contraction_becomes_register_tiles(target: str) -> None:
+    kernel = mapped(matmul("NN", 48, 64, 8), target).kernel
+    (tile,) = (s for s in nested(kernel.body) if isinstance(s, Contract))
+    rows, columns = (int(e) for e in tile.acc.shape if isinstance(e, int))
+    vectors = columns * 4 // named(target).vector_bytes
+    assert vectors in (1, 2)
+    # Accumulators, one row of the right operand and one broadcast stay in registers.
+    assert rows * vectors + vectors + 1 <= named(target).registers
+
+
+def test_what_is_not_a_contraction() -> None:
+    """A product that starts elsewhere than at zero, or whose operands move with lets, stays loops."""
+    assert match(matmul().kernel) is not None
+    assert match(softmax().kernel) is None
+    kernel = matmul().kernel
+    (rows,) = kernel.body
+    assert isinstance(rows, For)
+    (columns,) = rows.body
+    assert isinstance(columns, For)
+    reduction, store = columns.body
+    assert isinstance(reduction, For)
+    started = replace(reduction, carry=((reduction.carry[0][0], const(1, float32)),))
+    body = replace(rows, body=(replace(columns, body=(started, store)),))
+    assert match(replace(kernel, body=(body,))) is None
+
+
+def test_flat_kernels_run_in_vectors_and_chunks() -> None:
+    result = mapped(elementwise(1 << 20))
+    (loop,) = result.kernel.body
+    assert isinstance(loop, For)
+    assert loop.mapping == Vector(8, 4)
+    assert result.chunks > 1
+    assert result.grain % 4096 == 0
+
+
+def test_reductions_carry_in_registers() -> None:
+    """A scalar that a loop accumulates becomes a tree, and memory is written once after it."""
+    kernel = mapped(plane_total()).kernel
+    loops = [s for s in nested(kernel.body) if isinstance(s, For)]
+    assert loops[0].mapping == Parallel()
+    assert loops[1].order == Tree((Monoid.SUM,))
+    assert not any(isinstance(s, Store) and s.monoid is not None for s in loops[1].body)
+
+
+def test_columns_run_across_lanes() -> None:
+    """A reduction along the large stride: each lane reduces its own column."""
+    (loop,) = mapped(column_sum()).kernel.body
+    assert isinstance(loop, For)
+    assert isinstance(loop.mapping, Vector)
+    assert isinstance(loop.body[0], For)
+    assert loop.body[0].mapping is None
+
+
+def test_serial_kernels_are_one_item() -> None:
+    result = mapped(flat_cumulative_sum())
+    assert (result.items, result.chunks) == (1, 1)
+
+
+def test_small_kernels_are_one_chunk() -> None:
+    assert mapped(elementwise(1000)).chunks == 1
+    assert mapped(softmax(4, 64)).chunks == 1
+
+
+def test_chunks_do_not_depend_on_threads() -> None:
+    """The same shapes give the same chunks: nothing but shapes and the target is looked at."""
+    first, second = mapped(softmax(5000, 640)), mapped(softmax(5000, 640))
+    assert (first.grain, first.chunks) == (second.grain, second.chunks)
+    assert first.chunks > 1
+
+
+def test_a_place_that_the_loop_computes_stays_inside() -> None:
+    """An accumulation is not moved behind the loop when its place is bound inside the loop."""
+    n, i, at = Var("N"), Var("i"), Var("at")
+    x, y = Buffer("x", float32, (n,)), Buffer("y", float32, (4,))
+    body = (Let(at, op("add", n, 0)), Let(at2 := Var("at2"), op("remtrunc", at, 4)))
+    store = Store(y, (at2,), Load(x, (i,)), Monoid.SUM)
+    loop = For(i, n, AnyOrder(), (*body, store))
+    kernel = Kernel("place", params(reads=(x,), sums=(y,)), (n,), (loop,))
+    verify_kernel(schedule(kernel, 10, named("avx2")).kernel)
+
+
+def _shifted(offset: int, columns: int = 64) -> tuple[Kernel, Buffer]:
+    size, r, c = Var("R"), Var("r"), Var("c", extent=columns)
+    x, y = Buffer("x", float32, (size, columns)), Buffer("y", float32, (size, columns + 16))
+    store = Store(y, (r, op("add", c, offset)), Load(x, (r, c)))
+    loop = For(r, size, AnyOrder(), (For(c, columns, AnyOrder(), (store,)),))
+    params = (Param(x, Role.IN), Param(y, Role.OUT))
+    return Kernel("shifted", params, (size,), (loop,)), y
+
+
+@pytest.mark.parametrize(("offset", "streams"), [(0, True), (16, True), (3, False)])
+def test_stores_around_the_cache_are_aligned(offset: int, streams: bool) -> None:
+    kernel, y = _shifted(offset)
+    result = schedule(kernel, 100, named("avx2"), frozenset((y,)))
+    (store,) = (s for s in nested(result.kernel.body) if isinstance(s, Store))
+    assert store.nontemporal is streams
+
+

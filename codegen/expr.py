@@ -179,34 +179,57 @@ class Load(Expr):
 class Apply(Expr):
     """A scalar op applied to values; `op` names a row of ``scalar.TABLE``.
 
-    Build these with ``scalar.apply``, which infers the dtype and checks the operands.
+    Build these with ``scalar.apply``, which infers the dtype and checks the operands. Equal
+    applications are one object as long as the table of known ones is not emptied, so that
+    comparing expressions that share parts takes no time.
     """
 
     __slots__ = ("args", "op")
+    _known: ClassVar[dict[tuple[str, tuple[Expr, ...], DType], Apply]] = {}
+    _most_known: ClassVar[int] = 1 << 17
     op: str
     args: tuple[Expr, ...]
 
-    def __init__(self, op: str, args: Sequence[Expr], dtype: DType) -> None:
-        self.op = op
-        self.args = tuple(args)
-        self.dtype = dtype
-        self._hash = hash((op, self.args, id(dtype)))
+    def __new__(cls, op: str, args: Sequence[Expr], dtype: DType) -> Apply:
+        key = (op, tuple(args), dtype)
+        known = cls._known.get(key)
+        if known is not None:
+            return known
+        self = super().__new__(cls)
+        self.op, self.args, self.dtype = key
+        self._hash = hash(key)
+        if len(cls._known) >= cls._most_known:
+            cls._known.clear()
+        return cls._known.setdefault(key, self)
 
     __hash__ = Expr.__hash__
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return (
-            isinstance(other, Apply)
-            and self._hash == other._hash
-            and self.op == other.op
-            and self.dtype is other.dtype
-            and self.args == other.args
-        )
+        return isinstance(other, Apply) and self._hash == other._hash and _equal(self, other)
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))})"
+
+
+def _equal(a: Expr, b: Expr) -> bool:
+    """Whether two expressions are equal, each pair of shared parts compared once."""
+    seen: set[tuple[int, int]] = set()
+    stack = [(a, b)]
+    while stack:
+        x, y = stack.pop()
+        if x is y or (id(x), id(y)) in seen:
+            continue
+        if not (isinstance(x, Apply) and isinstance(y, Apply)):
+            if x != y:
+                return False
+            continue
+        if x.op != y.op or x.dtype is not y.dtype or len(x.args) != len(y.args):
+            return False
+        seen.add((id(x), id(y)))
+        stack.extend(zip(x.args, y.args, strict=True))
+    return True
 
 
 def const(value: float | int | bool, dtype: DType) -> Const:

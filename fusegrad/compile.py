@@ -20,6 +20,8 @@ import numpy as np
 
 from . import config, pytree
 from .context import active
+from .dispatch import MISS, deliver_grad
+from .dispatch import build as build_fast
 from .errors import ArgumentStructureError, CaptureError
 from .explain import Explanation, dump, explain
 from .guards import Guards
@@ -93,7 +95,7 @@ class _Traced:
 
 
 @final
-class _Specialisation:
+class Specialisation:
     """A traced and compiled signature."""
 
     def __init__(self, traced: _Traced, step: Step, guards: Guards, arrays: list[bool]) -> None:
@@ -107,14 +109,14 @@ class _Specialisation:
         ]
         self.grad_state = [(t, t.grad) for t, _ in traced.grads]
         unique = step.record.program.outputs
-        self.types: list[tuple[tuple[int, ...], Any]] = [((), None)] * unique
-        for node, position in zip(traced.outputs, step.record.outputs, strict=True):
-            self.types[position] = (tuple(node.shape), node.dtype.numpy)  # type: ignore[arg-type]
+        kinds = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
+        self.types = [kinds[position] for position in range(unique)]
         first = sum(arrays)
         self.reuse: list[Tensor | None] = [None] * unique
         for output, source in step.record.donated:
             self.reuse[output] = traced.captures[source - first]
         self.stateful = bool(traced.written or traced.grads)
+        self.structure: pytree.Structure | None = None
 
     def holds(self) -> bool:
         """Whether the surroundings are as they were traced."""
@@ -174,14 +176,14 @@ class _Specialisation:
     def _places(self, addresses: list[int]) -> list[Storage]:
         """Memory for the outputs: in place where the tensor is the only owner."""
         storages: list[Storage] = []
-        for (shape, dtype), tensor in zip(self.types, self.reuse, strict=True):
+        for kind, tensor in zip(self.types, self.reuse, strict=True):
             if tensor is not None:
                 storage = tensor._storage
                 if storage is not None and sys.getrefcount(storage) == _OWNED:
                     storages.append(storage)
                     addresses.append(storage.address)
                     continue
-            storage = Storage.empty(shape, dtype)
+            storage = Storage(kind)
             storages.append(storage)
             addresses.append(storage.address)
         return storages
@@ -196,13 +198,8 @@ class _Specialisation:
         for tensor, index in traced.grads:
             if index is None:
                 tensor._grad = None
-                continue
-            known = tensor._grad
-            storage = storages[where[index]]
-            if known is not None and known._trace is None:
-                known._install(storage)
             else:
-                tensor._grad = tensor_of(storage)
+                deliver_grad(tensor, storages[where[index]])
         leaves = [
             fixed if index is None else tensor_of(storages[where[index]])
             for index, fixed in traced.results
@@ -239,11 +236,12 @@ class CompiledFunction:
         self.static_argnames = frozenset(static_argnames)
         self._signature = _inspect(function)
         self._positional = self._positional_names()
-        self._entries: dict[Any, list[_Specialisation]] = {}
+        self._entries: dict[Any, list[Specialisation]] = {}
         self._statistics = Statistics()
         self._lock = threading.RLock()
         self._last: tuple[Any, Any] | None = None
-        self._bound: dict[int, CompiledFunction] = {}
+        self._fast: Callable[..., Any] | None = None
+        self._hits = 0
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
@@ -267,6 +265,12 @@ class CompiledFunction:
     # --- calling ----------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fast = self._fast
+        if fast is not None and not kwargs:
+            result = fast(args)
+            if result is not MISS:
+                self._hits += 1
+                return result
         if active.trace is not None:
             return self.function(*args, **kwargs)
         if active.eager:
@@ -283,15 +287,16 @@ class CompiledFunction:
                     return self._run(entry, leaves)
         return self._run(self._specialise(args, kwargs, leaves, structure, key), leaves, fresh=True)
 
-    def _run(self, entry: _Specialisation, leaves: Sequence[Any], fresh: bool = False) -> Any:
-        statistics = self._statistics
+    def _run(self, entry: Specialisation, leaves: Sequence[Any], fresh: bool = False) -> Any:
         if entry.stateful:
             with self._lock:
                 result = entry.run(leaves)
         else:
             result = entry.run(leaves)
         if not fresh:
-            statistics.hits += 1
+            self._hits += 1
+        flat = entry.structure is not None and entry.structure == _flat(len(leaves))
+        self._fast = build_fast(entry, leaves, self._lock) if flat else None
         return result
 
     def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -368,7 +373,7 @@ class CompiledFunction:
         leaves: Sequence[Any],
         structure: Any,
         key: Any,
-    ) -> _Specialisation:
+    ) -> Specialisation:
         self._check_call(args, kwargs)
         with _TRACING:
             reason = self._reason(key, leaves)
@@ -382,7 +387,8 @@ class CompiledFunction:
             step, origin = load_step(
                 traced.outputs, traced.inputs, traced.donations, stages, observe
             )
-            entry = _Specialisation(traced, step, guards, arrays)
+            entry = Specialisation(traced, step, guards, arrays)
+            entry.structure = None if kwargs or self.static_argnames else structure
             self._entries.setdefault(key, []).insert(0, entry)
         self._note(entry, stages, origin, reason)
         self._last = key, leaves
@@ -396,7 +402,7 @@ class CompiledFunction:
         return lambda artifacts: dump(folder, name, artifacts)
 
     def _note(
-        self, entry: _Specialisation, stages: dict[str, float], origin: str, reason: str | None
+        self, entry: Specialisation, stages: dict[str, float], origin: str, reason: str | None
     ) -> None:
         s = self._statistics
         s.compiles += 1
@@ -533,7 +539,7 @@ class CompiledFunction:
         s = self._statistics
         return Statistics(
             s.compiles,
-            s.hits,
+            self._hits,
             s.kernels,
             s.arena_bytes,
             dict(s.compile_ms),
@@ -568,6 +574,12 @@ class CompiledFunction:
             traced.donations,
             self.stats(),
         )
+
+
+@functools.cache
+def _flat(count: int) -> pytree.Structure:
+    """The structure of `count` arguments without nesting."""
+    return pytree.flatten(tuple(range(count)))[1]
 
 
 def _frozen(value: Any) -> Any:

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import ArgumentStructureError, FileFormatError
 from .creation import asarray
+from .errors import ArgumentStructureError, FileFormatError
 from .tensor import Tensor
 
 __all__ = ["load", "load_metadata", "save"]
@@ -314,10 +314,10 @@ def _entry(name: str, fields: Any) -> _Entry:
             raise ValueError(f"{name!r} has a shape or offsets that are no sizes")
     if len(offsets) != 2:
         raise ValueError(f"{name!r} needs 2 offsets, not {len(offsets)}")
-    if len(shape) > 64:
-        raise ValueError(f"{name!r} has {len(shape)} axes")
     begin, end = offsets
-    if end - begin != math.prod(shape) * dtype.itemsize:
+    # NumPy counts elements as if no extent were 0, and has 64 axes at most.
+    possible = math.prod(filter(None, shape)) * dtype.itemsize < 2**63 and len(shape) <= 64
+    if end - begin != math.prod(shape) * dtype.itemsize or not possible:
         raise ValueError(
             f"{name!r} of shape {tuple(shape)} and dtype {fields['dtype']} does not have "
             f"{end - begin} bytes"
@@ -329,6 +329,8 @@ def _decode(node: Any, tensors: Mapping[str, Tensor], depth: int) -> Any:
     """The container that `_encode` described."""
     if depth > _MAX_DEPTH:
         raise ValueError("it is nested too deeply")
+    if not isinstance(node, dict):
+        raise ValueError(f"{node!r:.40} is no part of a structure")
     ((kind, value),) = node.items()
     if kind == "tensor":
         return tensors[value]

@@ -11,7 +11,9 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from .runtime.memory import Block, allocate
+from .codegen.dtypes import as_dtype
+from .ir.types import TensorType
+from .runtime.memory import allocate
 
 __all__ = ["Storage"]
 
@@ -27,10 +29,10 @@ class Storage:
 
     Attributes
     ----------
-    array : numpy.ndarray
-        The values. Nothing outside of fusegrad gets hold of this array, see `view`.
+    type : TensorType
+        Shape and dtype.
     address : int
-        Where they begin.
+        Where the values begin.
 
     Examples
     --------
@@ -39,22 +41,30 @@ class Storage:
     (array([0., 1., 2.]), 0)
     """
 
-    __slots__ = ("__weakref__", "address", "array")
+    __slots__ = ("__weakref__", "_array", "_block", "address", "type")
 
-    def __init__(self, block: Block, array: Array) -> None:
-        # The array holds the block.
-        self.array = array
+    def __init__(self, type_: TensorType) -> None:
+        """Memory whose values are not set."""
+        count = type_.size * type_.dtype.itemsize  # type: ignore[operator]
+        block = allocate(count if count > 64 else 64)
+        self.type = type_
         self.address = block.address
+        self._block = block
+        self._array: Array | None = None
+
+    @property
+    def array(self) -> Array:
+        """The values; the array holds the memory. Made when it is first asked for."""
+        array = self._array
+        if array is None:
+            type_ = self.type
+            array = self._array = self._block.view(type_.dtype.numpy, type_.shape)  # type: ignore[arg-type]
+        return array
 
     @staticmethod
     def empty(shape: Sequence[int], dtype: npt.DTypeLike) -> Storage:
         """Memory whose values are not set."""
-        dtype = np.dtype(dtype)
-        count = 1
-        for extent in shape:
-            count *= extent
-        block = allocate(max(64, count * dtype.itemsize))
-        return Storage(block, block.view(dtype, tuple(shape)))
+        return Storage(TensorType(tuple(shape), as_dtype(dtype)))
 
     @staticmethod
     def copy_of(values: Array) -> Storage:

@@ -456,8 +456,7 @@ def _blank(type_: TensorType) -> Tensor:
 
 def tensor_of(storage: Storage) -> Tensor:
     """A tensor with the value in `storage`."""
-    array = storage.array
-    tensor = _blank(TensorType(array.shape, as_dtype(array.dtype)))
+    tensor = _blank(storage.type)
     tensor._storage = storage
     tensor._trace = active.trace
     return tensor

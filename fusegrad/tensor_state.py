@@ -12,10 +12,19 @@ from typing import Any, cast
 
 import numpy.typing as npt
 
-from .codegen.dtypes import DType, as_dtype
+from .codegen.dtypes import DType
 from .context import Recorder, Token, active
 from .errors import GradientError
-from .evaluation import check_leak, check_value, compute, settle, traced_error, traced_input, values, wait
+from .evaluation import (
+    check_leak,
+    check_value,
+    compute,
+    settle,
+    traced_error,
+    traced_input,
+    values,
+    wait,
+)
 from .ir.node import Node
 from .ir.types import TensorType
 from .ops import build
@@ -131,8 +140,7 @@ class State(ABC):
 
     def _install(self, storage: Storage) -> None:
         """Take a value that a compiled program computed."""
-        array = storage.array
-        self._type = TensorType(array.shape, as_dtype(array.dtype))
+        self._type = storage.type
         self._storage = storage
         self._node = self._trace = self._variable = None
 

@@ -9,17 +9,22 @@ sizes. A kernel with partial parameters gets ``void name.finish(ptr args, i64 ch
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import final
 
 from ..dtypes import int64
 from ..expr import Buffer, Const, Expr, Load, Var
-from ..kernel import Alloc, Any, For, Kernel, Parallel, Param, Role, Serial, Stmt, Store, Vector
+from ..kernel import Any, For, Kernel, Parallel, Param, Role, Serial, Store, Vector
 from .base import Features
 from .llvm_builder import Region, Value
 from .llvm_contract import Contracts
+from .llvm_layout import (
+    KernelLayout,
+    allocation_offsets,
+    elements,
+    kernel_layout,
+    partial_stride,
+)
 from .llvm_loops import written
 from .llvm_machine import assembly, compile_module
 from .llvm_reduce import identity
@@ -33,73 +38,13 @@ __all__ = [
     "kernel_layout",
 ]
 
-_LINE = 64
-
-
-@final
-@dataclass(frozen=True)
-class KernelLayout:
-    """The memory that a kernel needs beside its arguments.
-
-    Attributes
-    ----------
-    scratch_bytes : int
-        What `scratch` must hold, aligned to 64 bytes; private to the running thread.
-    partial_strides : tuple of int
-        For each partial parameter, in order, the bytes from one private copy to the next.
-    """
-
-    scratch_bytes: int
-    partial_strides: tuple[int, ...]
-
-
-def _round(size: int) -> int:
-    return -(-size // _LINE) * _LINE
-
-
-def _elements(buffer: Buffer) -> int:
-    if not all(isinstance(extent, int) for extent in buffer.shape):
-        raise ValueError(f"{buffer.name} needs known extents")
-    return math.prod(extent for extent in buffer.shape if isinstance(extent, int))
-
-
-def _allocations(statements: Sequence[Stmt], lanes: int = 1) -> Iterable[tuple[Buffer, int]]:
-    """Every local buffer with its size in bytes; in a vector loop each lane has its own."""
-    for s in statements:
-        if isinstance(s, Alloc):
-            yield s.buffer, _elements(s.buffer) * s.buffer.dtype.itemsize * lanes
-        elif isinstance(s, For):
-            wide = s.mapping.lanes if isinstance(s.mapping, Vector) and lanes == 1 else lanes
-            yield from _allocations(s.body, wide)
-        elif hasattr(s, "then"):
-            yield from _allocations(s.then, lanes)
-
-
-def _offsets(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
-    offsets: dict[Buffer, int] = {}
-    total = 0
-    for buffer, size in _allocations(kernel.body):
-        offsets[buffer] = total
-        total += _round(size)
-    return offsets, total
-
-
-def _partial_stride(buffer: Buffer) -> int:
-    return _round(max(1, _elements(buffer)) * buffer.dtype.itemsize)
-
-
-def kernel_layout(kernel: Kernel, target: Features) -> KernelLayout:
-    """What the planner must reserve for `kernel`."""
-    strides = tuple(_partial_stride(p.buffer) for p in kernel.params if p.role is Role.PARTIAL)
-    return KernelLayout(_offsets(kernel)[1], strides)
-
 
 @final
 class _Emitter(Contracts):
     """One function of a kernel."""
 
     def __init__(self, kernel: Kernel, target: Features) -> None:
-        super().__init__(target, _offsets(kernel)[0])
+        super().__init__(target, allocation_offsets(kernel.body)[0])
         self.kernel = kernel
         self.partial = [p for p in kernel.params if p.role is Role.PARTIAL]
 
@@ -125,7 +70,7 @@ class _Emitter(Contracts):
         for position, param in enumerate(self.kernel.params):
             text = self._argument(position, "ptr")
             if param.role is Role.PARTIAL and not finishing:
-                stride = _partial_stride(param.buffer)
+                stride = partial_stride(param.buffer)
                 offset = self.emit(f"mul nsw i64 %chunk, {stride}")
                 text = self.emit(f"getelementptr i8, ptr {text}, i64 {offset}")
             self.bases[param.buffer] = Value(text, int64, 0, 0)
@@ -159,7 +104,7 @@ class _Emitter(Contracts):
 
     def _flat(self, buffer: Buffer) -> tuple[Buffer, int, Vector]:
         """`buffer` as one axis, and how to run over it."""
-        count = max(1, _elements(buffer))
+        count = max(1, elements(buffer))
         flat = Buffer(buffer.name, buffer.dtype, (count,))
         self.bases[flat] = self.bases[buffer]
         return flat, count, Vector(self.target.lanes(buffer.dtype), 2)
@@ -192,7 +137,7 @@ class _Emitter(Contracts):
         assert param.monoid is not None
         flat, count, mapping = self._flat(param.buffer)
         self.mutable |= {flat}
-        stride = _partial_stride(param.buffer) // flat.dtype.itemsize
+        stride = partial_stride(param.buffer) // flat.dtype.itemsize
         copies = Buffer("copies", flat.dtype, (others, count), (stride, 1))
         self.bases[copies] = Value(
             self.element(self.bases[flat].text, flat, stride, 0), int64, 0, 0

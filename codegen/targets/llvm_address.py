@@ -326,6 +326,6 @@ def memory_type(buffer: Buffer) -> str:
     return f"i{8 * dtype.itemsize}"
 
 
-def lane_numbers(lanes: int) -> str:
-    """The vector 0, 1, 2, ..."""
-    return f"<{', '.join(f'i64 {i}' for i in range(lanes))}>"
+def lane_numbers(lanes: int, first: int = 0) -> str:
+    """The vector `first`, `first` + 1, ..."""
+    return f"<{', '.join(f'i64 {first + i}' for i in range(lanes))}>"

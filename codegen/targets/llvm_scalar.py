@@ -114,7 +114,18 @@ def _compare(name: str) -> Rule:
 
 def _extreme(least: bool) -> Rule:
     def rule(site: Site, e: Apply, args: list[str]) -> str:
-        return larger(site, e.dtype, args[0], args[1], least)
+        a, b = args
+        for constant, other, x in ((e.args[1], a, b), (e.args[0], b, a)):
+            if (
+                isinstance(constant, Const)
+                and constant.value == constant.value
+                and e.dtype.is_float
+            ):
+                test = site.emit(
+                    f"fcmp {'olt' if least else 'ogt'} {site.type(e.dtype)} {x}, {other}"
+                )
+                return site.select(test, e.dtype, x, other)
+        return larger(site, e.dtype, a, b, least)
 
     return rule
 

@@ -123,14 +123,11 @@ class Values(Memory):
         if vector is not None and vector.var is var:
             lanes = vector.lanes
             kind = f"<{lanes} x i64>"
-            if base is None:
-                numbers = f"<{', '.join(f'i64 {offset + i}' for i in range(lanes))}>"
-                return Value(numbers, int64, lanes, vector.depth)
-            start = self.value(base)
-            text = self._count(start, offset)
-            first = self.splat("i64", text, lanes, start.depth)
-            text = self.emit(f"add nsw {kind} {first}, {lane_numbers(lanes)}", vector.depth)
-            return Value(text, int64, lanes, vector.depth)
+            numbers = lane_numbers(lanes, offset)
+            if base is not None:
+                first = self.operand(self.value(base), lanes)
+                numbers = self.emit(f"add nsw {kind} {first}, {numbers}", vector.depth)
+            return Value(numbers, int64, lanes, vector.depth)
         if base is None:
             value = self.constant(offset, int64)
             value.depth = depth

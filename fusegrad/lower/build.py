@@ -50,6 +50,8 @@ class Builder:
         self.overrides: dict[Node, Callable[[Index], Expr | None]] = {}
         self.read_at: dict[Node, set[Index]] = {}
         self.written_at: dict[Node, Index] = {}
+        self.read_before: dict[Node, set[Index]] = {}
+        self.written_before: frozenset[Node] = frozenset()
 
     # --- parameters -------------------------------------------------------------------------------
 
@@ -147,6 +149,8 @@ class Builder:
         in_place: bool = True,
     ) -> Lowered:
         """The kernel, its parameters in the order of their first use."""
+        if not finish:
+            self.begin_finish()
         keys = list(self.params)
         kernel = Kernel(
             name,
@@ -158,14 +162,24 @@ class Builder:
         pairs = tuple(self._pairs(keys)) if in_place else ()
         return Lowered(kernel, tuple(n for n, _ in keys), pairs, items, work)
 
+    def begin_finish(self) -> None:
+        """From here on statements run once, after all others."""
+        self.read_before, self.read_at = self.read_at, {}
+        self.written_before = frozenset(self.written_at)
+
     def _pairs(self, keys: Sequence[tuple[Node, Role]]) -> list[tuple[int, int]]:
+        """(written, read) parameters whose elements are read before they are written, never after."""
         pairs = []
         for w, (written, role) in enumerate(keys):
             if role is not Role.OUT or written not in self.written_at:
                 continue
+            at = self.written_at[written]
             for r, (read, other) in enumerate(keys):
-                same = other is Role.IN and read.type == written.type
-                if same and self.read_at.get(read) == {self.written_at[written]}:
+                if other is not Role.IN or read.type != written.type:
+                    continue
+                before, after = self.read_before.get(read, set()), self.read_at.get(read, set())
+                in_body = written in self.written_before
+                if (in_body and before == {at} and not after) or (not in_body and after <= {at}):
                     pairs.append((w, r))
         return pairs
 

@@ -379,6 +379,7 @@ class _Rows:
         partial = [s for s in self.body if s.kind in (Kind.COLUMN, Kind.TOTAL)]
         wanted = [s for s in (*partial, *self.finish) if s.node in self.outside]
         builder = self.builder
+        builder.begin_finish()
         main, builder.scope = builder.scope, Scope()
         builder.scope.names = main.names
         builder.overrides = {}

@@ -259,7 +259,7 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     --------
     >>> import fusegrad as fg
     >>> import fusegrad.nn.functional as F
-    >>> F.embedding([2, 0], asarray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).numpy()
+    >>> F.embedding([2, 0], fg.asarray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).numpy()
     array([[4., 5.],
            [0., 1.]], dtype=float32)
     """

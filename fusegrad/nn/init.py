@@ -141,7 +141,7 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: Mode = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Draw normally, scaled so that activations keep their variance (He); see `kaiming_uniform_`."""
+    """Draw normally, scaled as by `kaiming_uniform_`."""
     return normal_(tensor, 0.0, _kaiming_deviation(tensor, a, mode, nonlinearity))
 
 

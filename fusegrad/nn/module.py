@@ -11,8 +11,8 @@ from typing import Any, Self, final
 from .. import state
 from ..codegen.dtypes import DType, as_dtype
 from ..context import active, no_grad
-from ..errors import CaptureError, StateError
 from ..creation import asarray
+from ..errors import CaptureError, StateError
 from ..tensor import Tensor
 from .parameter import Parameter
 

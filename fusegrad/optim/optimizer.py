@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self, cast, final
 from .. import state
 from ..codegen.dtypes import DType
 from ..context import active, enable_grad, no_grad
-from ..errors import CaptureError, DTypeError, StateError
 from ..creation import asarray, zeros, zeros_like
+from ..errors import CaptureError, DTypeError, StateError
 from ..tensor import Tensor
 from ..trace import runtime_scalar
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
 from ..creation import zeros_like
-from ..functional import where
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
@@ -33,8 +32,8 @@ def _numbers(group: ParamGroup, dtype: DType) -> _Numbers:
 
     share: Scalar | None = None
     if group["momentum"] and group["dampening"]:
-        later = number(lambda: 1 - group["dampening"], "1 - dampening", dtype)
-        share = where(group.step > 1, later, 1.0)
+        started = (group.step > 1).astype(dtype)
+        share = 1 - started * read("dampening")
     return _Numbers(
         lr=number(lambda: group["lr"], "lr", dtype),
         weight_decay=read("weight_decay"),

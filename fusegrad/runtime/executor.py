@@ -59,7 +59,21 @@ found:
   ret void
 }
 
-define void @fg_run(ptr %table, ptr %pointers, ptr %arena, ptr %scratch, i64 %stride) {
+; The call of a step with everything in one block: table, arena, scratch, stride, pointers.
+define void @fg_call(ptr %block) {
+  %table = load ptr, ptr %block
+  %p1 = getelementptr i64, ptr %block, i64 1
+  %arena = load ptr, ptr %p1
+  %p2 = getelementptr i64, ptr %block, i64 2
+  %scratch = load ptr, ptr %p2
+  %p3 = getelementptr i64, ptr %block, i64 3
+  %stride = load i64, ptr %p3
+  %pointers = getelementptr i64, ptr %block, i64 4
+  call void @fg_run(ptr %table, ptr %pointers, ptr %arena, ptr %scratch, i64 %stride)
+  ret void
+}
+
+define internal void @fg_run(ptr %table, ptr %pointers, ptr %arena, ptr %scratch, i64 %stride) {
 entry:
   %groups = load i64, ptr %table
   %wp = getelementptr i64, ptr %table, i64 1
@@ -212,14 +226,16 @@ done:
 
 @final
 class Entry:
-    """The native function ``fg_run(table, pointers, arena, scratch, stride)``."""
+    """The native function ``fg_call(block)``.
+
+    The block has the addresses of table, arena and scratch, the bytes of scratch a thread has,
+    and the addresses of inputs, outputs and constants.
+    """
 
     def __init__(self, library: loader.Library) -> None:
         self.library = library
-        self.address = library.address("fg_run")
-        word = ctypes.c_void_p
-        prototype = ctypes.CFUNCTYPE(None, word, word, word, word, ctypes.c_int64)
-        self.call: Any = prototype(self.address)
+        self.address = library.address("fg_call")
+        self.call: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
 
 
 @functools.cache
@@ -235,7 +251,7 @@ def entry() -> Entry:
         if disk is not None:
             disk.put(key, {}, {"object": code})
     symbols = {"fg_parallel": threads.symbol_address()}
-    return Entry(loader.load(code, ["fg_run"], symbols))
+    return Entry(loader.load(code, ["fg_call"], symbols))
 
 
 def _place(slot: Slot, program: Program) -> tuple[int, int]:

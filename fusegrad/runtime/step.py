@@ -334,9 +334,8 @@ class Step:
         self.bytes = self.scratch_at + self.stride * threads.max_threads()
         self.arenas: list[memory.Block] = []
         self.fixed = [c.ctypes.data for c in self.constants]
-        self.pointers = ctypes.c_void_p * max(
-            1, program.inputs + program.outputs + program.constants
-        )
+        count = program.inputs + program.outputs + program.constants
+        self.block = ctypes.c_uint64 * (4 + count)
 
     @property
     def arena_bytes(self) -> int:
@@ -345,21 +344,18 @@ class Step:
 
     def __call__(self, addresses: Sequence[int]) -> None:
         """Run once; `addresses` are those of inputs, then of (unique) outputs."""
-        pointers = self.pointers(*addresses, *self.fixed)
-        arenas = self.arenas
+        arena = self.take_arena()
+        start = arena.address
+        scratch = start + self.scratch_at
+        self.run(self.block(self.table, start, scratch, self.stride, *addresses, *self.fixed))
+        self.arenas.append(arena)
+
+    def take_arena(self) -> memory.Block:
+        """Memory for one call; the caller puts it back into `arenas`."""
         try:
-            arena = arenas.pop()
+            return self.arenas.pop()
         except IndexError:
-            arena = memory.allocate(self.bytes)
-        base_address = arena.address
-        self.run(
-            self.table,
-            ctypes.addressof(pointers),
-            base_address,
-            base_address + self.scratch_at,
-            self.stride,
-        )
-        arenas.append(arena)
+            return memory.allocate(self.bytes)
 
 
 _loaded: dict[str, Step] = {}

@@ -191,9 +191,7 @@ def layer_norm_grad(rows: int = 7, columns: int = 13) -> Example:
     gamma = Buffer("gamma", float32, (columns,))
     dgamma, dbeta = (Buffer(n, float32, (columns,)) for n in ("dgamma", "dbeta"))
     c0, c1, c2, c3, c4 = (Var("c", extent=columns) for _ in range(5))
-    total, mean, v, s, a, b = (
-        Var(n, float32) for n in ("total", "mean", "v", "s", "a", "b")
-    )
+    total, mean, v, s, a, b = (Var(n, float32) for n in ("total", "mean", "v", "s", "a", "b"))
     d, h, w, h2, w2 = (Var(n, float32) for n in ("d", "h", "w", "h", "w"))
 
     def scaled(c: Var) -> Expr:
@@ -356,7 +354,9 @@ def row_and_column(rows: int = 23, columns: int = 18) -> Example:
         Load(x, (r, c)),
     )
     body = each(r, size, loop, Store(y, (r,), m))
-    kernel = Kernel("row_max_column_sum", params(reads=(x,), writes=(y,), sums=(sums,)), (size,), (body,))
+    kernel = Kernel(
+        "row_max_column_sum", params(reads=(x,), writes=(y,), sums=(sums,)), (size,), (body,)
+    )
     a = _data(13, rows, columns)
     return Example(kernel, {"x": a}, {"y": a.max(1), "sums": a.sum(0)}, (rows,))
 
@@ -514,7 +514,9 @@ def matmul(
     size = Var("S")
     outer: list[Extent] = [size, *batch[1:]] if batch else []
     rows: Extent = m if batch else size
-    batch_vars = [Var(f"b{n}", extent=e if isinstance(e, int) else None) for n, e in enumerate(outer)]
+    batch_vars = [
+        Var(f"b{n}", extent=e if isinstance(e, int) else None) for n, e in enumerate(outer)
+    ]
     i, j, k = Var("i", extent=m if batch else None), Var("j", extent=n), Var("k", extent=depth)
     a_shape = (*outer, rows, depth) if form[0] == "N" else (*outer, depth, rows)
     b_shape = (*outer, depth, n) if form[1] == "N" else (*outer, n, depth)

@@ -1,4 +1,4 @@
-"""Register tiles and packing against NumPy, at edges of every kind; what the assembly looks like."""
+"""Register tiles and packing against NumPy, at edges of every kind; and their assembly."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def product(
     inner = For(j, alive_columns, AnyOrder(), (store,), mapping=Vector(lanes, 2))
     body.append(For(i, alive_rows, AnyOrder(), (inner,)))
     blocks = For(j0, -(-columns // width), AnyOrder(), tuple(body))
-    outer = For(i0, Var("blocks"), AnyOrder(), (blocks,), mapping=Parallel())
+    outer = For(i0, rows, AnyOrder(), (blocks,), mapping=Parallel())
     sizes = (rows, depth) if isinstance(depth, Var) else (rows,)
     params = (Param(a, Role.IN), Param(b, Role.IN), Param(c, Role.OUT))
     return Kernel("product", params, sizes, (outer,))
@@ -184,7 +184,8 @@ def test_accumulators_stay_in_registers(
     loop = innermost_loop(assembly(emit_module([kernel], target), target))
     vectors = tile[1] // lanes
     steps, rest = divmod(sum("fmadd" in line for line in loop), tile[0] * vectors)
-    assert steps and not rest
+    assert steps
+    assert not rest
     assert not [line for line in loop if "rsp" in line and "mm" in line]
     assert len(loop) <= steps * (tile[0] * vectors + tile[0] + vectors) + 5
 
@@ -200,7 +201,8 @@ def test_transposition_is_shuffles() -> None:
     kernel = Kernel("transpose", params, (), (outer,))
     text = assembly(emit_module([kernel], host()), host())
     assert "vunpcklps" in text or not host().is_x86
-    assert "vinsertps" not in text and "vmovss" not in text
+    assert "vinsertps" not in text
+    assert "vmovss" not in text
     data = np.random.default_rng(0).standard_normal((columns, rows)).astype("f4")
     result = np.zeros((rows, columns), "f4")
     run(kernel, data, result, chunks=((0, 1),))

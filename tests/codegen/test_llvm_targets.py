@@ -53,7 +53,8 @@ def test_without_masked_memory_and_wide_vectors() -> None:
         native(x, k, y, flag, sizes=(n,), chunks=((0, n),))
         np.testing.assert_allclose(y[:n], np.exp(x) + k, rtol=1e-6)
         np.testing.assert_array_equal(flag[:n], x > 0)
-        assert y[n] == 0 and not flag[n]
+        assert y[n] == 0
+        assert not flag[n]
     soft = Native(softmax_kernel(37, 4, 2), target)
     x = np.random.default_rng(0).standard_normal((5, 37)).astype("f4")
     y = np.zeros_like(x)
@@ -78,7 +79,8 @@ def test_assembly_of_other_processors(target: Features, register: str) -> None:
     kernels.append(product(33, 2 * lanes + 3, (4, 2 * lanes), lanes=lanes))
     text = assembly(emit_module(kernels, target), target)
     assert re.search(register, text)
-    assert text.count("softmax") and text.count("product")
+    assert text.count("softmax")
+    assert text.count("product")
 
 
 def test_row_loops_are_tight() -> None:
@@ -87,7 +89,8 @@ def test_row_loops_are_tight() -> None:
     text = assembly(emit_module([softmax_kernel(1024, 8, 4)], target), target)
     last = text.split("vdivss")[1]
     loop = last[last.index(".LBB") : last.index("\tjl\t")]
-    assert "imul" not in loop and "rsp" not in loop
+    assert "imul" not in loop
+    assert "rsp" not in loop
     assert len(loop.splitlines()) <= 12
 
 

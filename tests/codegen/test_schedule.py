@@ -193,5 +193,3 @@ def test_stores_around_the_cache_are_aligned(offset: int, streams: bool) -> None
     result = schedule(kernel, 100, named("avx2"), frozenset((y,)))
     (store,) = (s for s in nested(result.kernel.body) if isinstance(s, Store))
     assert store.nontemporal is streams
-
-

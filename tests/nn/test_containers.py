@@ -23,7 +23,7 @@ def test_sequential_takes_names() -> None:
     first, second = layers(2)
     net = nn.Sequential({"encode": first, "decode": second})
     assert net.encode is first
-    assert list(net.state_dict())[0] == "encode.weight"
+    assert next(iter(net.state_dict())) == "encode.weight"
 
 
 def test_indexing() -> None:

@@ -87,7 +87,7 @@ def test_names_that_are_taken() -> None:
     affine = Affine()
     with pytest.raises(KeyError, match="already has an attribute"):
         affine.register_buffer("exponent", fg.ones(1))
-    with pytest.raises(TypeError, match="not an nn.Parameter"):
+    with pytest.raises(TypeError, match=r"not an nn\.Parameter"):
         affine.register_parameter("other", fg.ones(1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not a Tensor"):
         affine.register_buffer("other", 1)  # type: ignore[arg-type]

@@ -232,6 +232,7 @@ class Run:
             with self._worker(name) as second, contextlib.suppress(WorkerError):
                 warm = self._ask_prepare(second, name)
                 self.figures[name]["warm_first_call_ms"] = warm["first_call_ms"]
+                self.figures[name]["warm_stats"] = warm["stats"]
         return True
 
     def _rounds(self, workers: dict[str, Worker], limit: Worker, roof: str) -> list[float]:

@@ -108,8 +108,8 @@ class Fused(Library):
 
     def stats(self, function: Callable[..., Any]) -> dict[str, Any]:
         stats = function.stats()  # type: ignore[attr-defined]
-        names = ("compiles", "hits", "kernels", "arena_bytes", "compile_ms")
-        return {name: getattr(stats, name) for name in names if hasattr(stats, name)}
+        names = ("kernels", "arena_bytes", "origins", "compile_ms")
+        return {name: getattr(stats, name) for name in names}
 
 
 class Eager(Fused):

@@ -113,9 +113,11 @@ def workload_text(name: str, workload: dict[str, Any]) -> str:
         )
     lines = [title, table(("  " + HEADER[0], *HEADER[1:]), rows)]
     lines += [f"  {who} failed: {why}" for who, why in workload["failed"].items()]
-    stats = workload["contenders"].get("fused", {}).get("stats")
-    if stats:
-        lines.append("  fused: " + ", ".join(f"{key} {_stat(v)}" for key, v in stats.items()))
+    fused = workload["contenders"].get("fused", {})
+    for which, who in (("stats", "fused"), ("warm_stats", "fused, 2nd process")):
+        if fused.get(which):
+            parts = (f"{key} {_stat(value)}" for key, value in fused[which].items())
+            lines.append(f"  {who}: {', '.join(parts)}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,8 @@ Knows the primitive rows; knows no approximations and no targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .dtypes import DType, bool_, float64, int32, int64
 from .expr import Const, Expr
 from .scalar_primitives import PRIMITIVES, build
@@ -172,9 +174,25 @@ def integer_of(x: Expr | DType) -> DType:
     return int64 if (x if isinstance(x, DType) else x.dtype) is float64 else int32
 
 
-def polynomial(x: Expr, coefficients: tuple[float, ...]) -> Expr:
-    """Horner's rule with fused multiply-adds; the constant coefficient comes last."""
-    result: Operand = coefficients[0]
+def polynomial(x: Expr, coefficients: tuple[float, ...], square: Expr | None = None) -> Expr:
+    """The value of a polynomial; the constant coefficient comes last.
+
+    With the square of `x` at hand, Horner's rule goes in steps of two coefficients: as many
+    operations, half the latency.
+    """
+    if square is None or len(coefficients) < 4:
+        return _horner(x, coefficients)
+    pairs: list[Operand] = [
+        fma(x, first, second)
+        for first, second in zip(coefficients[-2::-2], coefficients[::-2], strict=False)
+    ]
+    if len(coefficients) % 2:
+        pairs.append(coefficients[0])
+    return _horner(square, pairs[::-1])
+
+
+def _horner(x: Expr, coefficients: Sequence[Operand]) -> Expr:
+    result = coefficients[0]
     for c in coefficients[1:]:
         result = fma(result, x, c)
     assert isinstance(result, Expr)

@@ -5,10 +5,23 @@ Knows the primitive rows; knows no loops and no targets.
 
 from __future__ import annotations
 
-from .dtypes import float32
+from .dtypes import float32, int32
 from .expr import Expr
-from .scalar_build import absolute, add, div, fma, lt, mul, neg, polynomial, select, sub
-from .scalar_exponential import clamp_high, copy_sign, exp, reduced_exp, split_sign
+from .scalar_build import (
+    absolute,
+    add,
+    bitcast,
+    div,
+    fma,
+    lt,
+    mul,
+    neg,
+    polynomial,
+    select,
+    shl,
+    sub,
+)
+from .scalar_exponential import clamp_high, copy_sign, exp, split_sign
 
 __all__ = ["erf", "erfc"]
 
@@ -36,15 +49,24 @@ _SMALL64 = (
     -0.3761263890318355,
     0.12837916709551256,
 )
-# p in erfc(x) = exp(-x * p(x)) on [1, 3.95], with an error relative to erf
+# p in erfc(x) = 2 ** (x * p(x)) on [1, 3.95], with an error relative to erf
 _LARGE32 = (
-    -0.000210654572583735,
-    0.0031871539540588856,
-    -0.022799547761678696,
-    0.10511858016252518,
-    0.635828971862793,
-    1.1284810304641724,
+    0.00030391031759791076,
+    -0.00459809135645628,
+    0.03289279341697693,
+    -0.15165404975414276,
+    -0.9173073172569275,
+    -1.628053903579712,
 )
+# p in 2 ** r = 1 + r * p(r), as exact as a number that is subtracted from 1 need be
+_POWER32 = (
+    0.0013407559599727392,
+    0.009672090411186218,
+    0.05550307407975197,
+    0.24022231996059418,
+    0.6931472420692444,
+)
+_MAGIC32 = 1.5 * 2.0**23 + 127.0
 _ONE32 = 3.9375
 _ONE64 = 6.0
 # p in erfc(x) = exp(-x * x) / (1 + 2 x) * p((x - c) / (x + c)) from 1/2 on
@@ -93,7 +115,8 @@ _ZERO64 = 27.5
 def _small(x: Expr) -> Expr:
     """``erf(x)`` up to 1."""
     z = mul(x, x)
-    return fma(x, polynomial(z, _SMALL32 if x.dtype is float32 else _SMALL64), x)
+    tail = _SMALL32 if x.dtype is float32 else _SMALL64
+    return fma(x, polynomial(z, tail, mul(z, z)), x)
 
 
 def _complement(x: Expr) -> Expr:
@@ -102,22 +125,30 @@ def _complement(x: Expr) -> Expr:
     x = clamp_high(x, _ZERO32 if single else _ZERO64)
     center = _CENTER32 if single else _CENTER64
     t = div(sub(x, center), add(x, center))
-    scaled = div(polynomial(t, _SCALED32 if single else _SCALED64), fma(x, 2.0, 1.0))
+    tail = polynomial(t, _SCALED32 if single else _SCALED64, mul(t, t))
+    scaled = div(tail, fma(x, 2.0, 1.0))
     square = mul(x, x)
     rest = fma(x, x, neg(square))
     gauss = exp(neg(square))
     return mul(fma(gauss, neg(rest), gauss), scaled)
 
 
+def _large32(t: Expr) -> Expr:
+    """``erf(t) = 1 - 2 ** (t * p(t))`` from 1 to `_ONE32`."""
+    p = polynomial(t, _LARGE32, mul(t, t))
+    z = fma(t, p, _MAGIC32)
+    r = fma(t, p, neg(sub(z, _MAGIC32)))
+    power = bitcast(shl(bitcast(z, int32), 23), float32)
+    return fma(neg(power), fma(r, polynomial(r, _POWER32, mul(r, r)), 1.0), 1.0)
+
+
 def erf(x: Expr) -> Expr:
     """The error function: an odd polynomial up to 1, one minus its complement beyond."""
+    single = x.dtype is float32
     sign, size = split_sign(x)
-    if x.dtype is float32:
-        t = clamp_high(size, _ONE32)
-        large = sub(1.0, reduced_exp(mul(neg(t), polynomial(t, _LARGE32))))
-    else:
-        large = sub(1.0, _complement(clamp_high(size, _ONE64)))
-    return copy_sign(select(lt(size, 1.0), _small(size), large), sign)
+    t = clamp_high(size, _ONE32 if single else _ONE64)
+    large = _large32(t) if single else sub(1.0, _complement(t))
+    return copy_sign(select(lt(t, 1.0), _small(t), large), sign)
 
 
 def erfc(x: Expr) -> Expr:

@@ -133,12 +133,12 @@ def _log_one_plus(f: Expr, plus: Expr | None = None) -> Expr:
     """``log(1 + f)`` on the reduced range, and a small number added to it."""
     square = mul(f, f)
     if f.dtype is float32:
-        tail = fma(square, fma(f, polynomial(f, _LOG32), -0.5), f)
+        tail = fma(square, fma(f, polynomial(f, _LOG32, square), -0.5), f)
         return tail if plus is None else add(tail, plus)
     s = div(f, add(f, 2.0))
     z = mul(s, s)
     half = mul(square, 0.5)
-    correction = mul(s, fma(z, polynomial(z, _LOG64), half))
+    correction = mul(s, fma(z, polynomial(z, _LOG64, mul(z, z)), half))
     if plus is not None:
         correction = add(correction, plus)
     return sub(f, sub(half, correction))

@@ -275,7 +275,7 @@ def _exact_log(x: Expr) -> tuple[Expr, Expr]:
     s_low = div(fma(neg(s), sub(f, sub(total, 2.0)), fma(neg(s), total, f)), total)
     z = mul(s, s)
     z_low = fma(add(s, s), s_low, fma(s, s, neg(z)))
-    tail = mul(z, polynomial(z, _POW_TAIL))
+    tail = mul(z, polynomial(z, _POW_TAIL, mul(z, z)))
     u = add(tail, _TWO_THIRDS[0])
     u_low = add(add(sub(_TWO_THIRDS[0], u), tail), _TWO_THIRDS[1])
     v = mul(z, u)

@@ -221,8 +221,12 @@ def _reduce_huge(x: Expr, windows: int) -> tuple[Expr, Expr]:
     rest = bitcast(sub(high, shl(quadrant, 62)), int64)
     leading = cast(rest, float64)
     trailing = mul(cast(sub(rest, cast(leading, int64)), float64), 2.0**-62)
-    turns = fma(leading, 2.0**-62, fma(cast(low, float64), 2.0**-126, trailing))
-    r = fma(turns, _FLOAT64.half_pi[0], mul(turns, _FLOAT64.half_pi[1]))
+    trailing = fma(cast(low, float64), 2.0**-126, trailing)
+    leading = mul(leading, 2.0**-62)
+    turns = add(leading, trailing)
+    turns_low = sub(trailing, sub(turns, leading))
+    r_low = fma(turns_low, _FLOAT64.half_pi[0], mul(turns, _FLOAT64.half_pi[1]))
+    r = fma(turns, _FLOAT64.half_pi[0], r_low)
     return bitcast(quadrant, int64), r
 
 
@@ -253,12 +257,13 @@ def _by_quadrant(size: Expr, finish: Callable[[Expr, Expr], Expr]) -> Expr:
 
 def _sine(r: Expr) -> Expr:
     z = mul(r, r)
-    return fma(mul(r, z), polynomial(z, _format(r).sine), r)
+    return fma(mul(r, z), polynomial(z, _format(r).sine, mul(z, z)), r)
 
 
 def _cosine(r: Expr) -> Expr:
     z = mul(r, r)
-    return fma(mul(z, z), polynomial(z, _format(r).cosine), fma(z, -0.5, 1.0))
+    square = mul(z, z)
+    return fma(square, polynomial(z, _format(r).cosine, square), fma(z, -0.5, 1.0))
 
 
 def _flip(value: Expr, mask: Expr) -> Expr:
@@ -306,7 +311,7 @@ def tan(x: Expr) -> Expr:
 def _arctangent(t: Expr) -> Expr:
     """``atan(t)`` for 0 <= t <= 1."""
     z = mul(t, t)
-    return fma(mul(t, z), polynomial(z, _format(t).arctangent), t)
+    return fma(mul(t, z), polynomial(z, _format(t).arctangent, mul(z, z)), t)
 
 
 def _right_angle_minus(a: Expr) -> Expr:
@@ -346,7 +351,7 @@ def _arcsine_parts(size: Expr) -> tuple[Expr, Expr]:
     large = gt(size, 0.5)
     z = select(large, mul(sub(1.0, size), 0.5), mul(size, size))
     s = select(large, sqrt(z), size)
-    return large, fma(mul(s, z), polynomial(z, _format(size).arcsine), s)
+    return large, fma(mul(s, z), polynomial(z, _format(size).arcsine, mul(z, z)), s)
 
 
 def asin(x: Expr) -> Expr:

@@ -154,8 +154,8 @@ class _Check:
             self.fail(f"{var.name} is bound a second time")
         self.bound.add(var)
 
-    def _block(self, statements: Sequence[Stmt], following: Sequence[Expr] = ()) -> list[Var]:
-        """Check a block; gives what it bound, which is out of scope again."""
+    def _block(self, statements: Sequence[Stmt], following: Sequence[Expr] = ()) -> None:
+        """Check a block; what it binds is out of scope after it."""
         added: list[Var] = []
         allocated: list[Buffer] = []
         for s in statements:
@@ -180,7 +180,6 @@ class _Check:
             self._expression(e)
         self._leave(added)
         self.buffers.difference_update(allocated)
-        return added
 
     def _leave(self, variables: Iterable[Var]) -> None:
         for var in variables:
@@ -276,19 +275,17 @@ class _Check:
         if isinstance(s.mapping, Vector):
             if outer is not None:
                 self.fail("a vector loop inside of a vector loop")
-            self.lanes = set()
+            self.lanes = {s.var}
         self._bind(s.var)
-        if self.lanes is not None and (isinstance(s.mapping, Vector) or s.var in self.lanes):
-            self.lanes.add(s.var)
         carried = [var for var, _ in s.carry]
         if isinstance(s.order, Serial):
             self._carry(carried)
-        bound = self._block(s.body, s.next)
+        self._block(s.body, s.next)
         self.statement = s
         for var, e in zip(carried, s.next, strict=True):
             if var.dtype is not e.dtype:
                 self.fail(f"{var.name} is {var.dtype.short}, its next {e.dtype.short}")
-        self._leave([s.var, *carried, *bound])
+        self._leave([s.var, *carried])
         self.lanes = outer
         self._carry(carried)
 

@@ -11,7 +11,6 @@ import math as _math
 from . import errors, nn, optim, random, testing
 from .codegen.dtypes import (
     DType,
-    bool_ as bool,
     float32,
     float64,
     int8,
@@ -22,6 +21,9 @@ from .codegen.dtypes import (
     uint16,
     uint32,
     uint64,
+)
+from .codegen.dtypes import (
+    bool_ as bool,
 )
 from .compile import compile
 from .context import (
@@ -134,7 +136,6 @@ from .gradients import (
 )
 from .manipulation import (
     broadcast_arrays,
-    broadcast_shapes_of as broadcast_shapes,
     broadcast_to,
     cat,
     chunk,
@@ -159,6 +160,9 @@ from .manipulation import (
     tril,
     triu,
     unstack,
+)
+from .manipulation import (
+    broadcast_shapes_of as broadcast_shapes,
 )
 from .products import (
     dot,
@@ -278,10 +282,10 @@ __all__ = [
     "greater_equal",
     "hypot",
     "inf",
+    "int8",
     "int16",
     "int32",
     "int64",
-    "int8",
     "isclose",
     "isfinite",
     "isinf",
@@ -291,9 +295,9 @@ __all__ = [
     "linspace",
     "load",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logaddexp",
     "logical_and",
     "logical_not",
@@ -365,10 +369,10 @@ __all__ = [
     "tril",
     "triu",
     "trunc",
+    "uint8",
     "uint16",
     "uint32",
     "uint64",
-    "uint8",
     "unstack",
     "value_and_grad",
     "var",

@@ -147,7 +147,7 @@ remainder = _binary(
     "remainder", "What `floor_divide` leaves; it has the sign of `x2`.", "[7, -7], 3 -> [1, 2]"
 )
 pow = _binary(
-    "pow", "`x1` to the power `x2`; at base 0 with a right derivative.", "[1.0, 3.0], 2 -> [1., 9.]"
+    "pow", "`x1` to the power `x2`; right at base 0 too.", "[1.0, 3.0], 2 -> [1., 9.]"
 )
 negative = _unary("negative", "The number with the other sign.", "[1.0, -2.0] -> [-1.,  2.]")
 positive = _unary("positive", "The number itself.", "[1.0, -2.0] -> [ 1., -2.]")

@@ -1,4 +1,4 @@
-"""Derivatives of functions: `grad`, `value_and_grad`, `vjp`, and functions with a rule of their own.
+"""Derivatives of functions: `grad`, `value_and_grad`, `vjp`, and functions with their own rule.
 
 Knows tensors and the adjoint pass; arguments become variables of their own, so that the same tensor
 in two arguments, or in an argument and a closure, counts apart.

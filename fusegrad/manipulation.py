@@ -5,6 +5,7 @@ Knows the functions on nodes that they record.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -556,7 +557,7 @@ def _parts(x: Tensor, places: Sequence[int], axis: int) -> list[Tensor]:
     before = (slice(None),) * axis
     return [
         x[(*before, slice(start, stop))]
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        for start, stop in itertools.pairwise(bounds)
     ]
 
 

@@ -13,23 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from .codegen.dtypes import DType, as_dtype, bool_
-from .context import Token, active, no_grad
-from .errors import CaptureError, DTypeError, GradientError, IndexBoundsError, ShapeError
+from .context import active, no_grad
+from .errors import CaptureError, DTypeError, IndexBoundsError, ShapeError
 from .evaluation import compute, wait
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
-from .leaves import leaf_gradients
 from .ops import build
 from .semantics import indexing, products
-from .semantics.elementwise import FUNCTIONS, Function
-from .semantics.promotion import kind_of, promote, with_weak
-from .semantics.shapes import broadcast_shapes, broadcast_to, show
+from .semantics.elementwise import Function
+from .semantics.promotion import promote
+from .semantics.shapes import broadcast_shapes, show
 from .storage import Storage
 from .tensor_conversions import Conversions
+from .tensor_gradients import Gradients
 from .tensor_looks import Looks
-from .tensor_methods import Methods
-from .tensor_operators import UFUNCS, Operators
-from .tensor_state import State
+from .tensor_operands import KINDS, SCALARS, elementwise_node, plain_number
+from .tensor_operands import common_nodes as nodes_of
+from .tensor_operators import UFUNCS
 
 __all__ = [
     "ArrayLike",
@@ -46,12 +46,10 @@ __all__ = [
 Array = npt.NDArray[Any]
 ArrayLike = Any
 """A Tensor, a NumPy array, a number, or nested lists of numbers."""
-_SCALARS = (bool, int, float, np.generic)
-_KINDS = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _SMALL = 1024
 
 
-class Tensor(State, Looks, Operators, Methods, Conversions):
+class Tensor(Gradients, Looks, Conversions):
     """An array of numbers, or the recipe for it.
 
     Operations on tensors record a graph. A value is computed when somebody looks at it: ``float``,
@@ -109,13 +107,13 @@ class Tensor(State, Looks, Operators, Methods, Conversions):
     @staticmethod
     def _binary(function: Function, a: Any, b: Any) -> Tensor:
         other = b if isinstance(a, Tensor) else a
-        if not isinstance(other, (Tensor, *_SCALARS, np.ndarray)):
-            return NotImplemented
+        if not isinstance(other, (Tensor, *SCALARS, np.ndarray)):
+            return cast("Tensor", NotImplemented)
         return elementwise(function, a, b)
 
     def _matmul(self, other: Any, swapped: bool) -> Tensor:
         if not isinstance(other, (Tensor, np.ndarray)):
-            return NotImplemented
+            return cast("Tensor", NotImplemented)
         operands = (as_tensor(other), self) if swapped else (self, as_tensor(other))
         return record(_matmul, operands)
 
@@ -125,10 +123,17 @@ class Tensor(State, Looks, Operators, Methods, Conversions):
         self._take_flags(result)
         return self
 
+    def _coerce(self, value: ArrayLike, fitting: bool = False) -> Tensor:
+        return as_tensor(value, self.dtype if fitting and isinstance(value, SCALARS) else None)
+
+    @staticmethod
+    def _made(node: Node, requires_grad: bool) -> Tensor:
+        return made(node, requires_grad)
+
     def _fitting(self, value: Tensor, what: str, shape: tuple[int, ...] | None) -> Node:
         """The node of `value` in the dtype of this tensor, for an assignment."""
         dtype = self._type.dtype
-        if not value._weak and _KINDS[value.dtype.kind] > _KINDS[dtype.kind]:
+        if not value._weak and KINDS[value.dtype.kind] > KINDS[dtype.kind]:
             raise DTypeError(
                 f"cannot {what} a tensor of {dtype} in place with values of {value.dtype}",
                 remedy=f'convert one of them: x = x.astype("{value.dtype}"), '
@@ -170,16 +175,16 @@ class Tensor(State, Looks, Operators, Methods, Conversions):
 
     def __getitem__(self, key: Any) -> Tensor:
         plain, arrays = _index(key)
-        return record(_get, (self, *arrays), plain)
+        return record(indexing.get_marked, (self, *arrays), plain)
 
     def __setitem__(self, key: Any, value: ArrayLike) -> None:
         if isinstance(key, (Tensor, np.ndarray)) and key.dtype in (bool_, np.bool_):
             result = self._where_mask(as_tensor(key), value)
         else:
             plain, arrays = _index(key)
-            new = as_tensor(value, self.dtype if isinstance(value, _SCALARS) else None)
+            new = self._coerce(value, fitting=True)
             self._fitting(new, "assign to", None)
-            result = record(_put, (self, *arrays, new), plain)
+            result = record(indexing.put_marked, (self, *arrays, new), plain)
         self._update(result)
 
     def _where_mask(self, mask: Tensor, value: ArrayLike) -> Tensor:
@@ -188,9 +193,26 @@ class Tensor(State, Looks, Operators, Methods, Conversions):
                 f"a mask of shape {show(mask.shape)} for an array of shape {show(self.shape)}",
                 remedy="the mask must have the shape of the first axes",
             )
-        new = as_tensor(value, self.dtype if isinstance(value, _SCALARS) else None)
+        new = self._coerce(value, fitting=True)
         self._fitting(new, "assign to", None)
-        return record(_put_mask, (self, mask, new))
+        return record(indexing.put_mask, (self, mask, new))
+
+    @property
+    def data(self) -> Tensor:
+        """The value without its history; what is written to it is written to the tensor."""
+        return _Alias(self)
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        new = as_tensor(value).detach()
+        if new._type is not self._type:
+            if active.trace is not None:
+                raise CaptureError(
+                    f"a tensor of type {self._type} gets data of type {new._type}"
+                )
+            self._type = new._type
+        with no_grad():
+            self._write(new._read())
 
     # --- copies and conversions -------------------------------------------------------------------
 
@@ -236,178 +258,6 @@ class Tensor(State, Looks, Operators, Methods, Conversions):
     def __reduce__(self) -> tuple[Any, ...]:
         array = np.array(self._view("pickle"))
         return _unpickle, (type(self), array, self.requires_grad, self.name), self._extra()
-
-    # --- gradients --------------------------------------------------------------------------------
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether it is a variable, not the result of an operation that requires a gradient."""
-        return self._leaf or not self.requires_grad
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Make the tensor a variable whose gradient `backward` collects, or make it none."""
-        if requires_grad and not self.dtype.is_float:
-            raise GradientError(
-                f"a tensor of {self.dtype} has no gradient",
-                remedy="convert it with .astype('float32') first",
-            )
-        if requires_grad and not self.requires_grad:
-            self._leaf = True
-            if self._node is not None and self._storage is None:
-                self._node = build.leaf(self._read(), Token(tensor=self))
-            self.requires_grad = True
-        elif not requires_grad and self.requires_grad:
-            if not self._leaf:
-                raise GradientError(
-                    "only variables can stop requiring a gradient",
-                    remedy="use x.detach() for the value alone",
-                )
-            self.requires_grad = False
-        return self
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient that `backward` collected, None before."""
-        return cast("Tensor | None", self._grad)
-
-    @grad.setter
-    def grad(self, value: ArrayLike) -> None:
-        new = None if value is None else as_tensor(value)
-        if new is not None and new.shape != self.shape:
-            raise ShapeError(
-                f"a gradient of shape {show(new.shape)} for a tensor of shape {show(self.shape)}",
-                remedy="the gradient has the shape of its tensor",
-            )
-        trace = active.trace
-        if trace is not None:
-            trace.note_grad(self)
-        self._grad = new
-
-    def backward(
-        self,
-        gradient: ArrayLike = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-    ) -> None:
-        """Add the gradient of this tensor to ``.grad`` of every variable it depends on.
-
-        Parameters
-        ----------
-        gradient : array_like, optional
-            The weights of the elements; needed unless the tensor has one element.
-        retain_graph : bool, optional
-            Without effect: the graph lives as long as a tensor that was computed with it.
-        create_graph : bool, optional
-            Whether the gradients can be differentiated again.
-
-        Examples
-        --------
-        >>> x = Tensor([1.0, 2.0], requires_grad=True)
-        >>> (x * x).backward(Tensor([1.0, 10.0]))
-        >>> x.grad
-        Tensor([ 2., 40.])
-        """
-        if not self.requires_grad:
-            raise GradientError(
-                "backward() of a tensor that does not depend on anything that requires a gradient",
-                remedy="call requires_grad_() on the variables before computing with them, "
-                "outside of fg.no_grad()",
-            )
-        before = set_recording(True)
-        try:
-            for tensor, node in leaf_gradients(self._read(), self._seed(gradient)):
-                tensor._accumulate(node, create_graph)
-        finally:
-            set_recording(before)
-
-    def _seed(self, gradient: ArrayLike) -> Node:
-        if gradient is None:
-            if self.size != 1:
-                raise GradientError(
-                    f"backward() of a tensor of shape {show(self.shape)} without a seed: "
-                    "a gradient is that of a scalar",
-                    remedy="reduce it first, y.sum().backward(), or weight the elements, "
-                    "y.backward(seed) with a seed of the same shape",
-                )
-            return build.ones_like(self._read())
-        seed = as_tensor(gradient)
-        if seed.shape != self.shape:
-            raise GradientError(
-                f"backward() of a tensor of shape {show(self.shape)} with a seed of shape "
-                f"{show(seed.shape)}",
-                remedy="the seed has the shape of the tensor",
-            )
-        return build.cast(seed._read(), self.dtype)
-
-    def _accumulate(self, node: Node, create_graph: bool) -> None:
-        if not create_graph:
-            node = build.stop_gradient(node)
-        if self._grad is None:
-            self.grad = made(node, create_graph)
-            return
-        total = build.add(self._grad._read(), node)
-        if create_graph:
-            self.grad = made(total, True)
-        else:
-            self._grad._write(total)
-
-    @property
-    def data(self) -> Tensor:
-        """The value without its history; what is written to it is written to the tensor."""
-        return _Alias(self)
-
-    @data.setter
-    def data(self, value: ArrayLike) -> None:
-        new = as_tensor(value).detach()
-        if new._type is not self._type:
-            if active.trace is not None:
-                raise CaptureError(
-                    f"a tensor of type {self._type} gets data of type {new._type}"
-                )
-            self._type = new._type
-        with no_grad():
-            self._write(new._read())
-
-    # --- in place ---------------------------------------------------------------------------------
-
-    def _assign(self, value: ArrayLike, what: str) -> Tensor:
-        new = as_tensor(value, self.dtype if isinstance(value, _SCALARS) else None)
-        node = self._fitting(new, what, None)
-        self._write(broadcast_to(node, self.shape))
-        self._take_flags(new)
-        return self
-
-    def copy_(self, source: ArrayLike) -> Tensor:
-        """Take over the values of `source`, which broadcast."""
-        return self._assign(source, "copy to")
-
-    def fill_(self, value: ArrayLike) -> Tensor:
-        """Set all elements to one value."""
-        return self._assign(value, "fill")
-
-    def zero_(self) -> Tensor:
-        """Set all elements to zero."""
-        return self._assign(0, "fill")
-
-    def add_(self, other: ArrayLike, *, alpha: float = 1) -> Tensor:
-        """Add `other`, times `alpha`, in place."""
-        return self._in_place(FUNCTIONS["add"], other if alpha == 1 else other * alpha)
-
-    def sub_(self, other: ArrayLike, *, alpha: float = 1) -> Tensor:
-        """Subtract `other`, times `alpha`, in place."""
-        return self._in_place(FUNCTIONS["subtract"], other if alpha == 1 else other * alpha)
-
-    def mul_(self, other: ArrayLike) -> Tensor:
-        """Multiply by `other` in place."""
-        return self._in_place(FUNCTIONS["multiply"], other)
-
-    def div_(self, other: ArrayLike) -> Tensor:
-        """Divide by `other` in place."""
-        return self._in_place(FUNCTIONS["divide"], other)
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        """Move the elements to the nearest of two bounds in place."""
-        return self._update(self.clip(min, max))
 
 
 @final
@@ -595,74 +445,30 @@ def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
     """
     before = set_recording(True)
     try:
-        nodes, tensors = common_nodes(operands, function)
-        if len(nodes) > 1:
-            shapes = [node.shape for node in nodes]
-            if shapes.count(shapes[0]) < len(shapes):
-                shape = broadcast_shapes(function.verb, shapes)
-                nodes = [build.broadcast_to(node, shape) for node in nodes]
-        return _flagged(function.build(*nodes), tensors)
+        items, tensors = _gathered(operands)
+        return _flagged(elementwise_node(function, items), tensors)
     finally:
         set_recording(before)
 
 
-def common_nodes(
-    operands: Sequence[ArrayLike], function: Function | None = None
-) -> tuple[list[Node], list[Tensor]]:
+def common_nodes(operands: Sequence[ArrayLike]) -> tuple[list[Node], list[Tensor]]:
     """The nodes of operands in their common dtype, and the tensors among the operands."""
-    tensors: list[Tensor] = []
-    dtype: DType | None = None
-    kind: str | None = None
+    items, tensors = _gathered(operands)
+    return nodes_of(items), tensors
+
+
+def _gathered(operands: Sequence[ArrayLike]) -> tuple[list[Any], list[Tensor]]:
+    """Operands as tensors and Python numbers, and the tensors."""
     items: list[Any] = []
+    tensors: list[Tensor] = []
     for operand in operands:
-        item = operand
-        if not isinstance(item, Tensor):
-            if isinstance(item, np.generic):
-                item = item.item()
-            if isinstance(item, _SCALARS):
-                kind = _higher(kind, kind_of(item))
-                items.append(item)
-                continue
-            item = as_tensor(item)
-        items.append(item)
-        tensors.append(item)
-        own = item._type.dtype
-        if item._weak:
-            kind = _higher(kind, own.kind)
-        elif dtype is not own:
-            dtype = own if dtype is None else promote(dtype, own)
-    if kind is not None:
-        # Python numbers that a trace gets are computed with as Python would.
-        weak = dtype is None and any(tensor._weak for tensor in tensors)
-        dtype = _PYTHON[kind] if weak else with_weak(dtype, kind)
-    assert dtype is not None
-    if function is not None:
-        dtype = function.operand_dtype(dtype)
-    return [_node_of(item, dtype) for item in items], tensors
-
-
-_PYTHON = {"bool": bool_, "int": as_dtype("int64"), "float": as_dtype("float64")}
-
-
-def _higher(kind: str | None, other: str) -> str:
-    return other if kind is None or _KINDS[other] > _KINDS[kind] else kind
-
-
-def _node_of(item: Any, dtype: DType) -> Node:
-    if isinstance(item, Tensor):
-        return build.cast(item._read(), dtype)
-    if dtype.is_integer and not dtype.lowest <= item <= dtype.highest:
-        raise DTypeError(
-            f"the number {item} does not fit {dtype}",
-            remedy='convert the tensor to a wider dtype first, x.astype("int64")',
-        )
-    return build.constant(_python(item, dtype), dtype)
-
-
-def _python(value: Any, dtype: DType) -> bool | int | float:
-    if dtype.kind == "bool":
-        return bool(value)
-    return float(value) if dtype.is_float else int(value)
+        if isinstance(operand, SCALARS):
+            items.append(plain_number(operand))
+        else:
+            tensor = operand if isinstance(operand, Tensor) else as_tensor(operand)
+            items.append(tensor)
+            tensors.append(tensor)
+    return items, tensors
 
 
 def _same(x: Node) -> Node:
@@ -675,8 +481,6 @@ def _matmul(a: Node, b: Node) -> Node:
 
 
 # --- indices --------------------------------------------------------------------------------------
-
-_ARRAY = object()
 
 
 def _index(key: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
@@ -702,7 +506,7 @@ def _bound(value: Any) -> int | None:
 
 def _index_array(item: Any, plain: list[Any], arrays: list[Tensor]) -> None:
     if isinstance(item, range):
-        tensor = record_nodes(lambda: (_range(item), ()))
+        tensor = record_nodes(lambda: (indexing.count(item), ()))
     else:
         tensor = as_tensor(item)
         if isinstance(item, (list, tuple)) and not tensor.size:
@@ -714,41 +518,11 @@ def _index_array(item: Any, plain: list[Any], arrays: list[Tensor]) -> None:
             "or multiply by the mask",
         )
         for positions in np.nonzero(mask):
-            plain.append(_ARRAY)
+            plain.append(indexing.ARRAY)
             arrays.append(as_tensor(positions))
     else:
-        plain.append(_ARRAY)
+        plain.append(indexing.ARRAY)
         arrays.append(tensor)
-
-
-def _range(values: range) -> Node:
-    node = build.iota(len(values))
-    if values.step != 1:
-        node = build.mul(node, build.full_like(node, values.step))
-    if values.start:
-        node = build.add(node, build.full_like(node, values.start))
-    return node
-
-
-def _filled(plain: tuple[Any, ...], arrays: Sequence[Node]) -> tuple[Any, ...]:
-    rest = iter(arrays)
-    return tuple(next(rest) if item is _ARRAY else item for item in plain)
-
-
-def _get(x: Node, *rest: Any) -> Node:
-    *arrays, plain = rest
-    return indexing.get(x, _filled(plain, arrays))
-
-
-def _put(x: Node, *rest: Any) -> Node:
-    *arrays, value, plain = rest
-    return indexing.put(x, _filled(plain, arrays), build.cast(value, x.dtype))
-
-
-def _put_mask(x: Node, mask: Node, value: Node) -> Node:
-    value = broadcast_to(build.cast(value, x.dtype), x.shape)
-    wide = build.broadcast(mask, x.shape, range(len(mask.shape)))
-    return build.select(wide, value, x)
 
 
 # --- copies ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import pytree
 from .codegen.dtypes import DType, bool_, float32, int64
 from .errors import ShapeError
 from .semantics.shapes import show
@@ -65,11 +66,11 @@ class Looks(ABC):
         """
         return self._view("numpy()")
 
-    def _view(self, what: str) -> Array:
+    def _view(self, what: str, remedy: str | None = None) -> Array:
         storage = self._own_storage()
         if storage is not None:
             return storage.view()
-        view = self._look(what)[...]
+        view = self._look(what, remedy)[...]
         view.flags.writeable = False
         return view
 
@@ -86,12 +87,15 @@ class Looks(ABC):
             result = self._operator(ufunc, inputs)
             if result is not None:
                 return result
-        what = f"np.{ufunc.__name__}"
-        remedy = f"write fg.{ufunc.__name__}(x), or look at the value outside of the function"
-        arrays = [x._look(what, remedy) if isinstance(x, Looks) else x for x in inputs]
         if any(isinstance(out, Looks) for out in params.get("out", ())):
             return NotImplemented
-        return getattr(ufunc, method)(*arrays, **params)
+        return getattr(ufunc, method)(*_viewed(inputs, ufunc.__name__), **params)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        args, kwargs = _viewed((args, kwargs), function.__name__)
+        return function(*args, **kwargs)
 
     def __dlpack__(self, **params: Any) -> Any:
         view = self._view("DLPack")
@@ -168,3 +172,12 @@ def _one_element(what: str, tensor: Looks) -> ShapeError:
         f"{what} needs one element, the tensor has shape {show(tensor.shape)}",
         remedy="reduce it first, as in x.sum() or (x > 0).any()",
     )
+
+
+def _viewed(arguments: Any, function: str) -> Any:
+    """Arguments of a NumPy function with arrays in place of tensors."""
+    what = f"np.{function}"
+    remedy = f"write fg.{function}(...), or look at the value outside of the function"
+    leaves, structure = pytree.flatten(arguments)
+    arrays = [x._view(what, remedy) if isinstance(x, Looks) else x for x in leaves]
+    return pytree.unflatten(structure, arrays)

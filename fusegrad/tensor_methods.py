@@ -1,7 +1,7 @@
 """The methods of a Tensor that compute a new one: reductions, movement, elementwise functions.
 
 Knows the functions on nodes that they record; how is the business of the Tensor. Each method is the
-function of ``fg`` with the same name; where torch and NumPy name an argument differently, both work.
+function of ``fg`` with the same name; where torch and NumPy name an argument differently, both do.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ class Methods(ABC):
         return self._record(manipulation.flip, pick_axis(pick_axis(axis, dim), dims))
 
     def repeat(self, *repetitions: Any) -> Tensor:
-        """The whole array repeated along each axis, as in torch; see `fusegrad.repeat` for NumPy's."""
+        """The whole array repeated along each axis, as in torch; NumPy's is `fusegrad.repeat`."""
         return self._record(manipulation.tile, as_shape(repetitions))
 
     def roll(

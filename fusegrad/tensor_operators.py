@@ -228,7 +228,7 @@ class Operators(ABC):
     def __imod__(self, other: Any) -> Tensor:
         return self._in_place(_REMAINDER, other)
 
-    def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
+    def __ipow__(self, other: Any) -> Tensor:
         return self._in_place(_POW, other)
 
     def __iand__(self, other: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""What tests of code that uses fusegrad need: gradients checked, recompilations and kernels counted.
+"""What tests of code that uses fusegrad need: checked gradients, counted traces and kernels.
 
 Knows the public functions only.
 """

@@ -33,6 +33,7 @@ from ..kernel import (
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import match, tile
+from .transposition import COLUMNS, ROWS, tile_transposed
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
 
 __all__ = ["Mapped", "schedule"]
@@ -214,6 +215,14 @@ class _Loops:
         """Rows dealt to threads; the loops inside, or the last of the nest, run in vectors."""
         if not outer:
             outer = [top]
+        if innermost is not None and not any(isinstance(s, For) for s in innermost.body):
+            tiled = tile_transposed(
+                outer, innermost, self.size, self.lanes, self.lets, self.streamed
+            )
+            if tiled is not None and not self._accumulates(innermost):
+                cost = float(self._bytes(top) * ROWS * COLUMNS)
+                grain, chunks = _deal(tiled.items, cost, 1, self.partial)
+                return Mapped(self._with((*before, tiled.loop)), tiled.items, grain, chunks)
         items = 1
         for f in outer:
             items *= _trip(f.extent, self.size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..affine import canonical, linear
 from ..dtypes import int64
@@ -17,13 +18,15 @@ from ..scalar import apply
 __all__ = ["depends_on", "each_access", "expressions", "flat_offset", "stride_of", "substitute"]
 
 
-def _mapped(expr: Expr, values: Mapping[Var, Expr], memo: dict[int, Expr]) -> Expr:
+def _mapped(expr: Expr, values: Mapping[Expr, Expr], memo: dict[int, Expr]) -> Expr:
     known = memo.get(id(expr))
     if known is not None:
         return known
     result = expr
     if isinstance(expr, Var):
         result = values.get(expr, expr)
+    elif isinstance(expr, Load) and expr in values:
+        result = values[expr]
     elif isinstance(expr, Load):
         parts = [_mapped(i, values, memo) for i in expr.indices]
         if any(a is not b for a, b in zip(parts, expr.indices, strict=True)):
@@ -40,8 +43,8 @@ def _mapped(expr: Expr, values: Mapping[Var, Expr], memo: dict[int, Expr]) -> Ex
     return result
 
 
-def substitute(statements: Sequence[Stmt], values: Mapping[Var, Expr]) -> tuple[Stmt, ...]:
-    """The statements with variables replaced by expressions."""
+def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[Stmt, ...]:
+    """The statements with variables and loads replaced by expressions."""
     memo: dict[int, Expr] = {}
 
     def e(expr: Expr) -> Expr:

@@ -129,6 +129,10 @@ class Addresses(Builder):
         self._sums[expr] = result
         return result
 
+    def factors(self, expr: Expr) -> set[Expr]:
+        """The atoms of an index, one of which is not multiplied by anything that varies."""
+        return {p[0] for p in self.sum_of(expr) if len(p) == 1}
+
     def strides_of(self, buffer: Buffer) -> tuple[Extent, ...]:
         """Element strides, row-major when the buffer does not say."""
         known = self.strides.get(buffer)

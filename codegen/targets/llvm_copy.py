@@ -115,18 +115,19 @@ class Copies(Statements):
             self.bound(s.rows),
             self.bound(s.columns),
         )
+        # All blocks of some columns before the next ones: what is read of a column is one run.
         whole = height - height % lanes
+        loop = self.begin_loop("0", str(width), lanes)
         if whole:
-            loop = self.begin_loop("0", str(whole), lanes)
-            self._block_row(box, loop.index, lanes, width)
-            self.end_loop(loop)
+            inner = self.begin_loop("0", str(whole), lanes)
+            self._block_at(box, inner.index, loop.index, lanes)
+            self.end_loop(inner)
         if height > whole:
-            self._block_row(box, str(whole), height - whole, width)
+            self._block_at(box, str(whole), loop.index, height - whole)
+        self.end_loop(loop)
 
-    def _block_row(self, box: _Box, i: str, count: int, width: int) -> None:
-        """All blocks that begin in row `i`, of which `count` rows exist in the target."""
-        loop = self.begin_loop("0", str(width), box.lanes)
-        j = loop.index
+    def _block_at(self, box: _Box, i: str, j: str, count: int) -> None:
+        """The block that begins at row `i` and column `j`, of which `count` rows exist."""
         tests = []
         for at, alive in ((i, box.rows), (j, box.columns)):
             end = self.emit(f"add nsw i64 {at}, {box.lanes}")
@@ -139,7 +140,6 @@ class Copies(Statements):
         name = self.begin_if()
         self._block(box, i, j, count, self._edge_columns(box, i, j))
         self.end_if(name, edge)
-        self.end_loop(loop)
 
     def _at(self, box: _Box, i: str, column: str) -> str:
         moved = self.emit(f"mul nsw i64 {column}, {box.source_step}")

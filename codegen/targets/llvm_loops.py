@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import final
 
 from ..dtypes import DType, int64
 from ..expr import Buffer, Const, Expr, Var
-from ..kernel import Contract, Copy, For, Monoid, Stmt, Store, Tree, Unroll, Vector, nested
+from ..kernel import Contract, Copy, For, Let, Monoid, Stmt, Store, Tree, Unroll, Vector, nested
 from .base import Features
 from .llvm_address import Mask, VectorContext
-from .llvm_builder import Value
+from .llvm_builder import Region, Value
 from .llvm_reduce import State, across_lanes, combine, identity, pairwise, split
 from .llvm_scalar import Site
 from .llvm_values import Values
@@ -290,9 +291,12 @@ class Loops(Values):
         mask: Mask | None,
         accumulators: _Accumulators,
     ) -> None:
-        """The body for `copies` vectors, one after the other."""
+        """The body for `copies` vectors: instruction by instruction in turn, or one by one."""
+        region = self.levels[-1].region
+        woven = copies > 1 and self._straight(s)
+        parts: list[list[str]] = []
         for number in range(copies):
-            self.open()
+            self.open(Region(region.label) if woven else None)
             at = offset + number * lanes
             self.replaced[s.var] = (base, at, self.depth)
             if lanes > 1:
@@ -301,7 +305,27 @@ class Loops(Values):
             if s.carry:
                 self._accumulate(s, number, lanes, mask, accumulators)
             self.vector = None
-            self.close()
+            level = self.close()
+            if woven:
+                parts.append(level.region.lines)
+        for lines in zip_longest(*parts):
+            region.lines.extend(line for line in lines if line is not None)
+
+    def _straight(self, s: For) -> bool:
+        """Whether the body is one block whose copies touch different memory."""
+        for statement in s.body:
+            if isinstance(statement, Let):
+                values: tuple[Expr, ...] = (statement.value,)
+            elif isinstance(statement, Store):
+                values = (statement.value, *statement.indices)
+                apart = any(s.var in self.factors(e) for e in statement.indices)
+                if statement.monoid is not None and not apart:
+                    return False
+            else:
+                return False
+            if any(self.branches(e) for e in values):
+                return False
+        return not any(self.branches(e) for e in s.next)
 
     def _accumulate(
         self, s: For, number: int, lanes: int, mask: Mask | None, accumulators: _Accumulators

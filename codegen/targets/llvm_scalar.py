@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import final
 
 from ..dtypes import DType, bool_, int32, int64
-from ..expr import Apply, Const
+from ..expr import Apply, Const, Expr
 from .llvm_builder import Builder, float_text, integer_text, scalar_type, splat_text
 
 __all__ = ["PRIMITIVES", "Rule", "Site", "compare", "convert", "larger"]
@@ -112,20 +112,22 @@ def _compare(name: str) -> Rule:
     return rule
 
 
+def _is_number(e: Expr) -> bool:
+    """Whether `e` is a float constant that is not NaN."""
+    return isinstance(e, Const) and e.dtype.is_float and e.value == e.value
+
+
 def _extreme(least: bool) -> Rule:
+    """The larger or lesser value; against a constant one comparison lets a NaN through."""
+
     def rule(site: Site, e: Apply, args: list[str]) -> str:
         a, b = args
-        for constant, other, x in ((e.args[1], a, b), (e.args[0], b, a)):
-            if (
-                isinstance(constant, Const)
-                and constant.value == constant.value
-                and e.dtype.is_float
-            ):
-                test = site.emit(
-                    f"fcmp {'olt' if least else 'ogt'} {site.type(e.dtype)} {x}, {other}"
-                )
-                return site.select(test, e.dtype, x, other)
-        return larger(site, e.dtype, a, b, least)
+        if _is_number(e.args[1]):
+            a, b = b, a
+        elif not _is_number(e.args[0]):
+            return larger(site, e.dtype, a, b, least)
+        name = "lt" if least else "gt"
+        return site.select(compare(site, name, e.dtype, a, b), e.dtype, a, b)
 
     return rule
 

@@ -96,6 +96,11 @@ class Values(Memory):
         self._plans[expr] = steps
         return steps
 
+    def branches(self, expr: Expr) -> bool:
+        """Whether the code of `expr` has a branch."""
+        plan = self._plans.get(expr) or self._plan(expr)
+        return any(rule is None and len(operands) == 2 for _, rule, operands in plan)
+
     def _leaf(self, e: Expr) -> Value:
         if isinstance(e, Const):
             return self.constant(e.value, e.dtype)

@@ -62,15 +62,15 @@ def relu(input: Any) -> Tensor:
     >>> F.relu([-1.0, 0.0, 2.0]).numpy()
     array([0., 0., 2.], dtype=float32)
     """
-    input = asarray(input)
+    x = asarray(input)
     # Not the maximum, whose derivative is split at a tie; and nan stays nan.
-    return fg.where(input <= 0, 0, input)
+    return fg.where(x <= 0, 0, x)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     """``x`` above 0, ``negative_slope * x`` elsewhere."""
-    input = asarray(input)
-    return fg.where(input > 0, input, input * negative_slope)
+    x = asarray(input)
+    return fg.where(x > 0, x, x * negative_slope)
 
 
 def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Tensor:
@@ -88,12 +88,12 @@ def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     >>> round(float(F.gelu(1.0)), 4), round(float(F.gelu(1.0, approximate="tanh")), 4)
     (0.8413, 0.8412)
     """
-    input = asarray(input)
+    x = asarray(input)
     if approximate == "none":
-        return input * 0.5 * (fg.erf(input * math.sqrt(0.5)) + 1)
+        return x * 0.5 * (fg.erf(x * math.sqrt(0.5)) + 1)
     if approximate == "tanh":
-        inner = math.sqrt(2 / math.pi) * (input + 0.044715 * (input * input * input))
-        return input * 0.5 * (fg.tanh(inner) + 1)
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+        return x * 0.5 * (fg.tanh(inner) + 1)
     raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
 
 
@@ -111,23 +111,23 @@ def sigmoid(input: Any) -> Tensor:
     >>> F.sigmoid([-1000.0, 0.0, 1000.0]).numpy()
     array([0. , 0.5, 1. ], dtype=float32)
     """
-    input = asarray(input)
-    positive = input >= 0
+    x = asarray(input)
+    positive = x >= 0
     # Not -abs(x), whose derivative at 0 is 0.
-    power = fg.exp(fg.where(positive, -input, input))
+    power = fg.exp(fg.where(positive, -x, x))
     return fg.where(positive, 1, power) / (power + 1)
 
 
 def silu(input: Any) -> Tensor:
     """``x * sigmoid(x)``, also called swish."""
-    input = asarray(input)
-    return input * sigmoid(input)
+    x = asarray(input)
+    return x * sigmoid(x)
 
 
 def softplus(input: Any) -> Tensor:
     """``log(1 + exp(x))``, without overflow."""
-    input = asarray(input)
-    return fg.maximum(input, 0) + fg.log1p(fg.exp(-fg.abs(input)))
+    x = asarray(input)
+    return fg.maximum(x, 0) + fg.log1p(fg.exp(-fg.abs(x)))
 
 
 def logsigmoid(input: Any) -> Tensor:
@@ -198,16 +198,16 @@ def layer_norm(
     >>> F.layer_norm([[1.0, 3.0]], 2, eps=0.0).numpy()
     array([[-1.,  1.]], dtype=float32)
     """
-    input = asarray(input)
+    x = asarray(input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or tuple(input.shape[-len(shape) :]) != shape:
+    if not shape or tuple(x.shape[-len(shape) :]) != shape:
         raise ShapeError(
-            f"layer_norm over shape {shape} cannot take an input of shape {tuple(input.shape)}",
+            f"layer_norm over shape {shape} cannot take an input of shape {tuple(x.shape)}",
             remedy="normalized_shape are the last extents of the input",
         )
     axes = tuple(range(-len(shape), 0))
     # The mean first and then the squares of what is left: no cancellation.
-    centred = input - input.mean(axis=axes, keepdims=True)
+    centred = x - x.mean(axis=axes, keepdims=True)
     variance = (centred * centred).mean(axis=axes, keepdims=True)
     output = centred * fg.rsqrt(variance + eps)
     if weight is not None:
@@ -234,13 +234,13 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """
     if not 0 <= p <= 1:
         raise ValueError(f"a probability lies between 0 and 1, {p} does not")
-    input = asarray(input)
+    x = asarray(input)
     if not training or p == 0:
-        return input
+        return x
     if p == 1:
-        return zeros_like(input)
-    kept = uniform(input.shape) >= p
-    return fg.where(kept, input * (1 / (1 - p)), 0)
+        return zeros_like(x)
+    kept = uniform(x.shape) >= p
+    return fg.where(kept, x * (1 / (1 - p)), 0)
 
 
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -263,17 +263,17 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     array([[4., 5.],
            [0., 1.]], dtype=float32)
     """
-    input = asarray(input)
-    if not input.dtype.is_integer:
+    x = asarray(input)
+    if not x.dtype.is_integer:
         raise DTypeError(
-            f"embedding needs integers to select rows, not {input.dtype}",
+            f"embedding needs integers to select rows, not {x.dtype}",
             remedy="convert them first: ids.astype('int64')",
         )
-    rows = take(weight, input, axis=0)
+    rows = take(weight, x, axis=0)
     if padding_idx is None:
         return rows
     padding = padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx
-    return fg.where(expand_dims(input == padding, axis=-1), rows.detach(), rows)
+    return fg.where(expand_dims(x == padding, axis=-1), rows.detach(), rows)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
@@ -294,8 +294,8 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     array([[0, 0, 1],
            [1, 0, 0]])
     """
-    tensor = asarray(tensor)
+    x = asarray(tensor)
     if num_classes == -1:
-        num_classes = int(tensor.max()) + 1
-    classes = arange(num_classes, dtype=tensor.dtype)
+        num_classes = int(x.max()) + 1
+    classes = arange(num_classes, dtype=x.dtype)
     return (expand_dims(tensor, axis=-1) == classes).astype("int64")

@@ -229,15 +229,15 @@ def _class_axis(name: str, input: Tensor) -> int:
 
 
 def _class_weights(weight: Any, logs: Tensor, axis: int) -> Tensor:
-    weight = asarray(weight)
+    numbers = asarray(weight)
     classes = logs.shape[axis]
-    if weight.shape != (classes,):
+    if numbers.shape != (classes,):
         raise ShapeError(
-            f"weight has shape {tuple(weight.shape)} and ({classes},) is needed, one number "
+            f"weight has shape {tuple(numbers.shape)} and ({classes},) is needed, one number "
             "for each class",
             remedy=None,
         )
-    return weight
+    return numbers
 
 
 def _against_probabilities(

@@ -38,6 +38,8 @@ MAX_BUFFERS = 48
 MAX_FINISH = 16384
 SEARCH_LIMIT = 2000
 ROUNDS = 3
+FEW_ROWS, SMALL = 64, 4096
+"""Elementwise work on fewer rows keeps a kernel of its own, unless all of it is small: rows are what threads share."""
 
 
 def is_leaf(node: Node) -> bool:
@@ -334,6 +336,8 @@ def _same_domain(stage: Stage, region: Region, inside: dict[Stage, set[int | Non
             return False
         (level,) = smaller
         if rows is None:
+            if level < FEW_ROWS and total > SMALL:
+                return False
             rows = level
         if level != rows or total % rows:
             return False

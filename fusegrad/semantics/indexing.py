@@ -18,7 +18,18 @@ from ..ops import build
 from ..ops.source import Iota
 from .shapes import Shape, broadcast_all, broadcast_to, one_axis, show
 
-__all__ = ["get", "put", "take", "take_along", "wrap"]
+__all__ = [
+    "ARRAY",
+    "count",
+    "get",
+    "get_marked",
+    "put",
+    "put_marked",
+    "put_mask",
+    "take",
+    "take_along",
+    "wrap",
+]
 
 
 @final
@@ -238,7 +249,9 @@ def put(x: Node, key: tuple[Any, ...], value: Node) -> Node:
     for axis, count in enumerate(box.shape):
         extent, step = x.shape[axis], box.steps[axis]
         if extent == count:
-            low.append(0), high.append(0), interior.append(0)
+            low.append(0)
+            high.append(0)
+            interior.append(0)
             continue
         assert isinstance(extent, int)
         assert isinstance(count, int)
@@ -249,3 +262,43 @@ def put(x: Node, key: tuple[Any, ...], value: Node) -> Node:
         interior.append(step - 1)
     inside = build.pad(build.full(box.shape, True, bool_), low, high, interior)
     return build.select(inside, build.pad(value, low, high, interior), x)
+
+
+def put_mask(x: Node, mask: Node, value: Node) -> Node:
+    """`x` with `value` where the mask holds; the mask has the first axes of `x`."""
+    value = broadcast_to(build.cast(value, x.dtype), x.shape)
+    wide = build.broadcast(mask, x.shape, range(len(mask.shape)))
+    return build.select(wide, value, x)
+
+
+# --- indices whose arrays come apart --------------------------------------------------------------
+
+ARRAY = object()
+"""Stands for the next array in an index that was taken apart."""
+
+
+def _filled(key: tuple[Any, ...], arrays: Sequence[Node]) -> tuple[Any, ...]:
+    rest = iter(arrays)
+    return tuple(next(rest) if item is ARRAY else item for item in key)
+
+
+def get_marked(x: Node, *rest: Any) -> Node:
+    """``get(x, key)``, given the arrays of the key and then the key with marks in their place."""
+    *arrays, key = rest
+    return get(x, _filled(key, arrays))
+
+
+def put_marked(x: Node, *rest: Any) -> Node:
+    """``put(x, key, value)``, given the arrays of the key, the value, and the key with marks."""
+    *arrays, value, key = rest
+    return put(x, _filled(key, arrays), build.cast(value, x.dtype))
+
+
+def count(values: range) -> Node:
+    """The numbers of a range."""
+    node = build.iota(len(values))
+    if values.step != 1:
+        node = build.mul(node, build.full_like(node, values.step))
+    if values.start:
+        node = build.add(node, build.full_like(node, values.start))
+    return node

@@ -482,6 +482,26 @@ def plane_total(rows: int = 11, columns: int = 29) -> Example:
     return Example(kernel, {"x": a}, expected, (rows,))
 
 
+def transposed(batch: int = 2, rows: int = 70, columns: int = 33) -> Example:
+    """An operand that lies across: its elements are next to each other along the outer loop."""
+    size, b = Var("B"), Var("b")
+    r, c = Var("r", extent=rows), Var("c", extent=columns)
+    x, y = Buffer("x", float32, (size, columns, rows)), Buffer("y", float32, (size, rows, columns))
+    z = Buffer("z", float32, (rows, columns))
+    t = Var("t", float32)
+    inner = each(
+        c,
+        columns,
+        Let(t, op("exp", Load(x, (b, c, r)))),
+        Store(y, (b, r, c), op("add", t, Load(z, (r, c)))),
+    )
+    body = each(b, size, each(r, rows, inner))
+    kernel = Kernel("transposed", params(reads=(x, z), writes=(y,)), (size,), (body,))
+    a, added = _data(26, batch, columns, rows), _data(27, rows, columns)
+    expected = np.exp(a.swapaxes(1, 2)) + added
+    return Example(kernel, {"x": a, "z": added}, {"y": expected}, (batch,))
+
+
 def guarded(size: int = 100) -> Example:
     """A condition inside of the innermost loop, and a load that is only right under it."""
     n, i = Var("N"), Var("i")
@@ -569,6 +589,7 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "scatter_add": scatter_add,
     "histogram": histogram,
     "plane_total": plane_total,
+    "transposed": transposed,
     "guarded": guarded,
     "matmul": matmul,
 }

@@ -1,0 +1,213 @@
+"""The schedule of elementwise loops that read across memory: square tiles, transposed through a copy.
+
+Holds the tile size. A loop that steps through memory in its last variable uses one element of every cache
+line it touches; a tile is copied row by row of the source, turned in registers, and read in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from ..affine import canonical
+from ..expr import Apply, Buffer, Expr, Extent, Load, Var, index
+from ..kernel import Alloc, Any, Copy, For, Let, Parallel, Serial, Stmt, Store, Vector, nested
+from ..scalar import apply
+from .rewrite import expressions, flat_offset, stride_of, substitute
+
+__all__ = ["TiledLoops", "tile_transposed"]
+
+ROWS, COLUMNS = 64, 64
+"""A tile: elements in a row along the source's memory, and along the result's."""
+
+LEAST = 16
+"""Shorter axes are read as they are."""
+
+
+@final
+@dataclass(frozen=True)
+class TiledLoops:
+    """The parallel loop, and the number of its items."""
+
+    loop: For
+    items: int
+
+
+@final
+@dataclass(frozen=True)
+class _Turned:
+    """A load that runs along `outer` in memory, `stride` elements apart along the last loop."""
+
+    load: Load
+    outer: int
+    stride: int
+
+
+def tile_transposed(
+    outer: Sequence[For],
+    last: For,
+    size: int,
+    lanes: int,
+    lets: Mapping[Var, Expr],
+    streamed: frozenset[Buffer] = frozenset(),
+) -> TiledLoops | None:
+    """The loops in tiles, or None when no load is transposed.
+
+    Stores to `streamed` buffers go around the cache where every vector is aligned.
+    """
+    turned = _turned_loads(outer, last, lets)
+    if not turned:
+        return None
+    axis = turned[0].outer
+    turned = [t for t in turned if t.outer == axis]
+    extent = last.extent
+    if not isinstance(extent, int) or extent < LEAST or _trip(outer[axis].extent, size) < LEAST:
+        return None
+    body = tuple(_aligned(s, outer, last, lanes, lets, streamed) for s in last.body)
+    return _Tiles(outer, replace(last, body=body), size, lanes, axis, turned).run()
+
+
+def _aligned(
+    statement: Stmt,
+    outer: Sequence[For],
+    last: For,
+    lanes: int,
+    lets: Mapping[Var, Expr],
+    streamed: frozenset[Buffer],
+) -> Stmt:
+    """A store that may go around the cache: every row of every tile begins at a whole vector."""
+    if not isinstance(statement, Store) or statement.buffer not in streamed:
+        return statement
+    buffer, indices = statement.buffer, statement.indices
+    strides = [stride_of(buffer, indices, f.var, lets) for f in outer]
+    whole = all(s is not None and s % lanes == 0 for s in strides)
+    in_order = stride_of(buffer, indices, last.var, lets) == 1
+    if not (whole and in_order and isinstance(last.extent, int) and last.extent % lanes == 0):
+        return statement
+    return replace(statement, nontemporal=True)
+
+
+def _trip(extent: Extent | Expr, size: int) -> int:
+    return extent if isinstance(extent, int) else size
+
+
+def _turned_loads(
+    outer: Sequence[For], last: For, lets: Mapping[Var, Expr]
+) -> list[_Turned]:
+    found: dict[Load, _Turned] = {}
+    written = {s.buffer for s in nested(last.body) if hasattr(s, "buffer")}
+    for statement in nested(last.body):
+        stack = list(expressions(statement))
+        while stack:
+            e = stack.pop()
+            if isinstance(e, Apply):
+                stack.extend(e.args)
+            if not isinstance(e, Load) or e in found or e.buffer in written:
+                continue
+            stride = stride_of(e.buffer, e.indices, last.var, lets)
+            if stride is None or stride in (0, 1, -1) or e.dtype.itemsize < 4:
+                continue
+            for position, loop in enumerate(outer):
+                if stride_of(e.buffer, e.indices, loop.var, lets) == 1 and stride > 1:
+                    found[e] = _Turned(e, position, stride)
+    return list(found.values())
+
+
+class _Tiles:
+    def __init__(
+        self,
+        outer: Sequence[For],
+        last: For,
+        size: int,
+        lanes: int,
+        axis: int,
+        turned: Sequence[_Turned],
+    ) -> None:
+        self.outer, self.last, self.size, self.lanes = outer, last, size, lanes
+        self.axis, self.turned = axis, turned
+        self.item = Var("item")
+
+    def run(self) -> TiledLoops:
+        values, items = self._decompose()
+        row0 = Var("row0")
+        column0 = Var("column0")
+        rows, columns = Var("rows"), Var("columns")
+        lets: list[Stmt] = [
+            Let(row0, values.pop("row")),
+            Let(column0, values.pop("column")),
+            Let(rows, _left(self.outer[self.axis].extent, row0, ROWS)),
+            Let(columns, _left(self.last.extent, column0, COLUMNS)),
+        ]
+        fixed: dict[Var, Expr] = {}
+        for position, loop in enumerate(self.outer):
+            if position != self.axis:
+                var = Var(loop.var.name)
+                lets.append(Let(var, values[str(position)]))
+                fixed[loop.var] = var
+        origin = {**fixed, self.outer[self.axis].var: row0, self.last.var: column0}
+        copies: list[Stmt] = []
+        tiles: dict[Load, Buffer] = {}
+        for number, t in enumerate(self.turned):
+            tile = Buffer(f"t{number}", t.load.dtype, (ROWS, COLUMNS), space="tile")
+            tiles[t.load] = tile
+            copies += [Alloc(tile), self._copy(t, tile, origin, rows, columns)]
+        body = self._body(tiles, fixed, row0, column0, rows, columns)
+        loop = For(self.item, items, Any(), (*lets, *copies, body), mapping=Parallel())
+        return TiledLoops(loop, items)
+
+    def _decompose(self) -> tuple[dict[str, Expr], int]:
+        """The item as block of rows, block of columns and the other outer variables."""
+        blocks = -(-_trip(self.last.extent, self.size) // COLUMNS)
+        values: dict[str, Expr] = {}
+        rest: Expr = self.item
+        values["column"] = apply("mul", canonical(apply("remtrunc", rest, index(blocks))), index(COLUMNS))
+        rest = canonical(apply("divtrunc", rest, index(blocks)))
+        items = blocks
+        for position in range(len(self.outer) - 1, -1, -1):
+            count = _trip(self.outer[position].extent, self.size)
+            name, scale = str(position), 1
+            if position == self.axis:
+                count, name, scale = -(-count // ROWS), "row", ROWS
+            part = rest if position == 0 else canonical(apply("remtrunc", rest, index(count)))
+            values[name] = apply("mul", part, index(scale))
+            rest = canonical(apply("divtrunc", rest, index(count))) if position else rest
+            items *= count
+        return values, items
+
+    def _copy(
+        self, t: _Turned, tile: Buffer, origin: Mapping[Var, Expr], rows: Expr, columns: Expr
+    ) -> Stmt:
+        buffer = t.load.buffer
+        offset = flat_offset(buffer, t.load.indices)
+        (let,) = substitute([Let(Var("offset"), offset)], origin)
+        assert isinstance(let, Let)
+        view = Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, 1, t.stride), "view", buffer)
+        return Copy(tile, view, (let.value, index(0), index(0)), 1, 2, rows, columns)
+
+    def _body(
+        self,
+        tiles: Mapping[Load, Buffer],
+        fixed: Mapping[Var, Expr],
+        row0: Var,
+        column0: Var,
+        rows: Expr,
+        columns: Expr,
+    ) -> For:
+        i, j = Var("r", extent=ROWS), Var("c", extent=COLUMNS)
+        values: dict[Expr, Expr] = {
+            **fixed,
+            self.outer[self.axis].var: apply("add", row0, i),
+            self.last.var: apply("add", column0, j),
+        }
+        for load, tile in tiles.items():
+            values[load] = Load(tile, (i, j))
+        outer_lets = [s for f in self.outer for s in f.body if isinstance(s, Let)]
+        inner = substitute(self.last.body, values)
+        vector = For(j, columns, Any(), inner, mapping=Vector(self.lanes, 2))
+        return For(i, rows, Serial(), (*substitute(outer_lets, values), vector))
+
+
+def _left(extent: Extent | Expr, start: Expr, most: int) -> Expr:
+    total = extent if isinstance(extent, Expr) else index(extent)
+    return apply("minimum", index(most), apply("sub", total, start))

@@ -1,0 +1,205 @@
+"""Gradients of a Tensor, and its changes in place.
+
+Knows which variables a graph depends on; how operations are recorded is the business of the Tensor.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, cast
+
+from .context import Token, active
+from .errors import GradientError, ShapeError
+from .ir.node import Node, set_recording
+from .leaves import leaf_gradients
+from .ops import build
+from .semantics.elementwise import FUNCTIONS
+from .semantics.shapes import broadcast_to, show
+from .tensor_methods import Methods
+from .tensor_operators import Operators
+from .tensor_state import State
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+__all__ = ["Gradients"]
+
+ArrayLike = Any
+
+
+class Gradients(State, Operators, Methods):
+    """The methods that collect gradients, and those that change the value."""
+
+    __slots__ = ()
+
+    @staticmethod
+    @abstractmethod
+    def _made(node: Node, requires_grad: bool) -> Tensor:
+        """A tensor whose value `node` gives."""
+
+    @abstractmethod
+    def _coerce(self, value: ArrayLike, fitting: bool = False) -> Tensor:
+        """The value as a tensor; if `fitting`, a number takes the dtype of this tensor."""
+
+    @abstractmethod
+    def _fitting(self, value: Tensor, what: str, shape: tuple[int, ...] | None) -> Node:
+        """The node of a value in the dtype of this tensor, for an assignment."""
+
+    @abstractmethod
+    def _take_flags(self, result: Tensor) -> None:
+        """Require a gradient if the value that was assigned does."""
+
+    # --- gradients --------------------------------------------------------------------------------
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is a variable, not the result of an operation that requires a gradient."""
+        return self._leaf or not self.requires_grad
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Make the tensor a variable whose gradient `backward` collects, or make it none."""
+        if requires_grad and not self.dtype.is_float:
+            raise GradientError(
+                f"a tensor of {self.dtype} has no gradient",
+                remedy="convert it with .astype('float32') first",
+            )
+        if requires_grad and not self.requires_grad:
+            self._leaf = True
+            if self._node is not None and self._storage is None:
+                self._node = build.leaf(self._read(), Token(tensor=self))
+            self.requires_grad = True
+        elif not requires_grad and self.requires_grad:
+            if not self._leaf:
+                raise GradientError(
+                    "only variables can stop requiring a gradient",
+                    remedy="use x.detach() for the value alone",
+                )
+            self.requires_grad = False
+        return cast("Tensor", self)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` collected, None before."""
+        return cast("Tensor | None", self._grad)
+
+    @grad.setter
+    def grad(self, value: ArrayLike) -> None:
+        new = None if value is None else self._coerce(value)
+        if new is not None and new.shape != self.shape:
+            raise ShapeError(
+                f"a gradient of shape {show(new.shape)} for a tensor of shape {show(self.shape)}",
+                remedy="the gradient has the shape of its tensor",
+            )
+        trace = active.trace
+        if trace is not None:
+            trace.note_grad(self)
+        self._grad = new
+
+    def backward(
+        self,
+        gradient: ArrayLike = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every variable it depends on.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The weights of the elements; needed unless the tensor has one element.
+        retain_graph : bool, optional
+            Without effect: the graph lives as long as a tensor that was computed with it.
+        create_graph : bool, optional
+            Whether the gradients can be differentiated again.
+
+        Examples
+        --------
+        >>> x = Tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).backward(Tensor([1.0, 10.0]))
+        >>> x.grad
+        Tensor([ 2., 40.])
+        """
+        if not self.requires_grad:
+            raise GradientError(
+                "backward() of a tensor that does not depend on anything that requires a gradient",
+                remedy="call requires_grad_() on the variables before computing with them, "
+                "outside of fg.no_grad()",
+            )
+        before = set_recording(True)
+        try:
+            for tensor, node in leaf_gradients(self._read(), self._seed(gradient)):
+                tensor._accumulate(node, create_graph)
+        finally:
+            set_recording(before)
+
+    def _seed(self, gradient: ArrayLike) -> Node:
+        if gradient is None:
+            if self.size != 1:
+                raise GradientError(
+                    f"backward() of a tensor of shape {show(self.shape)} without a seed: "
+                    "a gradient is that of a scalar",
+                    remedy="reduce it first, y.sum().backward(), or weight the elements, "
+                    "y.backward(seed) with a seed of the same shape",
+                )
+            return build.ones_like(self._read())
+        seed = self._coerce(gradient)
+        if seed.shape != self.shape:
+            raise GradientError(
+                f"backward() of a tensor of shape {show(self.shape)} with a seed of shape "
+                f"{show(seed.shape)}",
+                remedy="the seed has the shape of the tensor",
+            )
+        return build.cast(seed._read(), self.dtype)
+
+    def _accumulate(self, node: Node, create_graph: bool) -> None:
+        if not create_graph:
+            node = build.stop_gradient(node)
+        if self._grad is None:
+            self.grad = self._made(node, create_graph)
+            return
+        total = build.add(self._grad._read(), node)
+        if create_graph:
+            self.grad = self._made(total, True)
+        else:
+            self._grad._write(total)
+
+    # --- in place ---------------------------------------------------------------------------------
+
+    def _assign(self, value: ArrayLike, what: str) -> Tensor:
+        new = self._coerce(value, fitting=True)
+        node = self._fitting(new, what, None)
+        self._write(broadcast_to(node, self.shape))
+        self._take_flags(new)
+        return cast("Tensor", self)
+
+    def copy_(self, source: ArrayLike) -> Tensor:
+        """Take over the values of `source`, which broadcast."""
+        return self._assign(source, "copy to")
+
+    def fill_(self, value: ArrayLike) -> Tensor:
+        """Set all elements to one value."""
+        return self._assign(value, "fill")
+
+    def zero_(self) -> Tensor:
+        """Set all elements to zero."""
+        return self._assign(0, "fill")
+
+    def add_(self, other: ArrayLike, *, alpha: float = 1) -> Tensor:
+        """Add `other`, times `alpha`, in place."""
+        return self._in_place(FUNCTIONS["add"], other if alpha == 1 else other * alpha)
+
+    def sub_(self, other: ArrayLike, *, alpha: float = 1) -> Tensor:
+        """Subtract `other`, times `alpha`, in place."""
+        return self._in_place(FUNCTIONS["subtract"], other if alpha == 1 else other * alpha)
+
+    def mul_(self, other: ArrayLike) -> Tensor:
+        """Multiply by `other` in place."""
+        return self._in_place(FUNCTIONS["multiply"], other)
+
+    def div_(self, other: ArrayLike) -> Tensor:
+        """Divide by `other` in place."""
+        return self._in_place(FUNCTIONS["divide"], other)
+
+    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
+        """Move the elements to the nearest of two bounds in place."""
+        return self._update(self.clip(min, max))

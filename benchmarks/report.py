@@ -30,11 +30,11 @@ def duration(milliseconds: float | None) -> str:
     """
     if milliseconds is None:
         return "-"
-    for factor, unit in ((1e-3, "us"), (1.0, "ms")):
-        if milliseconds < 999.5 * factor:
-            value = milliseconds / factor
-            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
-    return f"{milliseconds / 1e3:.3g} s"
+    value, unit = milliseconds * 1e3, "us"
+    for larger in ("ms", "s"):
+        if value >= 999.5:
+            value, unit = value / 1e3, larger
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

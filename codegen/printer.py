@@ -382,8 +382,8 @@ class _Printer:
     def _extent(self, extent: Extent | Expr) -> str:
         return str(extent) if isinstance(extent, int) else self.expressions.text(extent)
 
-    def _declare(self, item: Var | Buffer) -> str:
-        name = self.names.new(item.name)
+    def _declare(self, item: Var | Buffer, wanted: str = "") -> str:
+        name = self.names.new(wanted or item.name)
         self.expressions.names[item] = name
         return name
 
@@ -420,24 +420,29 @@ class _Printer:
         if isinstance(s, If):
             head = f"{indent}if {self.expressions.text(s.condition)} {{"
             return [*lines, *self._nested(head, self.block(s.then, (), depth + 1), s, indent)]
+        if isinstance(s, (Copy, Contract)):
+            parts = self._copy(s) if isinstance(s, Copy) else self._contract(s)
+            line = indent + " ".join(parts)
+            if len(line) <= WIDTH:
+                return [*lines, (line, s)]
+            first, *others = parts
+            broken: list[Line] = [(f"{indent}    {part}", None) for part in others]
+            return [*lines, (indent + first, s), *broken]
         return [*lines, (indent + self._simple(s), s)]
 
     def _simple(self, s: Stmt) -> str:
         text = self.expressions.text
         if isinstance(s, Let):
             value = text(s.value)
-            return f"let {self._declare(s.var)} = {value}"
+            # Numbers that made the names unique where they were given say nothing here.
+            return f"let {self._declare(s.var, s.var.name.rstrip('0123456789'))} = {value}"
         if isinstance(s, Store):
             sign = f"{s.monoid.value}=" if s.monoid is not None else "="
             place = self.expressions.place(s.buffer, s.indices)
             return f"{place} {sign} {text(s.value)}{' nontemporal' if s.nontemporal else ''}"
-        if isinstance(s, Alloc):
-            self._declare(s.buffer)
-            return f"alloc {self._buffer(s.buffer)} {s.buffer.space}"
-        if isinstance(s, Copy):
-            return self._copy(s)
-        assert isinstance(s, Contract)
-        return self._contract(s)
+        assert isinstance(s, Alloc)
+        self._declare(s.buffer)
+        return f"alloc {self._buffer(s.buffer)} {s.buffer.space}"
 
     def _loop(self, s: For, depth: int) -> list[Line]:
         indent = "  " * depth
@@ -461,7 +466,7 @@ class _Printer:
                 return [(f"{head} {line} }}", s)]
         return [(head, s), *body, (f"{indent}}}", None)]
 
-    def _copy(self, s: Copy) -> str:
+    def _copy(self, s: Copy) -> list[str]:
         self.names.enter()
         i, j = Var("i"), Var("j")
         self._declare(i)
@@ -471,9 +476,10 @@ class _Printer:
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
         names = self.expressions.names
         self.names.leave()
-        return f"copy {target} = {source} for {names[i]} < {rows}, {names[j]} < {columns}, else 0"
+        limits = f"for {names[i]} < {rows}, {names[j]} < {columns}, else 0"
+        return [f"copy {target} = {source}", limits]
 
-    def _contract(self, s: Contract) -> str:
+    def _contract(self, s: Contract) -> list[str]:
         self.names.enter()
         i, j, k = Var("i"), Var("j"), Var("k")
         for var in (i, j, k):
@@ -487,7 +493,7 @@ class _Printer:
             f"{names[k]} < {self._extent(s.extent)}, {names[i]} < {rows}, {names[j]} < {columns}"
         )
         self.names.leave()
-        return f"contract {acc} = {a} . {b} for {limits}"
+        return [f"contract {acc} = {a}", f". {b}", f"for {limits}"]
 
     def _box(self, buffer: Buffer, starts: Sequence[Expr], moved: dict[int, Var]) -> str:
         indices = [

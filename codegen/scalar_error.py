@@ -125,7 +125,7 @@ def _complement(x: Expr) -> Expr:
     x = clamp_high(x, _ZERO32 if single else _ZERO64)
     center = _CENTER32 if single else _CENTER64
     t = div(sub(x, center), add(x, center))
-    tail = polynomial(t, _SCALED32 if single else _SCALED64, mul(t, t))
+    tail = polynomial(t, _SCALED32) if single else polynomial(t, _SCALED64, mul(t, t))
     scaled = div(tail, fma(x, 2.0, 1.0))
     square = mul(x, x)
     rest = fma(x, x, neg(square))

@@ -37,6 +37,7 @@ from .scalar_build import (
 
 __all__ = [
     "clamp_high",
+    "clamp_low",
     "copy_sign",
     "cosh",
     "exp",
@@ -190,7 +191,8 @@ def clamp_high(x: Expr, bound: float) -> Expr:
     return select(lt(limit, x), limit, x)
 
 
-def _clamp_low(x: Expr, bound: float) -> Expr:
+def clamp_low(x: Expr, bound: float) -> Expr:
+    """The larger of `x` and `bound`; NaN stays."""
     limit = number(bound, x)
     return select(gt(limit, x), limit, x)
 
@@ -251,7 +253,7 @@ def halved_exp(x: Expr) -> Expr:
 
 def _scaled_exp(x: Expr, power: int) -> Expr:
     form = _format(x)
-    clamped = _clamp_low(clamp_high(x, form.highest - power), form.lowest)
+    clamped = clamp_low(clamp_high(x, form.highest - power), form.lowest)
     k, r = _reduce(clamped, 2 * form.bias + power)
     return _scale(_exp_of(r, form), k, form)
 
@@ -259,7 +261,7 @@ def _scaled_exp(x: Expr, power: int) -> Expr:
 def exp_of_sum(x: Expr, small: Expr) -> Expr:
     """``exp(x + small)`` where `small` may be lost in the sum."""
     form = _format(x)
-    clamped = _clamp_low(clamp_high(x, form.highest), form.lowest)
+    clamped = clamp_low(clamp_high(x, form.highest), form.lowest)
     k, r = _reduce(clamped, 2 * form.bias)
     return _scale(_exp_of(add(r, small), form), k, form)
 
@@ -268,7 +270,7 @@ def exp2(x: Expr) -> Expr:
     """``2 ** x``."""
     form = _format(x)
     top = form.bias + 1.0
-    x = _clamp_low(clamp_high(x, top), -(top + form.mantissa))
+    x = clamp_low(clamp_high(x, top), -(top + form.mantissa))
     magic = form.magic + 2 * form.bias
     z = add(x, magic)
     r = sub(x, sub(z, magic))
@@ -284,7 +286,7 @@ def _expm1_of(r: Expr, form: _Format) -> Expr:
 def expm1(x: Expr) -> Expr:
     """``exp(x) - 1``, accurate near 0."""
     form = _format(x)
-    clamped = _clamp_low(clamp_high(x, form.highest), form.expm1_lowest)
+    clamped = clamp_low(clamp_high(x, form.highest), form.expm1_lowest)
     # Half of 2**n, so that n = bias + 1 does not overflow too early.
     k, r = _reduce(clamped, form.bias - 1)
     s = _power(k, x.dtype, form.mantissa)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from functools import reduce
 
-from .dtypes import float32, float64
+from .dtypes import float32, float64, int64
 from .expr import Const, Expr
 from .scalar_bits import copysign
 from .scalar_build import (
@@ -33,14 +33,15 @@ from .scalar_build import (
     polynomial,
     rare,
     select,
+    shl,
     shr,
     sqrt,
     sub,
     trunc,
     xor,
 )
-from .scalar_exponential import copy_sign, exp2, exp_of_sum, split_sign
-from .scalar_logarithm import log2, split_normal
+from .scalar_exponential import clamp_high, clamp_low, copy_sign, exp_of_sum, split_sign
+from .scalar_logarithm import split_normal
 
 __all__ = ["cbrt", "floordiv", "fmod", "hypot", "mod", "pow_", "reciprocal", "rsqrt", "square"]
 
@@ -208,6 +209,23 @@ _POW_TAIL = (
     0.2857142857001664,
     0.4000000000000242,
 )
+# In float32, to about 2**-34: log2(1 + f) = s * p(s * s), 2 ** r = 1 + r * q(r)
+_LOG2_TAIL = (
+    0.3409485100581936,
+    0.4116613282138871,
+    0.5770837672524908,
+    0.9617966724309231,
+    2.8853900817907734,
+)
+_EXP2_TAIL = (
+    1.5314993267241997e-05,
+    0.00015467136100594063,
+    0.0013333430575472535,
+    0.009618036836248565,
+    0.05550410962849326,
+    0.24022651076312052,
+    0.6931471805415689,
+)
 _TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 _LOG_2 = (0.6931471805599453, 2.3190468138462996e-17)
 
@@ -221,11 +239,11 @@ def pow_(x: Expr, y: Expr) -> Expr:
         if simple is not None:
             return simple
     size = absolute(x)
-    if x.dtype is float32:
-        product = mul(cast(y, float64), log2(cast(size, float64)))
-        power = cast(exp2(product), float32)
-    else:
-        power = _power64(size, y)
+    usual = (_power32 if x.dtype is float32 else _power64)(size, y)
+    grows = not_(xor(gt(size, 1.0), gt(y, 0.0)))
+    extreme = select(grows, number(math.inf, x), 0.0)
+    power = select(or_(eq(size, 0.0), eq(size, math.inf)), extreme, usual)
+    power = select(or_(ne(x, x), ne(y, y)), math.nan, power)
     half = mul(y, 0.5)
     whole = eq(trunc(y), y)
     odd = and_(whole, ne(trunc(half), half))
@@ -251,18 +269,27 @@ def _constant_power(x: Expr, exponent: float) -> Expr | None:
     return None
 
 
+def _power32(size: Expr, y: Expr) -> Expr:
+    """``2 ** (y * log2(size))`` with an intermediate result in float64."""
+    k, f = split_normal(cast(size, float64))
+    s = div(f, add(f, 2.0))
+    z = mul(s, s)
+    logarithm = fma(s, polynomial(z, _LOG2_TAIL, mul(z, z)), k)
+    exponent = clamp_low(clamp_high(mul(cast(y, float64), logarithm), 200.0), -200.0)
+    magic = 1.5 * 2.0**52 + 1023.0
+    rounded = add(exponent, magic)
+    r = sub(exponent, sub(rounded, magic))
+    scale = bitcast(shl(bitcast(rounded, int64), 52), float64)
+    return cast(mul(fma(r, polynomial(r, _EXP2_TAIL, mul(r, r)), 1.0), scale), float32)
+
+
 def _power64(size: Expr, y: Expr) -> Expr:
-    """``size ** y`` in float64, the logarithm in twice the precision."""
+    """``exp(y * log(size))`` with the logarithm in twice the precision."""
     high, low = _exact_log(size)
     product = mul(y, high)
     rest = fma(y, low, fma(y, high, neg(product)))
     moderate = lt(absolute(product), 800.0)
-    usual = exp_of_sum(product, select(moderate, rest, 0.0))
-    grows = not_(xor(gt(size, 1.0), gt(y, 0.0)))
-    extreme = select(grows, number(math.inf, size), 0.0)
-    special = or_(eq(size, 0.0), eq(size, math.inf))
-    unordered = or_(ne(size, size), ne(y, y))
-    return select(unordered, math.nan, select(special, extreme, usual))
+    return exp_of_sum(product, select(moderate, rest, 0.0))
 
 
 def _exact_log(x: Expr) -> tuple[Expr, Expr]:

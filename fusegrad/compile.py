@@ -330,8 +330,12 @@ class CompiledFunction:
 
     def _names(self, structure: Any, keywords: bool) -> list[str]:
         """The path of every leaf, by the names of the parameters."""
-        paths = pytree.paths(structure) if keywords else pytree.paths(structure, self._positional)
-        return list(paths)
+        if keywords:
+            return list(pytree.paths(structure))
+        # Parameters with defaults may have no argument, and *args more than one.
+        count = len(structure.children)
+        rest = (f"args[{i}]" for i in range(count - len(self._positional)))
+        return list(pytree.paths(structure, [*self._positional, *rest][:count]))
 
     def _static_mask(self, structure: Any, keywords: bool) -> list[bool]:
         if not self.static_argnames:

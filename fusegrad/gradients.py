@@ -369,7 +369,9 @@ class _CustomCall:
             results = custom_call(
                 [*parameters, *stand_ins], closed, self._rule, [*inputs, *captured]
             )
-            requires = active.grad and any(tensor.requires_grad for tensor in self._tensors)
+            requires = any(tensor.requires_grad for tensor in self._tensors)
+            if requires and not active.grad:
+                requires, results = False, [build.stop_gradient(node) for node in results]
             outputs = [
                 made(node, requires and node.dtype.is_float) for node in results[: self._count]
             ]

@@ -14,7 +14,15 @@ import itertools
 from collections.abc import Hashable
 from typing import Any, Protocol, final, runtime_checkable
 
-__all__ = ["Fingerprinted", "Identity", "bump", "fingerprint", "version"]
+__all__ = [
+    "Field",
+    "Fingerprinted",
+    "Identity",
+    "bump",
+    "difference",
+    "fingerprint",
+    "version",
+]
 
 _numbers = itertools.count(1)
 _version = 0
@@ -79,7 +87,72 @@ class Identity:
         return id(self.value)
 
     def __repr__(self) -> str:
-        return f"Identity({type(self.value).__name__} at {id(self.value):#x})"
+        return f"{type(self.value).__name__} at {id(self.value):#x}"
+
+
+@final
+class Field:
+    """A part of a fingerprint that has a name, so that a change of it can be told.
+
+    Parameters
+    ----------
+    name : str
+        What the user would write to reach it.
+    value : Hashable
+        What is compared.
+    text : str, optional
+        What is shown of it.
+
+    Examples
+    --------
+    >>> Field("training", True, "True")
+    training = True
+    """
+
+    __slots__ = ("name", "text", "value")
+
+    def __init__(self, name: str, value: Hashable, text: str = "...") -> None:
+        self.name = name
+        self.value = value
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Field) and (self.name, self.value) == (other.name, other.value)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.value))
+
+    def __repr__(self) -> str:
+        return f"{self.name} = {self.text}"
+
+
+def difference(known: tuple[Hashable, ...], now: tuple[Hashable, ...]) -> str | None:
+    """Say in words where two fingerprints of one object differ first.
+
+    Returns
+    -------
+    str or None
+        None if they are equal.
+
+    Examples
+    --------
+    >>> difference((Field("training", 1, "True"),), (Field("training", 0, "False"),))
+    'training was True and is False'
+    """
+    if known == now:
+        return None
+    before = {part.name: part for part in known if isinstance(part, Field)}
+    after = {part.name: part for part in now if isinstance(part, Field)}
+    for name, part in after.items():
+        if name not in before:
+            return f"{name} is new"
+        if part != before[name]:
+            old = before[name].text
+            return f"{name} changed" if old == part.text else f"{name} was {old} and is {part.text}"
+    for name in before:
+        if name not in after:
+            return f"{name} is gone"
+    return "it has another structure"
 
 
 # Compared by value; together with their type, because 1 == 1.0 == True.

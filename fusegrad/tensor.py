@@ -294,6 +294,9 @@ class _Alias(Tensor):
     def detach(self) -> Tensor:
         return self._base.detach()
 
+    def __repr__(self) -> str:
+        return repr(self._base.detach())
+
 
 # --- making tensors -------------------------------------------------------------------------------
 

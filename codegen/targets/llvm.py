@@ -57,11 +57,7 @@ class _Emitter(Contracts):
                 lines.append("  call void @llvm.x86.sse.sfence()")
             else:
                 lines.append("  fence release")
-        bits = 8 * self.target.vector_bytes
-        head = (
-            f"define void @{quoted(name)}({parameters}) nounwind "
-            f'"no-trapping-math"="true" "prefer-vector-width"="{bits}" {{'
-        )
+        head = f"define void @{quoted(name)}({parameters}) {self.attributes} {{"
         return "\n".join([head, "entry:", *lines, "  ret void", "}", ""])
 
     def arguments(self, finishing: bool) -> None:
@@ -188,7 +184,7 @@ def emit_module(kernels: Iterable[Kernel], target: Features, entry_ir: str = "")
     lines = [f'target triple = "{target.triple}"', ""]
     for text in (*texts, entry_ir):
         for line in text.splitlines():
-            if line.startswith(("declare ", "!0 = ")):
+            if line.startswith(("declare ", "define internal ", "!0 = ")):
                 if line in seen:
                     continue
                 seen.add(line)

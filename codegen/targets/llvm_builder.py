@@ -145,6 +145,12 @@ class Builder:
         self.metadata_nontemporal = False
         self._serial = 0
 
+    @property
+    def attributes(self) -> str:
+        """What every function says of itself."""
+        bits = 8 * self.target.vector_bytes
+        return f'nounwind "no-trapping-math"="true" "prefer-vector-width"="{bits}"'
+
     # --- names and lines --------------------------------------------------------------------------
 
     @property

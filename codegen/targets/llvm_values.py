@@ -5,12 +5,15 @@ Knows the scalar table and the levels of the function; knows no statements.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 from ..dtypes import bool_, int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, walk
 from ..scalar import expand
 from .base import Features
 from .llvm_address import lane_numbers
-from .llvm_builder import Value
+from .llvm_builder import Region, Value
 from .llvm_memory import Memory
 from .llvm_scalar import PRIMITIVES, Rule, Site
 
@@ -164,20 +167,45 @@ class Values(Memory):
     def _rare(self, e: Expr, condition: Value, usual: Value) -> Value:
         """``select(condition, unusual, usual)``, `unusual` computed when some lane needs it."""
         assert isinstance(e, Apply)
-        leaves = [self.value(x) for x in walk(e.args[2]) if isinstance(x, (Var, Load))]
-        inputs = [condition, usual, *leaves]
+        leaves = [x for x in walk(e.args[2]) if isinstance(x, (Var, Load))]
+        inputs = [condition, usual, *(self.value(x) for x in leaves)]
         depth = max(self.pure_barrier, *(v.depth for v in inputs))
         lanes = max(v.lanes for v in inputs)
         reads = frozenset[Buffer]().union(*(v.reads for v in inputs))
         some = self.any_lane(condition, depth)
         outside = self.operand(usual, lanes)
+        arguments = [self.operand(v, lanes) for v in inputs[2:]]
         name = self.begin_if(pure=True)
-        unusual = self.operand(self.value(e.args[2]), lanes)
+        unusual = self.emit(self._outlined(e.args[2], leaves, lanes, arguments))
         site = Site(self, lanes, self.depth)
         inside = site.select(self.operand(condition, lanes), e.dtype, unusual, outside)
         kind = self.type_of(e.dtype, lanes)
         (text,) = self.end_if(name, some, [(kind, inside, outside)], depth)
         return Value(text, e.dtype, lanes, depth, reads=reads)
+
+    def _outlined(
+        self, e: Expr, leaves: Sequence[Expr], lanes: int, arguments: Sequence[str]
+    ) -> str:
+        """A call of a function of its own that computes `e`: long code that seldom runs.
+
+        The function is one line, named by what it does, so that a module needs it once.
+        """
+        inner = Values(self.target)
+        inner.open(Region("entry"))
+        kinds = [self.type_of(leaf.dtype, lanes) for leaf in leaves]
+        for number, leaf in enumerate(leaves):
+            inner.memo[leaf] = Value(f"%a{number}", leaf.dtype, lanes, 0)
+        result = inner.operand(inner.value(e), lanes)
+        kind = self.type_of(e.dtype, lanes)
+        parameters = ", ".join(f"{k} %a{n}" for n, k in enumerate(kinds))
+        lines = inner.levels[0].region.lines
+        body = f"({parameters}) noinline {self.attributes} {{ entry: "
+        body += " ".join([*(line.strip() for line in lines), f"ret {kind} {result} }}"])
+        digest = hashlib.sha256(f"{kind} {body}".encode()).hexdigest()[:16]
+        self.declarations |= inner.declarations
+        self.declarations.add(f"define internal {kind} @fg.rare.{digest}{body}")
+        given = ", ".join(f"{k} {a}" for k, a in zip(kinds, arguments, strict=True))
+        return f"call {kind} @fg.rare.{digest}({given})"
 
     def any_lane(self, condition: Value, depth: int | None = None) -> str:
         """Whether `condition` holds in some lane, as a scalar bit."""

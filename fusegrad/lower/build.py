@@ -52,6 +52,7 @@ class Builder:
         self.written_at: dict[Node, Index] = {}
         self.read_before: dict[Node, set[Index]] = {}
         self.written_before: frozenset[Node] = frozenset()
+        self.finishing = False
 
     # --- parameters -------------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class Builder:
         in_place: bool = True,
     ) -> Lowered:
         """The kernel, its parameters in the order of their first use."""
-        if not finish:
+        if not self.finishing:
             self.begin_finish()
         keys = list(self.params)
         kernel = Kernel(
@@ -164,6 +165,7 @@ class Builder:
 
     def begin_finish(self) -> None:
         """From here on statements run once, after all others."""
+        self.finishing = True
         self.read_before, self.read_at = self.read_at, {}
         self.written_before = frozenset(self.written_at)
 

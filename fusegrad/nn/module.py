@@ -19,6 +19,8 @@ from .parameter import Parameter
 __all__ = ["Module", "StateDict", "module_fingerprint", "structure_version"]
 
 StateDict = dict[str, Tensor]
+# The attributes that hold the others.
+_TABLES = frozenset({"_parameters", "_buffers", "_modules", "_transient"})
 
 
 def structure_version() -> int:
@@ -478,21 +480,26 @@ class Module:
     # --- guards and printing ------------------------------------------------------------------
 
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
-        return tuple([module._own_fingerprint(path) for path, module in self.named_modules()])
+        return tuple([f for path, module in self.named_modules() for f in module._fields(path)])
 
-    def _own_fingerprint(self, path: str) -> Hashable:
-        plain = [
-            (name, state.fingerprint(value))
-            for name, value in self.__dict__.items()
-            if name not in ("_parameters", "_buffers", "_modules", "_transient")
-        ]
-        tensors = [
-            (name, state.Identity(tensor), tensor is not None and tensor.requires_grad)
-            for table in (self._parameters, self._buffers)
-            for name, tensor in table.items()
-        ]
-        modules = [(name, state.Identity(module)) for name, module in self._modules.items()]
-        return path, type(self), tuple(plain), tuple(tensors), tuple(modules)
+    def _fields(self, path: str) -> Iterator[state.Field]:
+        kind = type(self)
+        yield state.Field(_join(path, "__class__"), kind, kind.__name__)
+        for name, value in self.__dict__.items():
+            if name not in _TABLES:
+                yield state.Field(_join(path, name), state.fingerprint(value), f"{value!r:.40}")
+        for table in (self._parameters, self._buffers):
+            for name, tensor in table.items():
+                if tensor is None:
+                    yield state.Field(_join(path, name), None, "None")
+                else:
+                    grad = tensor.requires_grad
+                    identity = (state.Identity(tensor), grad)
+                    text = f"a {type(tensor).__name__} with requires_grad={grad}"
+                    yield state.Field(_join(path, name), identity, text)
+        for name, module in self._modules.items():
+            text = "None" if module is None else type(module).__name__
+            yield state.Field(_join(path, name), state.Identity(module), f"a {text}")
 
     def extra_repr(self) -> str:
         """What `repr` shows between the parentheses; subclasses define it."""

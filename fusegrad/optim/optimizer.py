@@ -52,13 +52,18 @@ class ParamGroup(dict[str, Any]):
         self.step: Tensor = zeros((), dtype="float32")
 
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
-        return tuple([(name, self._fingerprint(name)) for name in sorted(self)])
+        return tuple([self._field(name) for name in sorted(self)])
 
-    def _fingerprint(self, name: str) -> Hashable:
+    def _field(self, name: str, position: int = 0) -> state.Field:
         value = self[name]
+        label = f"param_groups[{position}][{name!r}]"
+        if name == "params":
+            identities = tuple([state.Identity(parameter) for parameter in value])
+            return state.Field(label, identities, f"{len(value)} parameters")
         if name in self._owner.runtime_options and not isinstance(value, Tensor):
-            return name in self._owner.switches and bool(value)
-        return state.fingerprint(value)
+            on = name in self._owner.switches and bool(value)
+            return state.Field(label, on, "not 0" if on else "0")
+        return state.Field(label, state.fingerprint(value), f"{value!r:.40}")
 
     def __setitem__(self, name: str, value: Any) -> None:
         if active.trace is not None:
@@ -67,9 +72,9 @@ class ParamGroup(dict[str, Any]):
             )
         if name == "params":
             value = tuple(value)
-        before = self._fingerprint(name) if name in self else None
+        before = self._field(name) if name in self else None
         super().__setitem__(name, value)
-        if before is None or before != self._fingerprint(name):
+        if before != self._field(name):
             self._owner._make_state(self)
             state.bump()
 
@@ -208,8 +213,9 @@ class Optimizer(ABC):
                 kept.setdefault(name, value)
 
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
-        groups = [group.__fusegrad_fingerprint__() for group in self.param_groups]
-        return (type(self), *groups)
+        groups = enumerate(self.param_groups)
+        fields = [group._field(name, i) for i, group in groups for name in sorted(group)]
+        return (state.Field("__class__", type(self), type(self).__name__), *fields)
 
     # --- the step -----------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
     Returns
     -------
     list of Region
+        Values without elements are in none.
     """
     order = toposort(outputs)
     extra: set[Node] = set()
@@ -367,7 +368,7 @@ def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
 def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
     grower = _Grower(written)
     for node in order:
-        if node in written:
+        if node in written and size_of(node):
             grower.add(make_stage(node, grower.is_value))
     return grower.regions
 

@@ -25,6 +25,11 @@ def scalar_of(node: Node) -> float | int | bool | None:
     return node.op.const.value if isinstance(node.op, Constant) else None
 
 
+def is_constant(node: Node) -> bool:
+    """Whether `node` repeats one constant."""
+    return isinstance(node.op, Broadcast) and isinstance(node.inputs[0].op, Constant)
+
+
 def drop_identities(node: Node) -> Node | None:
     """stop_gradient(x), leaf(x), mark(x) = x once gradients are taken."""
     return node.inputs[0] if isinstance(node.op, (StopGradient, Leaf, Mark)) else None
@@ -181,6 +186,23 @@ def sum_of_negation(node: Node) -> Node | None:
     return build.neg(Node(node.op, source.inputs))
 
 
+def nothing(node: Node) -> Node | None:
+    """A value without elements needs no operands."""
+    if 0 not in node.shape or not node.inputs or is_constant(node):
+        return None
+    return build.full(node.shape, 0, node.dtype)
+
+
+def from_nothing(node: Node) -> Node | None:
+    """A reduction, contraction or scatter of no elements is the same number everywhere."""
+    identities = {Monoid.SUM: 0, Monoid.PROD: 1, Monoid.AND: 1, Monoid.OR: 0}
+    loose = node.op.pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP)
+    if not loose or 0 not in node.inputs[0].shape or 0 in node.shape:
+        return None
+    monoid = node.op.monoid if isinstance(node.op, Reduce) else Monoid.SUM
+    return build.full(node.shape, identities[monoid], node.dtype)
+
+
 EXACT = ("add", "sub", "mul", "div", "neg", "eq", "ne", "lt", "le", "gt", "ge", "minimum", "maximum")
 
 
@@ -226,6 +248,8 @@ def arg_of_one(node: Node) -> Node | None:
 
 CANONICAL = (drop_identities,)
 SIMPLIFY = (
+    nothing,
+    from_nothing,
     repeated_cast,
     multiply_by_one,
     double_negation,

@@ -187,7 +187,8 @@ def _read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int,
     home = {n: r.number for r in regions for n in r.nodes}
     result: dict[int, set[Node]] = {r.number: set() for r in regions}
     for root in roots:
-        result[home[root]].add(root)
+        if root in home:
+            result[home[root]].add(root)
     for region in regions:
         for stage in region.stages:
             for node in stage.access.reads:
@@ -244,7 +245,7 @@ def _emit(
         finishes = bool(m.kernel.finish) or any(p.role is Role.PARTIAL for p in m.kernel.params)
         kernels[text] = (symbol, finishes)
         for line in text.replace("@kernel", f"@{symbol}").splitlines():
-            if line.startswith(("declare ", "!0 = ")):
+            if line.startswith(("declare ", "define internal ", "!0 = ")):
                 declarations[line] = None
             else:
                 bodies.append(line)

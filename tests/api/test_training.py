@@ -75,7 +75,7 @@ def test_compiled_equals_eager(model: str, optimizer: str) -> None:
     compiled = fg.compile(function)
     losses = [float(compiled(x, y)) for x, y in batches()]
     np.testing.assert_allclose(losses, expected, rtol=2e-4, atol=2e-5)
-    assert losses[-1] < losses[0]
+    assert sum(losses[-5:]) < sum(losses[:5])
     assert_close(weights(twin), weights(net))
     assert compiled.stats().compiles == 1
     assert compiled.stats().hits == STEPS - 1

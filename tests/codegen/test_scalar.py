@@ -262,7 +262,7 @@ def test_unsigned_division_of_bit_patterns() -> None:
 
 
 @pytest.mark.parametrize("name", ["sign", "square", "abs", "neg", "logical_not"])
-@pytest.mark.parametrize("dtype", (*INTEGERS, float32, float64), ids=str)
+@pytest.mark.parametrize("dtype", [*INTEGERS, float32, float64], ids=str)
 def test_unary_on_numbers(name: str, dtype: DType) -> None:
     values = np.array([0, 1, 2, 100], dtype.numpy)
     if dtype.is_signed:
@@ -276,7 +276,7 @@ def test_unary_on_numbers(name: str, dtype: DType) -> None:
     assert got.dtype == expected.dtype
 
 
-@pytest.mark.parametrize("dtype", (float32, float64), ids=str)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 @pytest.mark.parametrize("name", ["isnan", "isinf", "isfinite", "signbit", "sign", "round"])
 def test_classes_of_floats(name: str, dtype: DType) -> None:
     info = np.finfo(dtype.numpy)
@@ -298,7 +298,7 @@ def test_logic(name: str, dtype: DType) -> None:
     np.testing.assert_array_equal(got, TABLE[name].meaning(x, y))
 
 
-@pytest.mark.parametrize("dtype", (float32, float64), ids=str)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 def test_fma_rounds_once(dtype: DType) -> None:
     random = np.random.default_rng(3)
     a, b = random.standard_normal((2, 500)).astype(dtype.numpy)
@@ -360,3 +360,28 @@ def test_shared_subexpressions_are_computed_once() -> None:
     for _ in range(200):
         e = apply("add", e, e)  # type: ignore[assignment]
     assert evaluate(e, {x: np.float64(1)}) == 2.0**200
+
+
+def test_equal_expressions_are_one_object() -> None:
+    x = Var("x", float32)
+    assert apply("exp", apply("add", x, x)) is apply("exp", apply("add", x, x))
+    assert apply("add", x, const(0.0, float32)) is not apply("add", x, const(-0.0, float32))
+    assert apply("cast", x, dtype=int32) is not apply("cast", x, dtype=int64)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_comparing_equal_expressions_is_linear(shared: bool) -> None:
+    """Also when they were made apart: neither paths nor depth count, only distinct parts."""
+    x = Var("x", float32)
+
+    def make() -> Any:
+        Apply._known.clear()
+        e: Any = x
+        for _ in range(200 if shared else 20000):
+            e = apply("add", e, e if shared else x)
+        return e
+
+    a, b = make(), make()
+    assert a is not b
+    assert a == b
+    assert apply("neg", a) != b

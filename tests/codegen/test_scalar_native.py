@@ -39,9 +39,7 @@ def inputs(name: str, dtype: DType, count: int) -> list[np.ndarray[Any, Any]]:
 def test_expansions_give_the_same_bits_natively(dtype: DType) -> None:
     """One kernel computes all functions of a dtype at once."""
     for arity in (1, 2):
-        names = [
-            n for n in NAMES if TABLE[n].arity == arity and operands_of(n, dtype) is not None
-        ]
+        names = [n for n in NAMES if TABLE[n].arity == arity and operands_of(n, dtype) is not None]
         if not names:
             continue
         arrays = inputs("", dtype, arity)

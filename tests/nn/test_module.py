@@ -238,24 +238,33 @@ class Switch(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "told"),
     [
-        lambda m: m.eval(),
-        lambda m: setattr(m, "rate", 0.25),
-        lambda m: setattr(m, "layer", nn.Linear(2, 2)),
-        lambda m: setattr(m.layer, "bias", None),
-        lambda m: m.register_buffer("extra", fg.ones(1)),
-        lambda m: m.requires_grad_(False),
-        lambda m: delattr(m, "rate"),
+        (lambda m: m.eval(), "training was True and is False"),
+        (lambda m: setattr(m, "rate", 0.25), "rate was 0.5 and is 0.25"),
+        (lambda m: setattr(m, "layer", nn.Linear(2, 2)), "layer changed"),
+        (lambda m: setattr(m, "layer", nn.Tanh()), "layer was a Linear and is a Tanh"),
+        (
+            lambda m: setattr(m.layer, "bias", None),
+            "layer.bias was a Parameter with requires_grad=True and is None",
+        ),
+        (lambda m: m.register_buffer("extra", fg.ones(1)), "extra is new"),
+        (
+            lambda m: m.requires_grad_(False),
+            "layer.weight was a Parameter with requires_grad=True and is a Parameter with "
+            "requires_grad=False",
+        ),
+        (lambda m: delattr(m, "rate"), "rate is gone"),
     ],
 )
-def test_changes_of_structure_are_seen(change: Any) -> None:
+def test_changes_of_structure_are_seen(change: Any, told: str) -> None:
     module = Switch()
     version, fingerprint = nn.structure_version(), nn.module_fingerprint(module)
     assert fingerprint == nn.module_fingerprint(module)
     change(module)
     assert nn.structure_version() != version
     assert nn.module_fingerprint(module) != fingerprint
+    assert state.difference(fingerprint, nn.module_fingerprint(module)) == told
 
 
 def test_changes_of_values_are_not_changes_of_structure() -> None:

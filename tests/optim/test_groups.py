@@ -90,15 +90,21 @@ def test_numbers_are_not_structure(option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("momentum", 0.9), ("weight_decay", 0.1), ("maximize", True)]
+    ("option", "value", "told"),
+    [
+        ("momentum", 0.9, "was 0 and is not 0"),
+        ("weight_decay", 0.1, "was 0 and is not 0"),
+        ("maximize", True, "was False and is True"),
+    ],
 )
-def test_switches_are_structure(option: str, value: Any) -> None:
+def test_switches_are_structure(option: str, value: Any, told: str) -> None:
     optimizer = optim.SGD(parameters())
     version = state.version()
-    fingerprint = state.fingerprint(optimizer)
+    fingerprint = optimizer.__fusegrad_fingerprint__()
     optimizer.param_groups[0][option] = value
     assert state.version() != version
-    assert state.fingerprint(optimizer) != fingerprint
+    now = optimizer.__fusegrad_fingerprint__()
+    assert state.difference(fingerprint, now) == f"param_groups[0][{option!r}] {told}"
     step(optimizer)
 
 

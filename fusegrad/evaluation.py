@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .context import Token, active
-from .errors import LeakedTracerError, TracedValueError
+from .errors import LeakedTracerError, TracedValueError, user_frame
 from .ir.interpret import evaluate
 from .ir.node import Node, where
 from .ops.source import Input
@@ -90,7 +90,7 @@ def traced_error(
     message = f"{what} needs a value that does not exist while the function is traced"
     if token is not None and token.label:
         message += f"\n  the value depends on {token.label}"
-    if origin is not None and not isinstance(node.op, Input):
+    if origin is not None and origin != user_frame() and not isinstance(node.op, Input):
         text = origin.text
         message += f"\n  it is recorded at {origin}" + (f": {text}" if text else "")
     return TracedValueError(message, remedy=remedy)

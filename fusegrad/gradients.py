@@ -42,7 +42,8 @@ class _Variables:
         for name, source in zip(names, self.sources, strict=True):
             if not source.dtype.is_float:
                 raise GradientError(
-                    f"{what}: the argument {name} has dtype {source.dtype}, which has no gradient",
+                    f"{what} by argument {name}, which has dtype {source.dtype}: only floats have "
+                    "gradients",
                     remedy="pass floating values, or differentiate by other arguments (argnums)",
                 )
             token = Token()

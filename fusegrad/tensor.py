@@ -364,12 +364,19 @@ def _array_of(value: Any, dtype: DType | None) -> Array:
     except (TypeError, ValueError) as error:
         if isinstance(error, (DTypeError, ShapeError)):
             raise
-        text = str(error).partition("\n")[0]
-        kind_name = type(value).__name__
         raise DTypeError(
-            f"cannot make a tensor of a {kind_name}: {text}",
+            f"cannot make a tensor of a {type(value).__name__}: {_problem(value, error)}",
             remedy="pass an array, a number, or nested lists of numbers of equal length",
         ) from None
+
+
+def _problem(value: Any, error: Exception) -> str:
+    if "inhomogeneous" in str(error):
+        return "its rows have different lengths"
+    found = np.asarray(value).dtype
+    if found.kind not in "biufV":
+        return f"its elements are no numbers (NumPy's dtype {found})"
+    return str(error).partition("\n")[0]
 
 
 def _default(value: Any, array: Array) -> DType:

@@ -5,6 +5,7 @@ Knows only how to ask for the values; inside of a trace asking is an error.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -75,7 +76,7 @@ class Looks(ABC):
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        view = self._view("NumPy")
+        view = self._view("np.asarray")
         if dtype is not None and view.dtype != dtype:
             if copy is False:
                 raise ValueError(f"values of {self.dtype} are not {dtype} without a copy")
@@ -135,7 +136,7 @@ class Looks(ABC):
     def __bool__(self) -> bool:
         return bool(
             self._number(
-                "if, while, and, or, not or bool()",
+                "a decision (if, while, and, or, not, bool())",
                 "choose between values with fg.where(condition, a, b), or return the value and "
                 "test it outside",
             )
@@ -146,7 +147,7 @@ class Looks(ABC):
             raise TypeError(f"a tensor of {self.dtype} is not an index")
         return int(
             self._number(
-                "range(), an index or a size",
+                "a Python integer (range(), an index, a size)",
                 "pass the number as an argument named in static_argnames",
             )
         )
@@ -167,6 +168,23 @@ class Looks(ABC):
         return format(str(self), spec)
 
 
+# What NumPy names differently.
+_NUMPY_NAMES = {
+    "absolute": "abs",
+    "arccos": "acos",
+    "arccosh": "acosh",
+    "arcsin": "asin",
+    "arcsinh": "asinh",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arctanh": "atanh",
+    "concatenate": "concat",
+    "power": "pow",
+    "transpose": "permute_dims",
+    "true_divide": "divide",
+}
+
+
 def _one_element(what: str, tensor: Looks) -> ShapeError:
     return ShapeError(
         f"{what} needs one element, the tensor has shape {show(tensor.shape)}",
@@ -177,7 +195,10 @@ def _one_element(what: str, tensor: Looks) -> ShapeError:
 def _viewed(arguments: Any, function: str) -> Any:
     """Arguments of a NumPy function with arrays in place of tensors."""
     what = f"np.{function}"
-    remedy = f"write fg.{function}(...), or look at the value outside of the function"
+    ours = _NUMPY_NAMES.get(function, function)
+    remedy = None
+    if hasattr(sys.modules[__package__], ours):
+        remedy = f"write fg.{ours}(...), or look at the value outside of the function"
     leaves, structure = pytree.flatten(arguments)
     arrays = [x._view(what, remedy) if isinstance(x, Looks) else x for x in leaves]
     return pytree.unflatten(structure, arrays)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import final
 
-from ..dtypes import bool_, int64
+from ..dtypes import DType, bool_, int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, walk
 from ..scalar import expand
 from .base import Features
@@ -19,7 +20,75 @@ from .llvm_scalar import PRIMITIVES, Rule, Site
 
 __all__ = ["Values"]
 
-Step = tuple[Expr, Rule | None, list[int]]
+
+
+@final
+class _Template:
+    """The steps of an expansion in terms of parameters, planned once for each op and dtypes."""
+
+    __slots__ = ("parameters", "steps")
+
+    def __init__(self, parameters: tuple[Var, ...], steps: list[Step]) -> None:
+        self.parameters = parameters
+        self.steps = steps
+
+
+Step = tuple[Expr, "Rule | _Template | None", list[int]]
+"""A value, how it comes from the values of other steps (by number), and their numbers.
+
+Without a rule it is a leaf (no numbers), or a `rare` (two), whose third operand is left for later.
+"""
+
+_TEMPLATES: dict[tuple[str, tuple[DType, ...], DType], _Template] = {}
+_OUTLINED: dict[tuple[int, int, Features], tuple[Expr, str, frozenset[str]]] = {}
+
+
+def _template(e: Apply) -> _Template:
+    key = (e.op, tuple(a.dtype for a in e.args), e.dtype)
+    found = _TEMPLATES.get(key)
+    if found is None:
+        parameters = tuple(Var(f"p{n}", d) for n, d in enumerate(key[1]))
+        body = expand(Apply(e.op, parameters, e.dtype))
+        if body is None:
+            raise TypeError(f"no code for the scalar op {e.op}")
+        found = _TEMPLATES[key] = _Template(parameters, _steps(body))
+    return found
+
+
+def _steps(expr: Expr) -> list[Step]:
+    """Every value that `expr` needs, operands first."""
+    steps: list[Step] = []
+    numbers: dict[Expr, int] = {}
+    stack = [expr]
+    while stack:
+        e = stack[-1]
+        if e in numbers:
+            stack.pop()
+            continue
+        rule: Rule | _Template | None = None
+        needed: tuple[Expr, ...] = ()
+        if isinstance(e, Apply):
+            rule = PRIMITIVES.get(e.op)
+            needed = e.args[:2] if e.op == "rare" else e.args
+            if rule is None and e.op != "rare":
+                rule = _template(e)
+        missing = [a for a in needed if a not in numbers]
+        if missing:
+            missing.reverse()
+            stack.extend(missing)
+            continue
+        stack.pop()
+        numbers[e] = len(steps)
+        steps.append((e, rule, [numbers[a] for a in needed]))
+    return steps
+
+
+def _has_branch(steps: Sequence[Step]) -> bool:
+    return any(
+        (rule is None and len(operands) == 2)
+        or (isinstance(rule, _Template) and _has_branch(rule.steps))
+        for _, rule, operands in steps
+    )
 
 
 class Values(Memory):
@@ -27,7 +96,6 @@ class Values(Memory):
 
     def __init__(self, target: Features) -> None:
         super().__init__(target)
-        self._expanded: dict[Apply, Expr] = {}
         self._plans: dict[Expr, list[Step]] = {}
 
     def bind(self, var: Var, value: Value) -> None:
@@ -54,55 +122,49 @@ class Values(Memory):
         for e, rule, operands in self._plans.get(expr) or self._plan(expr):
             value = memo.get(e)
             if value is None:
-                if rule is not None:
-                    value = self._apply(e, rule, [values[k] for k in operands])
-                elif not operands:
-                    value = self._leaf(e)
-                elif len(operands) == 1:
-                    value = values[operands[0]]
+                given = [values[k] for k in operands]
+                if isinstance(rule, _Template):
+                    value = self._from_template(rule, given)
+                elif rule is not None:
+                    value = self._apply(e, rule, given)
+                elif operands:
+                    leaves = [x for x in walk(e.args[2]) if isinstance(x, (Var, Load))]  # type: ignore[attr-defined]
+                    value = self._rare(e, given[0], given[1], leaves, [*map(self.value, leaves)])
                 else:
-                    value = self._rare(e, values[operands[0]], values[operands[1]])
+                    value = self._leaf(e)
                 self.remember(e, value)
             values.append(value)
         return values[-1]
 
-    def _plan(self, expr: Expr) -> list[Step]:
-        """Every value that `expr` needs, operands first; written once and used for each copy.
-
-        A step without a rule is a leaf (no operands), the same as another value (one operand),
-        or a `rare`, whose third operand is left for later.
-        """
-        steps: list[Step] = []
-        numbers: dict[Expr, int] = {}
-        stack = [expr]
-        while stack:
-            e = stack[-1]
-            if e in numbers:
-                stack.pop()
-                continue
-            rule: Rule | None = None
-            needed: tuple[Expr, ...] = ()
-            if isinstance(e, Apply):
-                rule = PRIMITIVES.get(e.op)
-                if rule is not None:
-                    needed = e.args
+    def _from_template(self, template: _Template, given: Sequence[Value]) -> Value:
+        """The code of an expansion; what is inside is not remembered, its result is."""
+        values: list[Value] = []
+        for e, rule, operands in template.steps:
+            if rule is not None:
+                parts = [values[k] for k in operands]
+                if isinstance(rule, _Template):
+                    value = self._from_template(rule, parts)
                 else:
-                    needed = e.args[:2] if e.op == "rare" else (self._expansion(e),)
-            missing = [a for a in needed if a not in numbers]
-            if missing:
-                missing.reverse()
-                stack.extend(missing)
-                continue
-            stack.pop()
-            numbers[e] = len(steps)
-            steps.append((e, rule, [numbers[a] for a in needed]))
+                    value = self._apply(e, rule, parts)
+            elif operands:
+                leaves, known = template.parameters, given
+                value = self._rare(e, values[operands[0]], values[operands[1]], leaves, known)
+            elif isinstance(e, Const):
+                value = self.constant(e.value, e.dtype)
+            else:
+                value = given[template.parameters.index(e)]  # type: ignore[arg-type]
+            values.append(value)
+        return values[-1]
+
+    def _plan(self, expr: Expr) -> list[Step]:
+        """Every value that `expr` needs, operands first; written once and used for each copy."""
+        steps = _steps(expr)
         self._plans[expr] = steps
         return steps
 
     def branches(self, expr: Expr) -> bool:
         """Whether the code of `expr` has a branch."""
-        plan = self._plans.get(expr) or self._plan(expr)
-        return any(rule is None and len(operands) == 2 for _, rule, operands in plan)
+        return _has_branch(self._plans.get(expr) or self._plan(expr))
 
     def _leaf(self, e: Expr) -> Value:
         if isinstance(e, Const):
@@ -112,15 +174,6 @@ class Values(Memory):
         if isinstance(e, Var):
             return self._variable(e)
         raise TypeError(f"no code for {e!r}")
-
-    def _expansion(self, e: Apply) -> Expr:
-        known = self._expanded.get(e)
-        if known is None:
-            known = expand(e)
-            if known is None:
-                raise TypeError(f"no code for the scalar op {e.op}")
-            self._expanded[e] = known
-        return known
 
     def _variable(self, var: Var) -> Value:
         """A loop variable: a number, a counter plus a number, or one value for each lane."""
@@ -164,17 +217,26 @@ class Values(Memory):
         text = rule(Site(self, lanes, depth), e, operands)
         return Value(text, e.dtype, lanes, depth, reads=reads)
 
-    def _rare(self, e: Expr, condition: Value, usual: Value) -> Value:
-        """``select(condition, unusual, usual)``, `unusual` computed when some lane needs it."""
+    def _rare(
+        self,
+        e: Expr,
+        condition: Value,
+        usual: Value,
+        leaves: Sequence[Expr],
+        known: Sequence[Value],
+    ) -> Value:
+        """``select(condition, unusual, usual)``, `unusual` computed when some lane needs it.
+
+        `unusual` is computed from `leaves`, whose values are `known`.
+        """
         assert isinstance(e, Apply)
-        leaves = [x for x in walk(e.args[2]) if isinstance(x, (Var, Load))]
-        inputs = [condition, usual, *(self.value(x) for x in leaves)]
+        inputs = [condition, usual, *known]
         depth = max(self.pure_barrier, *(v.depth for v in inputs))
         lanes = max(v.lanes for v in inputs)
         reads = frozenset[Buffer]().union(*(v.reads for v in inputs))
         some = self.any_lane(condition, depth)
         outside = self.operand(usual, lanes)
-        arguments = [self.operand(v, lanes) for v in inputs[2:]]
+        arguments = [self.operand(v, lanes) for v in known]
         name = self.begin_if(pure=True)
         unusual = self.emit(self._outlined(e.args[2], leaves, lanes, arguments))
         site = Site(self, lanes, self.depth)
@@ -186,9 +248,24 @@ class Values(Memory):
     def _outlined(
         self, e: Expr, leaves: Sequence[Expr], lanes: int, arguments: Sequence[str]
     ) -> str:
-        """A call of a function of its own that computes `e`: long code that seldom runs.
+        """A call of a function of its own that computes `e`: long code that seldom runs."""
+        key = (id(e), lanes, self.target)
+        found = _OUTLINED.get(key)
+        if found is None:
+            # The expression is kept, so that its number stays its own.
+            found = _OUTLINED[key] = (e, *self._outline(e, leaves, lanes))
+        _, name, lines = found
+        self.declarations |= lines
+        kinds = [self.type_of(leaf.dtype, lanes) for leaf in leaves]
+        given = ", ".join(f"{k} {a}" for k, a in zip(kinds, arguments, strict=True))
+        return f"call {self.type_of(e.dtype, lanes)} @{name}({given})"
 
-        The function is one line, named by what it does, so that a module needs it once.
+    def _outline(
+        self, e: Expr, leaves: Sequence[Expr], lanes: int
+    ) -> tuple[str, frozenset[str]]:
+        """The function's name, which says what it does, and the lines a module needs for it.
+
+        The function is one line, so that a module can leave out the second of two equal ones.
         """
         inner = Values(self.target)
         inner.open(Region("entry"))
@@ -201,11 +278,8 @@ class Values(Memory):
         lines = inner.levels[0].region.lines
         body = f"({parameters}) noinline {self.attributes} {{ entry: "
         body += " ".join([*(line.strip() for line in lines), f"ret {kind} {result} }}"])
-        digest = hashlib.sha256(f"{kind} {body}".encode()).hexdigest()[:16]
-        self.declarations |= inner.declarations
-        self.declarations.add(f"define internal {kind} @fg.rare.{digest}{body}")
-        given = ", ".join(f"{k} {a}" for k, a in zip(kinds, arguments, strict=True))
-        return f"call {kind} @fg.rare.{digest}({given})"
+        name = "fg.rare." + hashlib.sha256(f"{kind} {body}".encode()).hexdigest()[:16]
+        return name, frozenset({*inner.declarations, f"define internal {kind} @{name}{body}"})
 
     def any_lane(self, condition: Value, depth: int | None = None) -> str:
         """Whether `condition` holds in some lane, as a scalar bit."""

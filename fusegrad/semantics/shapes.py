@@ -54,7 +54,7 @@ def broadcast_shapes(name: str, shapes: Sequence[Shape]) -> Shape:
 
 
 def _mismatch(name: str, shapes: Sequence[Shape], place: int) -> ShapeError:
-    distinct = list(dict.fromkeys(shapes))
+    distinct = list(dict.fromkeys(shape for shape in shapes if shape))
     shown = [show(shape) for shape in distinct]
     names = " and ".join([", ".join(shown[:-1]), shown[-1]])
     extents = list(

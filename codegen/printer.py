@@ -5,6 +5,7 @@ Knows the kernel language; knows no targets, and nothing reads the text back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import final
 
@@ -382,8 +383,9 @@ class _Printer:
     def _extent(self, extent: Extent | Expr) -> str:
         return str(extent) if isinstance(extent, int) else self.expressions.text(extent)
 
-    def _declare(self, item: Var | Buffer, wanted: str = "") -> str:
-        name = self.names.new(wanted or item.name)
+    def _declare(self, item: Var | Buffer) -> str:
+        # The numbers of temporaries count what was made, not what is printed.
+        name = self.names.new("t" if re.fullmatch(r"t\d+", item.name) else item.name)
         self.expressions.names[item] = name
         return name
 
@@ -422,20 +424,14 @@ class _Printer:
             return [*lines, *self._nested(head, self.block(s.then, (), depth + 1), s, indent)]
         if isinstance(s, (Copy, Contract)):
             parts = self._copy(s) if isinstance(s, Copy) else self._contract(s)
-            line = indent + " ".join(parts)
-            if len(line) <= WIDTH:
-                return [*lines, (line, s)]
-            first, *others = parts
-            broken: list[Line] = [(f"{indent}    {part}", None) for part in others]
-            return [*lines, (indent + first, s), *broken]
+            return [*lines, *_filled(parts, indent, s)]
         return [*lines, (indent + self._simple(s), s)]
 
     def _simple(self, s: Stmt) -> str:
         text = self.expressions.text
         if isinstance(s, Let):
             value = text(s.value)
-            # Numbers that made the names unique where they were given say nothing here.
-            return f"let {self._declare(s.var, s.var.name.rstrip('0123456789'))} = {value}"
+            return f"let {self._declare(s.var)} = {value}"
         if isinstance(s, Store):
             sign = f"{s.monoid.value}=" if s.monoid is not None else "="
             place = self.expressions.place(s.buffer, s.indices)
@@ -501,6 +497,17 @@ class _Printer:
             for axis, start in enumerate(starts)
         ]
         return self.expressions.place(buffer, indices)
+
+
+def _filled(parts: Sequence[str], indent: str, s: Stmt) -> list[Line]:
+    """The parts of a statement, as many on a line as fit."""
+    texts = [indent + parts[0]]
+    for part in parts[1:]:
+        if len(texts[-1]) + len(part) < WIDTH:
+            texts[-1] += f" {part}"
+        else:
+            texts.append(f"{indent}    {part}")
+    return [(text, None if n else s) for n, text in enumerate(texts)]
 
 
 def _kind(order: Order, mapping: Mapping | None) -> str:

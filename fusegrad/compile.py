@@ -91,6 +91,7 @@ class _Traced:
         self.structure: pytree.Structure = pytree.LEAF
         self.written: list[Tensor] = []
         self.grads: list[tuple[Tensor, int | None]] = []
+        self.grad_reads: list[tuple[Tensor, Tensor | None]] = []
         self.argument_grads: list[tuple[int, int]] = []
 
 
@@ -107,7 +108,7 @@ class Specialisation:
         self.captured = [
             (t, t._type, t.requires_grad) for t in traced.captures
         ]
-        self.grad_state = [(t, t.grad) for t, _ in traced.grads]
+        self.grad_state = traced.grad_reads
         unique = step.record.program.outputs
         kinds = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
         self.types = [kinds[position] for position in range(unique)]
@@ -124,7 +125,7 @@ class Specialisation:
             if tensor._type is not kind or tensor.requires_grad is not grad:
                 return False
         for tensor, known in self.grad_state:
-            if (tensor.grad is None) is not (known is None):
+            if tensor._grad is not known:
                 return False
         return self.guards.hold()
 
@@ -137,8 +138,9 @@ class Specialisation:
             if tensor.requires_grad is not grad:
                 return f"requires_grad of {name} was {grad} and is {tensor.requires_grad}"
         for tensor, known in self.grad_state:
-            if (tensor.grad is None) is not (known is None):
-                what = "is None now" if tensor.grad is None else "was None"
+            if tensor._grad is not known:
+                what = "is None now" if tensor._grad is None else "was None"
+                what = what if known is None or tensor._grad is None else "is another tensor"
                 return f".grad of {tensor.name or 'a captured tensor'} {what}"
         return self.guards.difference()
 
@@ -468,6 +470,8 @@ class CompiledFunction:
                 arguments = pytree.unflatten(structure, values)
                 args, kwargs = arguments if keywords else (arguments, {})
                 result = self.function(*args, **kwargs)
+                # Before anything here looks at gradients.
+                traced.grad_reads = list(trace.grad_reads.items())
                 self._collect(trace, traced, result, scalars)
                 for position, value in enumerate(values):
                     grad = value.grad if arrays[position] else None

@@ -37,6 +37,10 @@ class Recorder(ABC):
     def note_grad(self, tensor: State) -> None:
         """Called before ``tensor.grad`` of a tensor changes."""
 
+    @abstractmethod
+    def note_grad_read(self, tensor: State) -> None:
+        """Called before somebody looks which tensor ``tensor.grad`` is."""
+
 
 @final
 class Token:

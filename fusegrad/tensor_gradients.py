@@ -80,6 +80,9 @@ class Gradients(State, Operators, Methods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` collected, None before."""
+        trace = active.trace
+        if trace is not None:
+            trace.note_grad_read(self)
         return cast("Tensor | None", self._grad)
 
     @grad.setter
@@ -154,6 +157,9 @@ class Gradients(State, Operators, Methods):
     def _accumulate(self, node: Node, create_graph: bool) -> None:
         if not create_graph:
             node = build.stop_gradient(node)
+        trace = active.trace
+        if trace is not None:
+            trace.note_grad_read(self)
         if self._grad is None:
             self.grad = self._made(node, create_graph)
             return

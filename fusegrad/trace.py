@@ -64,6 +64,8 @@ class Trace(Recorder):
         The tensors made outside whose value was replaced. The new one is ``tensor._node``.
     grads : dict of Tensor to (Tensor or None)
         The tensors whose ``.grad`` was assigned, with what it was before.
+    grad_reads : dict of Tensor to (Tensor or None)
+        The tensors whose ``.grad`` was looked at before the trace assigned it, with what it was.
     finished : bool
         Whether it is over.
 
@@ -85,6 +87,7 @@ class Trace(Recorder):
         self.scalars: list[tuple[Getter, Node, str]] = []
         self.written: dict[Tensor, Original] = {}
         self.grads: dict[Tensor, Tensor | None] = {}
+        self.grad_reads: dict[Tensor, Tensor | None] = {}
         self.finished = False
         self._variables: dict[State, Node] = {}
         self._outer: Recorder | None = None
@@ -161,7 +164,12 @@ class Trace(Recorder):
     def note_grad(self, tensor: State) -> None:
         mine = cast("Tensor", tensor)
         if tensor._trace is not self or mine in self.written:
-            self.grads.setdefault(mine, mine.grad)
+            self.grads.setdefault(mine, cast("Tensor | None", mine._grad))
+
+    def note_grad_read(self, tensor: State) -> None:
+        mine = cast("Tensor", tensor)
+        if tensor._trace is not self and mine not in self.grads:
+            self.grad_reads.setdefault(mine, cast("Tensor | None", mine._grad))
 
     # --- afterwards -------------------------------------------------------------------------------
 

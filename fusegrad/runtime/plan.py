@@ -9,6 +9,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from ..codegen.program import Group, Launch, Program, Slot, SlotKind
 
 __all__ = ["Plan", "Task", "assign_offsets", "plan"]
@@ -252,25 +254,24 @@ def assign_offsets(
     >>> assign_offsets([(64, 0, 1), (64, 1, 2), (64, 2, 3)])
     ([0, 64, 0], 128)
     """
-    offsets = [0] * len(requests)
-    order = sorted(range(len(requests)), key=lambda i: (-requests[i][0], requests[i][1], i))
-    live: dict[int, list[int]] = {}
+    count = len(requests)
+    sizes = [max(ALIGN, -(-size // ALIGN) * ALIGN) for size, _, _ in requests]
+    order = sorted(range(count), key=lambda i: (-sizes[i], requests[i][1], i))
+    # The placed ones, in the order they were placed: first and last use, and where they lie.
+    placed = np.zeros((4, count), np.int64)
+    offsets = [0] * count
     total = 0
-    for number in order:
-        size, first, last = requests[number]
-        size = max(ALIGN, -(-size // ALIGN) * ALIGN)
-        busy: dict[int, int] = {}
-        for t in range(first, last + 1):
-            for other in live.get(t, ()):
-                extent = max(ALIGN, -(-requests[other][0] // ALIGN) * ALIGN)
-                busy[offsets[other]] = max(busy.get(offsets[other], 0), offsets[other] + extent)
+    for done, number in enumerate(order):
+        size = sizes[number]
+        _, first, last = requests[number]
+        begins, ends, starts, stops = placed[:, :done]
+        alive = np.flatnonzero((begins <= last) & (ends >= first))
         place = 0
-        for start in sorted(busy):
-            if start - place >= size:
+        for other in alive[np.argsort(starts[alive], kind="stable")]:
+            if starts[other] - place >= size:
                 break
-            place = max(place, busy[start])
+            place = max(place, int(stops[other]))
         offsets[number] = place
+        placed[:, done] = first, last, place, place + size
         total = max(total, place + size)
-        for t in range(first, last + 1):
-            live.setdefault(t, []).append(number)
     return offsets, total

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -26,6 +26,7 @@ from ..errors import CompileError
 from ..ir.digest import digest
 from ..ir.node import Node, toposort
 from ..lower import Lowered, lower_region
+from ..lower.equal import structure_of
 from ..ops import build
 from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
@@ -131,26 +132,16 @@ def build_record(
     kept_cached = {roots[o] for o, _ in mapped_donations} | {
         n for r in made.regions for s in r.stages for n in s.access.reads
     }
-    for number, region in enumerate(made.regions):
-        name = _name(region, number)
-        lowered = lower_region(region, wanted[region.number], name)
-        made.names.append(name)
-        made.lowered.append(lowered)
+    first = _lower(made, wanted)
     clock.lap("lower")
-    for lowered in made.lowered:
-        streamed = frozenset(
-            p.buffer
-            for p, node in zip(lowered.kernel.params, lowered.arguments, strict=True)
-            if p.role is Role.OUT
-            and node not in kept_cached
-            and node in unique
-            and _nbytes(node) > features.l3_bytes
-        )
-        made.mapped.append(schedule(lowered.kernel, lowered.items, features, streamed))
+    _schedule(made, first, set(unique) - kept_cached, features)
     clock.lap("schedule")
     if check:
         _verify(made)
-    texts = [_kernel_text(m.kernel, features) for m in made.mapped]
+    texts: list[str] = []
+    for number, m in enumerate(made.mapped):
+        same = made.mapped[first[number]] is m and first[number] < number
+        texts.append(texts[first[number]] if same else _kernel_text(m.kernel, features))
     kernels, made.ir = _emit(texts, made.mapped, features)
     numbers = {text: n for n, text in enumerate(kernels)}
     made.kernel_numbers = [numbers[text] for text in texts]
@@ -170,6 +161,57 @@ def build_record(
         sum(1 for _ in made.plan.program.groups),
         code,
     )
+
+
+def _lower(made: Artifacts, wanted: dict[int, frozenset[Node]]) -> list[int]:
+    """Lower every region; equal ones once.
+
+    Returns
+    -------
+    list of int
+        For each region, the first one that is equal to it.
+    """
+    known: dict[Any, int] = {}
+    orders: list[list[Node]] = []
+    first = []
+    for number, region in enumerate(made.regions):
+        outside = wanted[region.number]
+        key, order = structure_of(region, outside)
+        orders.append(order)
+        earlier = known.setdefault(key, number)
+        first.append(earlier)
+        name = _name(region, number)
+        made.names.append(name)
+        if earlier == number:
+            made.lowered.append(lower_region(region, outside, name))
+            continue
+        model = made.lowered[earlier]
+        same = dict(zip(orders[earlier], order, strict=True))
+        arguments = tuple(same[n] for n in model.arguments)
+        made.lowered.append(replace(model, arguments=arguments))
+    return first
+
+
+def _schedule(
+    made: Artifacts, first: Sequence[int], streamable: set[Node], features: base.Features
+) -> None:
+    """Map every kernel; equal ones once. Large outputs that nobody reads go around the cache."""
+    streams: list[frozenset[int]] = []
+    for number, lowered in enumerate(made.lowered):
+        stream = frozenset(
+            p
+            for p, node in enumerate(lowered.arguments)
+            if lowered.kernel.params[p].role is Role.OUT
+            and node in streamable
+            and _nbytes(node) > features.l3_bytes
+        )
+        streams.append(stream)
+        earlier = first[number]
+        if earlier < number and streams[earlier] == stream:
+            made.mapped.append(made.mapped[earlier])
+            continue
+        buffers = frozenset(lowered.kernel.params[p].buffer for p in stream)
+        made.mapped.append(schedule(lowered.kernel, lowered.items, features, buffers))
 
 
 def _verify(made: Artifacts) -> None:

@@ -229,7 +229,7 @@ def test_movement(shape: tuple[int, ...]) -> None:
     for node in moved:
         g.output(node)
     for node in moved:
-        g.output(build.add(build.abs(node), node), "computed from")
+        g.output(build.add(build.elementwise("abs", node), node), "computed from")
     g.check()
 
 
@@ -242,9 +242,8 @@ def test_movement_of_movement(shape: tuple[int, ...]) -> None:
             continue
         for twice in itertools.islice(_moved(g, once), 0, None, 3):
             g.output(twice, f"of {once.op}")
-            g.output(build.sum_(build.exp(twice), (0,)), f"sum of {once.op} {twice.op}") if (
-                twice.shape
-            ) else None
+            if twice.shape:
+                g.output(build.sum_(build.exp(twice), (0,)), f"sum of {once.op} {twice.op}")
     for start in range(0, len(g.outputs), 40):
         part = g.outputs[start : start + 40]
         labels = g.labels[start : start + 40]

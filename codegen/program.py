@@ -117,7 +117,9 @@ class Program:
             )
             for launches in record["groups"]
         )
-        return Program(record["name"], *record["counts"], *record["bytes"], groups)
+        inputs, outputs, constants = record["counts"]
+        arena, scratch = record["bytes"]
+        return Program(record["name"], inputs, outputs, constants, arena, scratch, groups)
 
 
 def print_program(program: Program, kernels: Sequence[str]) -> str:

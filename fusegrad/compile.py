@@ -5,6 +5,7 @@ Knows traces, guards and steps; what the stages do is in `runtime.step`.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import inspect
 import struct
@@ -162,9 +163,9 @@ class Specialisation:
             addresses.append(storage.address)
         scalars += [getter() for getter in traced.getters]
         if scalars:
-            buffer = np.empty(8 * len(scalars), np.uint8)
+            buffer = ctypes.create_string_buffer(8 * len(scalars))
             self.packer.pack_into(buffer, 0, *scalars)
-            start = buffer.ctypes.data
+            start = ctypes.addressof(buffer)
             addresses += range(start, start + 8 * len(scalars), 8)
             keep.append(buffer)
         storages = self._places(addresses)

@@ -119,8 +119,8 @@ class _Writer:
             )
             self.words.append(f"c{i}.address")
         for tensor, known in self.entry.grad_state:
-            operator = "is not" if known is None else "is"
-            self.body.append(f"if {self.name(tensor, 'G')}._grad {operator} None: return MISS")
+            before = "None" if known is None else self.name(known, "K")
+            self.body.append(f"if {self.name(tensor, 'G')}._grad is not {before}: return MISS")
         guards = self.entry.guards
         if guards.names or guards.objects:
             self.body.append(f"if not {self.name(guards.hold, 'hold')}(): return MISS")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -111,9 +112,9 @@ class Guards:
         scope = function.__globals__
         for name in names:
             if name in scope:
-                self._add(name, lambda name=name: scope.get(name, _MISSING), scope[name])
+                self._add(name, partial(scope.get, name, _MISSING), scope[name])
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            self._add(name, lambda cell=cell: _cell(cell), _cell(cell))
+            self._add(name, partial(_cell, cell), _cell(cell))
         for name, value in zip(code.co_varnames, function.__defaults__ or (), strict=False):
             self._look(name, value, _DEPTH)
 

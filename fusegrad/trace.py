@@ -168,7 +168,8 @@ class Trace(Recorder):
 
     def note_grad_read(self, tensor: State) -> None:
         mine = cast("Tensor", tensor)
-        if tensor._trace is not self and mine not in self.grads:
+        outside = tensor._trace is not self or mine in self.written
+        if outside and mine not in self.grads:
             self.grad_reads.setdefault(mine, cast("Tensor | None", mine._grad))
 
     # --- afterwards -------------------------------------------------------------------------------

@@ -139,13 +139,13 @@ class _Tiles:
             Let(rows, _left(self.outer[self.axis].extent, row0, ROWS)),
             Let(columns, _left(self.last.extent, column0, COLUMNS)),
         ]
-        fixed: dict[Var, Expr] = {}
+        fixed: dict[Expr, Expr] = {}
         for position, loop in enumerate(self.outer):
             if position != self.axis:
                 var = Var(loop.var.name)
                 lets.append(Let(var, values[str(position)]))
                 fixed[loop.var] = var
-        origin = {**fixed, self.outer[self.axis].var: row0, self.last.var: column0}
+        origin: dict[Expr, Expr] = {**fixed, self.outer[self.axis].var: row0, self.last.var: column0}
         copies: list[Stmt] = []
         tiles: dict[Load, Buffer] = {}
         for number, t in enumerate(self.turned):
@@ -176,7 +176,7 @@ class _Tiles:
         return values, items
 
     def _copy(
-        self, t: _Turned, tile: Buffer, origin: Mapping[Var, Expr], rows: Expr, columns: Expr
+        self, t: _Turned, tile: Buffer, origin: Mapping[Expr, Expr], rows: Expr, columns: Expr
     ) -> Stmt:
         buffer = t.load.buffer
         offset = flat_offset(buffer, t.load.indices)
@@ -188,7 +188,7 @@ class _Tiles:
     def _body(
         self,
         tiles: Mapping[Load, Buffer],
-        fixed: Mapping[Var, Expr],
+        fixed: dict[Expr, Expr],
         row0: Var,
         column0: Var,
         rows: Expr,

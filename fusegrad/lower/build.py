@@ -13,7 +13,7 @@ from ..codegen.affine import canonical, linear, split_index
 from ..codegen.expr import Apply, Buffer, Const, Expr, Extent, Load, Var
 from ..codegen.kernel import Kernel, Monoid, Param, Role, Store
 from ..ir.node import Node
-from ..ops.base import Pattern
+from ..ops.base import IndexedOp, Pattern
 from ..passes.views import flat_index
 from .scope import Scope
 
@@ -91,12 +91,14 @@ class Builder:
                 return found
         if not self.inlined(node):
             return self.scope.memo((node, at), lambda: self.load(node, at))
-        if node.op.pattern is Pattern.SOURCE:
-            return node.op.value(node, (), at)
+        op = node.op
+        assert isinstance(op, IndexedOp)
+        if op.pattern is Pattern.SOURCE:
+            return op.value(node, (), at)
 
         def make() -> Expr:
             readers = tuple(self._reader(i) for i in node.inputs)
-            return node.op.value(node, readers, at)
+            return op.value(node, readers, at)
 
         return self.scope.memo((node, at), make)
 

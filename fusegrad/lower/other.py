@@ -14,6 +14,7 @@ from ..codegen.expr import Expr, Load, Var, index
 from ..codegen.kernel import Any, Monoid, Role, Stmt, Tree
 from ..codegen.scalar import apply
 from ..ir.node import Node
+from ..ops.base import LoopOp
 from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import Region, cost_of, size_of
 from ..passes.views import view_index, viewed
@@ -169,6 +170,7 @@ def lower_nest(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     builder = Builder(lambda n: False)
     inputs = [builder.buffer(i, Role.IN, tuple(i.shape)) for i in node.inputs]  # type: ignore[arg-type]
     output = builder.buffer(node, Role.OUT, tuple(node.shape))  # type: ignore[arg-type]
+    assert isinstance(node.op, LoopOp)
     statements: tuple[Stmt, ...] = tuple(node.op.nest(node, inputs, output))
     for statement in statements:
         builder.scope.emit(statement)

@@ -93,7 +93,7 @@ class Scope:
     ) -> None:
         """End the body of the loop of `var` and append the loop to the level around it."""
         body = tuple(self.levels.pop().statements)
-        self.emit(For(var, extent, order, body, tuple(carry), tuple(following)))  # type: ignore[arg-type]
+        self.emit(For(var, extent, order, body, tuple(carry), tuple(following)))
         for v, _ in carry:
             self.declare(v)
 

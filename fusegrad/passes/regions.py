@@ -102,7 +102,9 @@ class Region:
 
 def size_of(node: Node) -> int:
     """The number of elements."""
-    return math.prod(int(e) for e in node.shape)  # type: ignore[arg-type]
+    size = node.tensor_type.size
+    assert isinstance(size, int)
+    return size
 
 
 def cost_of(node: Node) -> int:
@@ -110,7 +112,7 @@ def cost_of(node: Node) -> int:
     if node.op.pattern is not Pattern.MAP:
         return 0
     row = scalar.TABLE.get(node.op.scalar) if isinstance(node.op, Map) else None
-    return row.cost if row is not None else 1
+    return int(row.cost) if row is not None else 1
 
 
 def aligned_input(node: Node, position: int, prefix: int | None) -> int | None:

@@ -168,7 +168,9 @@ def pick_sum(node: Node) -> Node | None:
     kept = _without_axis(value, axis)
     if kept is None:
         return None
-    extent = int(source.shape[axis])  # type: ignore[call-overload]
+    extent = source.shape[axis]
+    if not isinstance(extent, int):
+        return None
     low = build.full(label.shape, 0, label.dtype)
     high = build.full(label.shape, extent, label.dtype)
     inside = build.logical_and(build.ge(label, low), build.lt(label, high))

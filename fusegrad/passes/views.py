@@ -11,11 +11,26 @@ from ..codegen.affine import canonical, linear
 from ..codegen.expr import Expr, Var, index
 from ..codegen.scalar import apply
 from ..ir.node import Node
+from ..ops.base import IndexedOp
 from ..ops.movement import Broadcast, Reshape, Slice, Transpose
 
-__all__ = ["flat_index", "view_index", "viewed"]
+__all__ = ["flat_index", "shape_of", "view_index", "viewed"]
 
 VIEWS = (Broadcast, Reshape, Slice, Transpose)
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """The extents as numbers.
+
+    Raises
+    ------
+    TypeError
+        If one is symbolic: a program has its own for each shape.
+    """
+    for extent in node.shape:
+        if not isinstance(extent, int):
+            raise TypeError(f"extent {extent} of {node.op} is not a number")
+    return node.shape  # type: ignore[return-value]
 
 
 def flat_index(shape: Sequence[int], indices: Sequence[Expr]) -> Expr:
@@ -37,10 +52,11 @@ def view_index(node: Node, base: Node, indices: tuple[Expr, ...]) -> Expr:
             read.append(at)
             return index(0)
 
+        assert isinstance(node.op, IndexedOp)
         node.op.value(node, (record,), indices)
         indices = tuple(canonical(i) for i in read[0])
         node = node.inputs[0]
-    return flat_index(node.shape, indices)  # type: ignore[arg-type]
+    return flat_index(shape_of(node), indices)
 
 
 def viewed(node: Node) -> Node:
@@ -49,7 +65,7 @@ def viewed(node: Node) -> Node:
     while isinstance(base.op, VIEWS):
         base = base.inputs[0]
     while base is not node:
-        indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(node.shape))
+        indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(node)))
         form = linear(view_index(node, base, indices))
         if all(isinstance(e, Var) for e, _ in form.terms):
             return base

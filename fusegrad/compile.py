@@ -5,225 +5,35 @@ Knows traces, guards and steps; what the stages do is in `runtime.step`.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import inspect
-import struct
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
 
 from . import config, pytree
 from .context import active
-from .dispatch import MISS, deliver_grad
 from .dispatch import build as build_fast
 from .errors import ArgumentStructureError, CaptureError
 from .explain import Explanation, dump, explain
 from .guards import Guards
 from .ir.node import Node
-from .runtime.step import Artifacts, Step, load_step
+from .runtime.step import Artifacts, load_step
 from .signature import FLOAT, INT, check_array, difference, leaf_key
-from .storage import Storage
-from .tensor import Tensor, as_tensor, tensor_of
+from .specialisation import FORMATS, MISS, Specialisation, Traced
+from .statistics import Statistics
+from .tensor import Tensor, as_tensor
 from .trace import Trace
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]
 
 _TRACING = threading.RLock()
 """Tracing replaces the values of captured tensors for its duration: one thread at a time."""
-
-_FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
-"""How a runtime scalar is packed into eight bytes."""
-
-_OWNED = 3
-"""References to a storage that only its tensor has: the tensor's, a local one, and the count's own."""
-
-
-@final
-@dataclass
-class Statistics:
-    """What a compiled function did.
-
-    Attributes
-    ----------
-    compiles : int
-        Traces whose graph was new to this function.
-    hits : int
-        Calls that ran native code only.
-    kernels : int
-        Kernels of the step that ran last.
-    arena_bytes : int
-        Planned memory of the step that ran last.
-    compile_ms : dict
-        Milliseconds by stage, over all traces.
-    origins : dict
-        How many steps were compiled, or found in the process or on disk.
-    reasons : list of str
-        Why each trace after the first happened.
-    """
-
-    compiles: int = 0
-    hits: int = 0
-    kernels: int = 0
-    arena_bytes: int = 0
-    compile_ms: dict[str, float] = field(default_factory=dict)
-    origins: dict[str, int] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-
-
-@final
-class _Traced:
-    """What a trace found: the graph, and what its inputs and outputs are."""
-
-    def __init__(self) -> None:
-        self.inputs: list[Node] = []
-        self.outputs: list[Node] = []
-        self.donations: list[tuple[int, int]] = []
-        self.captures: list[Tensor] = []
-        self.getters: list[Callable[[], Any]] = []
-        self.scalars: list[str] = []
-        self.results: list[tuple[int | None, Any]] = []
-        self.structure: pytree.Structure = pytree.LEAF
-        self.written: list[Tensor] = []
-        self.grads: list[tuple[Tensor, int | None]] = []
-        self.grad_reads: list[tuple[Tensor, Tensor | None]] = []
-        self.argument_grads: list[tuple[int, int]] = []
-
-
-@final
-class Specialisation:
-    """A traced and compiled signature."""
-
-    def __init__(self, traced: _Traced, step: Step, guards: Guards, arrays: list[bool]) -> None:
-        self.traced = traced
-        self.step = step
-        self.guards = guards
-        self.arrays = arrays
-        self.packer = struct.Struct("=" + "".join(traced.scalars))
-        self.captured = [
-            (t, t._type, t.requires_grad) for t in traced.captures
-        ]
-        self.grad_state = traced.grad_reads
-        unique = step.record.program.outputs
-        kinds = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
-        self.types = [kinds[position] for position in range(unique)]
-        first = sum(arrays)
-        self.reuse: list[Tensor | None] = [None] * unique
-        for output, source in step.record.donated:
-            self.reuse[output] = traced.captures[source - first]
-        self.stateful = bool(traced.written or traced.grads)
-        self.structure: pytree.Structure | None = None
-
-    def holds(self) -> bool:
-        """Whether the surroundings are as they were traced."""
-        for tensor, kind, grad in self.captured:
-            if tensor._type is not kind or tensor.requires_grad is not grad:
-                return False
-        for tensor, known in self.grad_state:
-            if tensor._grad is not known:
-                return False
-        return self.guards.hold()
-
-    def difference(self) -> str | None:
-        """What changed since the trace, in words."""
-        for tensor, kind, grad in self.captured:
-            name = tensor.name or "a captured tensor"
-            if tensor._type is not kind:
-                return f"{name} was {kind} and is {tensor._type}"
-            if tensor.requires_grad is not grad:
-                return f"requires_grad of {name} was {grad} and is {tensor.requires_grad}"
-        for tensor, known in self.grad_state:
-            if tensor._grad is not known:
-                what = "is None now" if tensor._grad is None else "was None"
-                what = what if known is None or tensor._grad is None else "is another tensor"
-                return f".grad of {tensor.name or 'a captured tensor'} {what}"
-        return self.guards.difference()
-
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """Run the step on the arguments and put every result in its place."""
-        traced = self.traced
-        addresses: list[int] = []
-        scalars: list[Any] = []
-        keep: list[Any] = []
-        for value, is_array in zip(leaves, self.arrays, strict=True):
-            if is_array:
-                addresses.append(_address(value, keep))
-            elif type(value) is float or type(value) is int:
-                scalars.append(value)
-        for tensor, _, _ in self.captured:
-            storage = tensor._storage
-            if storage is None:
-                storage = tensor._materialize()
-            addresses.append(storage.address)
-        scalars += [getter() for getter in traced.getters]
-        if scalars:
-            buffer = ctypes.create_string_buffer(8 * len(scalars))
-            self.packer.pack_into(buffer, 0, *scalars)
-            start = ctypes.addressof(buffer)
-            addresses += range(start, start + 8 * len(scalars), 8)
-            keep.append(buffer)
-        storages = self._places(addresses)
-        self.step(addresses)
-        for position, output in traced.argument_grads:
-            grad = tensor_of(storages[self.step.record.outputs[output]])
-            known = leaves[position].grad
-            leaves[position].grad = grad if known is None else known + grad
-        return self._deliver(storages)
-
-    def _places(self, addresses: list[int]) -> list[Storage]:
-        """Memory for the outputs: in place where the tensor is the only owner."""
-        storages: list[Storage] = []
-        for kind, tensor in zip(self.types, self.reuse, strict=True):
-            if tensor is not None:
-                storage = tensor._storage
-                if storage is not None and sys.getrefcount(storage) == _OWNED:
-                    storages.append(storage)
-                    addresses.append(storage.address)
-                    continue
-            storage = Storage(kind)
-            storages.append(storage)
-            addresses.append(storage.address)
-        return storages
-
-    def _deliver(self, storages: list[Storage]) -> Any:
-        traced = self.traced
-        where = self.step.record.outputs
-        position = sum(1 for index, _ in traced.results if index is not None)
-        for tensor in traced.written:
-            tensor._install(storages[where[position]])
-            position += 1
-        for tensor, index in traced.grads:
-            if index is None:
-                tensor._grad = None
-            else:
-                deliver_grad(tensor, storages[where[index]])
-        leaves = [
-            fixed if index is None else tensor_of(storages[where[index]])
-            for index, fixed in traced.results
-        ]
-        return pytree.unflatten(traced.structure, leaves)
-
-
-def _address(value: Any, keep: list[Any]) -> int:
-    """Where the elements of an argument lie; what owns them is kept for the call."""
-    if isinstance(value, Tensor):
-        storage = value._materialize()
-        keep.append(storage)
-        return storage.address
-    array = value
-    if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.flags.aligned:
-        array = np.ascontiguousarray(value)
-        if not array.flags.aligned:
-            array = array.copy()
-        keep.append(array)
-    address: int = array.ctypes.data
-    return address
 
 
 @final
@@ -421,7 +231,7 @@ class CompiledFunction:
         if reason is not None:
             s.reasons.append(reason)
             if "cache" in config.current().explain:
-                print(f"fusegrad: {self!r} is traced again: {reason}", file=sys.stderr)
+                sys.stderr.write(f"fusegrad: {self!r} is traced again: {reason}\n")
 
     def _reason(self, key: Any, leaves: Sequence[Any]) -> str | None:
         """Why this call cannot use what was traced before."""
@@ -443,9 +253,9 @@ class CompiledFunction:
 
     def _trace(
         self, leaves: Sequence[Any], structure: Any, keywords: bool, static: Sequence[bool]
-    ) -> tuple[_Traced, list[bool]]:
+    ) -> tuple[Traced, list[bool]]:
         names = self._names(structure, keywords)
-        traced = _Traced()
+        traced = Traced()
         arrays: list[bool] = []
         values: list[Any] = []
         scalars: list[Node] = []
@@ -464,7 +274,7 @@ class CompiledFunction:
                         dtype = "float64" if key is FLOAT else "int64"
                         tensor, node = trace.input((), dtype, name, weak=True)
                         scalars.append(node)
-                        traced.scalars.append(_FORMATS[dtype])
+                        traced.scalars.append(FORMATS[dtype])
                         values.append(tensor)
                     else:
                         values.append(value)
@@ -494,7 +304,7 @@ class CompiledFunction:
         return tensor, node
 
     def _collect(
-        self, trace: Trace, traced: _Traced, result: Any, scalars: Sequence[Node]
+        self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]
     ) -> None:
         """Read the graph off what the function returned and changed; still inside the trace."""
         leaves, traced.structure = pytree.flatten(result)
@@ -529,7 +339,7 @@ class CompiledFunction:
         traced.inputs += scalars
         for getter, node, _ in trace.scalars:
             traced.getters.append(getter)
-            traced.scalars.append(_FORMATS[node.dtype.name])
+            traced.scalars.append(FORMATS[node.dtype.name])
             traced.inputs.append(node)
         traced.donations = [
             (output, captured[id(tensor)]) for output, tensor in pairs if id(tensor) in captured

@@ -11,22 +11,17 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import pytree
 from .context import active
+from .specialisation import MISS, Specialisation, deliver_grad
 from .storage import Storage
 from .tensor import Tensor
 
-if TYPE_CHECKING:
-    from .compile import Specialisation
-
-__all__ = ["MISS", "build", "deliver_grad"]
-
-MISS = object()
-"""What the fast path returns for a call that it does not handle."""
+__all__ = ["build"]
 
 _PLAIN_ARRAY = 0x101
 """The flags of NumPy arrays that are C-contiguous and aligned."""
@@ -209,15 +204,3 @@ class _Writer:
             indent = "        "
         lines += [indent + line for line in self.body]
         return "\n".join(lines) + "\n"
-
-
-def deliver_grad(tensor: Tensor, storage: Storage) -> None:
-    """Give a gradient to its tensor; a gradient tensor that is there keeps its identity."""
-    known = tensor.grad
-    if known is not None and known._trace is None:
-        known._install(storage)
-        return
-    grad = object.__new__(Tensor)
-    grad._blank(storage.type)
-    grad._storage = storage
-    tensor._grad = grad

@@ -9,7 +9,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from .codegen.printer import print_kernel
 from .codegen.program import print_program
@@ -17,9 +17,7 @@ from .ir.node import Node, where
 from .ir.printer import print_graph
 from .passes.regions import Region, size_of
 from .runtime.step import Artifacts, build_record
-
-if TYPE_CHECKING:
-    from .compile import Statistics
+from .statistics import Statistics
 
 __all__ = ["Explanation", "dump", "explain"]
 

@@ -30,6 +30,7 @@ from .tensor_looks import Looks
 from .tensor_operands import KINDS, SCALARS, elementwise_node, plain_number
 from .tensor_operands import common_nodes as nodes_of
 from .tensor_operators import UFUNCS
+from .tensor_state import State
 
 __all__ = [
     "ArrayLike",
@@ -46,6 +47,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 ArrayLike = Any
 """A Tensor, a NumPy array, a number, or nested lists of numbers."""
+_OPERANDS = (State, *SCALARS, np.ndarray)
 _SMALL = 1024
 
 
@@ -101,13 +103,19 @@ class Tensor(Gradients, Looks, Conversions):
     def _record(self, function: Callable[..., Node], *args: Any, **params: Any) -> Tensor:
         return record(function, (self,), *args, **params)
 
+    def _record_with(
+        self, function: Callable[..., Node], others: Sequence[Any], *args: Any, fitting: bool = False
+    ) -> Tensor:
+        tensors = [self._coerce(other, fitting) for other in others]
+        return record(function, (self, *tensors), *args)
+
     def _unary(self, function: Function) -> Tensor:
         return elementwise(function, self)
 
     @staticmethod
     def _binary(function: Function, a: Any, b: Any) -> Tensor:
-        other = b if isinstance(a, Tensor) else a
-        if not isinstance(other, (Tensor, *SCALARS, np.ndarray)):
+        other = b if isinstance(a, State) else a
+        if not isinstance(other, _OPERANDS):
             return cast("Tensor", NotImplemented)
         return elementwise(function, a, b)
 
@@ -475,7 +483,9 @@ def _gathered(operands: Sequence[ArrayLike]) -> tuple[list[Any], list[Tensor]]:
         if isinstance(operand, SCALARS):
             items.append(plain_number(operand))
         else:
-            tensor = operand if isinstance(operand, Tensor) else as_tensor(operand)
+            # State: a class without abstract methods, of which instances are found faster.
+            known = isinstance(operand, State)
+            tensor = cast("Tensor", operand) if known else as_tensor(operand)
             items.append(tensor)
             tensors.append(tensor)
     return items, tensors
@@ -539,10 +549,12 @@ def _index_array(item: Any, plain: list[Any], arrays: list[Tensor]) -> None:
 
 
 def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
-    storage = source._materialize()
     tensor = object.__new__(cls)
     tensor._blank(source._type)
-    tensor._storage = storage
+    if active.trace is None:
+        tensor._storage = source._materialize()
+    else:
+        tensor._node, tensor._trace = source.detach()._read(), active.trace
     tensor.requires_grad, tensor.name = source.requires_grad, source.name
     tensor.__setstate__(source._extra())
     return tensor

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
-from .context import Token, active
+from .context import active
 from .errors import GradientError, ShapeError
 from .ir.node import Node, set_recording
 from .leaves import leaf_gradients
@@ -64,10 +64,9 @@ class Gradients(State, Operators, Methods):
                 remedy="convert it with .astype('float32') first",
             )
         if requires_grad and not self.requires_grad:
-            self._leaf = True
-            if self._node is not None and self._storage is None:
-                self._node = build.leaf(self._read(), Token(tensor=self))
-            self.requires_grad = True
+            self._leaf = self.requires_grad = True
+            if self._storage is not None:
+                self._node = None
         elif not requires_grad and self.requires_grad:
             if not self._leaf:
                 raise GradientError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .codegen.dtypes import as_dtype
 from .ir.node import Node
-from .semantics import manipulation, reductions
+from .semantics import indexing, manipulation, reductions
 from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.shapes import as_shape
 
@@ -46,6 +46,15 @@ class Methods(ABC):
     @abstractmethod
     def _record(self, function: Callable[..., Node], *args: Any, **params: Any) -> Tensor:
         """The tensor whose node is ``function(node of self, *args, **params)``."""
+
+    @abstractmethod
+    def _record_with(
+        self, function: Callable[..., Node], others: Sequence[Any], *args: Any, fitting: bool = False
+    ) -> Tensor:
+        """The tensor of ``function(node of self, *nodes of others, *args)``.
+
+        If `fitting`, numbers among the others take the dtype of this tensor.
+        """
 
     @abstractmethod
     def _unary(self, function: Function) -> Tensor:
@@ -298,6 +307,24 @@ class Methods(ABC):
     def triu(self, k: int = 0) -> Tensor:
         """The elements on and above a diagonal."""
         return self._record(manipulation.triangle, k, lower=False)
+
+    # picking
+
+    def take(self, indices: Any, axis: int = 0) -> Tensor:
+        """Slices along an axis, picked by index."""
+        return self._record_with(indexing.take, (indices,), axis)
+
+    def index_select(self, dim: int, index: Any) -> Tensor:
+        """`take` under torch's name."""
+        return self.take(index, dim)
+
+    def gather(self, dim: int, index: Any) -> Tensor:
+        """Elements picked by index along one axis, each from its own row."""
+        return self._record_with(indexing.take_along, (index,), dim)
+
+    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+        """Another value where the mask holds, which broadcasts."""
+        return self._record_with(indexing.choose, (mask, value), fitting=True)
 
     # elementwise
 

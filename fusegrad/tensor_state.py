@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import weakref
-from abc import ABC
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -28,6 +27,8 @@ from .evaluation import (
 from .ir.node import Node
 from .ir.types import TensorType
 from .ops import build
+from .ops.elementwise import Leaf
+from .ops.source import Input
 from .storage import Storage
 
 __all__ = ["State"]
@@ -35,7 +36,7 @@ __all__ = ["State"]
 Array = npt.NDArray[Any]
 
 
-class State(ABC):
+class State:
     """What a Tensor holds."""
 
     __slots__ = (
@@ -88,7 +89,7 @@ class State(ABC):
             return self._read_elsewhere(trace)
         node = self._node
         if node is not None:
-            return node
+            return self._as_leaf(node) if self._leaf and self.requires_grad else node
         return self._own_variable() if trace is None else trace.capture(self)
 
     def _read_elsewhere(self, trace: Recorder | None) -> Node:
@@ -98,6 +99,17 @@ class State(ABC):
             check_leak(self._node)
         self._trace = None
         return self._read()
+
+    def _as_leaf(self, node: Node) -> Node:
+        """The node of a variable: one at which gradients are asked for."""
+        token = node.op.token if isinstance(node.op, (Input, Leaf)) else None
+        if isinstance(token, Token):
+            if token.tensor is None:
+                token.tensor = weakref.ref(self)
+            if token.tensor() is self:
+                return node
+        self._node = node = build.leaf(node, Token(tensor=self))
+        return node
 
     def _own_variable(self) -> Node:
         """The one variable that stands for the storage while a graph holds it."""
@@ -109,13 +121,11 @@ class State(ABC):
 
     def _write(self, node: Node) -> None:
         """Replace the value; `node` has the type of the tensor."""
-        if self.requires_grad and self._leaf:
-            if active.grad:
-                raise GradientError(
-                    "a tensor that requires a gradient is changed in place",
-                    remedy="change it inside `with fg.no_grad():`, or assign to its .data",
-                )
-            node = build.leaf(node, Token(tensor=self))
+        if self.requires_grad and self._leaf and active.grad:
+            raise GradientError(
+                "a tensor that requires a gradient is changed in place",
+                remedy="change it inside `with fg.no_grad():`, or assign to its .data",
+            )
         trace = active.trace
         if self._trace is not trace:
             if trace is None:

@@ -17,16 +17,20 @@ ROOT = Path(__file__).parent.parent
 # each other as long as there is no cycle between modules.
 LAYERS = [
     ["codegen"],
-    ["errors", "config", "pytree"],
+    ["errors", "config", "pytree", "state"],
     ["ir"],
     ["ops"],
     ["autodiff", "batching"],
     ["passes"],
     ["lower"],
     ["runtime"],
-    ["storage", "trace", "tensor", "context"],
-    ["functional", "random", "autograd"],
-    ["compile"],
+    [
+        *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor"),
+        *("tensor_conversions", "tensor_gradients", "tensor_looks", "tensor_methods"),
+        *("tensor_operands", "tensor_operators", "tensor_state"),
+    ],
+    ["functional", "creation", "manipulation", "products", "reductions", "random", "gradients"],
+    ["statistics", "signature", "guards", "explain", "specialisation", "dispatch", "compile"],
     ["nn", "optim", "serialization", "testing"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

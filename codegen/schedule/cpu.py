@@ -55,6 +55,12 @@ class Mapped:
     grain: int
     chunks: int
 
+    @property
+    def finishes(self) -> bool:
+        """Whether something runs once at the end."""
+        partial = any(p.role is Role.PARTIAL for p in self.kernel.params)
+        return partial or bool(self.kernel.finish)
+
 
 def schedule(
     kernel: Kernel, size: int, target: Features, streamed: frozenset[Buffer] = frozenset()

@@ -38,6 +38,25 @@ class Lowered:
     items: int
     work: int
 
+    def positions(self, role: Role) -> tuple[int, ...]:
+        """The parameters with a role."""
+        return tuple(p for p, param in enumerate(self.kernel.params) if param.role is role)
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The output parameters."""
+        return self.positions(Role.OUT)
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The input parameters."""
+        return self.positions(Role.IN)
+
+    @property
+    def partial(self) -> tuple[int, ...]:
+        """The parameters with a private copy for each chunk."""
+        return self.positions(Role.PARTIAL)
+
 
 @final
 class Builder:

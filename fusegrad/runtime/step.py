@@ -17,7 +17,6 @@ from typing import Any, final
 import numpy as np
 
 from .. import config
-from ..codegen.kernel import Kernel, Role
 from ..codegen.program import Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
@@ -141,7 +140,7 @@ def build_record(
     texts: list[str] = []
     for number, m in enumerate(made.mapped):
         same = made.mapped[first[number]] is m and first[number] < number
-        texts.append(texts[first[number]] if same else _kernel_text(m.kernel, features))
+        texts.append(texts[first[number]] if same else _kernel_text(m, features))
     kernels, made.ir = _emit(texts, made.mapped, features)
     numbers = {text: n for n, text in enumerate(kernels)}
     made.kernel_numbers = [numbers[text] for text in texts]
@@ -200,10 +199,9 @@ def _schedule(
     for number, lowered in enumerate(made.lowered):
         stream = frozenset(
             p
-            for p, node in enumerate(lowered.arguments)
-            if lowered.kernel.params[p].role is Role.OUT
-            and node in streamable
-            and _nbytes(node) > features.l3_bytes
+            for p in lowered.written
+            if lowered.arguments[p] in streamable
+            and _nbytes(lowered.arguments[p]) > features.l3_bytes
         )
         streams.append(stream)
         earlier = first[number]
@@ -284,8 +282,7 @@ def _emit(
         if text in kernels:
             continue
         symbol = "fg_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-        finishes = bool(m.kernel.finish) or any(p.role is Role.PARTIAL for p in m.kernel.params)
-        kernels[text] = (symbol, finishes)
+        kernels[text] = (symbol, m.finishes)
         for line in text.replace("@kernel", f"@{symbol}").splitlines():
             if line.startswith(("declare ", "define internal ", "!0 = ")):
                 declarations[line] = None
@@ -295,9 +292,8 @@ def _emit(
     return kernels, "\n".join([head, *declarations, *bodies, ""])
 
 
-def _kernel_text(kernel: Kernel, features: base.Features) -> str:
-    named = Kernel("kernel", kernel.params, kernel.sizes, kernel.body, kernel.finish)
-    return llvm.emit_kernel(named, features)
+def _kernel_text(mapped: Mapped, features: base.Features) -> str:
+    return llvm.emit_kernel(replace(mapped.kernel, name="kernel"), features)
 
 
 def _plan(
@@ -317,21 +313,15 @@ def _plan(
         layout = llvm.kernel_layout(mapped.kernel, features)
         scratch = max(scratch, layout.scratch_bytes)
         strides = iter(layout.partial_strides)
-        private = tuple(
-            (p, next(strides) * mapped.chunks)
-            for p, param in enumerate(mapped.kernel.params)
-            if param.role is Role.PARTIAL
-        )
-        roles = [p.role for p in mapped.kernel.params]
-        pairs = list(zip(roles, lowered.arguments, strict=True))
+        private = tuple((p, next(strides) * mapped.chunks) for p in lowered.partial)
         for node in lowered.arguments:
             nbytes[node] = _nbytes(node)
         tasks.append(
             Task(
                 number,
                 lowered.arguments,
-                frozenset(n for r, n in pairs if r is Role.IN),
-                frozenset(n for r, n in pairs if r is Role.OUT),
+                frozenset(lowered.arguments[p] for p in lowered.read),
+                frozenset(lowered.arguments[p] for p in lowered.written),
                 private,
                 tuple((lowered.arguments[w], lowered.arguments[r]) for w, r in lowered.in_place),
                 (lowered.items,) * len(mapped.kernel.sizes),

@@ -20,6 +20,7 @@ from .shapes import Shape, broadcast_all, broadcast_to, one_axis, show
 
 __all__ = [
     "ARRAY",
+    "choose",
     "count",
     "get",
     "get_marked",
@@ -269,6 +270,16 @@ def put_mask(x: Node, mask: Node, value: Node) -> Node:
     value = broadcast_to(build.cast(value, x.dtype), x.shape)
     wide = build.broadcast(mask, x.shape, range(len(mask.shape)))
     return build.select(wide, value, x)
+
+
+def choose(x: Node, mask: Node, value: Node) -> Node:
+    """`value` where the mask holds, else `x`; everything broadcasts."""
+    if mask.dtype is not bool_:
+        raise DTypeError(
+            f"a mask has dtype {mask.dtype}, not bool", remedy="compare, as in mask != 0"
+        )
+    mask, value, x = broadcast_all("fill", (mask, build.cast(value, x.dtype), x))
+    return build.select(mask, value, x)
 
 
 # --- indices whose arrays come apart --------------------------------------------------------------

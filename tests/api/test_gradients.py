@@ -198,6 +198,19 @@ def test_requires_grad_of_a_pending_tensor() -> None:
     assert x.is_leaf
 
 
+def test_requires_grad_by_assignment() -> None:
+    x = fg.ones(2) * 3
+    x.requires_grad = True
+    (x * x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [6, 6]
+    y = x.detach()
+    y.requires_grad = True
+    (y * x).sum().backward()
+    assert y.grad is not None
+    assert y.grad.tolist() == [3, 3]
+
+
 def test_deep_graphs_need_no_recursion() -> None:
     x = leaf(1)
     y = x

@@ -1,0 +1,194 @@
+"""One signature of a compiled function: what its trace found, what it checks, how a call runs.
+
+Knows steps, storages and guards; traces nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from . import pytree
+from .guards import Guards
+from .ir.node import Node
+from .runtime.step import Step
+from .storage import Storage
+from .tensor import Tensor, tensor_of
+
+__all__ = ["FORMATS", "MISS", "Specialisation", "Traced", "deliver_grad"]
+
+FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
+"""How a runtime scalar is packed into eight bytes."""
+
+OWNED = 3
+"""References to a storage that only its tensor has: the tensor's, a local one, and the count's own."""
+
+
+MISS = object()
+"""What the fast path returns for a call that it does not handle."""
+
+
+@final
+class Traced:
+    """What a trace found: the graph, and what its inputs and outputs are."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Node] = []
+        self.outputs: list[Node] = []
+        self.donations: list[tuple[int, int]] = []
+        self.captures: list[Tensor] = []
+        self.getters: list[Callable[[], Any]] = []
+        self.scalars: list[str] = []
+        self.results: list[tuple[int | None, Any]] = []
+        self.structure: pytree.Structure = pytree.LEAF
+        self.written: list[Tensor] = []
+        self.grads: list[tuple[Tensor, int | None]] = []
+        self.grad_reads: list[tuple[Tensor, Tensor | None]] = []
+        self.argument_grads: list[tuple[int, int]] = []
+
+
+@final
+class Specialisation:
+    """A traced and compiled signature."""
+
+    def __init__(self, traced: Traced, step: Step, guards: Guards, arrays: list[bool]) -> None:
+        self.traced = traced
+        self.step = step
+        self.guards = guards
+        self.arrays = arrays
+        self.packer = struct.Struct("=" + "".join(traced.scalars))
+        self.captured = [
+            (t, t._type, t.requires_grad) for t in traced.captures
+        ]
+        self.grad_state = traced.grad_reads
+        unique = step.record.program.outputs
+        kinds = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
+        self.types = [kinds[position] for position in range(unique)]
+        first = sum(arrays)
+        self.reuse: list[Tensor | None] = [None] * unique
+        for output, source in step.record.donated:
+            self.reuse[output] = traced.captures[source - first]
+        self.stateful = bool(traced.written or traced.grads)
+        self.structure: pytree.Structure | None = None
+
+    def holds(self) -> bool:
+        """Whether the surroundings are as they were traced."""
+        for tensor, kind, grad in self.captured:
+            if tensor._type is not kind or tensor.requires_grad is not grad:
+                return False
+        for tensor, known in self.grad_state:
+            if tensor._grad is not known:
+                return False
+        return self.guards.hold()
+
+    def difference(self) -> str | None:
+        """What changed since the trace, in words."""
+        for tensor, kind, grad in self.captured:
+            name = tensor.name or "a captured tensor"
+            if tensor._type is not kind:
+                return f"{name} was {kind} and is {tensor._type}"
+            if tensor.requires_grad is not grad:
+                return f"requires_grad of {name} was {grad} and is {tensor.requires_grad}"
+        for tensor, known in self.grad_state:
+            if tensor._grad is not known:
+                what = "is None now" if tensor._grad is None else "was None"
+                what = what if known is None or tensor._grad is None else "is another tensor"
+                return f".grad of {tensor.name or 'a captured tensor'} {what}"
+        return self.guards.difference()
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """Run the step on the arguments and put every result in its place."""
+        traced = self.traced
+        addresses: list[int] = []
+        scalars: list[Any] = []
+        keep: list[Any] = []
+        for value, is_array in zip(leaves, self.arrays, strict=True):
+            if is_array:
+                addresses.append(address_of(value, keep))
+            elif type(value) is float or type(value) is int:
+                scalars.append(value)
+        for tensor, _, _ in self.captured:
+            storage = tensor._storage
+            if storage is None:
+                storage = tensor._materialize()
+            addresses.append(storage.address)
+        scalars += [getter() for getter in traced.getters]
+        if scalars:
+            buffer = ctypes.create_string_buffer(8 * len(scalars))
+            self.packer.pack_into(buffer, 0, *scalars)
+            start = ctypes.addressof(buffer)
+            addresses += range(start, start + 8 * len(scalars), 8)
+            keep.append(buffer)
+        storages = self._places(addresses)
+        self.step(addresses)
+        for position, output in traced.argument_grads:
+            grad = tensor_of(storages[self.step.record.outputs[output]])
+            known = leaves[position].grad
+            leaves[position].grad = grad if known is None else known + grad
+        return self._deliver(storages)
+
+    def _places(self, addresses: list[int]) -> list[Storage]:
+        """Memory for the outputs: in place where the tensor is the only owner."""
+        storages: list[Storage] = []
+        for kind, tensor in zip(self.types, self.reuse, strict=True):
+            if tensor is not None:
+                storage = tensor._storage
+                if storage is not None and sys.getrefcount(storage) == OWNED:
+                    storages.append(storage)
+                    addresses.append(storage.address)
+                    continue
+            storage = Storage(kind)
+            storages.append(storage)
+            addresses.append(storage.address)
+        return storages
+
+    def _deliver(self, storages: list[Storage]) -> Any:
+        traced = self.traced
+        where = self.step.record.outputs
+        position = sum(1 for index, _ in traced.results if index is not None)
+        for tensor in traced.written:
+            tensor._install(storages[where[position]])
+            position += 1
+        for tensor, index in traced.grads:
+            if index is None:
+                tensor._grad = None
+            else:
+                deliver_grad(tensor, storages[where[index]])
+        leaves = [
+            fixed if index is None else tensor_of(storages[where[index]])
+            for index, fixed in traced.results
+        ]
+        return pytree.unflatten(traced.structure, leaves)
+
+
+def address_of(value: Any, keep: list[Any]) -> int:
+    """Where the elements of an argument lie; what owns them is kept for the call."""
+    if isinstance(value, Tensor):
+        storage = value._materialize()
+        keep.append(storage)
+        return storage.address
+    array = value
+    if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.flags.aligned:
+        array = np.ascontiguousarray(value)
+        if not array.flags.aligned:
+            array = array.copy()
+        keep.append(array)
+    address: int = array.ctypes.data
+    return address
+
+
+def deliver_grad(tensor: Tensor, storage: Storage) -> None:
+    """Give a gradient to its tensor; a gradient tensor that is there keeps its identity."""
+    known = tensor.grad
+    if known is not None and known._trace is None:
+        known._install(storage)
+        return
+    grad = object.__new__(Tensor)
+    grad._blank(storage.type)
+    grad._storage = storage
+    tensor._grad = grad

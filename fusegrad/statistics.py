@@ -1,0 +1,43 @@
+"""What a compiled function counts.
+
+Knows no functions and no steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+__all__ = ["Statistics"]
+
+
+@final
+@dataclass
+class Statistics:
+    """What a compiled function did.
+
+    Attributes
+    ----------
+    compiles : int
+        Traces whose graph was new to this function.
+    hits : int
+        Calls that ran native code only.
+    kernels : int
+        Kernels of the step that ran last.
+    arena_bytes : int
+        Planned memory of the step that ran last.
+    compile_ms : dict
+        Milliseconds by stage, over all traces.
+    origins : dict
+        How many steps were compiled, or found in the process or on disk.
+    reasons : list of str
+        Why each trace after the first happened.
+    """
+
+    compiles: int = 0
+    hits: int = 0
+    kernels: int = 0
+    arena_bytes: int = 0
+    compile_ms: dict[str, float] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)

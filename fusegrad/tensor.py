@@ -104,7 +104,11 @@ class Tensor(Gradients, Looks, Conversions):
         return record(function, (self,), *args, **params)
 
     def _record_with(
-        self, function: Callable[..., Node], others: Sequence[Any], *args: Any, fitting: bool = False
+        self,
+        function: Callable[..., Node],
+        others: Sequence[Any],
+        *args: Any,
+        fitting: bool = False,
     ) -> Tensor:
         tensors = [self._coerce(other, fitting) for other in others]
         return record(function, (self, *tensors), *args)

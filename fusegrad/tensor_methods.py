@@ -49,7 +49,11 @@ class Methods(ABC):
 
     @abstractmethod
     def _record_with(
-        self, function: Callable[..., Node], others: Sequence[Any], *args: Any, fitting: bool = False
+        self,
+        function: Callable[..., Node],
+        others: Sequence[Any],
+        *args: Any,
+        fitting: bool = False,
     ) -> Tensor:
         """The tensor of ``function(node of self, *nodes of others, *args)``.
 

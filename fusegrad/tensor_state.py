@@ -24,7 +24,7 @@ from .evaluation import (
     values,
     wait,
 )
-from .ir.node import Node
+from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .ops import build
 from .ops.elementwise import Leaf
@@ -115,7 +115,9 @@ class State:
         """The one variable that stands for the storage while a graph holds it."""
         node = None if self._variable is None else self._variable()
         if node is None:
+            before = set_recording(False)
             node = build.input_(self._type, Token(self._storage, self))
+            set_recording(before)
             self._variable = weakref.ref(node)
         return node
 

@@ -100,12 +100,12 @@ def _deal(items: int, cost: float, align: int, partial: bool) -> tuple[int, int]
     return grain, max(1, -(-items // grain))
 
 
-def _cost(expr: Expr) -> int:
+def _cost(expr: Expr) -> float:
     """Operations of an expression."""
     return sum(scalar.TABLE[e.op].cost for e in walk(expr) if isinstance(e, Apply))
 
 
-def _ops(statements: Sequence[Stmt]) -> int:
+def _ops(statements: Sequence[Stmt]) -> float:
     return sum(_cost(x) for s in nested(statements) for x in expressions(s))
 
 

@@ -330,6 +330,6 @@ def memory_type(buffer: Buffer) -> str:
     return f"i{8 * dtype.itemsize}"
 
 
-def lane_numbers(lanes: int, first: int = 0) -> str:
+def lane_numbers(lanes: int, first: int = 0, kind: str = "i64") -> str:
     """The vector `first`, `first` + 1, ..."""
-    return f"<{', '.join(f'i64 {first + i}' for i in range(lanes))}>"
+    return f"<{', '.join(f'{kind} {first + i}' for i in range(lanes))}>"

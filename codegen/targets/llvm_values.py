@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import final
 
-from ..dtypes import DType, bool_, int64
+from ..dtypes import DType, bool_, int32, int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, walk
 from ..scalar import expand
 from .base import Features
@@ -123,7 +123,10 @@ class Values(Memory):
             value = memo.get(e)
             if value is None:
                 given = [values[k] for k in operands]
-                if isinstance(rule, _Template):
+                narrow = self._narrow(e) if isinstance(e, Apply) and e.op == "cast" else None
+                if narrow is not None:
+                    value = narrow
+                elif isinstance(rule, _Template):
                     value = self._from_template(rule, given)
                 elif rule is not None:
                     value = self._apply(e, rule, given)
@@ -195,6 +198,23 @@ class Values(Memory):
             return value
         start = self.value(base)
         return Value(self._count(start, offset), int64, 0, depth)
+
+    def _narrow(self, e: Apply) -> Value | None:
+        """The variable of the vector loop as int32, computed in int32; None for other casts."""
+        vector = self.vector
+        (var,) = e.args
+        if vector is None or var is not vector.var or e.dtype is not int32:
+            return None
+        base, offset, _ = self.replaced[vector.var]
+        numbers = lane_numbers(vector.lanes, offset, "i32")
+        if base is not None:
+            start = self.value(base)
+            first = self.emit(f"trunc i64 {start.text} to i32", start.depth)
+            scalar = Value(first, int32, 0, start.depth)
+            kind = f"<{vector.lanes} x i32>"
+            wide = self.operand(scalar, vector.lanes)
+            numbers = self.emit(f"add {kind} {wide}, {numbers}", vector.depth)
+        return Value(numbers, int32, vector.lanes, vector.depth)
 
     def _count(self, start: Value, offset: int) -> str:
         if not offset:

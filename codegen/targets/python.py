@@ -63,15 +63,24 @@ _NUMPY = {
     "expm1": "expm1",
     "hypot": "hypot",
     "log": "log",
+    "log10": "log10",
     "log1p": "log1p",
+    "log2": "log2",
     "sin": "sin",
     "sinh": "sinh",
     "sqrt": "sqrt",
     "tan": "tan",
     "tanh": "tanh",
 }
-# Rows whose spelling is not their meaning for integers, zeros or wide numbers.
-_EXPANDED = {"floordiv", "fmod", "mod", "philox", "philox64", "remainder"}
+# Python's operators raise for zero divisors.
+_FUNCTIONS = {
+    "floordiv": "np.floor_divide({0}, {1})",
+    "fmod": "np.fmod({0}, {1})",
+    "mod": "np.remainder({0}, {1})",
+    "remainder": "np.remainder({0}, {1})",
+}
+# Rows that have no spelling, or one with another meaning for integers.
+_EXPANDED = {"philox", "philox64"}
 # Rows that give the operands' float dtype in Python and in numba.
 _CLOSED = {"add", "sub", "mul", "div", "neg", "abs", "fma", "minimum", "maximum", "square"}
 _CLOSED |= {"select", "rare"}
@@ -358,7 +367,9 @@ def _spell(e: Apply, args: Sequence[_Text]) -> _Text:
         return _Text(_cast(e.args[0].dtype, dtype, args[0]))
     if e.op == "bitcast":
         return _Text(f"{_numpy(e.args[0].dtype)}({args[0].text}).view({_numpy(dtype)})")
-    template = "not {0}" if e.op == "not" and dtype is bool_ else TABLE[e.op].python
+    template = _FUNCTIONS.get(e.op, TABLE[e.op].python)
+    if e.op == "not" and dtype is bool_:
+        template = "not {0}"
     template = re.sub(r"math\.(\w+)", _numpy_function, template)
     result = _filled(template, args)
     # Python's and numba's results are wider than the operands for some functions and integers.

@@ -67,7 +67,10 @@ class Builder:
         self.inlined = inlined
         self.params: dict[tuple[Node, Role], Param] = {}
         self.overrides: dict[Node, Callable[[Index], Expr | None]] = {}
+        self.accesses = 0
         self.read_at: dict[Node, set[Index]] = {}
+        self.last_read: dict[Node, int] = {}
+        self.written_as: dict[Node, int] = {}
         self.written_at: dict[Node, Index] = {}
         self.read_before: dict[Node, set[Index]] = {}
         self.written_before: frozenset[Node] = frozenset()
@@ -126,13 +129,19 @@ class Builder:
 
     def load(self, node: Node, at: Index) -> Load:
         """A load from the parameter of `node`."""
-        self.read_at.setdefault(node, set()).add(at)
+        self.note_read(node, at)
         key = (node, Role.IN)
         flat = flat_index([_int(e) for e in node.shape], at)
         if key not in self.params:
             self.buffer(node, Role.IN, self._shape_for(node, at, flat))
         buffer = self.params[key].buffer
         return Load(buffer, self._index_for(node, buffer, at, flat))
+
+    def note_read(self, node: Node, at: Index) -> None:
+        """Remember where and when `node` is read, for what may be written in its place."""
+        self.accesses += 1
+        self.last_read[node] = self.accesses
+        self.read_at.setdefault(node, set()).add(at)
 
     def _shape_for(self, node: Node, at: Index, flat: Expr) -> Sequence[Extent]:
         """One axis when the access runs through memory in order, else the node's own axes."""
@@ -156,6 +165,8 @@ class Builder:
         if key not in self.params:
             self.buffer(node, Role.OUT, self._shape_for(node, at, flat))
         buffer = self.params[key].buffer
+        self.accesses += 1
+        self.written_as[node] = self.accesses
         self.written_at[node] = at
         self.scope.emit(Store(buffer, self._index_for(node, buffer, at, flat), value))
 
@@ -199,6 +210,8 @@ class Builder:
             at = self.written_at[written]
             for r, (read, other) in enumerate(keys):
                 if other is not Role.IN or read.type != written.type:
+                    continue
+                if self.last_read[read] > self.written_as[written]:
                     continue
                 before, after = self.read_before.get(read, set()), self.read_at.get(read, set())
                 in_body = written in self.written_before

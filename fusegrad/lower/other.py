@@ -59,17 +59,17 @@ def _work(region: Region) -> int:
 class _Operand:
     """A matrix operand: a buffer read at an index that is affine in the loops."""
 
-    def __init__(self, builder: Builder, node: Node) -> None:
+    def __init__(self, builder: Builder, node: Node, external: frozenset[Node]) -> None:
         self.builder = builder
         self.node = node
-        self.base = viewed(node)
+        self.base = viewed(node, external.__contains__)
 
     def read(self, at: tuple[Expr, ...]) -> Expr:
         """The operand's element, loaded through its view."""
         flat = view_index(self.node, self.base, at)
         base = self.base
         buffer = self.builder.buffer(base, Role.IN, (size_of(base),))
-        self.builder.read_at.setdefault(base, set()).add((flat,))
+        self.builder.note_read(base, (flat,))
         return Load(buffer, self.builder.place(buffer, flat))
 
 
@@ -80,7 +80,7 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     builder = Builder(lambda n: n not in external)
     size = Var("n", int64)
     shape = [int(e) for e in root.shape]  # type: ignore[arg-type]
-    left, right = (_Operand(builder, n) for n in root.inputs)
+    left, right = (_Operand(builder, n, external) for n in root.inputs)
     depth = int(root.inputs[0].shape[-1])  # type: ignore[arg-type]
     variables = [
         Var(n, extent=size if a == 0 else e)

@@ -139,7 +139,10 @@ class TakeAlong(IndexedOp):
         # One place in each row: comparing with every column is cheaper than scattering.
         last = build.full_like(indices, extent - 1)
         chosen = build.minimum(build.maximum(indices, build.zeros_like(indices)), last)
-        columns = build.broadcast(build.iota(extent, indices.dtype), x.shape, (axis,))
+        if chosen.dtype.bits > 32 and extent < 1 << 31:
+            # Compared for every element: as wide as most values are.
+            chosen = build.cast(chosen, int32)
+        columns = build.broadcast(build.iota(extent, chosen.dtype), x.shape, (axis,))
         here = build.eq(columns, build.broadcast_to(chosen, x.shape))
         return build.select(here, build.broadcast_to(cotangent, x.shape), build.zeros_like(x)), None
 

@@ -78,12 +78,17 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
 def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> set[Node]:
     """The nodes whose values are written to memory."""
     written = {n for n in outputs if not is_leaf(n)} | extra
+
+    def is_value(node: Node) -> bool:
+        return node in written or is_leaf(node)
+
     for node in order:
         pattern = node.op.pattern
         if pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
             written.add(node)
         if pattern is Pattern.CONTRACT:
-            written.update(b for b in map(viewed, node.inputs) if not is_leaf(b))
+            bases = [viewed(i, is_value) for i in node.inputs]
+            written.update(b for b in bases if not is_leaf(b))
         elif pattern in (Pattern.LOOP, Pattern.CALL):
             written.update(i for i in node.inputs if not is_leaf(i))
     _store_expensive_repeats(order, written)
@@ -177,17 +182,16 @@ class _Grower:
         kinds = (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL)
         if other.kind not in kinds or region.weight + other.weight > MAX_WEIGHT:
             return False
-        stages = [s for s in other.stages if not s.finish]
-        trial = Region([*stages], other.kind, other.total, other.rows, other.number)
+        trial = Region([*other.stages], other.kind, other.total, other.rows, other.number)
         trial.weight = other.weight
         for stage in region.stages:
             finish = stage.finish
-            fits = finish or self._fits(stage, trial)
+            fits = self._fits(stage, trial)
             stage.finish, became = finish, stage.finish
             if not fits or became is not finish:
                 return False
+            trial.stages.append(stage)
             if not finish:
-                trial.stages.append(stage)
                 trial.total = max(trial.total, stage.total)
                 trial.rows = _rows(stage, trial)
         return bool(own) or region.total == other.total

@@ -24,6 +24,7 @@ from ..ops.elementwise import Map
 from ..ops.indexing import TakeAlong
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Reduce
+from .views import viewed
 
 __all__ = [
     "Access",
@@ -209,7 +210,7 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
             return Stage(node, Kind.ROW, total, size, access([(operand, total)], is_value))
         return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
     if isinstance(op, Dot):
-        seen = access([(i, None) for i in node.inputs], is_value)
+        seen = access([(viewed(i, is_value), None) for i in node.inputs], is_value)
         return Stage(node, Kind.DOT, size, None, seen)
     if op.pattern is Pattern.LOOP:
         seen = access([(i, None) for i in node.inputs], is_value)

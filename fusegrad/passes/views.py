@@ -5,7 +5,7 @@ Knows index arithmetic of movement ops; knows no kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..codegen.affine import canonical, linear
 from ..codegen.expr import Expr, Var, index
@@ -59,22 +59,21 @@ def view_index(node: Node, base: Node, indices: tuple[Expr, ...]) -> Expr:
     return flat_index(shape_of(node), indices)
 
 
-def viewed(node: Node) -> Node:
-    """The value that `node` is an affine view of; `node` itself when it is none."""
-    base = node
-    while isinstance(base.op, VIEWS):
-        base = base.inputs[0]
-    while base is not node:
-        indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(node)))
-        form = linear(view_index(node, base, indices))
-        if all(isinstance(e, Var) for e, _ in form.terms):
+def viewed(node: Node, is_value: Callable[[Node], bool]) -> Node:
+    """The value that `node` is an affine view of; `node` itself when it is none.
+
+    The nearest of those that are values in memory already, else the farthest.
+    """
+    chain = [node]
+    while isinstance(chain[-1].op, VIEWS):
+        chain.append(chain[-1].inputs[0])
+    for base in chain:
+        if is_value(base) and _affine(node, base):
             return base
-        base = _above(node, base)
-    return node
+    return next(base for base in reversed(chain) if _affine(node, base))
 
 
-def _above(node: Node, base: Node) -> Node:
-    """The step of the chain that reads `base`."""
-    while node.inputs[0] is not base:
-        node = node.inputs[0]
-    return node
+def _affine(node: Node, base: Node) -> bool:
+    indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(node.shape))  # type: ignore[arg-type]
+    form = linear(view_index(node, base, indices))
+    return all(isinstance(e, Var) for e, _ in form.terms)

@@ -47,13 +47,20 @@ class RandomGraph:
         self.values: list[Node] = []
         self.size: dict[Node, float] = {}
         self.environment: dict[Node, Array] = {}
+        self.base: tuple[int, ...] = ()
+        if random.random() < 0.5:
+            # All shapes are parts of one, so that rows and columns of it meet.
+            self.base = tuple(random.choice(EXTENTS) for _ in range(random.randint(1, 3)))
         self.dtypes = (float64,) if smooth else (float32, float32, float64, int32, int64, bool_)
+        dtypes = (random.choice(self.dtypes),) if self.base else self.dtypes
         for _ in range(random.randint(1, 4)):
-            self.input(self.shape(), random.choice(self.dtypes))
+            self.input(self.shape(), random.choice(dtypes))
 
     # --- values -----------------------------------------------------------------------------------
 
     def shape(self) -> tuple[int, ...]:
+        if self.base and self.random.random() < 0.9:
+            return tuple(e for e in self.base if self.random.random() < 0.8)
         rank = self.random.choice((0, 1, 1, 2, 2, 2, 3, 3, 4))
         empty = self.random.random() < 0.03
         while True:

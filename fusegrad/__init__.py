@@ -42,7 +42,6 @@ from .creation import (
     full,
     full_like,
     linspace,
-    meshgrid,
     ones,
     ones_like,
     result_type,
@@ -134,12 +133,10 @@ from .gradients import (
     value_and_grad,
     vjp,
 )
+from .joining import cat, chunk, concat, meshgrid, split, stack, unstack
 from .manipulation import (
     broadcast_arrays,
     broadcast_to,
-    cat,
-    chunk,
-    concat,
     expand_dims,
     flatten,
     flip,
@@ -150,16 +147,13 @@ from .manipulation import (
     repeat,
     reshape,
     roll,
-    split,
     squeeze,
-    stack,
     swapaxes,
     take,
     take_along_axis,
     tile,
     tril,
     triu,
-    unstack,
 )
 from .manipulation import (
     broadcast_shapes_of as broadcast_shapes,

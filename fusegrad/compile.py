@@ -25,7 +25,7 @@ from .guards import Guards
 from .ir.node import Node
 from .runtime.step import Artifacts, load_step
 from .signature import FLOAT, INT, check_array, difference, leaf_key
-from .specialisation import FORMATS, MISS, Specialisation, Traced
+from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced
 from .statistics import Statistics
 from .tensor import Tensor, as_tensor
 from .trace import Trace
@@ -198,13 +198,13 @@ class CompiledFunction:
             start = time.perf_counter()
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
-            traced, arrays = self._trace(leaves, structure, bool(kwargs), static)
+            traced, kinds = self._trace(leaves, structure, bool(kwargs), static)
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = self._observer(stages)
             step, origin = load_step(
                 traced.outputs, traced.inputs, traced.donations, stages, observe
             )
-            entry = Specialisation(traced, step, guards, arrays)
+            entry = Specialisation(traced, step, guards, kinds)
             entry.structure = None if kwargs or self.static_argnames else structure
             self._entries.setdefault(key, []).insert(0, entry)
         self._note(entry, stages, origin, reason)
@@ -253,10 +253,10 @@ class CompiledFunction:
 
     def _trace(
         self, leaves: Sequence[Any], structure: Any, keywords: bool, static: Sequence[bool]
-    ) -> tuple[Traced, list[bool]]:
+    ) -> tuple[Traced, list[Kind]]:
         names = self._names(structure, keywords)
         traced = Traced()
-        arrays: list[bool] = []
+        kinds: list[Kind] = []
         values: list[Any] = []
         scalars: list[Node] = []
         trace = Trace()
@@ -264,12 +264,13 @@ class CompiledFunction:
             with trace:
                 for value, name, fixed in zip(leaves, names, static, strict=True):
                     is_array = not fixed and isinstance(value, (np.ndarray, np.generic, Tensor))
-                    arrays.append(is_array)
+                    number = not fixed and type(value) in (float, int)
+                    kinds.append("array" if is_array else "number" if number else "static")
                     if is_array:
                         tensor, node = self._array_input(trace, value, name)
                         traced.inputs.append(node)
                         values.append(tensor)
-                    elif not fixed and type(value) in (float, int):
+                    elif number:
                         key = leaf_key(value)
                         dtype = "float64" if key is FLOAT else "int64"
                         tensor, node = trace.input((), dtype, name, weak=True)
@@ -285,13 +286,13 @@ class CompiledFunction:
                 traced.grad_reads = list(trace.grad_reads.items())
                 self._collect(trace, traced, result, scalars)
                 for position, value in enumerate(values):
-                    grad = value.grad if arrays[position] else None
+                    grad = value.grad if kinds[position] == "array" else None
                     if grad is not None:
                         traced.argument_grads.append((position, len(traced.outputs)))
                         traced.outputs.append(grad._read())
         finally:
             trace.restore()
-        return traced, arrays
+        return traced, kinds
 
     def _array_input(self, trace: Trace, value: Any, name: str) -> tuple[Tensor, Node]:
         if not isinstance(value, Tensor):

@@ -16,7 +16,7 @@ from .errors import DTypeError, ShapeError
 from .ir.node import Node
 from .ops import build
 from .semantics.promotion import kind_of, promote, with_weak
-from .semantics.shapes import as_shape, broadcast_shapes
+from .semantics.shapes import as_shape
 from .tensor import ArrayLike, Tensor, as_tensor, record_nodes
 from .tensor_conversions import check_device
 
@@ -31,7 +31,6 @@ __all__ = [
     "full",
     "full_like",
     "linspace",
-    "meshgrid",
     "ones",
     "ones_like",
     "result_type",
@@ -538,42 +537,6 @@ def eye(
         return build.cast(build.eq(row, column), kind)
 
     return _make(identity, device)
-
-
-def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
-    """The coordinates of a grid, from those along each axis.
-
-    Parameters
-    ----------
-    *arrays : array_like
-        Vectors.
-    indexing : str, optional
-        ``"xy"``: the first vector runs along the second axis; ``"ij"``: along the first.
-
-    Returns
-    -------
-    list of Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.meshgrid([1, 2], [3, 4], indexing="ij")[0]
-    Tensor([[1, 1],
-            [2, 2]])
-    """
-    if indexing not in ("xy", "ij"):
-        raise ValueError(f"indexing is 'xy' or 'ij', not {indexing!r}")
-    vectors = [as_tensor(a).reshape(-1) for a in arrays]
-    count = len(vectors)
-    order = list(range(count))
-    if indexing == "xy" and count > 1:
-        order[0], order[1] = 1, 0
-    wide = [
-        vector.reshape(*[-1 if axis == place else 1 for axis in range(count)])
-        for vector, place in zip(vectors, order, strict=True)
-    ]
-    shape = broadcast_shapes("mesh", [vector.shape for vector in wide]) if wide else ()
-    return [vector.broadcast_to(shape) for vector in wide]
 
 
 def result_type(*arrays_and_dtypes: Any) -> DType:

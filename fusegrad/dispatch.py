@@ -96,7 +96,7 @@ class _Writer:
                     f" or {a}.requires_grad or {a}._weak is not {value._weak}"
                 )
                 self.words.append(f"{a}._storage.address")
-            elif type(value) in (float, int) and self.entry.arrays[i] is False:
+            elif type(value) in (float, int) and self.entry.kinds[i] == "number":
                 self.checks.append(f"type({a}) is not {type(value).__name__}")
                 self.numbers.append(a)
             else:

@@ -93,7 +93,7 @@ class Guards:
         self.version = version()
         owner = getattr(function, "__self__", None)
         if owner is not None:
-            self._look("self", owner, _DEPTH)
+            self._add("self", lambda: owner, owner)
         plain = getattr(function, "__func__", function)
         if isinstance(plain, types.FunctionType):
             self._function(plain)

@@ -5,25 +5,20 @@ Knows the functions on nodes that they record.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from .errors import ShapeError
-from .ir.node import Node
 from .semantics import indexing
 from .semantics import manipulation as semantics
-from .semantics.shapes import as_shape, broadcast_shapes, one_axis, show
-from .tensor import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
+from .semantics.shapes import as_shape, broadcast_shapes, show
+from .tensor import ArrayLike, Tensor, as_tensor, record
 from .tensor_methods import Axis, pick_axis
 
 __all__ = [
     "broadcast_arrays",
     "broadcast_shapes_of",
     "broadcast_to",
-    "cat",
-    "chunk",
-    "concat",
     "expand_dims",
     "flatten",
     "flip",
@@ -34,16 +29,13 @@ __all__ = [
     "repeat",
     "reshape",
     "roll",
-    "split",
     "squeeze",
-    "stack",
     "swapaxes",
     "take",
     "take_along_axis",
     "tile",
     "tril",
     "triu",
-    "unstack",
 ]
 
 
@@ -378,187 +370,6 @@ def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Tensor:
     Tensor([1, 1, 2, 2])
     """
     return record(semantics.repeat, (as_tensor(x),), repeats, axis)
-
-
-def concat(
-    arrays: Sequence[ArrayLike], /, axis: int | None = 0, *, dim: int | None = None
-) -> Tensor:
-    """Arrays one behind the other along an axis.
-
-    Parameters
-    ----------
-    arrays : sequence of array_like
-        Their dtypes promote.
-    axis : int, optional
-        None to take all arrays flat.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.concat([[1, 2], [3]])
-    Tensor([1, 2, 3])
-    """
-    place = axis if dim is None else dim
-
-    def join() -> tuple[Node, list[Tensor]]:
-        nodes, tensors = common_nodes([as_tensor(array) for array in arrays])
-        return semantics.concat(nodes, place), tensors
-
-    return record_nodes(join)
-
-
-def cat(arrays: Sequence[ArrayLike], dim: int = 0) -> Tensor:
-    """`concat` under torch's name.
-
-    Parameters
-    ----------
-    arrays : sequence of array_like
-    dim : int, optional
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.cat([[1, 2], [3]])
-    Tensor([1, 2, 3])
-    """
-    return concat(arrays, dim)
-
-
-def stack(arrays: Sequence[ArrayLike], /, axis: int = 0, *, dim: int | None = None) -> Tensor:
-    """Arrays of one shape along a new axis.
-
-    Parameters
-    ----------
-    arrays : sequence of array_like
-        Their dtypes promote.
-    axis : int, optional
-        The place of the new axis.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.stack([[1, 2], [3, 4]], axis=1)
-    Tensor([[1, 3],
-            [2, 4]])
-    """
-    place = axis if dim is None else dim
-
-    def join() -> tuple[Node, list[Tensor]]:
-        nodes, tensors = common_nodes([as_tensor(array) for array in arrays])
-        return semantics.stack(nodes, place), tensors
-
-    return record_nodes(join)
-
-
-def unstack(x: ArrayLike, /, *, axis: int = 0) -> list[Tensor]:
-    """The slices along an axis.
-
-    Parameters
-    ----------
-    x : array_like
-    axis : int, optional
-
-    Returns
-    -------
-    list of Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.unstack([[1, 2], [3, 4]])
-    [Tensor([1, 2]), Tensor([3, 4])]
-    """
-    tensor = as_tensor(x)
-    place = one_axis("unstack", axis, tensor.ndim)
-    before = (slice(None),) * place
-    return [tensor[(*before, position)] for position in range(tensor.shape[place])]
-
-
-def split(
-    x: ArrayLike,
-    sections: int | Sequence[int],
-    axis: int = 0,
-    *,
-    dim: int | None = None,
-) -> list[Tensor]:
-    """Parts along an axis.
-
-    Parameters
-    ----------
-    x : array_like
-    sections : int or sequence of int
-        The number of equal parts, or the places to cut at, as in NumPy.
-    axis : int, optional
-
-    Returns
-    -------
-    list of Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.split([1, 2, 3, 4], 2)
-    [Tensor([1, 2]), Tensor([3, 4])]
-    """
-    tensor = as_tensor(x)
-    place = one_axis("split", axis if dim is None else dim, tensor.ndim)
-    extent = tensor.shape[place]
-    if isinstance(sections, int):
-        if sections < 1 or extent % sections:
-            raise ShapeError(
-                f"split: axis {place} of shape {show(tensor.shape)} has no {sections} equal parts",
-                remedy="give the places to cut at, or use fg.chunk for unequal parts",
-            )
-        step = extent // sections
-        sections = [step * count for count in range(1, sections)]
-    return _parts(tensor, sections, place)
-
-
-def chunk(x: ArrayLike, chunks: int, axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
-    """At most so many parts along an axis, the last one possibly shorter, as in torch.
-
-    Parameters
-    ----------
-    x : array_like
-    chunks : int
-    axis : int, optional
-
-    Returns
-    -------
-    list of Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.chunk([1, 2, 3, 4, 5], 2)
-    [Tensor([1, 2, 3]), Tensor([4, 5])]
-    """
-    tensor = as_tensor(x)
-    place = one_axis("chunk", axis if dim is None else dim, tensor.ndim)
-    extent = tensor.shape[place]
-    step = max(1, -(-extent // chunks))
-    return _parts(tensor, list(range(step, extent, step)), place)
-
-
-def _parts(x: Tensor, places: Sequence[int], axis: int) -> list[Tensor]:
-    bounds = [0, *places, x.shape[axis]]
-    before = (slice(None),) * axis
-    return [
-        x[(*before, slice(start, stop))]
-        for start, stop in itertools.pairwise(bounds)
-    ]
 
 
 def pad(

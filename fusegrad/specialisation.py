@@ -9,7 +9,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .runtime.step import Step
 from .storage import Storage
 from .tensor import Tensor, tensor_of
 
-__all__ = ["FORMATS", "MISS", "Specialisation", "Traced", "deliver_grad"]
+__all__ = ["FORMATS", "MISS", "Kind", "Specialisation", "Traced", "deliver_grad"]
 
 FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
 """How a runtime scalar is packed into eight bytes."""
@@ -28,6 +28,9 @@ FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool
 OWNED = 3
 """References to a storage that only its tensor has: the tensor's, a local one, and the count's own."""
 
+
+Kind = Literal["array", "number", "static"]
+"""What an argument is: an input, a number that is an input, or part of the signature."""
 
 MISS = object()
 """What the fast path returns for a call that it does not handle."""
@@ -56,20 +59,20 @@ class Traced:
 class Specialisation:
     """A traced and compiled signature."""
 
-    def __init__(self, traced: Traced, step: Step, guards: Guards, arrays: list[bool]) -> None:
+    def __init__(self, traced: Traced, step: Step, guards: Guards, kinds: list[Kind]) -> None:
         self.traced = traced
         self.step = step
         self.guards = guards
-        self.arrays = arrays
+        self.kinds = kinds
         self.packer = struct.Struct("=" + "".join(traced.scalars))
         self.captured = [
             (t, t._type, t.requires_grad) for t in traced.captures
         ]
         self.grad_state = traced.grad_reads
         unique = step.record.program.outputs
-        kinds = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
-        self.types = [kinds[position] for position in range(unique)]
-        first = sum(arrays)
+        types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
+        self.types = [types[position] for position in range(unique)]
+        first = kinds.count("array")
         self.reuse: list[Tensor | None] = [None] * unique
         for output, source in step.record.donated:
             self.reuse[output] = traced.captures[source - first]
@@ -107,10 +110,10 @@ class Specialisation:
         addresses: list[int] = []
         scalars: list[Any] = []
         keep: list[Any] = []
-        for value, is_array in zip(leaves, self.arrays, strict=True):
-            if is_array:
+        for value, kind in zip(leaves, self.kinds, strict=True):
+            if kind == "array":
                 addresses.append(address_of(value, keep))
-            elif type(value) is float or type(value) is int:
+            elif kind == "number":
                 scalars.append(value)
         for tensor, _, _ in self.captured:
             storage = tensor._storage

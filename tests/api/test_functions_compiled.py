@@ -187,12 +187,13 @@ def test_numbers_and_dtypes() -> None:
     def run(x: Any, rate: Any, count: Any) -> list[Any]:
         if not isinstance(rate, fg.Tensor):
             return []
-        return [x * rate, x + count, x / count, rate * count + x, x**count, fg.where(x > rate, x, 0)]
+        above = fg.where(x > rate, x, 0)
+        return [x * rate, x + count, x / count, rate * count + x, x**count, above]
 
     compiled = fg.compile(run)
     for rate, count in ((0.1, 3), (0.7, 2)):
         results = compiled(A, rate, count)
-        expected = [A * rate, A + count, A / count, rate * count + A, A**count, A * (A > rate)]
+        expected = [A * rate, A + count, A / count, rate * count + A, A**count, A * (rate < A)]
         for actual, wanted in zip(results, expected, strict=True):
             assert actual.dtype is fg.float32
             np.testing.assert_allclose(actual.numpy(), wanted, rtol=2e-6)

@@ -28,8 +28,8 @@ def test_draws_split_the_stream() -> None:
     g = fg.random.Generator(1)
     whole = fg.random.bits(10, generator=g).tolist()
     g.seed(1)
-    parts = [fg.random.bits(n, generator=g) for n in (3, 0, 7)]
-    assert sum([part.tolist() for part in parts], []) == whole
+    parts = fg.concat([fg.random.bits(n, generator=g) for n in (3, 0, 7)])
+    assert parts.tolist() == whole
     assert int(g.offset) == 10
 
 

@@ -122,7 +122,7 @@ def test_iteration() -> None:
     assert 3 in x
     assert 5 not in x
     a, b = x
-    assert a.tolist() == [1, 2]
+    assert (a.tolist(), b.tolist()) == ([1, 2], [3, 4])
     with pytest.raises(TypeError):
         iter(fg.asarray(1))
 

@@ -217,9 +217,15 @@ def test_two_threads_trace_at_once() -> None:
 def test_errors_end_the_trace() -> None:
     x = fg.ones(2)
     trace = Trace()
-    with pytest.raises(RuntimeError, match="stop"), trace:
-        x += 1
-        raise RuntimeError("stop")
+
+    def step() -> None:
+        nonlocal x
+        with trace:
+            x += 1
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        step()
     trace.restore()
     assert trace.finished
     assert x.tolist() == [1, 1]

@@ -1,0 +1,213 @@
+"""The register tile of a contraction as a function: one for each size, shared by all kernels.
+
+Knows registers, masks and the sum loop; knows no kernels and chooses no tile.
+
+The accumulators stay in registers over the whole sum. Strides and extents are arguments, so that
+a module has few of these functions however many contractions it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from ..dtypes import DType
+from .base import Features
+from .llvm_builder import Region
+from .llvm_memory import Memory
+
+__all__ = ["TileForm", "tile_function"]
+
+_UNROLL = 4
+
+
+@final
+@dataclass(frozen=True)
+class TileForm:
+    """What a tile function is made for; everything else is an argument.
+
+    Attributes
+    ----------
+    dtype : DType
+    lanes : int
+    rows, columns : int
+        The size of the tile.
+    alive : int, optional
+        How many columns exist; None when that is an argument.
+    a_step, b_step : int, optional
+        The strides along the sum, None when they are arguments.
+    """
+
+    dtype: DType
+    lanes: int
+    rows: int
+    columns: int
+    alive: int | None
+    a_step: int | None
+    b_step: int | None
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        steps = "".join(f".{'n' if step is None else step}" for step in (self.a_step, self.b_step))
+        alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
+        return f"fg.tile.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{steps}{alive}"
+
+    @property
+    def parameters(self) -> list[str]:
+        """The declared parameters, in order."""
+        parameters = ["ptr %a", "ptr %b", "ptr %acc", "i64 %extent", "i64 %rows", "i64 %row_step"]
+        given = ((self.a_step, "a_step"), (self.b_step, "b_step"), (self.alive, "columns"))
+        return parameters + [f"i64 %{name}" for known, name in given if known is None]
+
+
+_MADE: dict[tuple[TileForm, Features], frozenset[str]] = {}
+
+
+def tile_function(form: TileForm, target: Features) -> frozenset[str]:
+    """The lines that a module needs for a tile: its definition, in one line, and declarations."""
+    key = (form, target)
+    if key not in _MADE:
+        writer = _Tile(form, target)
+        _MADE[key] = frozenset({writer.definition(), *writer.declarations})
+    return _MADE[key]
+
+
+@final
+class _Tile(Memory):
+    """The code of one tile function."""
+
+    def __init__(self, form: TileForm, target: Features) -> None:
+        super().__init__(target)
+        self.form = form
+        self.scalar = "float" if form.dtype.bits == 32 else "double"
+        self.kind = f"<{form.lanes} x {self.scalar}>"
+        self.a_step: int | str = "%a_step" if form.a_step is None else form.a_step
+        self.b_step: int | str = "%b_step" if form.b_step is None else form.b_step
+
+    def definition(self) -> str:
+        """The function in one line, so that a module can leave out the second of two."""
+        form = self.form
+        self.open(Region("entry"))
+        offsets = self._row_offsets()
+        masks = self._masks()
+        states = self._sum(offsets, masks)
+        self._write(masks, states)
+        lines = self.levels[0].region.lines
+        head = f"define internal void @{form.name}({', '.join(form.parameters)})"
+        body = " ".join(line.strip() for line in lines)
+        return f"{head} noinline {self.attributes} {{ entry: {body} ret void }}"
+
+    def _row_offsets(self) -> list[str]:
+        """Where the rows of `a` start; a row outside repeats the last one inside."""
+        last = self.emit("sub nsw i64 %rows, 1")
+        offsets = ["0"]
+        for i in range(1, self.form.rows):
+            call = self.intrinsic("i64", "smin.i64", ["i64", "i64"], [str(i), last])
+            offsets.append(self.emit(f"mul nsw i64 {self.emit(call)}, %row_step"))
+        return offsets
+
+    def _masks(self) -> list[str | None]:
+        """For each vector of columns None when whole, else its mask; none for those outside."""
+        lanes, alive = self.form.lanes, self.form.alive
+        masks: list[str | None] = []
+        for first in range(0, self.form.columns if alive is None else alive, lanes):
+            if alive is not None:
+                count = min(lanes, alive - first)
+                masks.append(None if count == lanes else self.prefix_mask(count, lanes).text)
+                continue
+            left = self.emit(f"sub nsw i64 %columns, {first}") if first else "%columns"
+            kinds = ["i64", "i64"]
+            most = self.emit(self.intrinsic("i64", "smin.i64", kinds, [left, str(lanes)]))
+            some = self.emit(self.intrinsic("i64", "smax.i64", kinds, [most, "0"]))
+            masks.append(self.prefix_mask(some, lanes).text)
+        return masks
+
+    # --- the sum ---------------------------------------------------------------------------------
+
+    def _sum(self, offsets: list[str], masks: list[str | None]) -> list[str]:
+        """The loop over the sum axis: blocks, then one by one.
+
+        A tile that leaves one register of 32 is not unrolled: LLVM's scheduler would spill.
+        """
+        count = len(offsets) * len(masks)
+        needed = count + len(masks) + 1
+        unroll = 1 if 32 <= self.target.registers < needed + 2 else _UNROLL
+        types = ["ptr", "ptr", *[self.kind] * count]
+        state = ["%a", "%b", *["zeroinitializer"] * count]
+        parts = [("0", "%extent", 1)]
+        if unroll > 1:
+            middle = self.emit(f"and i64 %extent, {-unroll}")
+            parts = [("0", middle, unroll), (middle, "%extent", 1)]
+        for start, stop, step in parts:
+            going = self.emit(f"icmp slt i64 {start}, {stop}")
+            name = self.begin_if()
+            loop = self.begin_loop(start, stop, step, list(zip(types, state, strict=True)))
+            after = self._block(loop.phis, step, offsets, masks)
+            after = self.end_loop(loop, after)
+            state = self.end_if(name, going, list(zip(types, after, state, strict=True)))
+        return state[2:]
+
+    def _block(
+        self, state: list[str], steps: int, offsets: list[str], masks: list[str | None]
+    ) -> list[str]:
+        """`steps` products; the pointers move by constants inside the block where they can.
+
+        The pointers are frozen, or else LLVM's loop strength reduction spends most of the time of
+        compilation on them and improves nothing.
+        """
+        a, b, *states = state
+        a, b = (self.emit(f"freeze ptr {p}") for p in (a, b))
+        a_at = b_at = 0
+        for _ in range(steps):
+            states = self._product(
+                self._moved(a, a_at), self._moved(b, b_at), states, offsets, masks
+            )
+            a, a_at = self._next(a, a_at, self.a_step)
+            b, b_at = self._next(b, b_at, self.b_step)
+        return [self._moved(a, a_at), self._moved(b, b_at), *states]
+
+    def _next(self, pointer: str, offset: int, step: int | str) -> tuple[str, int]:
+        if isinstance(step, int):
+            return pointer, offset + step
+        return self._moved(pointer, step), 0
+
+    def _moved(self, pointer: str, offset: int | str) -> str:
+        if offset in (0, "0"):
+            return pointer
+        return self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {offset}")
+
+    def _product(
+        self, a: str, b: str, states: list[str], offsets: list[str], masks: list[str | None]
+    ) -> list[str]:
+        """One step of the sum: a row of `b` times a column of `a`."""
+        dtype, lanes, kind = self.form.dtype, self.form.lanes, self.kind
+        right = []
+        for j, mask in enumerate(masks):
+            pointer = self._moved(b, j * lanes)
+            if mask is None:
+                right.append(self.emit(f"load {kind}, ptr {pointer}, align {dtype.itemsize}"))
+            else:
+                right.append(self.masked_load(dtype, lanes, pointer, mask, self.depth))
+        suffix = f"v{lanes}f{dtype.bits}"
+        result = []
+        for i, start in enumerate(offsets):
+            pointer = self._moved(a, start)
+            item = self.emit(f"load {self.scalar}, ptr {pointer}, align {dtype.itemsize}")
+            left = self.splat(self.scalar, item, lanes)
+            for j, vector in enumerate(right):
+                operands = [left, vector, states[i * len(right) + j]]
+                call = self.intrinsic(kind, f"fma.{suffix}", [kind] * 3, operands)
+                result.append(self.emit(call))
+        return result
+
+    def _write(self, masks: list[str | None], states: list[str]) -> None:
+        """Store the accumulators; columns outside are zero."""
+        form = self.form
+        vectors = form.columns // form.lanes
+        for i in range(form.rows):
+            for j in range(vectors):
+                inside = j < len(masks)
+                text = states[i * len(masks) + j] if inside else "zeroinitializer"
+                pointer = self._moved("%acc", i * form.columns + j * form.lanes)
+                self.put(f"store {self.kind} {text}, ptr {pointer}, align {form.dtype.itemsize}")

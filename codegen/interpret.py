@@ -5,8 +5,8 @@ Knows the kernel language, logical and mapped; knows no targets. Slow, and never
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -25,10 +25,12 @@ from .kernel import (
     Monoid,
     Parallel,
     Role,
+    Serial,
     Stmt,
     Store,
     Tree,
     Vector,
+    nested,
 )
 from .kernel import Any as Independent
 from .meanings import fma
@@ -95,16 +97,24 @@ def identity(monoid: Monoid, buffer: Buffer) -> Any:
 
 @final
 class _Memory:
-    """The elements of a buffer and how indices lead to them; a view has no bounds of its own."""
+    """The elements of a buffer and how indices lead to them; a view has no bounds of its own.
 
-    __slots__ = ("data", "shape", "strides")
+    ``lane`` is what one lane has of the elements, when each has its own.
+    """
+
+    __slots__ = ("data", "lane", "shape", "strides")
 
     def __init__(
-        self, data: Array, shape: tuple[int, ...] | None, strides: tuple[int, ...]
+        self,
+        data: Array,
+        shape: tuple[int, ...] | None,
+        strides: tuple[int, ...],
+        lane: int = 0,
     ) -> None:
         self.data = data
         self.shape = shape
         self.strides = strides
+        self.lane = lane
 
 
 @final
@@ -123,6 +133,7 @@ class _Run:
         self.statement: Stmt | None = None
         self.mask: Array | None = None
         self.lanes = 1
+        self.vector = False
         self.plans: dict[For, list[For] | None] = {}
         for param, array in zip(kernel.params, arrays, strict=True):
             self._bind(param.buffer, array)
@@ -211,6 +222,8 @@ class _Run:
             offset = offset + i * np.int64(stride)
         if m.shape is None or buffer.strides is not None:
             self._check(buffer, offset, m.data.size, None)
+        if m.lane:
+            offset = offset + np.arange(self.lanes) * m.lane
         return offset if self.mask is None else np.where(self.mask, offset, 0)
 
     def _check(self, buffer: Buffer, i: Any, extent: int, axis: int | None) -> None:
@@ -267,12 +280,12 @@ class _Run:
         size = int(np.prod(shape, dtype=np.int64))
         if buffer.strides is not None:
             size = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if size else 0
-        data = np.full(size, fill, buffer.dtype.numpy)
-        self.memories[buffer] = _Memory(data, shape, strides)
+        data = np.full(size * self.lanes, fill, buffer.dtype.numpy)
+        self.memories[buffer] = _Memory(data, shape, strides, size if self.vector else 0)
 
     def _if(self, s: If) -> None:
         condition = self._value(s.condition)
-        if self.lanes == 1 and self.mask is None and np.ndim(condition) == 0:
+        if not self.vector:
             if condition:
                 self._block(s.then)
             return
@@ -287,13 +300,11 @@ class _Run:
         offset = self._offset(s.buffer, [self._value(i) for i in s.indices])
         value = self._value(s.value)
         data = self._memory(s.buffer).data
-        if self.lanes > 1 or np.ndim(offset) or np.ndim(value):
+        if self.vector:
             offset = np.broadcast_to(offset, (self.lanes,))
             value = np.broadcast_to(value, (self.lanes,))
             if self.mask is not None:
                 offset, value = offset[self.mask], value[self.mask]
-        elif self.mask is not None and not self.mask.any():
-            return
         if s.monoid is None:
             data[offset] = value
         else:
@@ -325,17 +336,36 @@ class _Run:
         return [self._value(e) for e in loop.next]
 
     def _chain(self, loop: For) -> list[For] | None:
-        """The perfect nest of independent loops that can be evaluated at once, or None."""
+        """The perfect nest of independent loops that is evaluated at once, or None."""
+        if self.vector:
+            return None
         if loop not in self.plans:
-            self.plans[loop] = _nest(loop)
-        return self.plans[loop] if self.lanes == 1 and self.mask is None else None
+            chain = _nest(loop)
+            if chain is not None and not self._pays(chain):
+                chain = None
+            self.plans[loop] = chain
+        return self.plans[loop]
+
+    def _pays(self, chain: Sequence[For]) -> bool:
+        """Whether the loops inside the nest run fewer times than it has iterations."""
+        inside = [s for s in nested(chain[-1].body) if isinstance(s, For)]
+        lanes = self._trips(chain)
+        return sum(self._trips((f,)) for f in inside) <= lanes * max(1, len(inside))
+
+    def _trips(self, loops: Sequence[For]) -> int:
+        return math.prod(
+            f.extent if isinstance(f.extent, int) else self._extent(f.extent) for f in loops
+        )
 
     def _at_once(
         self, loop: For, chain: Sequence[For], lo: int, hi: int, state: list[Any]
     ) -> list[Any]:
         extents = [self._extent(f.extent) for f in chain[1:]]
-        inner = int(np.prod(extents, dtype=np.int64))
-        step = max(1, LANES // max(inner, 1))
+        inner = math.prod(extents)
+        private = [s.buffer.shape for s in nested(loop.body) if isinstance(s, Alloc)]
+        each = sum(math.prod(map(self._extent, shape)) for shape in private)
+        step = max(1, LANES // max(inner * max(each, 1), 1))
+        self.vector = True
         for first in range(lo, hi if inner else lo, step):
             last = min(first + step, hi)
             self.lanes = (last - first) * inner
@@ -343,13 +373,15 @@ class _Run:
             for f, extent in zip(reversed(chain[1:]), reversed(extents), strict=True):
                 rest, self.env[f.var] = np.divmod(rest, extent)
             self.env[loop.var] = rest + first
-            for f in chain:
-                self._block([s for s in f.body if not isinstance(s, For)])
+            for f in chain[:-1]:
+                self._block(f.body[:-1])
+            self._block(chain[-1].body)
             self.statement = loop
             given = [np.broadcast_to(self._value(e), (self.lanes,)) for e in loop.next]
             if isinstance(loop.order, Tree):
                 state = _combined(loop.order.monoids, state, _reduced(loop.order.monoids, given))
-            self.lanes = 1
+        self.vector = False
+        self.lanes = 1
         return state
 
     # --- boxes ------------------------------------------------------------------------------------
@@ -402,29 +434,38 @@ class _Run:
 
 
 def _nest(loop: For) -> list[For] | None:
-    if not isinstance(loop.order, (Independent, Tree)):
-        return None
+    """The loops from `loop` inwards that have nothing but each other in them, if lanes can share
+    what is inside of the last one."""
     chain = [loop]
-    while not _simple(chain[-1].body):
+    while isinstance(loop.order, Independent) and chain[-1].body:
         *lets, last = chain[-1].body
-        plain = isinstance(last, For) and isinstance(last.order, Independent) and not last.carry
-        if not isinstance(loop.order, Independent) or not plain or not isinstance(last, For):
-            return None
-        if any(not isinstance(s, Let) for s in lets):
-            return None
+        plain = isinstance(last, For) and isinstance(last.order, Independent)
+        if not plain or any(not isinstance(s, Let) for s in lets):
+            break
+        assert isinstance(last, For)
         chain.append(last)
-    bound: set[Expr] = set()
-    for outer, inner in itertools.pairwise(chain):
-        bound |= {outer.var, *(s.var for s in outer.body if isinstance(s, Let))}
-        if isinstance(inner.extent, Expr) and any(e in bound for e in walk(inner.extent)):
-            return None
+    body = chain[-1].body
+    if isinstance(loop.order, Serial) or any(isinstance(s, (Copy, Contract)) for s in nested(body)):
+        return None
+    inside = [s for s in nested(body) if isinstance(s, For)]
+    if inside and not isinstance(loop.order, Independent):
+        return None
+    varying = {f.var for f in chain} | _bound(nested(chain[0].body))
+    extents = [f.extent for f in (*chain[1:], *inside) if isinstance(f.extent, Expr)]
+    if any(e in varying or isinstance(e, Load) for extent in extents for e in walk(extent)):
+        return None
     return chain
 
 
-def _simple(statements: Sequence[Stmt]) -> bool:
-    return all(
-        isinstance(s, (Let, Store)) or (isinstance(s, If) and _simple(s.then)) for s in statements
-    )
+def _bound(statements: Iterable[Stmt]) -> set[Expr]:
+    """The variables that statements bind."""
+    result: set[Expr] = set()
+    for s in statements:
+        if isinstance(s, Let):
+            result.add(s.var)
+        elif isinstance(s, For):
+            result |= {s.var, *(var for var, _ in s.carry)}
+    return result
 
 
 # --- monoids -------------------------------------------------------------------------------------
@@ -449,5 +490,15 @@ def _reduced(monoids: Sequence[Monoid], given: Sequence[Array]) -> list[Any]:
 
 
 def _combined(monoids: Sequence[Monoid], state: Sequence[Any], given: Sequence[Any]) -> list[Any]:
-    pairs = [np.array([s, g]) for s, g in zip(state, given, strict=True)]
-    return _reduced(monoids, pairs)
+    """One contribution more, for each lane."""
+    result: list[Any] = []
+    for monoid in monoids:
+        at = len(result)
+        old, new = state[at], given[at]
+        if monoid.width == 2:
+            better = new > old if monoid is Monoid.ARGMAX else new < old
+            better |= (new != new) & (old == old)
+            result += [np.where(better, new, old), np.where(better, given[at + 1], state[at + 1])]
+        else:
+            result.append(_COMBINE[monoid](old, new))
+    return result

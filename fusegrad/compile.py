@@ -23,11 +23,12 @@ from .errors import ArgumentStructureError, CaptureError
 from .explain import Explanation, dump, explain
 from .guards import Guards
 from .ir.node import Node
+from .layout import Layout, layout_of
 from .runtime.step import Artifacts, load_step
 from .signature import FLOAT, INT, check_array, difference, leaf_key
 from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced
 from .statistics import Statistics
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, record
 from .trace import Trace
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]
@@ -108,8 +109,11 @@ class CompiledFunction:
             result = entry.run(leaves)
         if not fresh:
             self._hits += 1
-        flat = entry.structure is not None and entry.structure == _flat(len(leaves))
-        self._fast = build_fast(entry, leaves, self._lock) if flat else None
+        if not entry.fast_known:
+            entry.fast_known = True
+            if entry.structure is not None and entry.structure == _flat(len(leaves)):
+                entry.fast = build_fast(entry, leaves, self._lock)
+        self._fast = entry.fast
         return result
 
     def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -265,9 +269,19 @@ class CompiledFunction:
                 for value, name, fixed in zip(leaves, names, static, strict=True):
                     is_array = not fixed and isinstance(value, (np.ndarray, np.generic, Tensor))
                     number = not fixed and type(value) in (float, int)
-                    kinds.append("array" if is_array else "number" if number else "static")
+                    layout = layout_of(value) if type(value) is np.ndarray else None
+                    moved = layout is not None and not fixed
+                    kinds.append(
+                        "view"
+                        if moved
+                        else "array"
+                        if is_array
+                        else "number"
+                        if number
+                        else "static"
+                    )
                     if is_array:
-                        tensor, node = self._array_input(trace, value, name)
+                        tensor, node = self._array_input(trace, value, name, layout)
                         traced.inputs.append(node)
                         values.append(tensor)
                     elif number:
@@ -286,7 +300,7 @@ class CompiledFunction:
                 traced.grad_reads = list(trace.grad_reads.items())
                 self._collect(trace, traced, result, scalars)
                 for position, value in enumerate(values):
-                    grad = value.grad if kinds[position] == "array" else None
+                    grad = value.grad if kinds[position] in ("array", "view") else None
                     if grad is not None:
                         traced.argument_grads.append((position, len(traced.outputs)))
                         traced.outputs.append(grad._read())
@@ -294,9 +308,14 @@ class CompiledFunction:
             trace.restore()
         return traced, kinds
 
-    def _array_input(self, trace: Trace, value: Any, name: str) -> tuple[Tensor, Node]:
+    def _array_input(
+        self, trace: Trace, value: Any, name: str, layout: Layout | None
+    ) -> tuple[Tensor, Node]:
         if not isinstance(value, Tensor):
             check_array(name, value)
+        if layout is not None:
+            memory, node = trace.input(layout.nominal, value.dtype, name)
+            return record(layout.apply, (memory,)), node
         weak = isinstance(value, Tensor) and value._weak
         tensor, node = trace.input(value.shape, value.dtype, name, weak)
         if isinstance(value, Tensor) and value.requires_grad:

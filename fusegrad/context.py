@@ -1,6 +1,6 @@
-"""What holds in the running thread: the active trace, whether gradients and eager mode are on.
+"""What holds in the running thread, and what a tensor holds.
 
-Knows the trace by what it must be able to do, and no tensors.
+Knows the trace by what it must be able to do, and of tensors only their fields.
 """
 
 from __future__ import annotations
@@ -10,14 +10,68 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, final
+from typing import final
 
-if TYPE_CHECKING:
-    from .ir.node import Node
-    from .storage import Storage
-    from .tensor_state import State
+from .ir.node import Node
+from .ir.types import TensorType
+from .storage import Storage
 
-__all__ = ["Recorder", "Thread", "Token", "active", "eager", "enable_grad", "no_grad"]
+__all__ = ["Cell", "Recorder", "Thread", "Token", "active", "eager", "enable_grad", "no_grad"]
+
+
+class Cell:
+    """The fields of a tensor.
+
+    Exactly one of `_storage` and `_node` is the value: the storage if there is one.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_leaf",
+        "_node",
+        "_storage",
+        "_trace",
+        "_type",
+        "_variable",
+        "_weak",
+        "name",
+        "requires_grad",
+    )
+    _type: TensorType
+    _storage: Storage | None
+    # What to compute; with a storage, how it was computed, for gradients.
+    _node: Node | None
+    # The trace in which the value was recorded.
+    _trace: Recorder | None
+    # The variable that stands for the storage in graphs that somebody holds.
+    _variable: weakref.ref[Node] | None
+    # Whether it promotes as a Python number.
+    _weak: bool
+    # Whether gradients end here, if it requires any.
+    _leaf: bool
+    _grad: Cell | None
+    name: str | None
+    requires_grad: bool
+
+    def _blank(self, type_: TensorType) -> None:
+        self._type = type_
+        self._storage = None
+        self._node = None
+        self._trace = None
+        self._variable = None
+        self._weak = False
+        self._leaf = True
+        self._grad = None
+        self.name = None
+        self.requires_grad = False
+
+    def _settle(self, node: Node, storage: Storage) -> None:
+        """Take the value of `node`, unless the tensor has another one by now."""
+        if self._node is node and self._storage is None:
+            self._storage = storage
+            if self._leaf or not self.requires_grad:
+                self._node = None
 
 
 class Recorder(ABC):
@@ -26,19 +80,19 @@ class Recorder(ABC):
     finished: bool = False
 
     @abstractmethod
-    def capture(self, tensor: State) -> Node:
+    def capture(self, tensor: Cell) -> Node:
         """The node that stands for the value of a tensor made outside."""
 
     @abstractmethod
-    def note_write(self, tensor: State) -> None:
+    def note_write(self, tensor: Cell) -> None:
         """Called before the value of a tensor made outside changes."""
 
     @abstractmethod
-    def note_grad(self, tensor: State) -> None:
+    def note_grad(self, tensor: Cell) -> None:
         """Called before ``tensor.grad`` of a tensor changes."""
 
     @abstractmethod
-    def note_grad_read(self, tensor: State) -> None:
+    def note_grad_read(self, tensor: Cell) -> None:
         """Called before somebody looks which tensor ``tensor.grad`` is."""
 
 
@@ -63,7 +117,7 @@ class Token:
     def __init__(
         self,
         storage: Storage | None = None,
-        tensor: State | None = None,
+        tensor: Cell | None = None,
         trace: Recorder | None = None,
         label: str = "",
     ) -> None:
@@ -93,7 +147,7 @@ class Thread(threading.local):
         self.trace: Recorder | None = None
         self.grad = True
         self.eager = False
-        self.pending: list[weakref.ref[State]] = []
+        self.pending: list[weakref.ref[Cell]] = []
 
 
 active = Thread()

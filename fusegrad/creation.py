@@ -6,7 +6,7 @@ Knows how constants are recorded; inside of a compiled function they become part
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int64
 from .errors import DTypeError, ShapeError
 from .ir.node import Node
 from .ops import build
-from .semantics.promotion import kind_of, promote, with_weak
+from .semantics.promotion import kind_of, with_weak
 from .semantics.shapes import as_shape
 from .tensor import ArrayLike, Tensor, as_tensor, record_nodes
 from .tensor_conversions import check_device
@@ -33,7 +33,6 @@ __all__ = [
     "linspace",
     "ones",
     "ones_like",
-    "result_type",
     "zeros",
     "zeros_like",
 ]
@@ -537,36 +536,3 @@ def eye(
         return build.cast(build.eq(row, column), kind)
 
     return _make(identity, device)
-
-
-def result_type(*arrays_and_dtypes: Any) -> DType:
-    """The dtype that values of all these dtypes are computed in together.
-
-    Parameters
-    ----------
-    *arrays_and_dtypes : Tensor, dtype or Python number
-
-    Returns
-    -------
-    DType
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.result_type(fg.int64, fg.float32, 1.0)
-    fusegrad.float32
-    """
-    dtype: DType | None = None
-    kinds: Sequence[str] = []
-    for item in arrays_and_dtypes:
-        if isinstance(item, (bool, int, float)):
-            kinds = [*kinds, kind_of(item)]
-            continue
-        own = item.dtype if isinstance(item, (Tensor, np.ndarray)) else item
-        own = as_dtype(own)
-        dtype = own if dtype is None else promote(dtype, own)
-    for kind in kinds:
-        dtype = with_weak(dtype, kind)
-    if dtype is None:
-        raise DTypeError("result_type of nothing", remedy="pass at least one dtype or array")
-    return dtype

@@ -82,7 +82,8 @@ class _Writer:
         self.count = len(leaves)
         for i, value in enumerate(leaves):
             a = f"a{i}"
-            if type(value) is np.ndarray and value.dtype.isbuiltin == 1:
+            plain = self.entry.kinds[i] == "array"
+            if plain and type(value) is np.ndarray and value.dtype.isbuiltin == 1:
                 dtype, shape = self.name(value.dtype, "D"), self.name(value.shape, "S")
                 self.checks.append(
                     f"type({a}) is not ndarray or {a}.dtype is not {dtype} or {a}.shape != {shape}"

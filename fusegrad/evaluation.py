@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .context import Token, active
+from .context import Cell, Token, active
 from .errors import LeakedTracerError, TracedValueError, user_frame
 from .ir.interpret import evaluate
 from .ir.node import Node, where
 from .ir.types import TensorType
 from .ops.source import Input
 from .storage import Storage
-
-if TYPE_CHECKING:
-    from .tensor_state import State
 
 __all__ = ["LIMIT", "check_leak", "compute", "settle", "traced_input", "wait"]
 
@@ -102,7 +98,7 @@ def traced_error(
 # --- computing ------------------------------------------------------------------------------------
 
 
-def wait(tensor: State) -> None:
+def wait(tensor: Cell) -> None:
     """Enter a tensor among those that wait for a value; compute all if they are many."""
     pending = active.pending
     pending.append(weakref.ref(tensor))
@@ -110,7 +106,7 @@ def wait(tensor: State) -> None:
         settle(None)
 
 
-def settle(tensor: State | None) -> None:
+def settle(tensor: Cell | None) -> None:
     """Compute the value of `tensor`, and of all others that wait in this thread."""
     waiting = [found for ref in active.pending if (found := ref()) is not None]
     active.pending = []
@@ -118,14 +114,17 @@ def settle(tensor: State | None) -> None:
         waiting.append(tensor)
     try:
         compute(waiting)
-    except BaseException:
+    except BaseException as error:
         active.pending = [weakref.ref(found) for found in waiting if found is not tensor]
-        raise
+        if tensor is None or not isinstance(error, Exception):
+            raise
+        # What failed may be another one: nobody asked for that.
+        compute((tensor,))
 
 
-def compute(tensors: Iterable[State]) -> None:
+def compute(tensors: Iterable[Cell]) -> None:
     """Give a value to every tensor of `tensors` that has none."""
-    wanted: dict[Node, list[State]] = {}
+    wanted: dict[Node, list[Cell]] = {}
     for tensor in tensors:
         node = tensor._node
         if tensor._storage is None and node is not None and tensor._trace is None:

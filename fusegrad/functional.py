@@ -169,7 +169,9 @@ copysign = _binary("copysign", "`x1` with the sign of `x2`.", "[1.0, 2.0], -1.0 
 equal = _binary("equal", "Whether two numbers are equal.", "[1, 2], 2 -> [False,  True]")
 not_equal = _binary("not_equal", "Whether two numbers differ.", "[1, 2], 2 -> [ True, False]")
 less = _binary("less", "Whether the first is smaller.", "[1, 2], 2 -> [ True, False]")
-less_equal = _binary("less_equal", "Whether the first is not larger.", "[2, 3], 2 -> [ True, False]")
+less_equal = _binary(
+    "less_equal", "Whether the first is not larger.", "[2, 3], 2 -> [ True, False]"
+)
 greater = _binary("greater", "Whether the first is larger.", "[2, 3], 2 -> [False,  True]")
 greater_equal = _binary(
     "greater_equal", "Whether the first is not smaller.", "[1, 2], 2 -> [False,  True]"

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-from .state import Fingerprinted, fingerprint, version
+from .state import Fingerprinted, difference, fingerprint, version
 
 __all__ = ["Guards"]
 
@@ -189,21 +189,7 @@ def _object_difference(
     label: str, value: object, known: tuple[Hashable, ...], now: tuple[Hashable, ...]
 ) -> str:
     """The first part of a fingerprint that differs."""
-    name = f"`{label}` ({type(value).__name__})"
-    changes = list(_changes(known, now))
-    if changes:
-        before, after = changes[0]
-        return f"{name} changed: {before} became {after}"
-    return f"{name} changed"
-
-
-def _changes(a: Any, b: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        for x, y in zip(a, b, strict=True):
-            if x != y:
-                yield from _changes(x, y)
-    elif a != b:
-        yield a, b
+    return f"`{label}` ({type(value).__name__}) changed: {difference(known, now)}"
 
 
 def _cell(cell: types.CellType) -> Any:

@@ -6,35 +6,33 @@ Knows nodes and tokens; of tensors only whether they require gradients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from .autodiff.reverse import vjp
-from .context import Token
+from .context import Cell, Token
 from .errors import GradientError
 from .ir.node import Node, toposort
 from .ops.elementwise import Leaf
 from .ops.source import Input
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
-
 __all__ = ["gradients", "leaf_gradients", "leaves_of"]
 
 
-def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Tensor]]:
+def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Cell]]:
     """The variables behind `outputs` whose tensors live and require gradients."""
-    found: list[tuple[Node, Tensor]] = []
+    found: list[tuple[Node, Cell]] = []
     for node in toposort(outputs):
         op = node.op
         if not isinstance(op, (Input, Leaf)) or not isinstance(op.token, Token):
             continue
         tensor = None if op.token.tensor is None else op.token.tensor()
-        if tensor is not None and tensor.requires_grad and node.dtype.is_float:
-            found.append((node, cast("Tensor", tensor)))
+        if tensor is None or not node.dtype.is_float:
+            continue
+        if tensor.requires_grad and tensor._leaf:
+            found.append((node, tensor))
     return found
 
 
-def leaf_gradients(output: Node, cotangent: Node) -> list[tuple[Tensor, Node]]:
+def leaf_gradients(output: Node, cotangent: Node) -> list[tuple[Cell, Node]]:
     """Each leaf tensor that `output` depends on, with the gradient that reaches it."""
     leaves = leaves_of([output])
     given = gradients([output], [cotangent], [node for node, _ in leaves])

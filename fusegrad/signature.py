@@ -15,6 +15,7 @@ import numpy as np
 
 from .codegen.dtypes import DType, as_dtype, float64, int64
 from .errors import DTypeError
+from .layout import Layout, layout_of
 from .state import fingerprint
 from .tensor import Tensor
 
@@ -45,7 +46,8 @@ def leaf_key(value: Any) -> Leaf:
     """
     kind = type(value)
     if kind is np.ndarray:
-        return value.dtype, value.shape
+        layout = layout_of(value)
+        return (value.dtype, value.shape) if layout is None else (value.dtype, layout)
     if kind is float:
         return FLOAT
     if kind is int:
@@ -75,6 +77,8 @@ def describe_leaf(key: Leaf) -> str:
     if key is INT:
         return "an int"
     if isinstance(key, tuple) and key and isinstance(key[0], np.dtype):
+        if isinstance(key[1], Layout):
+            return f"{key[0]}{list(key[1].shape)}, a view"
         return f"{key[0]}{list(key[1])}"
     if isinstance(key, tuple) and key and key[0] == "static":
         value = key[1]

@@ -16,6 +16,7 @@ import numpy as np
 from . import pytree
 from .guards import Guards
 from .ir.node import Node
+from .layout import layout_of
 from .runtime.step import Step
 from .storage import Storage
 from .tensor import Tensor, tensor_of
@@ -29,8 +30,8 @@ OWNED = 3
 """References to a storage that only its tensor has: the tensor's, a local one, and the count's own."""
 
 
-Kind = Literal["array", "number", "static"]
-"""What an argument is: an input, a number that is an input, or part of the signature."""
+Kind = Literal["array", "view", "number", "static"]
+"""What an argument is: an input, one read in place, a number, or part of the signature."""
 
 MISS = object()
 """What the fast path returns for a call that it does not handle."""
@@ -72,12 +73,14 @@ class Specialisation:
         unique = step.record.program.outputs
         types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
         self.types = [types[position] for position in range(unique)]
-        first = kinds.count("array")
+        first = kinds.count("array") + kinds.count("view")
         self.reuse: list[Tensor | None] = [None] * unique
         for output, source in step.record.donated:
             self.reuse[output] = traced.captures[source - first]
         self.stateful = bool(traced.written or traced.grads)
         self.structure: pytree.Structure | None = None
+        self.fast: Callable[..., Any] | None = None
+        self.fast_known = False
 
     def holds(self) -> bool:
         """Whether the surroundings are as they were traced."""
@@ -113,6 +116,10 @@ class Specialisation:
         for value, kind in zip(leaves, self.kinds, strict=True):
             if kind == "array":
                 addresses.append(address_of(value, keep))
+            elif kind == "view":
+                layout = layout_of(value)
+                assert layout is not None
+                addresses.append(value.ctypes.data + layout.offset)
             elif kind == "number":
                 scalars.append(value)
         for tensor, _, _ in self.captured:

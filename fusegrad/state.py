@@ -100,21 +100,31 @@ class Field:
         What the user would write to reach it.
     value : Hashable
         What is compared.
-    text : str, optional
+    text : str
         What is shown of it.
 
     Examples
     --------
     >>> Field("training", True, "True")
     training = True
+    >>> Field.of("rate", 0.5)
+    rate = 0.5
     """
 
     __slots__ = ("name", "text", "value")
 
-    def __init__(self, name: str, value: Hashable, text: str = "...") -> None:
+    def __init__(self, name: str, value: Hashable, text: str) -> None:
         self.name = name
         self.value = value
         self.text = text
+
+    @staticmethod
+    def of(name: str, value: object) -> Field:
+        """The field for an attribute, compared as `fingerprint` says."""
+        # Other objects may be large, or tensors whose values nobody should look at.
+        plain = isinstance(value, (*_PLAIN, float, complex))
+        text = f"{value!r:.40}" if plain else f"a {type(value).__name__}"
+        return Field(name, fingerprint(value), text)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Field) and (self.name, self.value) == (other.name, other.value)

@@ -51,7 +51,7 @@ _OPERANDS = (State, *SCALARS, np.ndarray)
 _SMALL = 1024
 
 
-class Tensor(Gradients, Looks, Conversions):
+class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
     """An array of numbers, or the recipe for it.
 
     Operations on tensors record a graph. A value is computed when somebody looks at it: ``float``,

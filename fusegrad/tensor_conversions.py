@@ -6,17 +6,14 @@ A file of its own because its methods are named like Python's types. Knows only 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
-from .codegen.dtypes import as_dtype, bool_, float32, float64, int32, int64
+from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
 from .errors import DeviceError
-
-if TYPE_CHECKING:
-    from .codegen.dtypes import DType
-    from .tensor import Tensor
 
 __all__ = ["Conversions", "check_device"]
 
+TensorT = TypeVar("TensorT")
 _DEVICES = ("cpu",)
 
 
@@ -36,16 +33,16 @@ def _names_dtype(text: str) -> object:
         return None
 
 
-class Conversions(ABC):
+class Conversions(ABC, Generic[TensorT]):
     """Methods to the same values in another form."""
 
     __slots__ = ()
 
     @abstractmethod
-    def _convert(self, dtype: DType, copy: Any) -> Tensor:
+    def _convert(self, dtype: DType, copy: Any) -> TensorT:
         """The values in a dtype; this tensor itself if it has the dtype and needs no copy."""
 
-    def astype(self, dtype: Any, *, copy: Any = True, device: Any = None) -> Tensor:
+    def astype(self, dtype: Any, *, copy: Any = True, device: Any = None) -> TensorT:
         """The values converted to a dtype."""
         check_device(device)
         return self._convert(as_dtype(dtype), copy)
@@ -57,7 +54,7 @@ class Conversions(ABC):
     def dtype(self) -> DType:
         """The dtype of the elements."""
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> TensorT:
         """The values in another dtype, on another device, or as another tensor has them."""
         for arg in args:
             if isinstance(arg, Conversions):
@@ -69,30 +66,30 @@ class Conversions(ABC):
         check_device(device)
         return self.astype(self.dtype if dtype is None else dtype, copy=copy)
 
-    def cpu(self) -> Tensor:
+    def cpu(self) -> TensorT:
         """This tensor: it is on the CPU."""
         return self.to("cpu")
 
-    def float(self) -> Tensor:
+    def float(self) -> TensorT:
         """The values as float32."""
         return self.astype(float32, copy=False)
 
-    def double(self) -> Tensor:
+    def double(self) -> TensorT:
         """The values as float64."""
         return self.astype(float64, copy=False)
 
-    def int(self) -> Tensor:
+    def int(self) -> TensorT:
         """The values as int32."""
         return self.astype(int32, copy=False)
 
-    def long(self) -> Tensor:
+    def long(self) -> TensorT:
         """The values as int64."""
         return self.astype(int64, copy=False)
 
-    def bool(self) -> Tensor:
+    def bool(self) -> TensorT:
         """Whether the values are not zero."""
         return self.astype(bool_, copy=False)
 
-    def type_as(self, other: Tensor) -> Tensor:
+    def type_as(self, other: Conversions[Any]) -> TensorT:
         """The values in the dtype of another tensor."""
         return self.astype(other.dtype, copy=False)

@@ -6,7 +6,7 @@ Knows which variables a graph depends on; how operations are recorded is the bus
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from .context import active
 from .errors import GradientError, ShapeError
@@ -19,34 +19,32 @@ from .tensor_methods import Methods
 from .tensor_operators import Operators
 from .tensor_state import State
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
-
 __all__ = ["Gradients"]
 
 ArrayLike = Any
+TensorT = TypeVar("TensorT", bound=State)
 
 
-class Gradients(State, Operators, Methods):
+class Gradients(State, Operators[TensorT], Methods[TensorT], Generic[TensorT]):
     """The methods that collect gradients, and those that change the value."""
 
     __slots__ = ()
 
     @staticmethod
     @abstractmethod
-    def _made(node: Node, requires_grad: bool) -> Tensor:
+    def _made(node: Node, requires_grad: bool) -> TensorT:
         """A tensor whose value `node` gives."""
 
     @abstractmethod
-    def _coerce(self, value: ArrayLike, fitting: bool = False) -> Tensor:
+    def _coerce(self, value: ArrayLike, fitting: bool = False) -> TensorT:
         """The value as a tensor; if `fitting`, a number takes the dtype of this tensor."""
 
     @abstractmethod
-    def _fitting(self, value: Tensor, what: str, shape: tuple[int, ...] | None) -> Node:
+    def _fitting(self, value: TensorT, what: str, shape: tuple[int, ...] | None) -> Node:
         """The node of a value in the dtype of this tensor, for an assignment."""
 
     @abstractmethod
-    def _take_flags(self, result: Tensor) -> None:
+    def _take_flags(self, result: TensorT) -> None:
         """Require a gradient if the value that was assigned does."""
 
     # --- gradients --------------------------------------------------------------------------------
@@ -56,7 +54,7 @@ class Gradients(State, Operators, Methods):
         """Whether it is a variable, not the result of an operation that requires a gradient."""
         return self._leaf or not self.requires_grad
 
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: bool = True) -> TensorT:
         """Make the tensor a variable whose gradient `backward` collects, or make it none."""
         if requires_grad and not self.dtype.is_float:
             raise GradientError(
@@ -74,15 +72,15 @@ class Gradients(State, Operators, Methods):
                     remedy="use x.detach() for the value alone",
                 )
             self.requires_grad = False
-        return cast("Tensor", self)
+        return cast("TensorT", self)
 
     @property
-    def grad(self) -> Tensor | None:
+    def grad(self) -> TensorT | None:
         """The gradient that `backward` collected, None before."""
         trace = active.trace
         if trace is not None:
             trace.note_grad_read(self)
-        return cast("Tensor | None", self._grad)
+        return cast("TensorT | None", self._grad)
 
     @grad.setter
     def grad(self, value: ArrayLike) -> None:
@@ -116,8 +114,9 @@ class Gradients(State, Operators, Methods):
 
         Examples
         --------
-        >>> x = Tensor([1.0, 2.0], requires_grad=True)
-        >>> (x * x).backward(Tensor([1.0, 10.0]))
+        >>> import fusegrad as fg
+        >>> x = fg.asarray([1.0, 2.0], requires_grad=True)
+        >>> (x * x).backward(fg.asarray([1.0, 10.0]))
         >>> x.grad
         Tensor([ 2., 40.])
         """
@@ -129,8 +128,8 @@ class Gradients(State, Operators, Methods):
             )
         before = set_recording(True)
         try:
-            for tensor, node in leaf_gradients(self._read(), self._seed(gradient)):
-                tensor._accumulate(node, create_graph)
+            for cell, node in leaf_gradients(self._read(), self._seed(gradient)):
+                cast("Gradients[Any]", cell)._accumulate(node, create_graph)
         finally:
             set_recording(before)
 
@@ -159,52 +158,53 @@ class Gradients(State, Operators, Methods):
         trace = active.trace
         if trace is not None:
             trace.note_grad_read(self)
-        if self._grad is None:
+        known = cast("State | None", self._grad)
+        if known is None:
             self.grad = self._made(node, create_graph)
             return
-        total = build.add(self._grad._read(), node)
+        total = build.add(known._read(), node)
         if create_graph:
             self.grad = self._made(total, True)
         else:
-            self._grad._write(total)
+            known._write(total)
 
     # --- in place ---------------------------------------------------------------------------------
 
-    def _assign(self, value: ArrayLike, what: str) -> Tensor:
+    def _assign(self, value: ArrayLike, what: str) -> TensorT:
         new = self._coerce(value, fitting=True)
         node = self._fitting(new, what, None)
         self._write(broadcast_to(node, self.shape))
         self._take_flags(new)
-        return cast("Tensor", self)
+        return cast("TensorT", self)
 
-    def copy_(self, source: ArrayLike) -> Tensor:
+    def copy_(self, source: ArrayLike) -> TensorT:
         """Take over the values of `source`, which broadcast."""
         return self._assign(source, "copy to")
 
-    def fill_(self, value: ArrayLike) -> Tensor:
+    def fill_(self, value: ArrayLike) -> TensorT:
         """Set all elements to one value."""
         return self._assign(value, "fill")
 
-    def zero_(self) -> Tensor:
+    def zero_(self) -> TensorT:
         """Set all elements to zero."""
         return self._assign(0, "fill")
 
-    def add_(self, other: ArrayLike, *, alpha: float = 1) -> Tensor:
+    def add_(self, other: ArrayLike, *, alpha: float = 1) -> TensorT:
         """Add `other`, times `alpha`, in place."""
         return self._in_place(FUNCTIONS["add"], other if alpha == 1 else other * alpha)
 
-    def sub_(self, other: ArrayLike, *, alpha: float = 1) -> Tensor:
+    def sub_(self, other: ArrayLike, *, alpha: float = 1) -> TensorT:
         """Subtract `other`, times `alpha`, in place."""
         return self._in_place(FUNCTIONS["subtract"], other if alpha == 1 else other * alpha)
 
-    def mul_(self, other: ArrayLike) -> Tensor:
+    def mul_(self, other: ArrayLike) -> TensorT:
         """Multiply by `other` in place."""
         return self._in_place(FUNCTIONS["multiply"], other)
 
-    def div_(self, other: ArrayLike) -> Tensor:
+    def div_(self, other: ArrayLike) -> TensorT:
         """Divide by `other` in place."""
         return self._in_place(FUNCTIONS["divide"], other)
 
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
+    def clamp_(self, min: Any = None, max: Any = None) -> TensorT:
         """Move the elements to the nearest of two bounds in place."""
         return self._update(self.clip(min, max))

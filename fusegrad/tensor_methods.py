@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from .codegen.dtypes import as_dtype
 from .ir.node import Node
@@ -16,12 +16,17 @@ from .semantics import indexing, manipulation, reductions
 from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.shapes import as_shape
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
-
 __all__ = ["Axis", "Methods", "pick_axis", "pick_keepdims"]
 
 Axis = int | Iterable[int] | None
+TensorT = TypeVar("TensorT")
+
+
+class HasShape(Protocol):
+    """A tensor or an array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 def pick_axis(axis: Any, dim: Any) -> Any:
@@ -38,13 +43,13 @@ def pick_keepdims(keepdims: bool, keepdim: bool | None) -> bool:
     return keepdims if keepdim is None else keepdim
 
 
-class Methods(ABC):
-    """Methods from a tensor to a new one."""
+class Methods(ABC, Generic[TensorT]):
+    """Methods from a tensor to a new one, of the class `TensorT`."""
 
     __slots__ = ()
 
     @abstractmethod
-    def _record(self, function: Callable[..., Node], *args: Any, **params: Any) -> Tensor:
+    def _record(self, function: Callable[..., Node], *args: Any, **params: Any) -> TensorT:
         """The tensor whose node is ``function(node of self, *args, **params)``."""
 
     @abstractmethod
@@ -54,19 +59,19 @@ class Methods(ABC):
         others: Sequence[Any],
         *args: Any,
         fitting: bool = False,
-    ) -> Tensor:
+    ) -> TensorT:
         """The tensor of ``function(node of self, *nodes of others, *args)``.
 
         If `fitting`, numbers among the others take the dtype of this tensor.
         """
 
     @abstractmethod
-    def _unary(self, function: Function) -> Tensor:
+    def _unary(self, function: Function) -> TensorT:
         """The elementwise function of this tensor."""
 
     @staticmethod
     @abstractmethod
-    def _binary(function: Function, a: Any, b: Any) -> Tensor:
+    def _binary(function: Function, a: Any, b: Any) -> TensorT:
         """The elementwise function of two operands."""
 
     # reductions
@@ -79,7 +84,7 @@ class Methods(ABC):
         dim: Axis,
         keepdim: bool | None,
         **params: Any,
-    ) -> Tensor:
+    ) -> TensorT:
         axis = pick_axis(axis, dim)
         return self._record(function, axis, keepdims=pick_keepdims(keepdims, keepdim), **params)
 
@@ -91,7 +96,7 @@ class Methods(ABC):
         dtype: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The sum, see `fusegrad.sum`."""
         kind = None if dtype is None else as_dtype(dtype)
         return self._reduce(reductions.sum_, axis, keepdims, dim, keepdim, dtype=kind)
@@ -104,7 +109,7 @@ class Methods(ABC):
         dtype: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The product, see `fusegrad.prod`."""
         kind = None if dtype is None else as_dtype(dtype)
         return self._reduce(reductions.prod, axis, keepdims, dim, keepdim, dtype=kind)
@@ -117,7 +122,7 @@ class Methods(ABC):
         dtype: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The mean, see `fusegrad.mean`."""
         kind = None if dtype is None else as_dtype(dtype)
         return self._reduce(reductions.mean, axis, keepdims, dim, keepdim, dtype=kind)
@@ -130,7 +135,7 @@ class Methods(ABC):
         correction: float = 0.0,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The variance, see `fusegrad.var`."""
         return self._reduce(reductions.var, axis, keepdims, dim, keepdim, correction=correction)
 
@@ -142,7 +147,7 @@ class Methods(ABC):
         correction: float = 0.0,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The standard deviation, see `fusegrad.std`."""
         return self._reduce(reductions.std, axis, keepdims, dim, keepdim, correction=correction)
 
@@ -153,7 +158,7 @@ class Methods(ABC):
         *,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The largest element, see `fusegrad.max`."""
         return self._reduce(reductions.max_, axis, keepdims, dim, keepdim)
 
@@ -164,7 +169,7 @@ class Methods(ABC):
         *,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The smallest element, see `fusegrad.min`."""
         return self._reduce(reductions.min_, axis, keepdims, dim, keepdim)
 
@@ -177,7 +182,7 @@ class Methods(ABC):
         *,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """Whether some element is not zero, see `fusegrad.any`."""
         return self._reduce(reductions.any_, axis, keepdims, dim, keepdim)
 
@@ -188,7 +193,7 @@ class Methods(ABC):
         *,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """Whether no element is zero, see `fusegrad.all`."""
         return self._reduce(reductions.all_, axis, keepdims, dim, keepdim)
 
@@ -199,7 +204,7 @@ class Methods(ABC):
         *,
         dim: int | None = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The index of the largest element, see `fusegrad.argmax`."""
         return self._reduce(reductions.argmax, axis, keepdims, dim, keepdim)
 
@@ -210,7 +215,7 @@ class Methods(ABC):
         *,
         dim: int | None = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The index of the smallest element, see `fusegrad.argmin`."""
         return self._reduce(reductions.argmin, axis, keepdims, dim, keepdim)
 
@@ -221,216 +226,216 @@ class Methods(ABC):
         *,
         dim: Axis = None,
         keepdim: bool | None = None,
-    ) -> Tensor:
+    ) -> TensorT:
         """The logarithm of the sum of exponentials, see `fusegrad.logsumexp`."""
         return self._reduce(reductions.logsumexp, axis, keepdims, dim, keepdim)
 
     # shapes
 
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Any) -> TensorT:
         """The same elements under another shape; one extent may be -1."""
         return self._record(manipulation.reshape, as_shape(shape))
 
     view = reshape
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> TensorT:
         """The axes from `start_dim` to `end_dim`, both included, as one."""
         return self._record(manipulation.flatten, start_dim, end_dim)
 
     ravel = flatten
 
-    def permute(self, *axes: Any) -> Tensor:
+    def permute(self, *axes: Any) -> TensorT:
         """The axes in another order."""
         return self._record(manipulation.permute, as_shape(axes))
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self, *axes: Any) -> TensorT:
         """Two axes exchanged, as in torch; with no or more axes an order of all, as in NumPy."""
         order = as_shape(axes) if axes else None
         if order is not None and len(order) == 2 and not isinstance(axes[0], (tuple, list)):
             return self._record(manipulation.swapaxes, *order)
         return self._record(manipulation.permute, order)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+    def swapaxes(self, axis1: int, axis2: int) -> TensorT:
         """Two axes exchanged."""
         return self._record(manipulation.swapaxes, axis1, axis2)
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> TensorT:
         """The axes in reverse order."""
         return self._record(manipulation.permute, None)
 
     @property
-    def mT(self) -> Tensor:
+    def mT(self) -> TensorT:
         """The last two axes exchanged."""
         return self._record(manipulation.matrix_transpose)
 
-    def squeeze(self, axis: Axis = None, *, dim: Axis = None) -> Tensor:
+    def squeeze(self, axis: Axis = None, *, dim: Axis = None) -> TensorT:
         """Without axes of extent 1; named axes of another extent stay, as in torch."""
         return self._record(manipulation.squeeze, pick_axis(axis, dim), strict=False)
 
-    def unsqueeze(self, dim: int) -> Tensor:
+    def unsqueeze(self, dim: int) -> TensorT:
         """A new axis of extent 1."""
         return self._record(manipulation.expand_dims, dim)
 
-    def expand(self, *shape: Any) -> Tensor:
+    def expand(self, *shape: Any) -> TensorT:
         """Axes of extent 1 repeated; -1 keeps the extent."""
         return self._record(manipulation.expand, as_shape(shape))
 
-    def broadcast_to(self, *shape: Any) -> Tensor:
+    def broadcast_to(self, *shape: Any) -> TensorT:
         """Axes of extent 1 and new leading axes repeated."""
         return self._record(manipulation.broadcast_to, as_shape(shape))
 
-    def expand_as(self, other: Tensor) -> Tensor:
+    def expand_as(self, other: HasShape) -> TensorT:
         """`expand` to the shape of another tensor."""
         return self._record(manipulation.broadcast_to, other.shape)
 
-    def reshape_as(self, other: Tensor) -> Tensor:
+    def reshape_as(self, other: HasShape) -> TensorT:
         """`reshape` to the shape of another tensor."""
         return self._record(manipulation.reshape, other.shape)
 
     view_as = reshape_as
 
-    def flip(self, axis: Axis = None, *, dim: Axis = None, dims: Axis = None) -> Tensor:
+    def flip(self, axis: Axis = None, *, dim: Axis = None, dims: Axis = None) -> TensorT:
         """The elements in reverse order along some axes."""
         return self._record(manipulation.flip, pick_axis(pick_axis(axis, dim), dims))
 
-    def repeat(self, *repetitions: Any) -> Tensor:
+    def repeat(self, *repetitions: Any) -> TensorT:
         """The whole array repeated along each axis, as in torch; NumPy's is `fusegrad.repeat`."""
         return self._record(manipulation.tile, as_shape(repetitions))
 
     def roll(
         self, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
-    ) -> Tensor:
+    ) -> TensorT:
         """The elements moved along axes, those that leave at one end enter at the other."""
         return self._record(manipulation.roll, shift, axis)
 
-    def tril(self, k: int = 0) -> Tensor:
+    def tril(self, k: int = 0) -> TensorT:
         """The elements on and below a diagonal."""
         return self._record(manipulation.triangle, k, lower=True)
 
-    def triu(self, k: int = 0) -> Tensor:
+    def triu(self, k: int = 0) -> TensorT:
         """The elements on and above a diagonal."""
         return self._record(manipulation.triangle, k, lower=False)
 
     # picking
 
-    def take(self, indices: Any, axis: int = 0) -> Tensor:
+    def take(self, indices: Any, axis: int = 0) -> TensorT:
         """Slices along an axis, picked by index."""
         return self._record_with(indexing.take, (indices,), axis)
 
-    def index_select(self, dim: int, index: Any) -> Tensor:
+    def index_select(self, dim: int, index: Any) -> TensorT:
         """`take` under torch's name."""
         return self.take(index, dim)
 
-    def gather(self, dim: int, index: Any) -> Tensor:
+    def gather(self, dim: int, index: Any) -> TensorT:
         """Elements picked by index along one axis, each from its own row."""
         return self._record_with(indexing.take_along, (index,), dim)
 
-    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+    def masked_fill(self, mask: Any, value: Any) -> TensorT:
         """Another value where the mask holds, which broadcasts."""
         return self._record_with(indexing.choose, (mask, value), fitting=True)
 
     # elementwise
 
-    def abs(self) -> Tensor:
+    def abs(self) -> TensorT:
         """The absolute value."""
         return self._unary(FUNCTIONS["abs"])
 
-    def neg(self) -> Tensor:
+    def neg(self) -> TensorT:
         """The value with the other sign."""
         return self._unary(FUNCTIONS["negative"])
 
-    def sign(self) -> Tensor:
+    def sign(self) -> TensorT:
         """-1, 0 or 1."""
         return self._unary(FUNCTIONS["sign"])
 
-    def exp(self) -> Tensor:
+    def exp(self) -> TensorT:
         """e to the power of the elements."""
         return self._unary(FUNCTIONS["exp"])
 
-    def log(self) -> Tensor:
+    def log(self) -> TensorT:
         """The natural logarithm."""
         return self._unary(FUNCTIONS["log"])
 
-    def log1p(self) -> Tensor:
+    def log1p(self) -> TensorT:
         """The logarithm of 1 plus the elements."""
         return self._unary(FUNCTIONS["log1p"])
 
-    def sqrt(self) -> Tensor:
+    def sqrt(self) -> TensorT:
         """The square root."""
         return self._unary(FUNCTIONS["sqrt"])
 
-    def rsqrt(self) -> Tensor:
+    def rsqrt(self) -> TensorT:
         """One over the square root."""
         return self._unary(FUNCTIONS["rsqrt"])
 
-    def square(self) -> Tensor:
+    def square(self) -> TensorT:
         """The square."""
         return self._unary(FUNCTIONS["square"])
 
-    def reciprocal(self) -> Tensor:
+    def reciprocal(self) -> TensorT:
         """One over the elements."""
         return self._unary(FUNCTIONS["reciprocal"])
 
-    def sin(self) -> Tensor:
+    def sin(self) -> TensorT:
         """The sine."""
         return self._unary(FUNCTIONS["sin"])
 
-    def cos(self) -> Tensor:
+    def cos(self) -> TensorT:
         """The cosine."""
         return self._unary(FUNCTIONS["cos"])
 
-    def tanh(self) -> Tensor:
+    def tanh(self) -> TensorT:
         """The hyperbolic tangent."""
         return self._unary(FUNCTIONS["tanh"])
 
-    def erf(self) -> Tensor:
+    def erf(self) -> TensorT:
         """The error function."""
         return self._unary(FUNCTIONS["erf"])
 
-    def sigmoid(self) -> Tensor:
+    def sigmoid(self) -> TensorT:
         """1 / (1 + exp(-x))."""
         return self._unary(FUNCTIONS["sigmoid"])
 
-    def relu(self) -> Tensor:
+    def relu(self) -> TensorT:
         """The elements, or 0 where they are negative; the derivative at 0 is 0."""
         return self._unary(FUNCTIONS["relu"])
 
-    def floor(self) -> Tensor:
+    def floor(self) -> TensorT:
         """The largest integer that is not larger."""
         return self._unary(FUNCTIONS["floor"])
 
-    def ceil(self) -> Tensor:
+    def ceil(self) -> TensorT:
         """The smallest integer that is not smaller."""
         return self._unary(FUNCTIONS["ceil"])
 
-    def round(self) -> Tensor:
+    def round(self) -> TensorT:
         """The nearest integer; halves to the even one."""
         return self._unary(FUNCTIONS["round"])
 
-    def logical_not(self) -> Tensor:
+    def logical_not(self) -> TensorT:
         """Whether the elements are zero."""
         return self._unary(FUNCTIONS["logical_not"])
 
-    def pow(self, exponent: Any) -> Tensor:
+    def pow(self, exponent: Any) -> TensorT:
         """The elements to a power."""
         return self._binary(FUNCTIONS["pow"], self, exponent)
 
-    def maximum(self, other: Any) -> Tensor:
+    def maximum(self, other: Any) -> TensorT:
         """The larger element of two."""
         return self._binary(FUNCTIONS["maximum"], self, other)
 
-    def minimum(self, other: Any) -> Tensor:
+    def minimum(self, other: Any) -> TensorT:
         """The smaller element of two."""
         return self._binary(FUNCTIONS["minimum"], self, other)
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, min: Any = None, max: Any = None) -> TensorT:
         """The elements, moved to the nearest of two bounds where they lie outside."""
         result: Any = self
         if min is not None:
             result = self._binary(FUNCTIONS["maximum"], result, min)
         if max is not None:
             result = self._binary(FUNCTIONS["minimum"], result, max)
-        return result._unary(FUNCTIONS["positive"]) if result is self else result
+        return self._unary(FUNCTIONS["positive"]) if result is self else result  # type: ignore[no-any-return]
 
     clamp = clip

@@ -6,16 +6,15 @@ Knows rows of elementwise functions; how they are recorded is the business of th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
 from .semantics.elementwise import FUNCTIONS, Function
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
-
 __all__ = ["UFUNCS", "Operators"]
+
+TensorT = TypeVar("TensorT")
 
 _ADD = FUNCTIONS["add"]
 _SUBTRACT = FUNCTIONS["subtract"]
@@ -63,189 +62,189 @@ UFUNCS: dict[np.ufunc, Function] = {
 """What NumPy calls for ``array + tensor``: the operators whose left operand is an array."""
 
 
-class Operators(ABC):
-    """The operator protocol; unknown operands give NotImplemented."""
+class Operators(ABC, Generic[TensorT]):
+    """The operator protocol of the class `TensorT`; unknown operands give NotImplemented."""
 
     __slots__ = ()
 
     @staticmethod
     @abstractmethod
-    def _binary(function: Function, a: Any, b: Any) -> Tensor:
+    def _binary(function: Function, a: Any, b: Any) -> TensorT:
         """The function of two operands, or NotImplemented."""
 
     @abstractmethod
-    def _unary(self, function: Function) -> Tensor:
+    def _unary(self, function: Function) -> TensorT:
         """The function of this tensor."""
 
     @abstractmethod
-    def _matmul(self, other: Any, swapped: bool) -> Tensor:
+    def _matmul(self, other: Any, swapped: bool) -> TensorT:
         """The matrix product with `other`, or NotImplemented."""
 
     @abstractmethod
-    def _update(self, result: Tensor) -> Tensor:
+    def _update(self, result: TensorT) -> TensorT:
         """This tensor, with the value of `result` from now on."""
 
     # arithmetic
 
-    def __add__(self, other: Any) -> Tensor:
+    def __add__(self, other: Any) -> TensorT:
         return self._binary(_ADD, self, other)
 
-    def __radd__(self, other: Any) -> Tensor:
+    def __radd__(self, other: Any) -> TensorT:
         return self._binary(_ADD, other, self)
 
-    def __sub__(self, other: Any) -> Tensor:
+    def __sub__(self, other: Any) -> TensorT:
         return self._binary(_SUBTRACT, self, other)
 
-    def __rsub__(self, other: Any) -> Tensor:
+    def __rsub__(self, other: Any) -> TensorT:
         return self._binary(_SUBTRACT, other, self)
 
-    def __mul__(self, other: Any) -> Tensor:
+    def __mul__(self, other: Any) -> TensorT:
         return self._binary(_MULTIPLY, self, other)
 
-    def __rmul__(self, other: Any) -> Tensor:
+    def __rmul__(self, other: Any) -> TensorT:
         return self._binary(_MULTIPLY, other, self)
 
-    def __truediv__(self, other: Any) -> Tensor:
+    def __truediv__(self, other: Any) -> TensorT:
         return self._binary(_DIVIDE, self, other)
 
-    def __rtruediv__(self, other: Any) -> Tensor:
+    def __rtruediv__(self, other: Any) -> TensorT:
         return self._binary(_DIVIDE, other, self)
 
-    def __floordiv__(self, other: Any) -> Tensor:
+    def __floordiv__(self, other: Any) -> TensorT:
         return self._binary(_FLOOR_DIVIDE, self, other)
 
-    def __rfloordiv__(self, other: Any) -> Tensor:
+    def __rfloordiv__(self, other: Any) -> TensorT:
         return self._binary(_FLOOR_DIVIDE, other, self)
 
-    def __mod__(self, other: Any) -> Tensor:
+    def __mod__(self, other: Any) -> TensorT:
         return self._binary(_REMAINDER, self, other)
 
-    def __rmod__(self, other: Any) -> Tensor:
+    def __rmod__(self, other: Any) -> TensorT:
         return self._binary(_REMAINDER, other, self)
 
-    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
-        return self // other, self % other
+    def __divmod__(self, other: Any) -> tuple[TensorT, TensorT]:
+        return self._binary(_FLOOR_DIVIDE, self, other), self._binary(_REMAINDER, self, other)
 
-    def __pow__(self, other: Any) -> Tensor:
+    def __pow__(self, other: Any) -> TensorT:
         return self._binary(_POW, self, other)
 
-    def __rpow__(self, other: Any) -> Tensor:
+    def __rpow__(self, other: Any) -> TensorT:
         return self._binary(_POW, other, self)
 
-    def __matmul__(self, other: Any) -> Tensor:
+    def __matmul__(self, other: Any) -> TensorT:
         return self._matmul(other, False)
 
-    def __rmatmul__(self, other: Any) -> Tensor:
+    def __rmatmul__(self, other: Any) -> TensorT:
         return self._matmul(other, True)
 
-    def __neg__(self) -> Tensor:
+    def __neg__(self) -> TensorT:
         return self._unary(_NEGATIVE)
 
-    def __pos__(self) -> Tensor:
+    def __pos__(self) -> TensorT:
         return self._unary(_POSITIVE)
 
-    def __abs__(self) -> Tensor:
+    def __abs__(self) -> TensorT:
         return self._unary(_ABS)
 
     # bits and logic
 
-    def __and__(self, other: Any) -> Tensor:
+    def __and__(self, other: Any) -> TensorT:
         return self._binary(_AND, self, other)
 
-    def __rand__(self, other: Any) -> Tensor:
+    def __rand__(self, other: Any) -> TensorT:
         return self._binary(_AND, other, self)
 
-    def __or__(self, other: Any) -> Tensor:
+    def __or__(self, other: Any) -> TensorT:
         return self._binary(_OR, self, other)
 
-    def __ror__(self, other: Any) -> Tensor:
+    def __ror__(self, other: Any) -> TensorT:
         return self._binary(_OR, other, self)
 
-    def __xor__(self, other: Any) -> Tensor:
+    def __xor__(self, other: Any) -> TensorT:
         return self._binary(_XOR, self, other)
 
-    def __rxor__(self, other: Any) -> Tensor:
+    def __rxor__(self, other: Any) -> TensorT:
         return self._binary(_XOR, other, self)
 
-    def __lshift__(self, other: Any) -> Tensor:
+    def __lshift__(self, other: Any) -> TensorT:
         return self._binary(_LEFT, self, other)
 
-    def __rlshift__(self, other: Any) -> Tensor:
+    def __rlshift__(self, other: Any) -> TensorT:
         return self._binary(_LEFT, other, self)
 
-    def __rshift__(self, other: Any) -> Tensor:
+    def __rshift__(self, other: Any) -> TensorT:
         return self._binary(_RIGHT, self, other)
 
-    def __rrshift__(self, other: Any) -> Tensor:
+    def __rrshift__(self, other: Any) -> TensorT:
         return self._binary(_RIGHT, other, self)
 
-    def __invert__(self) -> Tensor:
+    def __invert__(self) -> TensorT:
         return self._unary(_INVERT)
 
     # comparisons
 
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+    def __eq__(self, other: Any) -> TensorT:  # type: ignore[override]
         return self._binary(_EQUAL, self, other)
 
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+    def __ne__(self, other: Any) -> TensorT:  # type: ignore[override]
         return self._binary(_NOT_EQUAL, self, other)
 
-    def __lt__(self, other: Any) -> Tensor:
+    def __lt__(self, other: Any) -> TensorT:
         return self._binary(_LESS, self, other)
 
-    def __le__(self, other: Any) -> Tensor:
+    def __le__(self, other: Any) -> TensorT:
         return self._binary(_LESS_EQUAL, self, other)
 
-    def __gt__(self, other: Any) -> Tensor:
+    def __gt__(self, other: Any) -> TensorT:
         return self._binary(_GREATER, self, other)
 
-    def __ge__(self, other: Any) -> Tensor:
+    def __ge__(self, other: Any) -> TensorT:
         return self._binary(_GREATER_EQUAL, self, other)
 
     __hash__ = object.__hash__
 
     # in place
 
-    def _in_place(self, function: Function, other: Any) -> Tensor:
+    def _in_place(self, function: Function, other: Any) -> TensorT:
         result = self._binary(function, self, other)
         return result if cast("Any", result) is NotImplemented else self._update(result)
 
-    def __iadd__(self, other: Any) -> Tensor:
+    def __iadd__(self, other: Any) -> TensorT:
         return self._in_place(_ADD, other)
 
-    def __isub__(self, other: Any) -> Tensor:
+    def __isub__(self, other: Any) -> TensorT:
         return self._in_place(_SUBTRACT, other)
 
-    def __imul__(self, other: Any) -> Tensor:
+    def __imul__(self, other: Any) -> TensorT:
         return self._in_place(_MULTIPLY, other)
 
-    def __itruediv__(self, other: Any) -> Tensor:
+    def __itruediv__(self, other: Any) -> TensorT:
         return self._in_place(_DIVIDE, other)
 
-    def __ifloordiv__(self, other: Any) -> Tensor:
+    def __ifloordiv__(self, other: Any) -> TensorT:
         return self._in_place(_FLOOR_DIVIDE, other)
 
-    def __imod__(self, other: Any) -> Tensor:
+    def __imod__(self, other: Any) -> TensorT:
         return self._in_place(_REMAINDER, other)
 
-    def __ipow__(self, other: Any) -> Tensor:
+    def __ipow__(self, other: Any) -> TensorT:
         return self._in_place(_POW, other)
 
-    def __iand__(self, other: Any) -> Tensor:
+    def __iand__(self, other: Any) -> TensorT:
         return self._in_place(_AND, other)
 
-    def __ior__(self, other: Any) -> Tensor:
+    def __ior__(self, other: Any) -> TensorT:
         return self._in_place(_OR, other)
 
-    def __ixor__(self, other: Any) -> Tensor:
+    def __ixor__(self, other: Any) -> TensorT:
         return self._in_place(_XOR, other)
 
-    def __ilshift__(self, other: Any) -> Tensor:
+    def __ilshift__(self, other: Any) -> TensorT:
         return self._in_place(_LEFT, other)
 
-    def __irshift__(self, other: Any) -> Tensor:
+    def __irshift__(self, other: Any) -> TensorT:
         return self._in_place(_RIGHT, other)
 
-    def __imatmul__(self, other: Any) -> Tensor:
+    def __imatmul__(self, other: Any) -> TensorT:
         result = self._matmul(other, False)
         return result if cast("Any", result) is NotImplemented else self._update(result)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy.typing as npt
 
 from .codegen.dtypes import DType
-from .context import Recorder, Token, active
+from .context import Cell, Recorder, Token, active
 from .errors import GradientError
 from .evaluation import (
     check_leak,
@@ -25,7 +25,6 @@ from .evaluation import (
     wait,
 )
 from .ir.node import Node, set_recording
-from .ir.types import TensorType
 from .ops import build
 from .ops.elementwise import Leaf
 from .ops.source import Input
@@ -36,49 +35,10 @@ __all__ = ["State"]
 Array = npt.NDArray[Any]
 
 
-class State:
-    """What a Tensor holds."""
+class State(Cell):
+    """What a Tensor holds, and what becomes of it."""
 
-    __slots__ = (
-        "__weakref__",
-        "_grad",
-        "_leaf",
-        "_node",
-        "_storage",
-        "_trace",
-        "_type",
-        "_variable",
-        "_weak",
-        "name",
-        "requires_grad",
-    )
-    _type: TensorType
-    _storage: Storage | None
-    # What to compute; with a storage, how it was computed, for gradients.
-    _node: Node | None
-    # The trace in which the value was recorded.
-    _trace: Recorder | None
-    # The variable that stands for the storage in graphs that somebody holds.
-    _variable: weakref.ref[Node] | None
-    # Whether it promotes as a Python number.
-    _weak: bool
-    # Whether gradients end here, if it requires any.
-    _leaf: bool
-    _grad: State | None
-    name: str | None
-    requires_grad: bool
-
-    def _blank(self, type_: TensorType) -> None:
-        self._type = type_
-        self._storage = None
-        self._node = None
-        self._trace = None
-        self._variable = None
-        self._weak = False
-        self._leaf = True
-        self._grad = None
-        self.name = None
-        self.requires_grad = False
+    __slots__ = ()
 
     # --- the value --------------------------------------------------------------------------------
 
@@ -142,13 +102,6 @@ class State:
             wait(self)
             if active.eager:
                 compute((self,))
-
-    def _settle(self, node: Node, storage: Storage) -> None:
-        """Take the value of `node`, unless the tensor has another one by now."""
-        if self._node is node and self._storage is None:
-            self._storage = storage
-            if self._leaf or not self.requires_grad:
-                self._node = None
 
     def _install(self, storage: Storage) -> None:
         """Take a value that a compiled program computed."""

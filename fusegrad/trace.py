@@ -11,14 +11,13 @@ from types import TracebackType
 from typing import Any, cast, final
 
 from .codegen.dtypes import DType, as_dtype
-from .context import Recorder, Token, active
+from .context import Cell, Recorder, Token, active
 from .ir.node import Node
 from .ir.types import Extent, TensorType
 from .ops import build
 from .semantics.promotion import kind_of
 from .storage import Storage
 from .tensor import Tensor, made
-from .tensor_state import State
 
 __all__ = ["Original", "Trace", "runtime_scalar"]
 
@@ -89,7 +88,7 @@ class Trace(Recorder):
         self.grads: dict[Tensor, Tensor | None] = {}
         self.grad_reads: dict[Tensor, Tensor | None] = {}
         self.finished = False
-        self._variables: dict[State, Node] = {}
+        self._variables: dict[Cell, Node] = {}
         self._outer: Recorder | None = None
 
     def __enter__(self) -> Trace:
@@ -140,33 +139,34 @@ class Trace(Recorder):
         self.scalars.append((getter, node, label))
         return node
 
-    def _variable(self, type_: TensorType, label: str, tensor: State | None = None) -> Node:
+    def _variable(self, type_: TensorType, label: str, tensor: Cell | None = None) -> Node:
         return build.input_(type_, Token(tensor=tensor, trace=self, label=label))
 
     # --- what tensors report ----------------------------------------------------------------------
 
-    def capture(self, tensor: State) -> Node:
+    def capture(self, tensor: Cell) -> Node:
         node = self._variables.get(tensor)
         if node is None:
-            tensor._materialize()
-            label = f"the tensor {tensor.name!r}" if tensor.name else "a tensor made outside"
-            node = self._variable(tensor._type, label, tensor)
-            self._variables[tensor] = node
-            self.captures.append((cast("Tensor", tensor), node))
+            mine = cast("Tensor", tensor)
+            mine._materialize()
+            label = f"the tensor {mine.name!r}" if mine.name else "a tensor made outside"
+            node = self._variable(mine._type, label, mine)
+            self._variables[mine] = node
+            self.captures.append((mine, node))
         return node
 
-    def note_write(self, tensor: State) -> None:
+    def note_write(self, tensor: Cell) -> None:
+        mine = cast("Tensor", tensor)
         self.written.setdefault(
-            cast("Tensor", tensor),
-            Original(tensor._materialize(), tensor._node, tensor.requires_grad, tensor._leaf),
+            mine, Original(mine._materialize(), mine._node, mine.requires_grad, mine._leaf)
         )
 
-    def note_grad(self, tensor: State) -> None:
+    def note_grad(self, tensor: Cell) -> None:
         mine = cast("Tensor", tensor)
         if tensor._trace is not self or mine in self.written:
             self.grads.setdefault(mine, cast("Tensor | None", mine._grad))
 
-    def note_grad_read(self, tensor: State) -> None:
+    def note_grad_read(self, tensor: Cell) -> None:
         mine = cast("Tensor", tensor)
         outside = tensor._trace is not self or mine in self.written
         if outside and mine not in self.grads:

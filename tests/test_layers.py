@@ -29,8 +29,11 @@ LAYERS = [
         *("tensor_conversions", "tensor_gradients", "tensor_looks", "tensor_methods"),
         *("tensor_operands", "tensor_operators", "tensor_state"),
     ],
-    ["functional", "creation", "manipulation", "products", "reductions", "random", "gradients"],
-    ["statistics", "signature", "guards", "explain", "specialisation", "dispatch", "compile"],
+    [
+        *("functional", "creation", "manipulation", "joining", "products", "reductions"),
+        *("random", "gradients", "data_types"),
+    ],
+    ["layout", "statistics", "signature", "guards", "explain", "specialisation", "dispatch", "compile"],
     ["nn", "optim", "serialization", "testing"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from ..affine import canonical
+from ..affine import canonical, linear
 from ..expr import Apply, Buffer, Expr, Extent, Load, Var, index
 from ..kernel import Alloc, Any, Copy, For, Let, Parallel, Serial, Stmt, Store, Vector, nested
 from ..scalar import apply
@@ -96,6 +96,7 @@ def _turned_loads(
     outer: Sequence[For], last: For, lets: Mapping[Var, Expr]
 ) -> list[_Turned]:
     found: dict[Load, _Turned] = {}
+    loops = {f.var for f in (*outer, last)}
     written = {s.buffer for s in nested(last.body) if hasattr(s, "buffer")}
     for statement in nested(last.body):
         stack = list(expressions(statement))
@@ -107,6 +108,9 @@ def _turned_loads(
                 continue
             stride = stride_of(e.buffer, e.indices, last.var, lets)
             if stride is None or stride in (0, 1, -1) or e.dtype.itemsize < 4:
+                continue
+            # The tile is copied before anything that the loops' bodies bind is known.
+            if any(atom not in loops for atom, _ in linear(flat_offset(e.buffer, e.indices)).terms):
                 continue
             for position, loop in enumerate(outer):
                 if stride_of(e.buffer, e.indices, loop.var, lets) == 1 and stride > 1:

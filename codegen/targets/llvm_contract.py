@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..expr import Buffer, Expr, Extent, index
+from ..expr import Extent, index
 from ..kernel import Contract
 from .llvm_copy import Copies
 from .llvm_tile import TileForm, tile_function
@@ -31,27 +31,22 @@ class Contracts(Copies):
             lanes //= 2
         rows, columns = self.bound(s.rows), self.bound(s.columns)
         height = min(height, rows) if isinstance(rows, int) else height
-        a_step, b_step = self._step(s.a, s.a_sum_axis), self._step(s.b, s.b_sum_axis)
-        form = TileForm(
-            dtype,
-            lanes,
-            height,
-            width,
-            min(width, columns) if isinstance(columns, int) else width,
-            1 if a_step == 1 else None,
-            width if b_step == width else None,
-        )
-        if height <= 0 or (form.alive is not None and form.alive <= 0):
+        alive = min(width, columns) if isinstance(columns, int) else width
+        form = TileForm(dtype, lanes, height, width, alive)
+        if height <= 0 or alive <= 0:
             return
         pointers = [
-            self._first(s.a, s.a_starts),
-            self._first(s.b, s.b_starts),
-            self._first(s.acc, (index(0), index(0))),
+            self.first(s.a, s.a_starts),
+            self.first(s.b, s.b_starts),
+            self.first(s.acc, (index(0), index(0))),
         ]
-        row_step = self._step(s.a, s.a_row_axis)
-        numbers: list[int | str] = [self.bound(s.extent), self._clamped(rows, height), row_step]
-        numbers += [
-            step for step, known in ((a_step, form.a_step), (b_step, form.b_step)) if known is None
+        numbers = [
+            self.bound(s.extent),
+            self._clamped(rows, height),
+            self.stride(s.a, s.a_row_axis),
+            self.stride(s.a, s.a_sum_axis),
+            self.stride(s.b, s.b_sum_axis),
+            columns,
         ]
         if isinstance(columns, int):
             self._call(form, pointers, numbers)
@@ -62,18 +57,13 @@ class Contracts(Copies):
         self.end_if(name, whole)
         edge = self.emit(f"xor i1 {whole}, true")
         name = self.begin_if()
-        self._call(replace(form, alive=None), pointers, [*numbers, columns])
+        self._call(replace(form, alive=None), pointers, numbers)
         self.end_if(name, edge)
 
     def _call(self, form: TileForm, pointers: list[str], numbers: list[int | str]) -> None:
         self.declarations |= tile_function(form, self.target)
         arguments = [f"ptr {p}" for p in pointers] + [f"i64 {n}" for n in numbers]
         self.put(f"call void @{form.name}({', '.join(arguments)})")
-
-    def _first(self, buffer: Buffer, starts: tuple[Expr, ...]) -> str:
-        """The pointer to where an operand starts."""
-        address = self.address(buffer, starts)
-        return self.element(address.pointer, buffer, address.constant, None)
 
     def _clamped(self, rows: int | str, height: int) -> int | str:
         if isinstance(rows, int):
@@ -85,8 +75,3 @@ class Contracts(Copies):
         if not isinstance(extent, int):
             raise ValueError("a register tile needs known extents")
         return extent
-
-    def _step(self, buffer: Buffer, axis: int) -> int | str:
-        """The stride of an axis, as a number or a register."""
-        stride = self.strides_of(buffer)[axis]
-        return stride if isinstance(stride, int) else self.value(stride).text

@@ -34,8 +34,6 @@ class TileForm:
         The size of the tile.
     alive : int, optional
         How many columns exist; None when that is an argument.
-    a_step, b_step : int, optional
-        The strides along the sum, None when they are arguments.
     """
 
     dtype: DType
@@ -43,29 +41,24 @@ class TileForm:
     rows: int
     columns: int
     alive: int | None
-    a_step: int | None
-    b_step: int | None
 
     @property
     def name(self) -> str:
         """The name of the function."""
-        steps = "".join(f".{'n' if step is None else step}" for step in (self.a_step, self.b_step))
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
-        return f"fg.tile.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{steps}{alive}"
-
-    @property
-    def parameters(self) -> list[str]:
-        """The declared parameters, in order."""
-        parameters = ["ptr %a", "ptr %b", "ptr %acc", "i64 %extent", "i64 %rows", "i64 %row_step"]
-        given = ((self.a_step, "a_step"), (self.b_step, "b_step"), (self.alive, "columns"))
-        return parameters + [f"i64 %{name}" for known, name in given if known is None]
+        return f"fg.tile.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
 
 _MADE: dict[tuple[TileForm, Features], frozenset[str]] = {}
 
 
 def tile_function(form: TileForm, target: Features) -> frozenset[str]:
-    """The lines that a module needs for a tile: its definition, in one line, and declarations."""
+    """The lines that a module needs for a tile: its definition, and declarations.
+
+    Its parameters are the pointers of a, b and the tile, the extent of the sum, how many rows
+    exist, the stride of a from row to row and along the sum, that of b along the sum, and how
+    many columns exist.
+    """
     key = (form, target)
     if key not in _MADE:
         writer = _Tile(form, target)
@@ -82,8 +75,6 @@ class _Tile(Memory):
         self.form = form
         self.scalar = "float" if form.dtype.bits == 32 else "double"
         self.kind = f"<{form.lanes} x {self.scalar}>"
-        self.a_step: int | str = "%a_step" if form.a_step is None else form.a_step
-        self.b_step: int | str = "%b_step" if form.b_step is None else form.b_step
 
     def definition(self) -> str:
         """The function in one line, so that a module can leave out the second of two."""
@@ -94,7 +85,9 @@ class _Tile(Memory):
         states = self._sum(offsets, masks)
         self._write(masks, states)
         lines = self.levels[0].region.lines
-        head = f"define internal void @{form.name}({', '.join(form.parameters)})"
+        names = ("extent", "rows", "row_step", "a_step", "b_step", "columns")
+        parameters = ", ".join(["ptr %a", "ptr %b", "ptr %acc", *(f"i64 %{n}" for n in names)])
+        head = f"define internal void @{form.name}({parameters})"
         body = " ".join(line.strip() for line in lines)
         return f"{head} noinline {self.attributes} {{ entry: {body} ret void }}"
 
@@ -151,33 +144,24 @@ class _Tile(Memory):
     def _block(
         self, state: list[str], steps: int, offsets: list[str], masks: list[str | None]
     ) -> list[str]:
-        """`steps` products; the pointers move by constants inside the block where they can.
+        """`steps` products.
 
         The pointers are frozen, or else LLVM's loop strength reduction spends most of the time of
         compilation on them and improves nothing.
         """
         a, b, *states = state
         a, b = (self.emit(f"freeze ptr {p}") for p in (a, b))
-        a_at = b_at = 0
         for _ in range(steps):
-            states = self._product(
-                self._moved(a, a_at), self._moved(b, b_at), states, offsets, masks
-            )
-            a, a_at = self._next(a, a_at, self.a_step)
-            b, b_at = self._next(b, b_at, self.b_step)
-        return [self._moved(a, a_at), self._moved(b, b_at), *states]
-
-    def _next(self, pointer: str, offset: int, step: int | str) -> tuple[str, int]:
-        if isinstance(step, int):
-            return pointer, offset + step
-        return self._moved(pointer, step), 0
+            states = self._multiply(a, b, states, offsets, masks)
+            a, b = self._moved(a, "%a_step"), self._moved(b, "%b_step")
+        return [a, b, *states]
 
     def _moved(self, pointer: str, offset: int | str) -> str:
         if offset in (0, "0"):
             return pointer
         return self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {offset}")
 
-    def _product(
+    def _multiply(
         self, a: str, b: str, states: list[str], offsets: list[str], masks: list[str | None]
     ) -> list[str]:
         """One step of the sum: a row of `b` times a column of `a`."""

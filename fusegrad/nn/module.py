@@ -483,11 +483,10 @@ class Module:
         return tuple([f for path, module in self.named_modules() for f in module._fields(path)])
 
     def _fields(self, path: str) -> Iterator[state.Field]:
-        kind = type(self)
-        yield state.Field(_join(path, "__class__"), kind, kind.__name__)
+        yield state.Field.of(_join(path, "__class__"), type(self))
         for name, value in self.__dict__.items():
             if name not in _TABLES:
-                yield state.Field(_join(path, name), state.fingerprint(value), f"{value!r:.40}")
+                yield state.Field.of(_join(path, name), value)
         for table in (self._parameters, self._buffers):
             for name, tensor in table.items():
                 if tensor is None:

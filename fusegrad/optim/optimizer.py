@@ -63,7 +63,7 @@ class ParamGroup(dict[str, Any]):
         if name in self._owner.runtime_options and not isinstance(value, Tensor):
             on = name in self._owner.switches and bool(value)
             return state.Field(label, on, "not 0" if on else "0")
-        return state.Field(label, state.fingerprint(value), f"{value!r:.40}")
+        return state.Field.of(label, value)
 
     def __setitem__(self, name: str, value: Any) -> None:
         if active.trace is not None:
@@ -215,7 +215,7 @@ class Optimizer(ABC):
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
         groups = enumerate(self.param_groups)
         fields = [group._field(name, i) for i, group in groups for name in sorted(group)]
-        return (state.Field("__class__", type(self), type(self).__name__), *fields)
+        return (state.Field.of("__class__", type(self)), *fields)
 
     # --- the step -----------------------------------------------------------------------------
 

@@ -465,3 +465,29 @@ def test_a_second_process_finds_the_step_on_disk_with_equal_bits(tmp_path: Any) 
         outputs.append(done.stdout.split())
     assert [origin for _, origin in outputs] == ["compiled", "disk", "disk"]
     assert len({digest for digest, _ in outputs}) == 1
+
+
+def test_large_views_are_read_in_place() -> None:
+    @fg.compile
+    def f(x: Any) -> Any:
+        return x * 2 + 1
+
+    base = array(3, 160, 200)
+    wide = np.broadcast_to(array(1, 300), (200, 300))
+    views = (
+        base.transpose(2, 0, 1),
+        base[:, ::2],
+        base[:, :, ::-1],
+        base[1:, 3:, 5:],
+        base[:, ::-2, 1::2],
+        base.swapaxes(1, 2),
+        base[:, None, :, ::4],
+        wide,
+        wide.T,
+        base[::2, :, ::3],
+    )
+    for view in views:
+        np.testing.assert_array_equal(f(view).numpy(), view * 2 + 1)
+    before = f.stats().compiles
+    f(array(3, 160, 200, seed=9).transpose(2, 0, 1))
+    assert f.stats().compiles == before

@@ -434,3 +434,15 @@ def test_namespace() -> None:
     assert fg.ones(1).__array_namespace__() is fg
     for name in fg.__all__:
         assert hasattr(fg, name), name
+
+
+def test_data_types() -> None:
+    assert fg.finfo(fg.float64).max == np.finfo(np.float64).max
+    assert fg.iinfo(fg.ones(1, dtype="uint8")).max == 255
+    assert fg.isdtype(fg.int8, ("bool", "signed integer"))
+    assert not fg.isdtype(fg.uint8, "signed integer")
+    assert fg.isdtype(fg.uint8, fg.uint8)
+    assert fg.can_cast(fg.uint8, fg.int16)
+    assert not fg.can_cast(fg.uint8, fg.int8)
+    assert not fg.can_cast(fg.int8, fg.uint64)
+    assert fg.astype([1, 0], bool).tolist() == [True, False]

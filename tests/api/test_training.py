@@ -247,3 +247,51 @@ def test_an_embedding_learns() -> None:
         assert net.table.weight.detach().numpy()[0].tolist() == [0] * 6
         results.append(weights(net))
     assert_close(*results)
+
+
+# --- gradients across calls -----------------------------------------------------------------------
+
+
+def test_a_gradient_that_was_replaced_is_seen() -> None:
+    p = nn.Parameter([1.0, 2.0])
+    opt = optim.SGD([p], lr=1.0)
+    update = fg.compile(opt.step)
+    for value in (0.5, 0.25):
+        p.grad = fg.asarray([value, value])
+        update()
+    assert p.detach().numpy().tolist() == [0.25, 1.25]
+    p.grad = None
+    update()
+    assert p.detach().numpy().tolist() == [0.25, 1.25]
+
+
+def test_gradients_accumulate_over_calls() -> None:
+    p = nn.Parameter([1.0, 2.0])
+    collect = fg.compile(lambda x: (p * x).sum().backward())
+    for _ in range(4):
+        collect(np.array([1.0, 10.0], np.float32))
+    assert p.grad is not None
+    assert p.grad.numpy().tolist() == [4, 40]
+    # Once for the first gradient, and once for adding to it.
+    assert collect.stats().compiles == 2
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_where_gradients_are_reset_makes_no_difference(place: str) -> None:
+    p = nn.Parameter([1.0, 2.0])
+    opt = optim.SGD([p], lr=0.5)
+
+    def step(x: Any) -> None:
+        if place == "before":
+            opt.zero_grad()
+        (p * x).sum().backward()
+        opt.step()
+        if place == "after":
+            opt.zero_grad()
+
+    run = fg.compile(step)
+    for _ in range(3):
+        run(np.array([1.0, 2.0], np.float32))
+    assert p.detach().numpy().tolist() == [-0.5, -1.0]
+    assert (p.grad is None) == (place == "after")
+    assert run.stats().compiles == 1

@@ -187,7 +187,7 @@ def test_accumulators_stay_in_registers(
     assert steps
     assert not rest
     assert not [line for line in loop if "rsp" in line and "mm" in line]
-    assert len(loop) <= steps * (tile[0] * vectors + tile[0] + vectors) + 5
+    assert len(loop) <= steps * (tile[0] * vectors + tile[0] + vectors + 2) + 10
 
 
 def test_transposition_is_shuffles() -> None:

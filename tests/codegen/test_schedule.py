@@ -60,7 +60,7 @@ def check(example: Example, target: str) -> None:
     assert isinstance(last, For)
     if isinstance(last.extent, int):
         assert last.extent == result.items
-    for chunks in (1, 2, 5):
+    for chunks in (1, 3):
         arrays = example.arrays()
         interpret_kernel(result.kernel, arrays, example.sizes, chunks=chunks)
         example.check(arrays)
@@ -80,10 +80,10 @@ def test_flat_sizes(size: int, target: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
-@pytest.mark.parametrize("shape", [(9, 35, 17), (1, 5, 3), (26, 33, 2), (2, 64, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(9, 35, 17), (1, 5, 3), (25, 18, 4), (2, 64, 1)], ids=str)
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)], ids=str)
 def test_contractions(form: str, shape: tuple[int, int, int], batch: tuple[int, ...]) -> None:
-    for target in TARGETS:
+    for target in TARGETS if shape == (9, 35, 17) else ("avx2",):
         check(matmul(form, *shape, batch), target)
 
 

@@ -1,0 +1,248 @@
+"""Packing as functions: a box of rows, or of columns transposed in registers, zeros around it.
+
+Knows shuffles, masks and memory; knows no kernels and decides nothing about what is packed.
+
+Strides and extents are arguments, so that a module has one of these for each dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from ..dtypes import DType
+from .base import Features
+from .llvm_builder import Builder, Region
+from .llvm_memory import Memory
+
+__all__ = ["pack_function", "pack_name", "transposed"]
+
+_KINDS = ["i64", "i64"]
+_MADE: dict[tuple[DType, bool, Features], frozenset[str]] = {}
+
+
+def pack_name(dtype: DType, across: bool) -> str:
+    """The name of the function that packs rows, or (`across`) columns of the source as rows."""
+    return f"fg.{'transpose' if across else 'copy'}.{dtype.short}"
+
+
+def pack_function(dtype: DType, across: bool, target: Features) -> frozenset[str]:
+    """The lines that a module needs for a packing function: its definition, and declarations.
+
+    Its parameters are the pointers of source and target, the stride of the source between rows
+    (`across`: between columns) of the target, the height and width of the target, and how many
+    rows and columns exist in the source.
+    """
+    key = (dtype, across, target)
+    if key not in _MADE:
+        writer = _Pack(dtype, across, target)
+        _MADE[key] = frozenset({writer.definition(), *writer.declarations})
+    return _MADE[key]
+
+
+@final
+class _Pack(Memory):
+    """The code of one packing function."""
+
+    def __init__(self, dtype: DType, across: bool, target: Features) -> None:
+        super().__init__(target)
+        self.dtype = dtype
+        self.across = across
+        self.lanes = target.lanes(dtype)
+        self.kind, _ = self._vector(dtype, self.lanes)
+        self.scalar = self.kind.split(" x ")[1][:-1]
+
+    def definition(self) -> str:
+        """The function in one line, so that a module can leave out the second of two."""
+        self.open(Region("entry"))
+        rows = self.emit("icmp sgt i64 %height, 0")
+        columns = self.emit("icmp sgt i64 %width, 0")
+        some = self.emit(f"and i1 {rows}, {columns}")
+        name = self.begin_if()
+        outer = self.begin_loop("0", "%height", self.lanes if self.across else 1)
+        inner = self.begin_loop("0", "%width", self.lanes)
+        if self.across:
+            self._square(outer.index, inner.index)
+        else:
+            self._piece(outer.index, inner.index)
+        self.end_loop(inner)
+        self.end_loop(outer)
+        self.end_if(name, some)
+        body = " ".join(line.strip() for line in self.levels[0].region.lines)
+        names = ("step", "height", "width", "rows", "columns")
+        parameters = ", ".join(["ptr %source", "ptr %target", *(f"i64 %{n}" for n in names)])
+        head = f"define internal void @{pack_name(self.dtype, self.across)}({parameters})"
+        return f"{head} noinline {self.attributes} {{ entry: {body} ret void }}"
+
+    def _at(self, pointer: str, row: str, step: str, column: str) -> str:
+        """The address of an element; frozen, as LLVM finds nothing to reduce in it."""
+        moved = self.emit(f"mul nsw i64 {row}, {step}")
+        offset = self.emit(f"add nsw i64 {moved}, {column}")
+        text = self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {offset}")
+        return self.emit(f"freeze ptr {text}")
+
+    def _next(self, pointer: str, step: str) -> str:
+        return self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {step}")
+
+    def _alive(self, total: str, first: str) -> str:
+        """How many lanes exist from `first` on, of `total`."""
+        left = self.emit(f"sub nsw i64 {total}, {first}")
+        most = self.emit(self.intrinsic("i64", "smin.i64", _KINDS, [left, str(self.lanes)]))
+        return self.emit(self.intrinsic("i64", "smax.i64", _KINDS, [most, "0"]))
+
+    def _load(self, pointer: str) -> str:
+        return self.emit(f"load {self.kind}, ptr {pointer}, align {self.dtype.itemsize}")
+
+    def _store(self, text: str, pointer: str) -> None:
+        self.put(f"store {self.kind} {text}, ptr {pointer}, align {self.dtype.itemsize}")
+
+    # --- rows ------------------------------------------------------------------------------------
+
+    def _piece(self, i: str, j: str) -> None:
+        """One vector of one row."""
+        source = self._at("%source", i, "%step", j)
+        target = self._at("%target", i, "%width", j)
+        inside = self.emit(f"icmp slt i64 {i}, %rows")
+        count = self.emit(f"select i1 {inside}, i64 %columns, i64 0")
+        alive = self._alive(count, j)
+        whole = self.emit(f"icmp eq i64 {alive}, {self.lanes}")
+        edge = self.emit(f"xor i1 {whole}, true")
+        name = self.begin_if()
+        self._store(self._load(source), target)
+        self.end_if(name, whole)
+        name = self.begin_if()
+        mask = self.prefix_mask(alive, self.lanes).text
+        text = self.masked_load(self.dtype, self.lanes, source, mask, self.depth)
+        self._store(text, target)
+        self.end_if(name, edge)
+
+    # --- columns ---------------------------------------------------------------------------------
+
+    def _square(self, i: str, j: str) -> None:
+        """A square of registers: loads along the rows, shuffles, stores along the columns."""
+        tests = []
+        for at, alive in ((i, "%rows"), (j, "%columns")):
+            end = self.emit(f"add nsw i64 {at}, {self.lanes}")
+            tests.append(self.emit(f"icmp sle i64 {end}, {alive}"))
+        whole = self.emit(f"and i1 {tests[0]}, {tests[1]}")
+        edge = self.emit(f"xor i1 {whole}, true")
+        name = self.begin_if()
+        source = self._at("%source", j, "%step", i)
+        target = self._at("%target", i, "%width", j)
+        vectors = []
+        for _ in range(self.lanes):
+            vectors.append(self._load(source))
+            source = self._next(source, "%step")
+        for text in transposed(self, self.kind, self.lanes, self.dtype, vectors):
+            self._store(text, target)
+            target = self._next(target, "%width")
+        self.end_if(name, whole)
+        name = self.begin_if()
+        self._edge(i, j)
+        self.end_if(name, edge)
+
+    def _edge(self, i: str, j: str) -> None:
+        """The same where rows or columns lack: nothing outside is read, and it counts as zero."""
+        alive = self._alive("%rows", i)
+        rows = self.prefix_mask(alive, self.lanes).text
+        bit = f"<{self.lanes} x i1>"
+        source = self._at("%source", j, "%step", i)
+        target = self._at("%target", i, "%width", j)
+        vectors = []
+        for number in range(self.lanes):
+            column = self.emit(f"add nsw i64 {j}, {number}")
+            inside = self.emit(f"icmp slt i64 {column}, %columns")
+            mask = self.emit(f"select i1 {inside}, {bit} {rows}, {bit} zeroinitializer")
+            vectors.append(self.masked_load(self.dtype, self.lanes, source, mask, self.depth))
+            source = self._next(source, "%step")
+        left = self.emit(f"sub nsw i64 %height, {i}")
+        columns = transposed(self, self.kind, self.lanes, self.dtype, vectors)
+        for number, text in enumerate(columns):
+            exists = self.emit(f"icmp sgt i64 {left}, {number}")
+            name = self.begin_if()
+            self._store(text, target)
+            self.end_if(name, exists)
+            target = self._next(target, "%width")
+
+
+def _inside(lanes: int, group: int, pattern: Sequence[tuple[int, int]]) -> list[int]:
+    """A shuffle that does the same in each group: pairs of (operand, lane of the group)."""
+    return [
+        first + lane + operand * lanes
+        for first in range(0, lanes, group)
+        for operand, lane in pattern
+    ]
+
+
+_LOW = ((0, 0), (1, 0), (0, 1), (1, 1))
+_HIGH = ((0, 2), (1, 2), (0, 3), (1, 3))
+_LOW_HALF = ((0, 0), (0, 1), (1, 0), (1, 1))
+_HIGH_HALF = ((0, 2), (0, 3), (1, 2), (1, 3))
+
+
+@final
+@dataclass
+class _Shuffler:
+    """Shuffles of two vectors of one type."""
+
+    builder: Builder
+    kind: str
+    lanes: int
+    group: int
+
+    def order(self, a: str, b: str, lanes: Sequence[int]) -> str:
+        text = ", ".join(f"i32 {x}" for x in lanes)
+        return self.builder.emit(
+            f"shufflevector {self.kind} {a}, {self.kind} {b}, <{self.lanes} x i32> <{text}>"
+        )
+
+    def grouped(self, a: str, b: str, pattern: Sequence[tuple[int, int]]) -> str:
+        return self.order(a, b, _inside(self.lanes, self.group, pattern))
+
+    def small(self, rows: Sequence[str]) -> list[str]:
+        """Transpose the squares of 128 bits on the diagonal of 2 or 4 rows."""
+        if len(rows) == 2:
+            return [self.grouped(rows[0], rows[1], ((0, k), (1, k))) for k in range(2)]
+        low, high = self.grouped(rows[0], rows[1], _LOW), self.grouped(rows[0], rows[1], _HIGH)
+        low2, high2 = self.grouped(rows[2], rows[3], _LOW), self.grouped(rows[2], rows[3], _HIGH)
+        return [
+            self.grouped(low, low2, _LOW_HALF),
+            self.grouped(low, low2, _HIGH_HALF),
+            self.grouped(high, high2, _LOW_HALF),
+            self.grouped(high, high2, _HIGH_HALF),
+        ]
+
+    def exchange(self, parts: list[str], stage: int) -> list[str]:
+        """One step of transposing a square of 128-bit blocks."""
+        count = len(parts)
+        result = list(parts)
+        for i in range(count):
+            if i & stage:
+                continue
+            a, b = parts[i], parts[i | stage]
+            low = [x if not x & stage else (x ^ stage) + count for x in range(count)]
+            high = [x | stage if not x & stage else x + count for x in range(count)]
+            for to, blocks in ((i, low), (i | stage, high)):
+                lanes = [block * self.group + k for block in blocks for k in range(self.group)]
+                result[to] = self.order(a, b, lanes)
+        return result
+
+
+def transposed(
+    builder: Builder, kind: str, lanes: int, dtype: DType, vectors: Sequence[str]
+) -> list[str]:
+    """The columns of a square of registers: shuffles inside 128 bits, then of 128-bit blocks."""
+    group = 16 // dtype.itemsize
+    shuffler = _Shuffler(builder, kind, lanes, group)
+    small = [shuffler.small(vectors[i : i + group]) for i in range(0, lanes, group)]
+    result = [""] * lanes
+    for q in range(group):
+        parts = [columns[q] for columns in small]
+        stage = 1
+        while stage < len(parts):
+            parts = shuffler.exchange(parts, stage)
+            stage *= 2
+        for block, text in enumerate(parts):
+            result[block * group + q] = text
+    return result

@@ -451,8 +451,12 @@ def _nest(loop: For) -> list[For] | None:
     if inside and not isinstance(loop.order, Independent):
         return None
     varying = {f.var for f in chain} | _bound(nested(chain[0].body))
-    extents = [f.extent for f in (*chain[1:], *inside) if isinstance(f.extent, Expr)]
-    if any(e in varying or isinstance(e, Load) for extent in extents for e in walk(extent)):
+    extents = [f.extent for f in (*chain[1:], *inside)]
+    for s in nested(body):
+        if isinstance(s, Alloc):
+            extents += s.buffer.shape
+    known = (e for e in extents if isinstance(e, Expr))
+    if any(e in varying or isinstance(e, Load) for extent in known for e in walk(extent)):
         return None
     return chain
 

@@ -86,8 +86,14 @@ def finfo(type: Any, /) -> FloatInfo:
     if not dtype.is_float:
         raise DTypeError(f"finfo of {dtype}", remedy="take a floating dtype, or use fg.iinfo")
     info = np.finfo(dtype.numpy)
-    numbers = (info.eps, info.max, info.min, info.smallest_normal)
-    return FloatInfo(dtype.bits, *map(float, numbers), dtype)
+    return FloatInfo(
+        dtype.bits,
+        eps=float(info.eps),
+        max=float(info.max),
+        min=float(info.min),
+        smallest_normal=float(info.smallest_normal),
+        dtype=dtype,
+    )
 
 
 def iinfo(type: Any, /) -> IntegerInfo:

@@ -99,7 +99,13 @@ def traced_error(
 
 
 def wait(tensor: Cell) -> None:
-    """Enter a tensor among those that wait for a value; compute all if they are many."""
+    """Enter a tensor among those that wait for a value; compute all if they are many.
+
+    When running op by op it waits for nothing.
+    """
+    if active.eager:
+        compute((tensor,))
+        return
     pending = active.pending
     pending.append(weakref.ref(tensor))
     if len(pending) >= LIMIT:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .codegen.dtypes import DType, as_dtype, bool_
 from .context import active, no_grad
 from .errors import CaptureError, DTypeError, IndexBoundsError, ShapeError
-from .evaluation import compute, wait
+from .evaluation import wait
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .ops import build
@@ -340,8 +340,6 @@ def made(node: Node, requires_grad: bool = False, weak: bool = False) -> Tensor:
         tensor._trace = trace
     else:
         wait(tensor)
-        if thread.eager:
-            compute((tensor,))
     return tensor
 
 

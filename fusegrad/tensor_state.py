@@ -17,7 +17,6 @@ from .errors import GradientError
 from .evaluation import (
     check_leak,
     check_value,
-    compute,
     settle,
     traced_error,
     traced_input,
@@ -100,8 +99,6 @@ class State(Cell):
         self._node = node
         if trace is None:
             wait(self)
-            if active.eager:
-                compute((self,))
 
     def _install(self, storage: Storage) -> None:
         """Take a value that a compiled program computed."""

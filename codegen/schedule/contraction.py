@@ -1,7 +1,7 @@
 """The schedule of contractions: a register tile, packed panels, and blocks of rows as items.
 
-Holds the tile heuristics of the CPU back end. The sum over k always runs in order, so no choice made here
-changes a bit of the result.
+Holds the tile heuristics of the CPU back end. The sum over k always runs in order, so no choice
+made here changes a bit of the result.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Operand:
 @final
 @dataclass(frozen=True)
 class Contraction:
-    """``acc[i, j] = sum_k a[i, k] * b[k, j]`` for every batch, and what follows for each element."""
+    """``acc[i, j] = sum_k a[i, k] * b[k, j]`` for every batch, and what follows each element."""
 
     before: tuple[Stmt, ...]
     batch: tuple[For, ...]
@@ -133,9 +133,7 @@ def _contraction(
     )
 
 
-def _operand(
-    load: Load, row: Var, column: Var, other: Var, loops: set[Var]
-) -> Operand | None:
+def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> Operand | None:
     form = linear(flat_offset(load.buffer, load.indices))
     rest: Expr = index(form.constant)
     for atom, factor in form.terms:
@@ -151,14 +149,16 @@ def _tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tup
     lanes = target.vector_bytes // itemsize
     vectors = 1 if columns <= lanes else 2
     most = (target.registers - 1 - vectors) // vectors
-    most = min(most, 12 if vectors == 2 else 14, 6 if target.registers == 16 and vectors == 2 else 14)
+    most = min(
+        most, 12 if vectors == 2 else 14, 6 if target.registers == 16 and vectors == 2 else 14
+    )
     most = max(1, most)
     panels = -(-max(rows, 1) // most)
     return -(-max(rows, 1) // panels), vectors
 
 
 def tile(c: Contraction, size: int, target: Features) -> Tiled:
-    """The mapped form: items of (batch, block of rows, panel of columns), each a run of register tiles."""
+    """The mapped form: items of (batch, block of rows, panel of columns), each a run of tiles."""
     dtype = c.acc.dtype
     lanes = target.vector_bytes // dtype.itemsize
     trips = [size if isinstance(f.extent, Var) else _number(f.extent) for f in c.batch]
@@ -170,7 +170,9 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
     height, vectors = _tile_shape(rows, columns, target, dtype.itemsize)
     width = vectors * lanes
     panels = -(-columns // width)
-    packed = c.b.column != 1 or (rows >= PACK_ROWS and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024))
+    packed = c.b.column != 1 or (
+        rows >= PACK_ROWS and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024)
+    )
     block = _block_rows(rows, height, batch * panels, packed)
     blocks = -(-rows // block)
     builder = _TileBuilder(c, target, height, vectors, block, blocks, panels, packed)

@@ -1,7 +1,7 @@
-"""The CPU schedule: which loop runs in parallel, which in vectors, and how items are dealt to threads.
+"""The CPU schedule: which loop runs in parallel, which in vectors, how threads share the items.
 
-Holds all heuristics of the CPU back end; emitters have none. Depends on shapes and the target's features
-alone, never on the number of threads.
+Holds all heuristics of the CPU back end; emitters have none. Depends on shapes and the target's
+features alone, never on the number of threads.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from ..kernel import (
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import match, tile
-from .transposition import COLUMNS, ROWS, tile_transposed
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
+from .transposition import COLUMNS, ROWS, tile_transposed
 
 __all__ = ["Mapped", "schedule"]
 
@@ -240,7 +240,9 @@ class _Loops:
         inside = (*lets, innermost) if innermost is not None else outer[-1].body
         if innermost is None:
             inside = (*(s for s in lets if s not in inside), *inside)
-        cost = self._bytes(*(s for s in inside if isinstance(s, For))) + 2.0 * self._row_work(inside)
+        cost = self._bytes(*(s for s in inside if isinstance(s, For))) + 2.0 * self._row_work(
+            inside
+        )
         body = self._vectorised(substitute(inside, values))
         extent: Extent | Expr = item.extent if item.extent is not None else items
         parallel = For(item, extent, Any(), body, mapping=Parallel())
@@ -306,7 +308,8 @@ class _Loops:
             if not self._invariant(s, loop):
                 body.append(self._streamed(s, loop, top))
                 continue
-            assert isinstance(s, Store) and s.monoid is not None
+            assert isinstance(s, Store)
+            assert s.monoid is not None
             result = Var("p", s.value.dtype)
             carry.append((result, _identity(s.monoid, s)))
             following.append(s.value)
@@ -414,5 +417,3 @@ def _vectorised_finish(finish: tuple[Stmt, ...], target: Features) -> tuple[Stmt
 
 def _simple(loop: For) -> bool:
     return not any(isinstance(s, For) for s in loop.body)
-
-

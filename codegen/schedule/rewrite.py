@@ -171,5 +171,3 @@ def each_access(
                 stack.extend(e.indices)
             elif isinstance(e, Apply):
                 stack.extend(e.args)
-
-

@@ -1,7 +1,8 @@
-"""The schedule of elementwise loops that read across memory: square tiles, transposed through a copy.
+"""The schedule of elementwise loops that read across memory: square tiles, turned by a copy.
 
-Holds the tile size. A loop that steps through memory in its last variable uses one element of every cache
-line it touches; a tile is copied row by row of the source, turned in registers, and read in order.
+Holds the tile size. A loop that steps through memory in its last variable uses one element of every
+cache line it touches; a tile is copied row by row of the source, turned in registers, and read in
+order.
 """
 
 from __future__ import annotations
@@ -92,9 +93,7 @@ def _trip(extent: Extent | Expr, size: int) -> int:
     return extent if isinstance(extent, int) else size
 
 
-def _turned_loads(
-    outer: Sequence[For], last: For, lets: Mapping[Var, Expr]
-) -> list[_Turned]:
+def _turned_loads(outer: Sequence[For], last: For, lets: Mapping[Var, Expr]) -> list[_Turned]:
     found: dict[Load, _Turned] = {}
     loops = {f.var for f in (*outer, last)}
     written = {s.buffer for s in nested(last.body) if hasattr(s, "buffer")}
@@ -149,7 +148,11 @@ class _Tiles:
                 var = Var(loop.var.name)
                 lets.append(Let(var, values[str(position)]))
                 fixed[loop.var] = var
-        origin: dict[Expr, Expr] = {**fixed, self.outer[self.axis].var: row0, self.last.var: column0}
+        origin: dict[Expr, Expr] = {
+            **fixed,
+            self.outer[self.axis].var: row0,
+            self.last.var: column0,
+        }
         copies: list[Stmt] = []
         tiles: dict[Load, Buffer] = {}
         for number, t in enumerate(self.turned):
@@ -165,7 +168,9 @@ class _Tiles:
         blocks = -(-_trip(self.last.extent, self.size) // COLUMNS)
         values: dict[str, Expr] = {}
         rest: Expr = self.item
-        values["column"] = apply("mul", canonical(apply("remtrunc", rest, index(blocks))), index(COLUMNS))
+        values["column"] = apply(
+            "mul", canonical(apply("remtrunc", rest, index(blocks))), index(COLUMNS)
+        )
         rest = canonical(apply("divtrunc", rest, index(blocks)))
         items = blocks
         for position in range(len(self.outer) - 1, -1, -1):

@@ -7,7 +7,7 @@ Strides and extents are arguments, so that a module has one of these for each dt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -56,19 +56,16 @@ class _Pack(Memory):
     def definition(self) -> str:
         """The function in one line, so that a module can leave out the second of two."""
         self.open(Region("entry"))
-        rows = self.emit("icmp sgt i64 %height, 0")
-        columns = self.emit("icmp sgt i64 %width, 0")
-        some = self.emit(f"and i1 {rows}, {columns}")
-        name = self.begin_if()
-        outer = self.begin_loop("0", "%height", self.lanes if self.across else 1)
-        inner = self.begin_loop("0", "%width", self.lanes)
         if self.across:
-            self._square(outer.index, inner.index)
+            self._guarded("0", "%height", self._squares)
         else:
-            self._piece(outer.index, inner.index)
-        self.end_loop(inner)
-        self.end_loop(outer)
-        self.end_if(name, some)
+            whole = self.emit("icmp sge i64 %columns, %width")
+            edge = self.emit(f"xor i1 {whole}, true")
+            for condition, piece in ((whole, self._whole_piece), (edge, self._edge_piece)):
+                name = self.begin_if()
+                self._guarded("0", "%rows", lambda piece=piece: self._rows("0", "%rows", piece))
+                self.end_if(name, condition)
+            self._guarded("%rows", "%height", lambda: self._rows("%rows", "%height", self._zeros))
         body = " ".join(line.strip() for line in self.levels[0].region.lines)
         names = ("step", "height", "width", "rows", "columns")
         parameters = ", ".join(["ptr %source", "ptr %target", *(f"i64 %{n}" for n in names)])
@@ -97,27 +94,46 @@ class _Pack(Memory):
     def _store(self, text: str, pointer: str) -> None:
         self.put(f"store {self.kind} {text}, ptr {pointer}, align {self.dtype.itemsize}")
 
+    def _guarded(self, start: str, stop: str, write: Callable[[], None]) -> None:
+        """Code that runs when there are rows, and columns."""
+        tests = [self.emit(f"icmp slt i64 {start}, {stop}"), self.emit("icmp sgt i64 %width, 0")]
+        some = self.emit(f"and i1 {tests[0]}, {tests[1]}")
+        name = self.begin_if()
+        write()
+        self.end_if(name, some)
+
     # --- rows ------------------------------------------------------------------------------------
 
-    def _piece(self, i: str, j: str) -> None:
-        """One vector of one row."""
-        source = self._at("%source", i, "%step", j)
-        target = self._at("%target", i, "%width", j)
-        inside = self.emit(f"icmp slt i64 {i}, %rows")
-        count = self.emit(f"select i1 {inside}, i64 %columns, i64 0")
-        alive = self._alive(count, j)
-        whole = self.emit(f"icmp eq i64 {alive}, {self.lanes}")
-        edge = self.emit(f"xor i1 {whole}, true")
-        name = self.begin_if()
+    def _rows(self, start: str, stop: str, piece: Callable[[str, str, str], None]) -> None:
+        """All vectors of rows from `start` to `stop`: `piece` of pointers and column."""
+        rows = self.begin_loop(start, stop, 1)
+        source = self._at("%source", rows.index, "%step", "0")
+        target = self._at("%target", rows.index, "%width", "0")
+        columns = self.begin_loop("0", "%width", self.lanes)
+        j = columns.index
+        piece(self._next(source, j), self._next(target, j), j)
+        self.end_loop(columns)
+        self.end_loop(rows)
+
+    def _whole_piece(self, source: str, target: str, j: str) -> None:
         self._store(self._load(source), target)
-        self.end_if(name, whole)
-        name = self.begin_if()
-        mask = self.prefix_mask(alive, self.lanes).text
-        text = self.masked_load(self.dtype, self.lanes, source, mask, self.depth)
-        self._store(text, target)
-        self.end_if(name, edge)
+
+    def _edge_piece(self, source: str, target: str, j: str) -> None:
+        mask = self.prefix_mask(self._alive("%columns", j), self.lanes).text
+        self._store(self.masked_load(self.dtype, self.lanes, source, mask, self.depth), target)
+
+    def _zeros(self, source: str, target: str, j: str) -> None:
+        self._store("zeroinitializer", target)
 
     # --- columns ---------------------------------------------------------------------------------
+
+    def _squares(self) -> None:
+        """All squares; the source is read along its rows."""
+        columns = self.begin_loop("0", "%width", self.lanes)
+        rows = self.begin_loop("0", "%height", self.lanes)
+        self._square(rows.index, columns.index)
+        self.end_loop(rows)
+        self.end_loop(columns)
 
     def _square(self, i: str, j: str) -> None:
         """A square of registers: loads along the rows, shuffles, stores along the columns."""

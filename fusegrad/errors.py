@@ -240,11 +240,13 @@ class DTypeError(FusegradError, TypeError):
 
     The situation::
 
-        labels = fg.asarray([1, 0, 2])       # int64
-        labels @ fg.ones((3, 4), dtype="bool")
-        fg.exp(fg.asarray(["a"]))
+        x = fg.ones(3)
+        x & x                                # floats have no bits to combine
+        fg.ones(3, dtype="int64") + fg.ones(3, dtype="uint64")
+        fg.asarray(["a"])
 
-    Dtypes of different kinds promote as the array API standard says; what it leaves open raises.
+    Dtypes promote as the array API standard says; an integer with a float gives the float. No
+    integer dtype holds the values of both int64 and uint64.
 
     The way out: convert first, ``x.astype("float32")``.
     """

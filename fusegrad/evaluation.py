@@ -67,6 +67,8 @@ def check_leak(node: Node) -> None:
     """Raise LeakedTracerError if the value of `node` existed in a trace only."""
     token = traced_input(node)
     if token is not None:
+        if token.trace is None:
+            raise traced_error(node, "looking at a value", None, token)
         origin = where(node)
         made = f", recorded at {origin}," if origin is not None else ""
         raise LeakedTracerError(

@@ -233,9 +233,12 @@ class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
         storage = self._storage
         if storage is not None and active.trace is None:
             return tensor_of(storage)
-        result = record(build.stop_gradient if self.requires_grad else _same, (self,))
-        result.requires_grad, result._leaf = False, True
-        return result
+        before = set_recording(True)
+        try:
+            node = self._read()
+            return made(build.stop_gradient(node) if self.requires_grad else node)
+        finally:
+            set_recording(before)
 
     def clone(self) -> Tensor:
         """A tensor of its own with the same value, through which gradients flow."""

@@ -88,10 +88,17 @@ def elementwise_node(function: Function, operands: Sequence[Operand]) -> Node:
             node = operand._read()
             if node.dtype is not dtype:
                 node = build.cast(node, dtype)
-            nodes.append(node if node.shape == shape else build.broadcast_to(node, shape))
+            nodes.append(node if node.shape == shape else _widened(node, shape))
         else:
             nodes.append(_constant(operand, dtype, shape))
     return function.build(*nodes)
+
+
+def _widened(node: Node, shape: Shape) -> Node:
+    lead = len(shape) - len(node.shape)
+    if node.shape == shape[lead:]:
+        return build.broadcast(node, shape, range(lead, len(shape)))
+    return build.broadcast_to(node, shape)
 
 
 # --- numbers --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from ..dtypes import DType
@@ -63,9 +64,10 @@ class _Pack(Memory):
             edge = self.emit(f"xor i1 {whole}, true")
             for condition, piece in ((whole, self._whole_piece), (edge, self._edge_piece)):
                 name = self.begin_if()
-                self._guarded("0", "%rows", lambda piece=piece: self._rows("0", "%rows", piece))
+                self._guarded("0", "%rows", partial(self._rows, "0", "%rows", piece))
                 self.end_if(name, condition)
-            self._guarded("%rows", "%height", lambda: self._rows("%rows", "%height", self._zeros))
+            zeros = partial(self._rows, "%rows", "%height", self._zeros)
+            self._guarded("%rows", "%height", zeros)
         body = " ".join(line.strip() for line in self.levels[0].region.lines)
         names = ("step", "height", "width", "rows", "columns")
         parameters = ", ".join(["ptr %source", "ptr %target", *(f"i64 %{n}" for n in names)])

@@ -136,9 +136,11 @@ class _Grower:
         self.home: dict[Node, int] = {}
         self.readers: dict[Node, list[int]] = {}
         self.numbers = itertools.count()
+        # Written scalars that every reader computes for itself instead of waiting for them.
+        self.repeated: set[Node] = set()
 
     def is_value(self, node: Node) -> bool:
-        return node in self.written or is_leaf(node)
+        return (node in self.written and node not in self.repeated) or is_leaf(node)
 
     def add(self, stage: Stage) -> None:
         """Put `stage` in the best region that takes it, or in a new one."""
@@ -369,8 +371,22 @@ def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
     return stage.total in (total, rows)
 
 
+def _repeated(order: Sequence[Node], written: set[Node]) -> set[Node]:
+    """Scalars that take less to compute than to wait for: a step count that grows by one."""
+    costs: dict[Node, int] = {}
+    found: set[Node] = set()
+    for node in order:
+        if node.op.pattern is not Pattern.MAP or size_of(node) != 1:
+            continue
+        costs[node] = cost_of(node) + sum(costs.get(i, 0) for i in node.inputs)
+        if node in written and costs[node] < EXPENSIVE:
+            found.add(node)
+    return found
+
+
 def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
     grower = _Grower(written)
+    grower.repeated = _repeated(order, written)
     for node in order:
         if node in written and size_of(node):
             grower.add(make_stage(node, grower.is_value))

@@ -74,6 +74,13 @@ def viewed(node: Node, is_value: Callable[[Node], bool]) -> Node:
 
 
 def _affine(node: Node, base: Node) -> bool:
+    """Whether the element of `base` that `node` shows is affine in the index into `node`."""
+    step, plain = node, True
+    while step is not base:
+        plain = plain and not isinstance(step.op, Reshape)
+        step = step.inputs[0]
+    if plain:
+        return True
     indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(node.shape))  # type: ignore[arg-type]
     form = linear(view_index(node, base, indices))
     return all(isinstance(e, Var) for e, _ in form.terms)

@@ -91,7 +91,7 @@ def plan(
     -------
     Plan
     """
-    levels, kept = _levels(tasks, inputs, outputs, donations)
+    levels, kept = _levels(tasks, inputs, outputs, donations, nbytes)
     steps = _steps(levels)
     produced: dict[Value, int] = {}
     last: dict[Value, int] = {}
@@ -155,6 +155,7 @@ def _levels(
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     donations: Sequence[tuple[int, int]],
+    nbytes: Mapping[Value, int],
 ) -> tuple[list[int], list[tuple[int, int]]]:
     """The group of each task, and the donations that no reader of the old value contradicts."""
     writer: dict[Value, int] = {}
@@ -175,6 +176,8 @@ def _levels(
             continue
         last = writer[new]
         others = [r for r in readers.get(old, []) if r != last]
+        if others and nbytes.get(new, 0) <= ALIGN:
+            continue  # A place of its own costs less than waiting for the readers.
         own = old in tasks[last].reads
         if own and (new, old) not in tasks[last].in_place:
             continue
@@ -266,11 +269,10 @@ def assign_offsets(
         _, first, last = requests[number]
         begins, ends, starts, stops = placed[:, :done]
         alive = np.flatnonzero((begins <= last) & (ends >= first))
-        place = 0
-        for other in alive[np.argsort(starts[alive], kind="stable")]:
-            if starts[other] - place >= size:
-                break
-            place = max(place, int(stops[other]))
+        alive = alive[np.argsort(starts[alive], kind="stable")]
+        free = np.maximum.accumulate(np.concatenate(([0], stops[alive])))
+        gaps = np.flatnonzero(starts[alive] - free[:-1] >= size)
+        place = int(free[gaps[0]] if gaps.size else free[-1])
         offsets[number] = place
         placed[:, done] = first, last, place, place + size
         total = max(total, place + size)

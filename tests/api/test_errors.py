@@ -281,6 +281,16 @@ def mask_of_a_traced_value() -> Any:
 
 
 @case
+def if_in_a_custom_function() -> Any:
+    @fg.custom_vjp
+    def f(x: Any) -> Any:
+        return x
+
+    f.defvjp(lambda x: (x if x.sum() > 0 else -x, None), lambda _, g: (g,))
+    return f(fg.ones(3))
+
+
+@case
 def traced_value_that_leaked() -> Any:
     kept: list[fg.Tensor] = []
 

@@ -68,7 +68,7 @@ def check_leak(node: Node) -> None:
     token = traced_input(node)
     if token is not None:
         if token.trace is None:
-            raise traced_error(node, "looking at a value", None, token)
+            raise traced_error(node, "this line", None, token)
         origin = where(node)
         made = f", recorded at {origin}," if origin is not None else ""
         raise LeakedTracerError(

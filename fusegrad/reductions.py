@@ -145,6 +145,8 @@ def max(
 ) -> Tensor:
     """The largest element; equal ones share the gradient.
 
+    With an axis it gives the values alone, as in NumPy; their places are `argmax`.
+
     Parameters
     ----------
     x : array_like
@@ -176,6 +178,8 @@ def min(
     keepdim: bool | None = None,
 ) -> Tensor:
     """The smallest element; equal ones share the gradient.
+
+    With an axis it gives the values alone, as in NumPy; their places are `argmin`.
 
     Parameters
     ----------

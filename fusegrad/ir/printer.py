@@ -1,6 +1,12 @@
 """Graphs as text: one line a node, the same text for the same graph.
 
 Knows no concrete op: each op spells itself.
+
+    graph ::= node* return NAME, ...                    operands before users; equal nodes are one
+    node  ::= NAME: type = OP[<param, ...>][(NAME, ...)] [# FILE:LINE in FUNCTION [(backward)]]
+    type  ::= dtype[extent, ...] | (type, ...)          a tuple's results are picked by item<INT>
+    extent ::= INT | SYMBOL
+    param ::= INT | FLOAT | dtype | STRING | [param, ...]
 """
 
 from __future__ import annotations

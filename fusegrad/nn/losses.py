@@ -170,8 +170,8 @@ def cross_entropy(
     input : Tensor or array
         The scores, of shape ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``.
     target : Tensor or array
-        Labels from 0 to ``C - 1``, integers of the shape of `input` without ``C``; or
-        probabilities of all classes, floating, of the shape of `input`.
+        Labels from 0 to ``C - 1``, integers of the shape of `input` without ``C`` (others make
+        the loss NaN); or probabilities of all classes, floating, of the shape of `input`.
     weight : Tensor or array, optional
         ``C`` numbers that multiply the terms of each class; ``"mean"`` divides by their sum.
     ignore_index : int, optional
@@ -281,7 +281,9 @@ def _against_labels(
     valid = None if ignore_index is None else target != ignore_index
     labels = target if valid is None else fg.where(valid, target, 0)
     picked = take_along_axis(logs, expand_dims(labels, axis=axis), axis=axis)
-    terms = -squeeze(picked, axis=axis)
+    # A label that is no class gives NaN: compiled code cannot raise, and must not guess.
+    inside = fg.logical_and(labels >= 0, labels < logs.shape[axis])
+    terms = fg.where(inside, -squeeze(picked, axis=axis), math.nan)
     scale = None if weight is None else take(_class_weights(weight, logs, axis), labels, axis=0)
     if scale is not None:
         terms = terms * scale

@@ -355,3 +355,13 @@ def test_dropout_at_its_ends() -> None:
     assert F.dropout(x, 1.0).numpy().tolist() == [0] * 5
     with pytest.raises(ValueError, match="between 0 and 1"):
         F.dropout(x, 1.5)
+
+
+@pytest.mark.parametrize("label", [-1, -100, 3, 1 << 40])
+def test_a_label_that_is_no_class_gives_nan(label: int) -> None:
+    scores = np.zeros((2, 3), "float32")
+    for loss in (F.cross_entropy, F.nll_loss):
+        assert np.isnan(float(loss(scores, np.array([0, label]))))
+        assert np.isnan(float(fg.compile(loss)(scores, np.array([0, label]))))
+    ignored = F.cross_entropy(scores, np.array([0, label]), ignore_index=label)
+    assert float(ignored) == pytest.approx(np.log(3))

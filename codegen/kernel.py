@@ -3,16 +3,18 @@
 Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_kernel` and
 `interpret_kernel` (their own files) give it a text, a check and a meaning.
 
-    kernel ::= kernel NAME (NAME: dtype[extent*] strides? in|out|inout|partial ..., SIZE ...) { stmt* } finish { stmt* }
-    stmt   ::= for VAR in extent KIND [carry (VAR = expr)+] { stmt* [next expr+] }
+    kernel ::= kernel NAME(param, ..., SIZE, ...) { stmt* } [finish { stmt* }]
+    param  ::= NAME: dtype[extent, ...] [strides] in|out|inout|partial MONOID
+    stmt   ::= for VAR in extent KIND [carry (VAR = expr), ...] { stmt* [next expr, ...] }
              | if expr { stmt* } | let VAR = expr
-             | NAME[expr*] = expr | NAME[expr*] MONOID= expr
-             | alloc NAME: dtype[extent*] row|tile|chunk
-             | copy NAME[expr*] <- NAME[expr*]          box to box: packing, transposition
-             | contract NAME += NAME . NAME             a register tile
-    KIND   ::= serial | tree(MONOID+) | any             mapped: parallel | vector(lanes, unroll) | unroll | grid | block
+             | NAME[expr, ...] = expr [nontemporal] | NAME[expr, ...] MONOID= expr
+             | alloc NAME: dtype[extent, ...] row|tile|chunk
+             | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
+             | contract NAME[VAR, VAR] = NAME[expr, ...] . NAME[expr, ...] for ...   a register tile
+    KIND   ::= (serial | any | tree(MONOID, ...)) [parallel | vector(lanes, unroll) | unroll]
     MONOID ::= sum | prod | max | min | and | or | argmax | argmin
-    expr   ::= CONST | VAR | NAME[expr*] | OP(expr*)    OP: a row of scalar.py
+    expr   ::= CONST | VAR | NAME[expr, ...] | OP(expr, ...)    OP: a row of scalar.py
+    extent ::= INT | SIZE | expr
 
 Meaning, where it is not plain:
 
@@ -26,8 +28,9 @@ Meaning, where it is not plain:
   before the chunk starts; the body only accumulates into them. When all chunks are done they
   are combined in order of chunks, and `finish` runs once: there a load of a partial buffer gives
   the combined value.
-- A kernel that is mapped has one `parallel` loop as the last statement of its body; a launch runs it
-  in chunks [lo, hi). `row` and `tile` memory is private to an iteration, `chunk` memory to a chunk.
+- A kernel that is mapped has one `parallel` loop as the last statement of its body; a launch runs
+  it in chunks [lo, hi). `row` and `tile` memory is private to an iteration, `chunk` memory to a
+  chunk.
 - A loop that is mapped to `vector` runs `lanes` iterations at once. Loops nested in it have extents
   that do not depend on its variable. Buffers allocated inside it are private to each lane.
 """
@@ -235,11 +238,12 @@ class Copy(Stmt):
 class Contract(Stmt):
     """``acc[i, j] = sum over k of a[.. i .. k ..] * b[.. k .. j ..]``: one register tile.
 
-    ``acc`` is a `tile` buffer of shape (tile_rows, tile_columns), written whole. The sum over k runs in order,
-    with fused multiply-adds, from zero. `a` is read at `a_starts`, moved by i along `a_row_axis` and
-    by k along `a_sum_axis`; a row of the tile at or beyond `rows` repeats row `rows` - 1 (its values are
-    not used). `b` is read at `b_starts`, moved by k along `b_sum_axis` and by j along `b_column_axis`,
-    whose stride must be 1; columns at or beyond `columns` count as zero.
+    ``acc`` is a `tile` buffer of shape (tile_rows, tile_columns), written whole. The sum over k
+    runs in order, with fused multiply-adds, from zero. `a` is read at `a_starts`, moved by i along
+    `a_row_axis` and by k along `a_sum_axis`; a row of the tile at or beyond `rows` repeats row
+    `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along `b_sum_axis`
+    and by j along `b_column_axis`, whose stride must be 1; columns at or beyond `columns` count as
+    zero.
     """
 
     acc: Buffer

@@ -20,7 +20,7 @@ from . import config, pytree
 from .context import active
 from .dispatch import build as build_fast
 from .errors import ArgumentStructureError, CaptureError
-from .explain import Explanation, dump, explain
+from .explain import Explanation, dump, explain, regions_text
 from .guards import Guards
 from .ir.node import Node
 from .layout import Layout, layout_of
@@ -216,11 +216,18 @@ class CompiledFunction:
         return entry
 
     def _observer(self, stages: dict[str, float]) -> Callable[[Artifacts], None] | None:
-        folder = config.current().dump
-        if folder is None:
+        folder, fusion = config.current().dump, "fusion" in config.current().explain
+        if folder is None and not fusion:
             return None
         name = getattr(self.function, "__name__", "step")
-        return lambda artifacts: dump(folder, name, artifacts)
+
+        def observe(artifacts: Artifacts) -> None:
+            if folder is not None:
+                dump(folder, name, artifacts)
+            if fusion:
+                sys.stderr.write(f"fusegrad: {name}\n{regions_text(artifacts)}\n")
+
+        return observe
 
     def _note(
         self, entry: Specialisation, stages: dict[str, float], origin: str, reason: str | None

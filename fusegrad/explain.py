@@ -19,7 +19,7 @@ from .passes.regions import Region, size_of
 from .runtime.step import Artifacts, build_record
 from .statistics import Statistics
 
-__all__ = ["Explanation", "dump", "explain"]
+__all__ = ["Explanation", "dump", "explain", "regions_text"]
 
 
 @final
@@ -69,7 +69,7 @@ def explain(
     sections = (
         ("summary", _summary(name, made, statistics)),
         ("graph", print_graph(made.graphs[-1][1], sources=True)),
-        ("regions", "\n".join(_region(r, n) for r, n in zip(made.regions, made.names, strict=True))),
+        ("regions", regions_text(made)),
         ("kernels", "\n\n".join(print_kernel(e.kernel) for e in made.lowered)),
         ("program", print_program(record.program, launched)),
         ("memory", _memory(made)),
@@ -99,6 +99,11 @@ def _summary(name: str, made: Artifacts, s: Statistics) -> str:
     ]
     lines += [f"traced again because {reason}" for reason in s.reasons]
     return "\n".join(lines)
+
+
+def regions_text(made: Artifacts) -> str:
+    """What shares a kernel, and why: every region with its stages."""
+    return "\n".join(_region(r, n) for r, n in zip(made.regions, made.names, strict=True))
 
 
 def _region(region: Region, name: str) -> str:
@@ -134,8 +139,7 @@ def dump(folder: Path, name: str, made: Artifacts) -> None:
     for position, (stage, graph) in enumerate(made.graphs):
         (folder / f"{prefix}{position:02}-{stage}.graph").write_text(print_graph(graph) + "\n")
     at = len(made.graphs)
-    regions = "\n".join(_region(r, n) for r, n in zip(made.regions, made.names, strict=True))
-    (folder / f"{prefix}{at:02}-fuse.regions").write_text(regions + "\n")
+    (folder / f"{prefix}{at:02}-fuse.regions").write_text(regions_text(made) + "\n")
     kernels = "\n\n".join(print_kernel(e.kernel) for e in made.lowered)
     (folder / f"{prefix}{at + 1:02}-lower.kernel").write_text(kernels + "\n")
     mapped = "\n\n".join(print_kernel(m.kernel) for m in made.mapped)

@@ -111,11 +111,12 @@ class State(Cell):
         storage = self._storage
         if storage is None:
             node = self._node
-            assert node is not None
-            if self._trace is not None:
-                check_leak(node)
-                self._trace = None
-            settle(self)
+            # Another thread may have computed it since.
+            if node is not None:
+                if self._trace is not None:
+                    check_leak(node)
+                    self._trace = None
+                settle(self)
             storage = self._storage
             assert storage is not None
         return storage

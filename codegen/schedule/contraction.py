@@ -36,8 +36,11 @@ __all__ = ["Contraction", "Tiled", "match", "tile"]
 PACK_ROWS = 24
 """From this many rows on, packing the right operand is paid back by its reuse."""
 
-ITEMS = 16
-"""Items that a contraction is dealt in when it is large enough, so that threads share it evenly."""
+ITEMS, PACKED_ITEMS = 16, 8
+"""Items that a contraction is dealt in when it is large enough, so that threads share it evenly.
+
+Every item packs its own panel, so fewer of them pack less.
+"""
 
 
 @final
@@ -187,7 +190,8 @@ def _number(extent: Extent | Expr) -> int:
 
 def _block_rows(rows: int, height: int, others: int, packed: bool) -> int:
     """Rows of one item: few enough for threads to share, enough to pay for packing."""
-    wanted = max(1, -(-ITEMS // max(1, others)))
+    items = PACKED_ITEMS if packed else ITEMS
+    wanted = max(1, -(-items // max(1, others)))
     least = height * (8 if packed else 2)
     block = max(least, -(-rows // wanted))
     return -(-block // height) * height

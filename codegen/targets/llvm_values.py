@@ -21,7 +21,6 @@ from .llvm_scalar import PRIMITIVES, Rule, Site
 __all__ = ["Values"]
 
 
-
 @final
 class _Template:
     """The steps of an expansion in terms of parameters, planned once for each op and dtypes."""
@@ -155,7 +154,7 @@ class Values(Memory):
             elif isinstance(e, Const):
                 value = self.constant(e.value, e.dtype)
             else:
-                value = given[template.parameters.index(e)]  # type: ignore[arg-type]
+                value = given[template.parameters.index(e)]
             values.append(value)
         return values[-1]
 
@@ -280,9 +279,7 @@ class Values(Memory):
         given = ", ".join(f"{k} {a}" for k, a in zip(kinds, arguments, strict=True))
         return f"call {self.type_of(e.dtype, lanes)} @{name}({given})"
 
-    def _outline(
-        self, e: Expr, leaves: Sequence[Expr], lanes: int
-    ) -> tuple[str, frozenset[str]]:
+    def _outline(self, e: Expr, leaves: Sequence[Expr], lanes: int) -> tuple[str, frozenset[str]]:
         """The function's name, which says what it does, and the lines a module needs for it.
 
         The function is one line, so that a module can leave out the second of two equal ones.

@@ -139,8 +139,11 @@ class _Grower:
         # Written scalars that every reader computes for itself instead of waiting for them.
         self.repeated: set[Node] = set()
 
+    def is_stored(self, node: Node) -> bool:
+        return node in self.written or is_leaf(node)
+
     def is_value(self, node: Node) -> bool:
-        return (node in self.written and node not in self.repeated) or is_leaf(node)
+        return self.is_stored(node) and node not in self.repeated
 
     def add(self, stage: Stage) -> None:
         """Put `stage` in the best region that takes it, or in a new one."""
@@ -388,8 +391,10 @@ def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
     grower = _Grower(written)
     grower.repeated = _repeated(order, written)
     for node in order:
-        if node in written and size_of(node):
-            grower.add(make_stage(node, grower.is_value))
+        if node not in written or not size_of(node):
+            continue
+        reads_memory = node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
+        grower.add(make_stage(node, grower.is_stored if reads_memory else grower.is_value))
     return grower.regions
 
 

@@ -163,7 +163,9 @@ def pick_sum(node: Node) -> Node | None:
     if scalar_of(other) != 0 or condition.op is not ELEMENTWISE["eq"]:
         return None
     label = _along_others(condition, axis)
-    if label is None:
+    extent = int(source.shape[axis])  # type: ignore[call-overload]
+    # Every column has a number of its own only in an integer type that holds them all.
+    if label is None or not label.dtype.is_integer or extent - 1 > label.dtype.highest:
         return None
     kept = _without_axis(value, axis)
     if kept is None:
@@ -205,12 +207,18 @@ def from_nothing(node: Node) -> Node | None:
     return build.full(node.shape, identities[monoid], node.dtype)
 
 
-EXACT = ("add", "sub", "mul", "div", "neg", "eq", "ne", "lt", "le", "gt", "ge", "minimum", "maximum")
+_EXACT = frozenset(
+    ELEMENTWISE[name]
+    for name in (
+        *("add", "sub", "mul", "div", "neg", "minimum", "maximum"),
+        *("eq", "ne", "lt", "le", "gt", "ge"),
+    )
+)
 
 
 def fold_constants(node: Node) -> Node | None:
     """An exact operation on constants is a constant."""
-    exact = node.op in {ELEMENTWISE[n] for n in EXACT} or isinstance(node.op, Cast)
+    exact = node.op in _EXACT or isinstance(node.op, Cast)
     if not exact or not all(isinstance(i.op, Constant) for i in node.inputs):
         return None
     with np.errstate(all="ignore"):

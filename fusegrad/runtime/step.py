@@ -245,12 +245,14 @@ def _mapped_donations(
 ) -> list[tuple[int, int]]:
     """Donations between unique outputs and inputs, each used once."""
     result: list[tuple[int, int]] = []
-    taken: set[int] = set()
+    written: set[int] = set()
+    given: set[int] = set()
     for output, source in donations:
         position = positions[output]
         same = roots[position].type == inputs[source].type
-        if position not in taken and same:
-            taken.add(position)
+        if same and position not in written and source not in given:
+            written.add(position)
+            given.add(source)
             result.append((position, source))
     return result
 

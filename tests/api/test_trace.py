@@ -11,6 +11,7 @@ import fusegrad as fg
 from fusegrad.errors import LeakedTracerError, TracedValueError
 from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node
+from fusegrad.ir.types import Symbol
 from fusegrad.ops.source import Input
 from fusegrad.trace import Trace, runtime_scalar
 
@@ -242,3 +243,23 @@ def test_every_node_knows_the_users_line() -> None:
     assert line is not None
     assert line.file == __file__
     assert line.text == "y = fg.exp(x) * 3.25"
+
+
+def test_extents_may_be_symbols() -> None:
+    rows = Symbol("rows")
+    w = fg.ones((8, 4))
+    with Trace() as trace:
+        x, _ = trace.input((rows, 8), "float32", "x")
+        h = fg.relu(x @ w + fg.ones(4))
+        assert h.shape == (rows, 4)
+        assert x.reshape(-1, 4, 2).shape == (rows, 4, 2)
+        assert (x.T @ x).shape == (8, 8)
+        assert fg.logsumexp(h, axis=1).shape == (rows,)
+        assert x.mean().shape == ()
+        assert x[:, 2:4].shape == (rows, 2)
+        assert fg.concat([x, x], axis=1).shape == (rows, 16)
+        assert h.argmax(1).shape == (rows,)
+        assert fg.grad(lambda v: (x @ v).mean())(w).shape == (8, 4)
+        with pytest.raises(fg.errors.ShapeError, match="variable extent"):
+            x[0]
+    trace.restore()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -207,3 +208,15 @@ def test_transposition_is_shuffles() -> None:
     result = np.zeros((rows, columns), "f4")
     run(kernel, data, result, chunks=((0, 1),))
     np.testing.assert_array_equal(result, data.T)
+
+
+def test_kernels_share_tiles_and_packing() -> None:
+    """One function for each size of tile and each kind of packing, however many kernels."""
+    kernels = [
+        replace(product(depth, columns, (6, 16), packed=True, b_transposed=True), name=f"p{n}")
+        for n, (depth, columns) in enumerate(((784, 128), (128, 10), (64, 784)))
+    ]
+    ir = emit_module(kernels, host())
+    tiles = re.findall(r"^define internal void @(fg\.tile\S+)\(", ir, flags=re.M)
+    assert len(tiles) == len(set(tiles)) == 1
+    assert len(re.findall(r"^define internal void @fg\.transpose", ir, flags=re.M)) == 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fusegrad.autodiff.reverse import vjp
+from fusegrad.codegen.schedule import contraction, cpu, transposition
 from fusegrad.ir.interpret import evaluate
-from fusegrad.ir.node import Node
+from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
+from fusegrad.passes import fuse, regions
 from tests.fuzz.graphs import Array, RandomGraph
 from tests.lower.support import compiled
 
@@ -24,6 +27,22 @@ GENERATED = settings(
     phases=(Phase.generate, Phase.shrink),
 )
 SEEDS = st.integers(0, 1 << 40)
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits so small that what large arrays meet is met by graphs that are quick to check."""
+    for name, value in (("THREADED_COST", 1), ("CHUNK_COST", 300), ("BLOCK", 64)):
+        monkeypatch.setattr(cpu, name, value)
+    for name, value in (("ROWS", 16), ("COLUMNS", 16), ("LEAST", 3)):
+        monkeypatch.setattr(transposition, name, value)
+        if hasattr(cpu, name):
+            monkeypatch.setattr(cpu, name, value)
+    monkeypatch.setattr(contraction, "PACK_ROWS", 2)
+    for name, value in (("MAX_FINISH", 4), ("MAX_DEPTH", 3), ("MAX_WEIGHT", 12)):
+        monkeypatch.setattr(fuse, name, value)
+    monkeypatch.setattr(fuse, "MAX_BUFFERS", 6)
+    monkeypatch.setattr(regions, "COLUMN_LIMIT", 4)
 
 
 def _run(outputs: list[Node], graph: RandomGraph) -> tuple[list[Array], list[Array]]:
@@ -39,6 +58,33 @@ def test_exact_graphs(seed: int) -> None:
     graph = RandomGraph(random)
     graph.grow(random.randint(1, 24))
     for found, expected in zip(*_run(graph.outputs(), graph), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@pytest.mark.usefixtures("small_limits")
+@settings(GENERATED, max_examples=400)
+@given(SEEDS)
+def test_graphs_that_reach_every_limit(seed: int) -> None:
+    random = Random(~seed)
+    graph = RandomGraph(random)
+    graph.grow(random.randint(5, 30))
+    for found, expected in zip(*_run(graph.outputs(), graph), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@settings(GENERATED, max_examples=300)
+@given(SEEDS)
+def test_bits_of_elementwise_graphs_do_not_depend_on_fusion(seed: int) -> None:
+    random = Random(seed)
+    graph = RandomGraph(random, smooth=True)
+    for _ in range(random.randint(2, 14)):
+        random.choice((graph.unary, graph.binary, graph.choose, graph.move))()
+    values = [n for n in graph.values if not any(m.op.name == "reduce" for m in toposort([n]))]
+    inputs = list(graph.environment)
+    arrays = list(graph.environment.values())
+    together = compiled(values, inputs)(arrays)
+    for node, expected in random.sample(list(zip(values, together, strict=True)), 1):
+        (found,) = compiled([node], inputs)(arrays)
         np.testing.assert_array_equal(found, expected, strict=True)
 
 

@@ -28,8 +28,6 @@ class Expr:
         return self._hash
 
 
-
-
 @final
 class Const(Expr):
     """A constant: its bits and its dtype (``-0.0`` is not ``0.0``)."""
@@ -59,9 +57,7 @@ class Const(Expr):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return (
-            isinstance(other, Const) and self.dtype is other.dtype and self.bits == other.bits
-        )
+        return isinstance(other, Const) and self.dtype is other.dtype and self.bits == other.bits
 
     def __repr__(self) -> str:
         return f"Const({self.value!r}, {self.dtype.short})"

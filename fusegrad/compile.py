@@ -161,7 +161,7 @@ class CompiledFunction:
         result = []
         for path in names:
             root = path
-            if keywords and path.startswith("[0][") :
+            if keywords and path.startswith("[0]["):
                 number = int(path[4 : path.index("]", 4)])
                 root = self._positional[number] if number < len(self._positional) else path
             elif keywords and path.startswith("[1]["):
@@ -330,9 +330,7 @@ class CompiledFunction:
             node.op.token.tensor = weakref.ref(tensor)  # type: ignore[attr-defined]
         return tensor, node
 
-    def _collect(
-        self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]
-    ) -> None:
+    def _collect(self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]) -> None:
         """Read the graph off what the function returned and changed; still inside the trace."""
         leaves, traced.structure = pytree.flatten(result)
         for leaf in leaves:

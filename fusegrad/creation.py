@@ -38,9 +38,7 @@ __all__ = [
 ]
 
 
-def _make(
-    function: Callable[[], Node], device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def _make(function: Callable[[], Node], device: Any = None, requires_grad: bool = False) -> Tensor:
     check_device(device)
     tensor = record_nodes(lambda: (function(), ()))
     return tensor.requires_grad_() if requires_grad else tensor
@@ -233,9 +231,7 @@ def zeros(
     return _make(lambda: build.zeros(extents, kind), device, requires_grad)
 
 
-def ones(
-    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones.
 
     Parameters
@@ -291,9 +287,7 @@ def empty(
     return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def full_like(
-    x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: Any = None
-) -> Tensor:
+def full_like(x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of one value, of the shape and dtype of another.
 
     Parameters
@@ -443,9 +437,7 @@ def arange(
     if kind is bool_:
         raise DTypeError("arange has no bools", remedy="take an integer or floating dtype")
     inner = kind if whole or kind.is_float else float64
-    return _make(
-        lambda: build.cast(_steps(count, start, step, inner), kind), device, requires_grad
-    )
+    return _make(lambda: build.cast(_steps(count, start, step, inner), kind), device, requires_grad)
 
 
 def linspace(

@@ -146,9 +146,7 @@ floor_divide = _binary("floor_divide", "The quotient, rounded down.", "[7, -7], 
 remainder = _binary(
     "remainder", "What `floor_divide` leaves; it has the sign of `x2`.", "[7, -7], 3 -> [1, 2]"
 )
-pow = _binary(
-    "pow", "`x1` to the power `x2`; right at base 0 too.", "[1.0, 3.0], 2 -> [1., 9.]"
-)
+pow = _binary("pow", "`x1` to the power `x2`; right at base 0 too.", "[1.0, 3.0], 2 -> [1., 9.]")
 negative = _unary("negative", "The number with the other sign.", "[1.0, -2.0] -> [-1.,  2.]")
 positive = _unary("positive", "The number itself.", "[1.0, -2.0] -> [ 1., -2.]")
 abs = _unary("abs", "The absolute value; the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 2.]")

@@ -191,9 +191,7 @@ def _scalar(value: Any) -> Tensor:
     return value
 
 
-def grad(
-    function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
-) -> Function:
+def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """A function that gives the gradient of `function`.
 
     Parameters

@@ -71,9 +71,7 @@ def _contents(value: Any) -> Hashable:
         return None
     if len(attributes) > _LONGEST:
         return None
-    return tuple(
-        (name, fingerprint(v)) for name, v in attributes.items() if isinstance(v, _PLAIN)
-    )
+    return tuple((name, fingerprint(v)) for name, v in attributes.items() if isinstance(v, _PLAIN))
 
 
 @final
@@ -200,8 +198,10 @@ def _cell(cell: types.CellType) -> Any:
 
 
 def _same(name: _Name, value: Any) -> bool:
-    return type(value) is name.kind and name.kind in _PLAIN and bool(
-        value == name.value or value != value
+    return (
+        type(value) is name.kind
+        and name.kind in _PLAIN
+        and bool(value == name.value or value != value)
     )
 
 

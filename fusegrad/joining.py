@@ -192,10 +192,7 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0, *, dim: int | None = None) -
 def _parts(x: Tensor, places: Sequence[int], axis: int) -> list[Tensor]:
     bounds = [0, *places, x.shape[axis]]
     before = (slice(None),) * axis
-    return [
-        x[(*before, slice(start, stop))]
-        for start, stop in itertools.pairwise(bounds)
-    ]
+    return [x[(*before, slice(start, stop))] for start, stop in itertools.pairwise(bounds)]
 
 
 def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:

@@ -35,6 +35,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.])
     """
+
     def product() -> tuple[Node, list[Tensor]]:
         (a, b), tensors = common_nodes((as_tensor(x1), as_tensor(x2)))
         return products.matmul(a, b), tensors
@@ -153,6 +154,7 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     >>> fg.vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.])
     """
+
     def product() -> tuple[Node, list[Tensor]]:
         (a, b), tensors = common_nodes((as_tensor(x1), as_tensor(x2)))
         return products.vecdot(a, b, axis), tensors
@@ -181,6 +183,7 @@ def tensordot(
     >>> fg.tensordot([[1.0, 2.0]], [[3.0, 4.0]], axes=2)
     Tensor(11.)
     """
+
     def product() -> tuple[Node, list[Tensor]]:
         (a, b), tensors = common_nodes((as_tensor(x1), as_tensor(x2)))
         return products.tensordot(a, b, axes), tensors
@@ -208,6 +211,7 @@ def einsum(formula: str, *operands: ArrayLike) -> Tensor:
     >>> fg.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.])
     """
+
     def product() -> tuple[Node, list[Tensor]]:
         nodes, tensors = common_nodes([as_tensor(operand) for operand in operands])
         return products.einsum(formula, nodes), tensors

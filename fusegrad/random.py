@@ -139,9 +139,7 @@ def _unit(shape: Any, dtype: DType, generator: Generator | None) -> Node:
     if dtype is float32:
         words = _draw(shape, generator, "philox")
         high = build.shift_right(words, build.full_like(words, 8))
-        return build.mul(
-            build.cast(high, float32), build.full(high.shape, 2.0**-24, float32)
-        )
+        return build.mul(build.cast(high, float32), build.full(high.shape, 2.0**-24, float32))
     words = _draw(shape, generator, "philox64")
     high = build.shift_right(words, build.full_like(words, 11))
     return build.mul(build.cast(high, float64), build.full(high.shape, 2.0**-53, float64))
@@ -378,9 +376,7 @@ def randint(
     result = build.cast(build.shift_right(scaled, build.full_like(scaled, 32)), int64)
     if low:
         result = build.add(result, build.full_like(result, low))
-    return _finish(
-        build.cast(result, int64 if dtype is None else as_dtype(dtype)), device, False
-    )
+    return _finish(build.cast(result, int64 if dtype is None else as_dtype(dtype)), device, False)
 
 
 def bernoulli(

@@ -89,13 +89,9 @@ def describe_leaf(key: Leaf) -> str:
     return repr(key)
 
 
-def difference(
-    names: Sequence[str], old: Sequence[Leaf], new: Sequence[Leaf]
-) -> str | None:
+def difference(names: Sequence[str], old: Sequence[Leaf], new: Sequence[Leaf]) -> str | None:
     """The first argument whose part of the signature differs, in words."""
     for name, a, b in zip(names, old, new, strict=False):
         if a != b:
             return f"argument `{name}` was {describe_leaf(a)} and is {describe_leaf(b)}"
     return None
-
-

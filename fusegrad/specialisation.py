@@ -66,9 +66,7 @@ class Specialisation:
         self.guards = guards
         self.kinds = kinds
         self.packer = struct.Struct("=" + "".join(traced.scalars))
-        self.captured = [
-            (t, t._type, t.requires_grad) for t in traced.captures
-        ]
+        self.captured = [(t, t._type, t.requires_grad) for t in traced.captures]
         self.grad_state = traced.grad_reads
         unique = step.record.program.outputs
         types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))

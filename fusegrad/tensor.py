@@ -219,9 +219,7 @@ class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
         new = as_tensor(value).detach()
         if new._type is not self._type:
             if active.trace is not None:
-                raise CaptureError(
-                    f"a tensor of type {self._type} gets data of type {new._type}"
-                )
+                raise CaptureError(f"a tensor of type {self._type} gets data of type {new._type}")
             self._type = new._type
         with no_grad():
             self._write(new._read())

@@ -303,9 +303,7 @@ class Methods(ABC, Generic[TensorT]):
         """The whole array repeated along each axis, as in torch; NumPy's is `fusegrad.repeat`."""
         return self._record(manipulation.tile, as_shape(repetitions))
 
-    def roll(
-        self, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
-    ) -> TensorT:
+    def roll(self, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> TensorT:
         """The elements moved along axes, those that leave at one end enter at the other."""
         return self._record(manipulation.roll, shift, axis)
 

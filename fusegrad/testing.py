@@ -139,9 +139,7 @@ def _check(
         moved = [x + step * d for x, d in zip(leaves, directions, strict=True)]
         return [np.array(y.numpy()) for y in function(*map(as_tensor, moved))]
 
-    differences = [
-        (high - low) / (2 * eps) for high, low in zip(at(eps), at(-eps), strict=True)
-    ]
+    differences = [(high - low) / (2 * eps) for high, low in zip(at(eps), at(-eps), strict=True)]
     outputs, pullback = vjp(lambda *x: function(*x), *map(as_tensor, leaves))
     weights = [rng.standard_normal(y.shape) for y in outputs]
     given = pullback([as_tensor(w) for w in weights])

@@ -33,7 +33,16 @@ LAYERS = [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "gradients", "data_types"),
     ],
-    ["layout", "statistics", "signature", "guards", "explain", "specialisation", "dispatch", "compile"],
+    [
+        "layout",
+        "statistics",
+        "signature",
+        "guards",
+        "explain",
+        "specialisation",
+        "dispatch",
+        "compile",
+    ],
     ["nn", "optim", "serialization", "testing"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

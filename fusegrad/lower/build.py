@@ -5,7 +5,7 @@ Knows nodes, the scope and buffers; knows no kind of region.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 

@@ -6,12 +6,11 @@ Knows shapes and movement; knows no statements.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 from ..codegen.affine import split_index
 from ..codegen.expr import Expr, Extent, Var, index
-from ..codegen.scalar import apply
 from ..ir.node import Node
 from ..ops.base import Pattern
 from ..ops.movement import Broadcast, Reshape
@@ -84,8 +83,10 @@ class Domain:
         chain = cuts_of(region, region.total, region.rows)
         self.extents = [a // b for a, b in zip(chain, chain[1:], strict=False)]
         columns = self.total // self.rows if self.rows else 1
-        self.split = sum(1 for c in chain[1:] if c >= columns) if self.rows else max(
-            0, len(self.extents) - 1
+        self.split = (
+            sum(1 for c in chain[1:] if c >= columns)
+            if self.rows
+            else max(0, len(self.extents) - 1)
         )
         self.size = size
         if self.rows is None and len(self.extents) == 1:
@@ -142,5 +143,3 @@ class Domain:
         if prefix == self.rows and size_of(node) == self.rows:
             return self.row_index(node)
         return None
-
-

@@ -24,6 +24,7 @@ from .scope import Scope
 
 __all__ = ["identity", "lower_rows"]
 
+
 def identity(monoid: Monoid, dtype: object) -> Expr:
     """The value that changes nothing."""
     from_dtype = {
@@ -291,7 +292,9 @@ class _Rows:
         op = sink.stage.node.op
         if sink.stage.kind in (Kind.COLUMN, Kind.TOTAL):
             column = sink.stage.kind is Kind.COLUMN
-            self._accumulate(sink.stage, self.domain.flat_inner(inner) if column else index(0), value)
+            self._accumulate(
+                sink.stage, self.domain.flat_inner(inner) if column else index(0), value
+            )
             return []
         if sink.stage.kind is Kind.MAP:
             self.builder.store(sink.stage.node, at, value)
@@ -345,9 +348,7 @@ class _Rows:
             if node in self.outside:
                 self.builder.store(node, self.domain.row_index(node), value)
 
-    def _prepare(
-        self, node: Node, prefix: int, inner: Sequence[tuple[Var, Extent]]
-    ) -> None:
+    def _prepare(self, node: Node, prefix: int, inner: Sequence[tuple[Var, Extent]]) -> None:
         """Compute operands first, so that reading `node` does not recurse deeply."""
         order: list[tuple[Node, tuple[Expr, ...]]] = []
         seen: set[Visit] = set()
@@ -358,7 +359,11 @@ class _Rows:
             if visit in seen and not ready:
                 continue
             seen.add(visit)
-            at = None if position is None or position < 0 else self.domain.index_at(value, position, inner)
+            at = (
+                None
+                if position is None or position < 0
+                else self.domain.index_at(value, position, inner)
+            )
             if ready:
                 if at is not None:
                     order.append((value, at))
@@ -369,7 +374,9 @@ class _Rows:
             if override is not None and at is not None and override(at) is not None:
                 continue
             stack.append((visit, True))
-            stack.extend(((i, aligned_input(value, p, position)), False) for p, i in enumerate(value.inputs))
+            stack.extend(
+                ((i, aligned_input(value, p, position)), False) for p, i in enumerate(value.inputs)
+            )
         for value, at in order:
             self.builder.read(value, at)
 

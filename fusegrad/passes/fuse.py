@@ -102,9 +102,7 @@ def _store_expensive_repeats(order: Sequence[Node], written: set[Node]) -> None:
     for node in order:
         own = cost_of(node)
         costs[node] = (
-            0
-            if node in written or is_leaf(node)
-            else max([own, *(costs[i] for i in node.inputs)])
+            0 if node in written or is_leaf(node) else max([own, *(costs[i] for i in node.inputs)])
         )
         if not isinstance(node.op, Broadcast):
             continue
@@ -374,12 +372,23 @@ def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
     return stage.total in (total, rows)
 
 
+def _behind_movement(node: Node) -> Node:
+    """The value that a chain of movement reads, which a loop nest or contraction needs in memory."""
+    while node.op.pattern is Pattern.MOVE and node.inputs:
+        node = node.inputs[0]
+    return node
+
+
 def _repeated(order: Sequence[Node], written: set[Node]) -> set[Node]:
     """Scalars that take less to compute than to wait for: a step count that grows by one."""
     costs: dict[Node, int] = {}
     found: set[Node] = set()
+    operands = set()
     for node in order:
-        if node.op.pattern is not Pattern.MAP or size_of(node) != 1:
+        if node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
+            operands.update(map(_behind_movement, node.inputs))
+    for node in order:
+        if node.op.pattern is not Pattern.MAP or size_of(node) != 1 or node in operands:
             continue
         costs[node] = cost_of(node) + sum(costs.get(i, 0) for i in node.inputs)
         if node in written and costs[node] < EXPENSIVE:
@@ -499,7 +508,9 @@ def _recompute(
         result = (frozenset([node]), 0)
     else:
         parts = [memo[i] for i in node.inputs]
-        leaves: frozenset[Node] = frozenset().union(*(p[0] for p in parts)) if parts else frozenset()
+        leaves: frozenset[Node] = (
+            frozenset().union(*(p[0] for p in parts)) if parts else frozenset()
+        )
         result = (leaves, min(1 << 20, cost_of(node) + sum(p[1] for p in parts)))
     memo[node] = result
     return result

@@ -10,7 +10,6 @@ element of the aligned row of R is read, as picking a label does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -153,9 +152,7 @@ def _aligned_pick(op: TakeAlong, node: Node, position: int, prefix: int) -> int 
     return size_of(picked) if position == 1 else -(size_of(source) // int(source.shape[op.axis]))  # type: ignore[arg-type]
 
 
-def access(
-    roots: Iterable[tuple[Node, int | None]], is_value: Callable[[Node], bool]
-) -> Access:
+def access(roots: Iterable[tuple[Node, int | None]], is_value: Callable[[Node], bool]) -> Access:
     """Follow inlined nodes from `roots` (each with the prefix it is read at) to values."""
     reads: dict[Node, set[int | None]] = {}
     seen: dict[tuple[Node, int | None], None] = {}

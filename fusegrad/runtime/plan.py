@@ -144,9 +144,7 @@ def plan(
         scratch_bytes,
         tuple(groups),
     )
-    lifetimes = tuple(
-        (r[0], o, r[1], r[2]) for r, o in zip(requests, offsets, strict=True)
-    )
+    lifetimes = tuple((r[0], o, r[1], r[2]) for r, o in zip(requests, offsets, strict=True))
     return Plan(program, tuple(kept), lifetimes)
 
 
@@ -199,17 +197,35 @@ def _without_cycles(
 ) -> tuple[list[int], list[tuple[int, int]]]:
     """Take donations one by one, leaving out those whose order is impossible."""
     edges = [set(b) for b in before]
+    after: list[set[int]] = [set() for _ in before]
+    for number, sources in enumerate(before):
+        for s in sources:
+            after[s].add(number)
     kept = []
     for pair, extra in wanted:
-        tried = [set(e) for e in edges]
+        writer = next((w for _, w in extra), None)
+        if writer is not None and _reaches(after, writer, {r for r, _ in extra}):
+            continue
+        kept.append(pair)
         for r, w in extra:
-            tried[w].add(r)
-        if _longest(tried) is not None:
-            edges = tried
-            kept.append(pair)
+            edges[w].add(r)
+            after[r].add(w)
     levels = _longest(edges)
     assert levels is not None
     return levels, kept
+
+
+def _reaches(after: Sequence[set[int]], start: int, targets: set[int]) -> bool:
+    """Whether one of `targets` must run after `start`."""
+    seen = {start}
+    stack = [start]
+    while stack:
+        for other in after[stack.pop()] - seen:
+            if other in targets:
+                return True
+            seen.add(other)
+            stack.append(other)
+    return False
 
 
 def _longest(before: Sequence[set[int]]) -> list[int] | None:

@@ -36,6 +36,7 @@ from .plan import Plan, Task, plan
 
 __all__ = ["Artifacts", "Record", "Step", "build_record", "load_step", "target"]
 
+
 @final
 @dataclass(frozen=True)
 class Record:
@@ -309,9 +310,7 @@ def _plan(
     scratch = 0
     tasks = []
     nbytes: dict[Any, int] = {}
-    for number, lowered, mapped in zip(
-        made.kernel_numbers, made.lowered, made.mapped, strict=True
-    ):
+    for number, lowered, mapped in zip(made.kernel_numbers, made.lowered, made.mapped, strict=True):
         layout = llvm.kernel_layout(mapped.kernel, features)
         scratch = max(scratch, layout.scratch_bytes)
         strides = iter(layout.partial_strides)

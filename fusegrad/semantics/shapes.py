@@ -57,9 +57,7 @@ def _mismatch(name: str, shapes: Sequence[Shape], place: int) -> ShapeError:
     distinct = list(dict.fromkeys(shape for shape in shapes if shape))
     shown = [show(shape) for shape in distinct]
     names = " and ".join([", ".join(shown[:-1]), shown[-1]])
-    extents = list(
-        dict.fromkeys(s[place] for s in distinct if len(s) >= -place and s[place] != 1)
-    )
+    extents = list(dict.fromkeys(s[place] for s in distinct if len(s) >= -place and s[place] != 1))
     remedy = "transpose or reshape one of the operands"
     if len(distinct) == 2 and distinct[0][::-1] == distinct[1]:
         remedy = "transpose one of the operands: the shapes are each other's reverse"

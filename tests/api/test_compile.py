@@ -39,7 +39,11 @@ def test_nested_arguments_and_results() -> None:
     @fg.compile
     def f(tree: Any, batch: Batch) -> Any:
         pair = Pair(tree["a"][0] + 1, tree["b"])
-        return {"sum": pair.first.sum(), "pair": pair, "batch": [batch.x * batch.scale, "text", None]}
+        return {
+            "sum": pair.first.sum(),
+            "pair": pair,
+            "batch": [batch.x * batch.scale, "text", None],
+        }
 
     a, b = array(3), array(2, 2)
     result = f({"a": [a], "b": b}, Batch(a, 3.0))

@@ -355,8 +355,9 @@ def test_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_matmul_of_integers() -> None:
     np.testing.assert_array_equal((fg.asarray(WHOLE) @ WHOLE.T).numpy(), WHOLE @ WHOLE.T)
     batch = RNG.integers(0, 9, (2, 3, 4))
-    np.testing.assert_array_equal((fg.asarray(batch) @ batch.swapaxes(1, 2)).numpy(),
-                                  batch @ batch.swapaxes(1, 2))
+    np.testing.assert_array_equal(
+        (fg.asarray(batch) @ batch.swapaxes(1, 2)).numpy(), batch @ batch.swapaxes(1, 2)
+    )
 
 
 @pytest.mark.parametrize(

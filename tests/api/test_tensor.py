@@ -244,8 +244,11 @@ def test_basic_assignment_is_numpys(data: st.DataObject) -> None:
     ],
 )
 def test_integer_arrays(key: Any) -> None:
-    expected = A[tuple(list(k) if isinstance(k, range) else k for k in key)
-                 if isinstance(key, tuple) else key]
+    expected = A[
+        tuple(list(k) if isinstance(k, range) else k for k in key)
+        if isinstance(key, tuple)
+        else key
+    ]
     actual = fg.asarray(A)[key]
     assert actual.shape == expected.shape
     np.testing.assert_array_equal(actual.numpy(), expected)

@@ -105,5 +105,3 @@ def test_gradients_of_graphs(seed: int) -> None:
     for found, expected in zip(*_run([*outputs, *gradients], graph), strict=True):
         scale = float(np.abs(expected).max(initial=1.0))
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10 * scale, strict=True)
-
-

@@ -125,9 +125,7 @@ def close(found: Array, expected: Array, bound: Array | None, label: str) -> Non
 # --- how far results may differ -------------------------------------------------------------------
 
 
-def error_bounds(
-    outputs: Sequence[Node], environment: Mapping[Node, Array]
-) -> dict[Node, Array]:
+def error_bounds(outputs: Sequence[Node], environment: Mapping[Node, Array]) -> dict[Node, Array]:
     """For each node the largest difference that rounding explains, element by element.
 
     Running error analysis of first order: what an op rounds, and what its operands' errors become.
@@ -179,7 +177,10 @@ def _inherited(node: Node, values: Mapping[Node, Array], bounds: Mapping[Node, A
     if all(e is None or not e.any() for e in errors):
         return zero
     op = node.op
-    known = [np.zeros(values[i].shape) if e is None else e for i, e in zip(node.inputs, errors, strict=True)]
+    known = [
+        np.zeros(values[i].shape) if e is None else e
+        for i, e in zip(node.inputs, errors, strict=True)
+    ]
     if isinstance(op, Dot):
         a, b = (_wide(values[i]) for i in node.inputs)
         return np.asarray(np.matmul(a, known[1]) + np.matmul(known[0], b))

@@ -22,7 +22,9 @@ def _programs(op: Op) -> list[list[Sample]]:
 
 def _undefined(sample: Sample) -> bool:
     """NumPy does not say what an integer that NaN or an infinity is converted to is."""
-    return isinstance(sample.op, Cast) and not (sample.op.dtype.is_float or sample.op.dtype is bool_)
+    return isinstance(sample.op, Cast) and not (
+        sample.op.dtype.is_float or sample.op.dtype is bool_
+    )
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

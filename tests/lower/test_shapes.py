@@ -206,7 +206,9 @@ def _moved(g: Graph, x: Node) -> Iterator[Node]:
     yield build.pad(x, [2] + [0] * (rank - 1), [0] * (rank - 1) + [3], [0] * (rank - 1) + [2])
     for axis in range(rank):
         yield build.concat([x, x], axis)
-        yield build.concat([x, build.mul(x, x), build.slice_axis(x, axis, 0, shape[axis] // 2)], axis)
+        yield build.concat(
+            [x, build.mul(x, x), build.slice_axis(x, axis, 0, shape[axis] // 2)], axis
+        )
         indices = g.indices((2, 3) if shape[axis] else (0, 3), shape[axis])
         yield build.take(x, indices, axis)
         if 0 not in shape:
@@ -276,7 +278,8 @@ def test_dot_of_every_transposition(dtype: DType) -> None:
             a = g.input((k, m) if left else (m, k), dtype)
             b = g.input((n, k) if right else (k, n), dtype)
             dot = build.dot(
-                build.transpose(a, (1, 0)) if left else a, build.transpose(b, (1, 0)) if right else b
+                build.transpose(a, (1, 0)) if left else a,
+                build.transpose(b, (1, 0)) if right else b,
             )
             bias = g.input((n,), dtype)
             g.output(dot, f"{m}x{k}x{n} {left} {right}")

@@ -34,9 +34,7 @@ def same_numbers(before: Sequence[Node], after: Sequence[Node]) -> None:
         if isinstance(node.op, Input):
             values = rng.integers(-2, 6, node.shape)  # type: ignore[arg-type]
             environment[node] = np.asarray(values, node.dtype.numpy)
-    for one, two in zip(
-        evaluate(before, environment), evaluate(after, environment), strict=True
-    ):
+    for one, two in zip(evaluate(before, environment), evaluate(after, environment), strict=True):
         np.testing.assert_array_equal(one, two, strict=True)
 
 
@@ -68,7 +66,9 @@ def rows(x: Node) -> Node:
 
 
 def picked(label: Node = PICK, columns: Node = COLUMNS) -> Node:
-    choice = raw("select", raw("eq", columns, rows(label)), rows(VALUE), build.full((3, 5), 0, float32))
+    choice = raw(
+        "select", raw("eq", columns, rows(label)), rows(VALUE), build.full((3, 5), 0, float32)
+    )
     return build.sum_(choice, (1,))
 
 
@@ -150,7 +150,8 @@ REPLACED: dict[str, tuple[Rule, Node, Node]] = {
         picked(),
         build.select(
             build.logical_and(
-                build.ge(PICK, build.full((3,), 0, int64)), build.lt(PICK, build.full((3,), 5, int64))
+                build.ge(PICK, build.full((3,), 0, int64)),
+                build.lt(PICK, build.full((3,), 5, int64)),
             ),
             VALUE,
             build.full((3,), 0, float32),
@@ -295,7 +296,9 @@ def test_passes_are_named_and_observed() -> None:
 
 
 GRAPHS: dict[str, Callable[[], Node]] = {
-    "rules that meet": lambda: raw("neg", raw("neg", raw("mul", raw("add", X, raw("neg", Y)), ONE))),
+    "rules that meet": lambda: raw(
+        "neg", raw("neg", raw("mul", raw("add", X, raw("neg", Y)), ONE))
+    ),
     "rules inside a reduction": lambda: build.sum_(raw("neg", raw("mul", ONE, X)), (1,)),
     "empty inside": lambda: build.concat([build.exp(variable(0, 4)), X], 0),
 }

@@ -3,7 +3,7 @@
 Knows kernels by position and slots by kind; knows no tensors and no machine code.
 
     program ::= program NAME (slot*) { group* }
-    group   ::= group { launch+ }                       independent launches, their chunks dealt together
+    group   ::= group { launch+ }              independent launches, their chunks dealt together
     launch  ::= launch KERNEL(slot*; size*) items INT grain INT chunks INT
     slot    ::= input(i) | output(i) | arena(offset) | constant(i)
 
@@ -173,5 +173,6 @@ def verify_program(program: Program, kernels: int) -> None:
                     raise ValueError(f"launch of kernel {e.kernel}: no slot {slot}")
             if e.chunks < 1 or e.grain < 1 or e.grain * e.chunks < e.items:
                 raise ValueError(
-                    f"launch of kernel {e.kernel}: {e.chunks} chunks of {e.grain} do not cover {e.items}"
+                    f"launch of kernel {e.kernel}: "
+                    f"{e.chunks} chunks of {e.grain} do not cover {e.items}"
                 )

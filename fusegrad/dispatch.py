@@ -1,9 +1,9 @@
-"""The fast path of a call: Python text for one signature, from arguments to the native step and back.
+"""The fast path of a call: Python text for one signature, around the native step.
 
-Knows what one specialisation checks and delivers; decides nothing, and gives up on anything unusual.
+Knows what one specialisation checks and delivers; decides nothing and gives up on anything unusual.
 
-The general path of `compile` handles every call; this one handles calls like the last, whose arguments
-are arrays, tensors and numbers without nesting, with as few operations as Python allows.
+The general path of `compile` handles every call; this one handles calls like the last, whose
+arguments are arrays, tensors and numbers without nesting, with as few operations as Python allows.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ class _Writer:
                     f"type({a}) is not Tensor or {a}._type is not {kind} or {a}._storage is None"
                     f" or {a}.requires_grad or {a}._weak is not {value._weak}"
                 )
-                self.words.append(f"{a}._storage.address")
+                # Held, so that it has another owner if it is the state of a captured tensor too.
+                self.body.append(f"s{i} = {a}._storage")
+                self.words.append(f"s{i}.address")
             elif type(value) in (float, int) and self.entry.kinds[i] == "number":
                 self.checks.append(f"type({a}) is not {type(value).__name__}")
                 self.numbers.append(a)

@@ -1,4 +1,4 @@
-"""What a compiled function became, as text: graph, regions, kernels, program, and why it was compiled again.
+"""What a compiled function became, as text, from its graph to its program, and why it recompiled.
 
 Knows the artifacts of every stage; compiles nothing itself but through `runtime.step`.
 """
@@ -91,8 +91,8 @@ def _summary(name: str, made: Artifacts, s: Statistics) -> str:
     program = made.plan.program
     launches = sum(len(g.launches) for g in program.groups)
     lines = [
-        f"{name}: {len(made.regions)} regions, {launches} launches in {len(program.groups)} groups, "
-        f"{len(set(made.kernel_numbers))} different kernels",
+        f"{name}: {len(made.regions)} regions, {launches} launches in "
+        f"{len(program.groups)} groups, {len(set(made.kernel_numbers))} different kernels",
         f"arena {program.arena_bytes} bytes, scratch {program.scratch_bytes} bytes a thread",
         f"in place: {len(made.plan.donated)} of the outputs",
         f"compiles {s.compiles}, hits {s.hits}",

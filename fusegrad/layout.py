@@ -2,14 +2,15 @@
 
 Knows strides and movement ops; knows no kernels.
 
-A transposed or sliced array is read as the memory behind it, through the same movement that NumPy made it by: a
-nominal shape whose row-major strides are those of the view, a slice of it, flips, repetitions and a
-transposition. Only elements of the view are ever read.
+A transposed or sliced array is read as the memory behind it, through the same movement that NumPy
+made it by: a nominal shape whose row-major strides are those of the view, a slice of it, flips,
+repetitions and a transposition. Only elements of the view are ever read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, final
 
 import numpy.typing as npt
@@ -83,7 +84,7 @@ def layout_of(array: npt.NDArray[Any]) -> Layout | None:
     if not order:
         return None
     nominal: list[int] = []
-    for outer, inner in zip(order, order[1:], strict=False):
+    for outer, inner in pairwise(order):
         whole, rest = divmod(abs(strides[outer]), abs(strides[inner]))
         if rest or whole < array.shape[inner]:
             return None

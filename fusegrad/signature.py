@@ -2,8 +2,8 @@
 
 Knows arrays, tensors and Python numbers; knows no graphs.
 
-Arrays, tensors, ``float`` and ``int`` are inputs: their values may change from call to call. ``bool``,
-``str``, ``None`` and everything else are part of the signature, compared by value.
+Arrays, tensors, ``float`` and ``int`` are inputs: their values may change from call to call.
+``bool``, ``str``, ``None`` and everything else are part of the signature, compared by value.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool
 """How a runtime scalar is packed into eight bytes."""
 
 OWNED = 3
-"""References to a storage that only its tensor has: the tensor's, a local one, and the count's own."""
-
+"""References to a storage that only its tensor has: the tensor's, a local, and the count's own."""
 
 Kind = Literal["array", "view", "number", "static"]
 """What an argument is: an input, one read in place, a number, or part of the signature."""

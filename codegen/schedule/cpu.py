@@ -328,7 +328,8 @@ class _Loops:
             return 1
         extent = loop.extent if isinstance(loop.extent, int) else 1 << 20
         most = max(1, extent // self.lanes)
-        wanted = 4 if work <= 8 and len(monoids) <= 2 else 2 if work <= 40 else 1
+        few = len(monoids) <= 2
+        wanted = 4 if work <= 40 and few else 2 if work <= 80 else 1
         return min(wanted, most)
 
     def _streamed(self, statement: Stmt, loop: For, top: bool) -> Stmt:

@@ -1,4 +1,4 @@
-"""Reading values while a kernel is built: buffers for what comes from outside, `let`s for what is computed.
+"""Reading values while a kernel is built: buffers for what comes in, `let`s for what is computed.
 
 Knows nodes, the scope and buffers; knows no kind of region.
 """
@@ -27,8 +27,9 @@ Index = tuple[Expr, ...]
 class Lowered:
     """A logical kernel and what its parameters stand for.
 
-    ``arguments`` has one node for each parameter. ``in_place`` lists pairs (written, read) of parameter
-    positions that may share memory: each element is read before it is written, and not again.
+    ``arguments`` has one node for each parameter. ``in_place`` lists pairs (written, read) of
+    parameter positions that may share memory: each element is read before it is written, and not
+    again.
     ``items`` is the extent of the outermost loop, the value of the kernel's only size.
     """
 
@@ -202,7 +203,7 @@ class Builder:
         self.written_before = frozenset(self.written_at)
 
     def _pairs(self, keys: Sequence[tuple[Node, Role]]) -> list[tuple[int, int]]:
-        """(written, read) parameters whose elements are read before they are written, never after."""
+        """(written, read) parameters whose elements are read before they are written, not after."""
         pairs = []
         for w, (written, role) in enumerate(keys):
             if role is not Role.OUT or written not in self.written_at:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 from ..codegen.affine import split_index
@@ -30,14 +31,14 @@ def _boundaries(node: Node) -> set[int]:
     kept = {d for d, e in zip(node.op.dims, source.shape, strict=True) if e != 1}
     cuts = set()
     long = [a for a, e in enumerate(shape) if e != 1]
-    for a, b in zip(long, long[1:], strict=False):
+    for a, b in pairwise(long):
         if (a in kept) != (b in kept):
             cuts.add(suffixes[a])
     return cuts
 
 
 def cuts_of(region: Region, total: int, rows: int | None) -> list[int]:
-    """The suffix sizes that split the domain into axes, largest first, each a multiple of the next."""
+    """The suffix sizes that split the domain into axes, largest first, each dividing the last."""
     cuts: set[int] = set()
     for stage in region.stages:
         if stage.finish:
@@ -81,7 +82,7 @@ class Domain:
         self.total = region.total
         self.rows = region.rows
         chain = cuts_of(region, region.total, region.rows)
-        self.extents = [a // b for a, b in zip(chain, chain[1:], strict=False)]
+        self.extents = [a // b for a, b in pairwise(chain)]
         columns = self.total // self.rows if self.rows else 1
         self.split = (
             sum(1 for c in chain[1:] if c >= columns)

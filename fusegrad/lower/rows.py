@@ -1,7 +1,7 @@
 """Elementwise regions and regions of rows: from stages to loops.
 
 Knows levels: a value that needs a row reduction of level L is computed in pass L + 1 over the row.
-One pass computes every reduction and stores every output of its level, so sibling loops are one loop.
+One pass computes every reduction and stores every output of its level, so siblings share a loop.
 """
 
 from __future__ import annotations
@@ -380,7 +380,7 @@ class _Rows:
         for value, at in order:
             self.builder.read(value, at)
 
-    # --- what runs once at the end ------------------------------------------------------------------
+    # --- what runs once at the end ----------------------------------------------------------------
 
     def _finish(self) -> tuple[Stmt, ...]:
         partial = [s for s in self.body if s.kind in (Kind.COLUMN, Kind.TOTAL)]

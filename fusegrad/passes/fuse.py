@@ -6,7 +6,8 @@ Knows bytes, costs and dependencies; knows no loops: `lower` turns a region into
    what is cheaper to store than to compute again.
 2. Every written value is a stage; stages join the region of a producer or of a neighbour that
    reads the same data, when their domains agree and no cycle appears.
-3. What several regions would compute again is stored instead where that saves bytes, and 2 runs again.
+3. What several regions would compute again is stored instead where that saves bytes, and 2 runs
+   again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ MAX_FINISH = 16384
 SEARCH_LIMIT = 2000
 ROUNDS = 3
 FEW_ROWS, SMALL = 64, 4096
-"""Elementwise work on fewer rows keeps a kernel of its own, unless all of it is small: rows are what threads share."""
+"""Elementwise work on fewer rows keeps a kernel of its own, unless all of it is small.
+
+Rows are what threads share.
+"""
 
 
 def is_leaf(node: Node) -> bool:
@@ -383,7 +387,7 @@ def _repeated(order: Sequence[Node], written: set[Node]) -> set[Node]:
     """Scalars that take less to compute than to wait for: a step count that grows by one."""
     costs: dict[Node, int] = {}
     found: set[Node] = set()
-    operands = set()
+    operands: set[Node] = set()
     for node in order:
         if node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
             operands.update(map(_behind_movement, node.inputs))

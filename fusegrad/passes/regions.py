@@ -1,11 +1,11 @@
-"""What fusion works on: stages (values that are written), the regions that hold them, how they are read.
+"""What fusion works on: stages (values that are written), their regions, how they are read.
 
 Knows the patterns of ops and the shapes of nodes; knows no loops and no memory.
 
 A value is *aligned* with a domain of ``total`` elements at prefix k when its elements, in row-major
 order, correspond to the leading k of the domain: element f of the domain reads element
-``f // (total // k)``. So a row statistic of an (R, C) domain is aligned at prefix R. Prefix -R says that some
-element of the aligned row of R is read, as picking a label does.
+``f // (total // k)``. So a row statistic of an (R, C) domain is aligned at prefix R. Prefix -R says
+that some element of the aligned row of R is read, as picking a label does.
 """
 
 from __future__ import annotations

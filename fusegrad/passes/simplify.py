@@ -1,6 +1,7 @@
 """Rules that make a graph smaller without changing a bit of what it computes.
 
-Knows ops and their algebra; knows no fusion. Each rule looks at one node and gives its replacement or None.
+Knows ops and their algebra; knows no fusion. Each rule looks at one node and gives its replacement
+or None.
 """
 
 from __future__ import annotations
@@ -162,16 +163,12 @@ def pick_sum(node: Node) -> Node | None:
     (axis,) = node.op.axes
     if scalar_of(other) != 0 or condition.op is not ELEMENTWISE["eq"]:
         return None
-    label = _along_others(condition, axis)
-    extent = int(source.shape[axis])  # type: ignore[call-overload]
-    # Every column has a number of its own only in an integer type that holds them all.
-    if label is None or not label.dtype.is_integer or extent - 1 > label.dtype.highest:
-        return None
-    kept = _without_axis(value, axis)
-    if kept is None:
-        return None
+    label, kept = _along_others(condition, axis), _without_axis(value, axis)
     extent = source.shape[axis]
-    if not isinstance(extent, int):
+    if label is None or kept is None or not isinstance(extent, int):
+        return None
+    # Every column has a number of its own only in an integer type that holds them all.
+    if not label.dtype.is_integer or extent - 1 > label.dtype.highest:
         return None
     low = build.full(label.shape, 0, label.dtype)
     high = build.full(label.shape, extent, label.dtype)

@@ -1,4 +1,4 @@
-"""Views: movement that a kernel absorbs because the element it reads is affine in the loop variables.
+"""Views: movement that a kernel absorbs, as what it reads is affine in the loop variables.
 
 Knows index arithmetic of movement ops; knows no kernels.
 """

@@ -1,9 +1,10 @@
 """The native entry of every step: one function that runs a program given as a table.
 
-Knows the layout of the table, made here from a program and the addresses of its kernels; knows no graph.
+Knows the layout of the table, made here from a program and the addresses of its kernels; knows no
+graph.
 
-A step costs no code of its own: the table is data, and the same few instructions walk every table. All words
-are 64-bit::
+A step costs no code of its own: the table is data, and the same few instructions walk every table.
+All words are 64-bit::
 
     table  ::= groups words launches group*         words, launches: the most in any group
     group  ::= count chunks launch*
@@ -191,7 +192,8 @@ one:
   call void @fg_parallel(ptr %k1, ptr %a1, i64 %i1, i64 %g1, i64 %total, ptr %scratch, i64 %stride)
   br label %finishes
 several:
-  call void @fg_parallel(ptr @fg_group, ptr %desc, i64 %total, i64 1, i64 %total, ptr %scratch, i64 %stride)
+  call void @fg_parallel(
+      ptr @fg_group, ptr %desc, i64 %total, i64 1, i64 %total, ptr %scratch, i64 %stride)
   br label %finishes
 finishes:
   %f = phi i64 [0, %one], [0, %several], [%f2, %fnext]

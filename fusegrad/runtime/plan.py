@@ -54,8 +54,8 @@ class Task:
 class Plan:
     """A program and what the caller must know of its memory.
 
-    ``donated`` lists (output, input) positions that may be the same memory. ``lifetimes`` has, for each
-    arena value, (bytes, offset, first group, last group).
+    ``donated`` lists (output, input) positions that may be the same memory. ``lifetimes`` has, for
+    each arena value, (bytes, offset, first group, last group).
     """
 
     program: Program

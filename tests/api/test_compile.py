@@ -169,7 +169,7 @@ def test_compiled_inside_compiled() -> None:
     assert inner.stats().compiles == 0
 
 
-# --- state ------------------------------------------------------------------------------------------
+# --- state ----------------------------------------------------------------------------------------
 
 
 def make_step(seed: int = 0, lr: float = 1e-2) -> tuple[Any, Any, Any]:
@@ -367,7 +367,7 @@ def test_no_python_runs_inside_later_steps() -> None:
     assert step.stats().compiles == 1
 
 
-# --- threads and processes --------------------------------------------------------------------------
+# --- threads and processes ------------------------------------------------------------------------
 
 
 def test_two_threads_tracing_at_once() -> None:
@@ -495,3 +495,19 @@ def test_large_views_are_read_in_place() -> None:
     before = f.stats().compiles
     f(array(3, 160, 200, seed=9).transpose(2, 0, 1))
     assert f.stats().compiles == before
+
+
+def test_a_captured_tensor_that_is_an_argument_too() -> None:
+    state = fg.asarray(array(64, 64))
+
+    @fg.compile
+    def f(x: Any) -> Any:
+        state.add_(x.T)
+        return x.sum()
+
+    expected = state.numpy().copy()
+    for _ in range(4):
+        total = float(f(state))
+        assert total == pytest.approx(float(expected.sum()), rel=1e-4)
+        expected = expected + expected.T
+        np.testing.assert_allclose(state.numpy(), expected, rtol=1e-5)

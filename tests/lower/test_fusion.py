@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import fusegrad as fg
 import fusegrad.nn.functional as F
+from fusegrad.codegen.dtypes import float32
 from fusegrad.codegen.printer import print_kernel
 from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.printer import print_graph
@@ -114,7 +116,7 @@ def adam(shapes: Sequence[tuple[int, ...]]) -> tuple[list[Node], dict[Node, Arra
         p, m, v, g = (variable(shape) for _ in range(4))
 
         def full(value: float, shape: tuple[int, ...] = shape) -> Node:
-            return build.full(shape, value, p.dtype)
+            return build.full(shape, value, float32)
 
         m2 = build.add(build.mul(m, full(0.9)), build.mul(g, full(0.1)))
         v2 = build.add(build.mul(v, full(0.999)), build.mul(build.mul(g, g), full(0.001)))
@@ -156,7 +158,7 @@ def mlp(x: fg.Tensor, y: fg.Tensor, *parameters: fg.Tensor) -> fg.Tensor:
 
 
 def training_step(*widths: int, batch: int) -> list[fg.Tensor]:
-    sizes = list(zip(widths, widths[1:], strict=False))
+    sizes = list(pairwise(widths))
     parameters = [t for i, o in sizes for t in (tensor(o, i), tensor(o))]
     x, y = tensor(batch, widths[0]), labels(batch, widths[-1])
     numbers = tuple(range(2, 2 + len(parameters)))

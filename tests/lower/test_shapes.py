@@ -1,4 +1,4 @@
-"""Families of ops over sizes and shapes: empty, single, odd; reductions over all axes; contractions."""
+"""Families of ops over sizes and shapes: empty, single, odd; all axes; contractions."""
 
 from __future__ import annotations
 

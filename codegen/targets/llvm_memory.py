@@ -98,6 +98,8 @@ class Memory(Addresses):
             text = self._contiguous_load(buffer, address, lanes, mask, depth)
         elif address.index is None and address.stride == -1 and mask is None:
             text = self._reversed_load(buffer, address, lanes, depth)
+        elif address.index is None and mask is None and self._interleaves(address, lanes):
+            text = self._every_few(buffer, address, lanes, depth)
         elif mask is not None and mask.alive is None:
             text = self._masked_gather(buffer, address, lanes, mask, depth)
         else:
@@ -128,6 +130,43 @@ class Memory(Addresses):
         return self.emit(
             f"shufflevector {kind} {text}, {kind} poison, <{lanes} x i32> {order}", depth
         )
+
+    def _interleaves(self, address: Address, lanes: int) -> bool:
+        """Whether whole vectors that lie between the lanes' elements are worth loading."""
+        return isinstance(address.stride, int) and 2 <= address.stride <= 4 and lanes >= 4
+
+    def _every_few(self, buffer: Buffer, address: Address, lanes: int, depth: int) -> str:
+        """Every second to fourth element: whole vectors, and shuffles that pick from them.
+
+        The last vector ends at the last element that is wanted, so nothing behind it is read.
+        """
+        stride = address.stride
+        assert isinstance(stride, int)
+        kind, _ = self._vector(buffer.dtype, lanes)
+        starts = [lanes * k for k in range(stride - 1)] + [(lanes - 1) * (stride - 1)]
+        parts = []
+        for start in starts:
+            pointer = self.element(address.pointer, buffer, address.constant + start, depth)
+            load = f"load {kind}, ptr {pointer}, align {buffer.dtype.itemsize}"
+            parts.append(self.emit(load, depth))
+        sources = [min(lane * stride // lanes, stride - 1) for lane in range(lanes)]
+        text = parts[0]
+        for number in range(1, stride):
+            order = []
+            for lane, source in enumerate(sources):
+                at = lane * stride - starts[source]
+                if source == number:
+                    order.append(f"i32 {lanes + at}")
+                elif source < number:
+                    order.append(f"i32 {at if number == 1 else lane}")
+                else:
+                    order.append("i32 poison")
+            text = self.emit(
+                f"shufflevector {kind} {text}, {kind} {parts[number]}, "
+                f"<{lanes} x i32> <{', '.join(order)}>",
+                depth,
+            )
+        return text
 
     def _lane_offset(self, address: Address, lane: int | str, depth: int) -> int | str:
         """What lane number `lane` adds to the pointer of an evenly spaced address."""

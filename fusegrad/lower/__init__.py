@@ -1,4 +1,4 @@
-"""From the graph to kernels and a program: the only place that names both nodes and kernels.
+"""From regions of the graph to kernels: the only package that names both nodes and kernels.
 
 Knows regions and kernels; knows no machine: `schedule` maps the kernels, targets print them.
 """
@@ -31,5 +31,5 @@ def lower_region(region: Region, outside: frozenset[Node], name: str) -> Lowered
     if region.kind is Kind.STRIDED:
         return lower_strided(region, outside, name)
     if region.kind is Kind.LOOP:
-        return lower_nest(region, outside, name)
+        return lower_nest(region, name)
     return lower_rows(region, outside, name)

@@ -133,7 +133,7 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
     contributions = [builder.read(operand, at)]
     if op.monoid.width == 2:
         contributions.append(variables[axes[0]])
-    value = _close_reduction(builder, op, root, operand, variables, extents, contributions)
+    value = _close_reduction(builder, op, operand, variables, extents, contributions)
     _epilogue(builder, region, outside, tuple(variables[a] for a in kept), value)
     for position in range(len(kept) - 1, -1, -1):
         a = kept[position]
@@ -145,7 +145,6 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
 def _close_reduction(
     builder: Builder,
     op: Reduce | ArgReduce,
-    root: Node,
     operand: Node,
     variables: dict[int, Var],
     extents: list[int],
@@ -164,7 +163,7 @@ def _close_reduction(
     return contributions[-1]
 
 
-def lower_nest(region: Region, outside: frozenset[Node], name: str) -> Lowered:
+def lower_nest(region: Region, name: str) -> Lowered:
     """A loop nest that the op itself gives."""
     node = region.stages[0].node
     builder = Builder(lambda n: False)

@@ -122,7 +122,7 @@ class _Rows:
     # --- row buffers ------------------------------------------------------------------------------
 
     def _buffered(self, loops: dict[int, list[_Sink]]) -> dict[Node, int]:
-        """Values of full size that later passes read again: kept in the row, with the first pass."""
+        """Values of full size that later passes read again, kept in the row; with the first pass."""
         total = self.domain.total
         order, costs = self._full_nodes(loops)
         needs: dict[Node, set[int]] = {}

@@ -112,7 +112,3 @@ class Scope:
         allocations = [s for s in level.statements if isinstance(s, Alloc)]
         rest = [s for s in level.statements if not isinstance(s, Alloc)]
         return (*allocations, *rest)
-
-    def has_work(self) -> bool:
-        """Whether anything but lets was emitted at the innermost level."""
-        return any(isinstance(s, (Store, For)) for s in self.levels[-1].statements)

@@ -177,10 +177,6 @@ def _row(
 # --- rules that take more than a line -------------------------------------------------------------
 
 
-def _like(x: Node, value: float) -> Node:
-    return b.full_like(x, value)
-
-
 def _scaled(x: Node, factor: float) -> Node:
     return b.mul(x, b.full_like(x, factor))
 

@@ -20,8 +20,8 @@ __all__ = ["transpose_contractions"]
 def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
     """transpose(dot(a, b)) = dot(transpose(b), transpose(a)), where only the transpose is used.
 
-    The sums run over the same products in the same order, so no bit changes. A weight's
-    gradient then comes out in the layout of the weight, and its update is the contraction's epilogue.
+    The sums run over the same products in the same order, so no bit changes. A weight's gradient
+    then comes out in the layout of the weight, and its update is the contraction's epilogue.
     """
     uses = Counter(i for node in toposort(outputs) for i in node.inputs)
     uses.update(outputs)

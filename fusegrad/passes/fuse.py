@@ -377,7 +377,7 @@ def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
 
 
 def _behind_movement(node: Node) -> Node:
-    """The value that a chain of movement reads, which a loop nest or contraction needs in memory."""
+    """The value that movement reads for a loop nest or contraction, which needs it in memory."""
     while node.op.pattern is Pattern.MOVE and node.inputs:
         node = node.inputs[0]
     return node

@@ -33,7 +33,6 @@ __all__ = ["DEFAULT_FLOAT", "as_float", "kind_of", "promote", "sum_dtype", "with
 DEFAULT_FLOAT = float32
 _RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _SIGNED = {8: int8, 16: int16, 32: int32, 64: int64}
-_UNSIGNED = {8: uint8, 16: uint16, 32: uint32, 64: uint64}
 
 
 @functools.lru_cache(maxsize=1024)

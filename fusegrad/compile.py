@@ -119,7 +119,7 @@ class CompiledFunction:
     def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the function op by op, on tensors as it would be traced with."""
         leaves, structure = pytree.flatten((args, kwargs))
-        static = self._static(structure, args, kwargs)
+        static = self._static_mask(structure, True)
         values = [
             as_tensor(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
             for v, s in zip(leaves, static, strict=True)
@@ -169,9 +169,6 @@ class CompiledFunction:
             result.append(root.split("[")[0].split(".")[0] in self.static_argnames)
         return result
 
-    def _static(self, structure: Any, args: Any, kwargs: Any) -> list[bool]:
-        return self._static_mask(structure, True)
-
     def _check_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise the error that calling the function with these arguments would raise."""
         if self._signature is None:
@@ -197,14 +194,14 @@ class CompiledFunction:
     ) -> Specialisation:
         self._check_call(args, kwargs)
         with _TRACING:
-            reason = self._reason(key, leaves)
+            reason = self._reason(key)
             stages: dict[str, float] = {}
             start = time.perf_counter()
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
             traced, kinds = self._trace(leaves, structure, bool(kwargs), static)
             stages["trace"] = (time.perf_counter() - start) * 1e3
-            observe = self._observer(stages)
+            observe = self._observer()
             step, origin = load_step(
                 traced.outputs, traced.inputs, traced.donations, stages, observe
             )
@@ -215,7 +212,7 @@ class CompiledFunction:
         self._last = key, leaves
         return entry
 
-    def _observer(self, stages: dict[str, float]) -> Callable[[Artifacts], None] | None:
+    def _observer(self) -> Callable[[Artifacts], None] | None:
         folder, fusion = config.current().dump, "fusion" in config.current().explain
         if folder is None and not fusion:
             return None
@@ -244,7 +241,7 @@ class CompiledFunction:
             if "cache" in config.current().explain:
                 sys.stderr.write(f"fusegrad: {self!r} is traced again: {reason}\n")
 
-    def _reason(self, key: Any, leaves: Sequence[Any]) -> str | None:
+    def _reason(self, key: Any) -> str | None:
         """Why this call cannot use what was traced before."""
         if not self._entries:
             return None
@@ -252,12 +249,14 @@ class CompiledFunction:
         if known:
             return known[0].difference() or "its surroundings changed"
         (structure, keywords, *parts) = key
-        for other in reversed(self._entries):
-            if other[0] == structure and other[1] == keywords:
-                names = self._names(structure, keywords)
-                found = difference(names, other[2:], parts)
-                if found is not None:
-                    return found
+        alike = [k for k in self._entries if k[0] == structure and k[1] == keywords]
+        if alike:
+            # The nearest one, the last of equally near ones.
+            near = min(
+                reversed(alike),
+                key=lambda k: sum(a != b for a, b in zip(k[2:], parts, strict=True)),
+            )
+            return difference(self._names(structure, keywords), near[2:], parts)
         last = next(reversed(self._entries))
         changed = pytree.first_difference(last[0], structure)
         return f"the structure of the arguments changed: {changed}"

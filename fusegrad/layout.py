@@ -68,6 +68,7 @@ def layout_of(array: npt.NDArray[Any]) -> Layout | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> x = np.zeros((256, 512), "float32")
     >>> layout_of(x) is None, layout_of(x.T).nominal, layout_of(x[:, ::2]).nominal
     (True, (256, 512, 1), (256, 256, 2))

@@ -23,9 +23,10 @@ class Statistics:
     hits : int
         Calls that ran native code only.
     kernels : int
-        Kernels of the step that ran last.
+        Kernels of the step that was compiled last, as they are launched: independent ones that
+        share a launch count once.
     arena_bytes : int
-        Planned memory of the step that ran last.
+        Planned memory of the step that was compiled last.
     compile_ms : dict
         Milliseconds by stage, over all traces.
     origins : dict

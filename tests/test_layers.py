@@ -55,7 +55,6 @@ CORE_DEPENDENCIES = {"numpy", "llvmlite"}
 # Heavy optional packages, and the one file that imports each, inside a function.
 LAZY = {
     "numba": "fusegrad.codegen.targets.python",
-    "scipy": "fusegrad.runtime.linalg",
 }
 
 

@@ -212,7 +212,7 @@ class _TileBuilder:
     ) -> None:
         self.c = c
         self.lanes = target.vector_bytes // c.acc.dtype.itemsize
-        self.height, self.vectors = height, vectors
+        self.height = height
         self.width = vectors * self.lanes
         self.block, self.blocks, self.panels = block, blocks, panels
         self.packed = packed

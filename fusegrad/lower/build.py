@@ -37,7 +37,6 @@ class Lowered:
     arguments: tuple[Node, ...]
     in_place: tuple[tuple[int, int], ...]
     items: int
-    work: int
 
     def positions(self, role: Role) -> tuple[int, ...]:
         """The parameters with a role."""
@@ -178,7 +177,6 @@ class Builder:
         name: str,
         size: Var,
         items: int,
-        work: int,
         finish: Sequence[object] = (),
         in_place: bool = True,
     ) -> Lowered:
@@ -194,7 +192,7 @@ class Builder:
             tuple(finish),  # type: ignore[arg-type]
         )
         pairs = tuple(self._pairs(keys)) if in_place else ()
-        return Lowered(kernel, tuple(n for n, _ in keys), pairs, items, work)
+        return Lowered(kernel, tuple(n for n, _ in keys), pairs, items)
 
     def begin_finish(self) -> None:
         """From here on statements run once, after all others."""

@@ -5,7 +5,6 @@ Knows one root stage and the elementwise stages that follow it element by elemen
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 from ..codegen.affine import split_index
@@ -16,7 +15,7 @@ from ..codegen.scalar import apply
 from ..ir.node import Node
 from ..ops.base import LoopOp
 from ..ops.reduce import ArgReduce, Reduce
-from ..passes.regions import Region, cost_of, size_of
+from ..passes.regions import Region, size_of
 from ..passes.views import view_index, viewed
 from .build import Builder, Lowered
 from .rows import identity
@@ -49,10 +48,6 @@ def _epilogue(
         here = split_index(flat, [int(e) for e in stage.node.shape])  # type: ignore[arg-type]
         result = value if stage.node is root else builder.read(stage.node, here)
         builder.store(stage.node, here, result)
-
-
-def _work(region: Region) -> int:
-    return 1 + sum(cost_of(n) for s in region.stages for n in s.access.inlined)
 
 
 @final
@@ -101,7 +96,7 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     for position in range(len(variables) - 1, -1, -1):
         extent = size if position == 0 else shape[position]
         scope.close(variables[position], extent, Any())
-    return builder.finished(name, size, shape[0], _work(region))
+    return builder.finished(name, size, shape[0])
 
 
 def _axis_names(rank: int) -> list[str]:
@@ -139,7 +134,7 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
         a = kept[position]
         scope.close(variables[a], size if position == 0 else extents[a], Any())
     items = extents[kept[0]] if kept else 1
-    return builder.finished(name, size, items, _work(region) + math.prod(extents[a] for a in axes))
+    return builder.finished(name, size, items)
 
 
 def _close_reduction(
@@ -173,4 +168,4 @@ def lower_nest(region: Region, name: str) -> Lowered:
     statements: tuple[Stmt, ...] = tuple(node.op.nest(node, inputs, output))
     for statement in statements:
         builder.scope.emit(statement)
-    return builder.finished(name, Var("n", int64), 1, size_of(node), in_place=False)
+    return builder.finished(name, Var("n", int64), 1, in_place=False)

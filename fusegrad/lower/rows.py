@@ -122,7 +122,7 @@ class _Rows:
     # --- row buffers ------------------------------------------------------------------------------
 
     def _buffered(self, loops: dict[int, list[_Sink]]) -> dict[Node, int]:
-        """Values of full size that later passes read again, kept in the row; with the first pass."""
+        """Values of full size that later passes read again: kept in the row by the pass given."""
         total = self.domain.total
         order, costs = self._full_nodes(loops)
         needs: dict[Node, set[int]] = {}
@@ -176,13 +176,13 @@ class _Rows:
         self._declare_partials()
         for var, _ in outer:
             scope.open(var)
-        work = self._passes(scope)
+        self._passes(scope)
         for var, extent in reversed(outer):
             scope.close(var, extent, Any())
         finish = self._finish()
         items = self.domain.leading
         return self.builder.finished(
-            self.name, self.size, items, work, finish, in_place=self._may_donate()
+            self.name, self.size, items, finish, in_place=self._may_donate()
         )
 
     def _may_donate(self) -> bool:
@@ -196,7 +196,7 @@ class _Rows:
                 assert isinstance(op, Reduce)
                 self.builder.buffer(stage.node, Role.PARTIAL, (size_of(stage.node),), op.monoid)
 
-    def _passes(self, scope: Scope) -> int:
+    def _passes(self, scope: Scope) -> None:
         sinks = self._sinks()
         total = self.domain.total
         loops: dict[int, list[_Sink]] = {}
@@ -215,7 +215,6 @@ class _Rows:
                     self._row_sink(sink)
             if level in loops:
                 self._loop(level, loops[level], kept, buffers)
-        return max(1, len(loops)) + sum(cost_of(n) for s in self.body for n in s.access.inlined)
 
     def _row_buffers(self, kept: dict[Node, int], scope: Scope) -> dict[Node, Buffer]:
         buffers = {}

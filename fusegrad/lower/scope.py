@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import final
 
 from ..codegen.expr import Apply, Const, Expr, Load, Var
-from ..codegen.kernel import Alloc, Any, For, Let, Order, Stmt, Store
+from ..codegen.kernel import Alloc, Any, For, Let, Order, Stmt
 
 __all__ = ["Scope"]
 

@@ -376,23 +376,12 @@ def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
     return stage.total in (total, rows)
 
 
-def _behind_movement(node: Node) -> Node:
-    """The value that movement reads for a loop nest or contraction, which needs it in memory."""
-    while node.op.pattern is Pattern.MOVE and node.inputs:
-        node = node.inputs[0]
-    return node
-
-
 def _repeated(order: Sequence[Node], written: set[Node]) -> set[Node]:
     """Scalars that take less to compute than to wait for: a step count that grows by one."""
     costs: dict[Node, int] = {}
     found: set[Node] = set()
-    operands: set[Node] = set()
     for node in order:
-        if node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
-            operands.update(map(_behind_movement, node.inputs))
-    for node in order:
-        if node.op.pattern is not Pattern.MAP or size_of(node) != 1 or node in operands:
+        if node.op.pattern is not Pattern.MAP or size_of(node) != 1:
             continue
         costs[node] = cost_of(node) + sum(costs.get(i, 0) for i in node.inputs)
         if node in written and costs[node] < EXPENSIVE:

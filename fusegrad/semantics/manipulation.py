@@ -5,7 +5,6 @@ Functions from nodes to nodes; knows no Tensor.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 
 from ..codegen.dtypes import bool_, int64
@@ -28,7 +27,6 @@ __all__ = [
     "repeat",
     "reshape",
     "roll",
-    "split_at",
     "squeeze",
     "stack",
     "swapaxes",
@@ -192,17 +190,6 @@ def stack(xs: Sequence[Node], axis: int = 0) -> Node:
             )
     place = one_axis("stack", axis, len(xs[0].shape) + 1)
     return build.concat([build.expand_dims(x, (place,)) for x in xs], place)
-
-
-def split_at(x: Node, places: Sequence[int], axis: int) -> list[Node]:
-    """The pieces between `places` along an axis."""
-    extent = x.shape[axis]
-    assert isinstance(extent, int)
-    bounds = [0, *[min(max(p, 0), extent) for p in places], extent]
-    return [
-        build.slice_axis(x, axis, start, max(start, stop))
-        for start, stop in itertools.pairwise(bounds)
-    ]
 
 
 def tile(x: Node, repetitions: Sequence[int]) -> Node:

@@ -21,9 +21,6 @@ from ..codegen.dtypes import (
     int16,
     int32,
     int64,
-    uint8,
-    uint16,
-    uint32,
     uint64,
 )
 from ..errors import DTypeError

@@ -346,7 +346,7 @@ def test_results_are_the_same_for_any_number_of_threads() -> None:
 
 
 def test_no_python_runs_inside_later_steps() -> None:
-    model, _, step = make_step()
+    _model, _, step = make_step()
     x, y = data()
     step(x, y)
     step(x, y)

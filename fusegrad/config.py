@@ -10,7 +10,6 @@ Knows nothing of what they switch: other files ask `current()`.
 ``FUSEGRAD_CACHE_DIR``    the directory of compiled programs, or ``off`` for none; default
                           ``~/.cache/fusegrad``
 ``FUSEGRAD_NUM_THREADS``  the number of threads; default what the process may use
-``FUSEGRAD_CUDA_EMIT``    ``numba`` (the default) or ``nvptx``
 ========================  ========================================================================
 """
 
@@ -23,14 +22,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 from .errors import ConfigError, FusegradWarning
 
 __all__ = ["Config", "available_cpus", "current"]
 
 _PREFIX = "FUSEGRAD_"
-_NAMES = ("DUMP", "CHECK", "EXPLAIN", "TARGET", "CACHE_DIR", "NUM_THREADS", "CUDA_EMIT")
+_NAMES = ("DUMP", "CHECK", "EXPLAIN", "TARGET", "CACHE_DIR", "NUM_THREADS")
 _TOPICS = frozenset({"cache", "fusion"})
 _MAX_THREADS = 1_024
 
@@ -54,8 +53,6 @@ class Config:
         The directory of compiled programs; None if none are kept.
     num_threads : int
         How many threads a kernel may use.
-    cuda_emit : str
-        ``"numba"`` or ``"nvptx"``.
 
     Examples
     --------
@@ -69,7 +66,6 @@ class Config:
     target: str | None
     cache_dir: Path | None
     num_threads: int
-    cuda_emit: Literal["numba", "nvptx"]
 
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> Config:
@@ -98,12 +94,6 @@ class Config:
             target=values["TARGET"] or None,
             cache_dir=_cache_dir(values["CACHE_DIR"], environ),
             num_threads=_threads(values["NUM_THREADS"]),
-            cuda_emit=(
-                "nvptx"
-                if _choice("CUDA_EMIT", values["CUDA_EMIT"] or "numba", ("numba", "nvptx"))
-                == "nvptx"
-                else "numba"
-            ),
         )
 
 

@@ -21,7 +21,6 @@ def test_defaults() -> None:
         target=None,
         cache_dir=Path("~/.cache/fusegrad").expanduser(),
         num_threads=available_cpus(),
-        cuda_emit="numba",
     )
 
 
@@ -34,7 +33,6 @@ def test_every_switch(tmp_path: Path) -> None:
             "FUSEGRAD_TARGET": "x86-64-v3",
             "FUSEGRAD_CACHE_DIR": str(tmp_path),
             "FUSEGRAD_NUM_THREADS": "3",
-            "FUSEGRAD_CUDA_EMIT": "nvptx",
         }
     )
     assert parsed == Config(
@@ -44,7 +42,6 @@ def test_every_switch(tmp_path: Path) -> None:
         target="x86-64-v3",
         cache_dir=tmp_path,
         num_threads=3,
-        cuda_emit="nvptx",
     )
 
 
@@ -58,7 +55,6 @@ def test_every_switch(tmp_path: Path) -> None:
         ("NUM_THREADS", "-1", "set it to a number from 1 to 1024, or unset it"),
         ("NUM_THREADS", "1_0", "set it to a number from 1 to 1024, or unset it"),
         ("NUM_THREADS", "1025", "set it to a number from 1 to 1024, or unset it"),
-        ("CUDA_EMIT", "ptx", "set it to numba or nvptx, or unset it"),
     ],
 )
 def test_refused_values(name: str, value: str, remedy: str) -> None:

@@ -324,7 +324,9 @@ class _Loops:
 
     def _unroll(self, loop: For, monoids: Sequence[Monoid]) -> int:
         work = _ops(loop.body)
-        if any(isinstance(s, For) for s in loop.body) or any(m.width > 1 for m in monoids):
+        inner = [s.order for s in nested(loop.body) if isinstance(s, For)]
+        inside = [m for order in inner if isinstance(order, Tree) for m in order.monoids]
+        if any(m.width > 1 for m in (*monoids, *inside)) or (inner and work > 8):
             return 1
         extent = loop.extent if isinstance(loop.extent, int) else 1 << 20
         most = max(1, extent // self.lanes)

@@ -40,6 +40,8 @@ __all__ = [
 EXPENSIVE = 8
 COLUMN_LIMIT = 8192
 """The longest row whose column sums are kept as partial copies for each chunk."""
+WIDE_COLUMNS, MANY_ROWS = 1 << 17, 256
+"""Longer rows, up to this, are summed so too when there are so many that the copies are few."""
 
 
 class Kind(Enum):
@@ -196,7 +198,9 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
             return Stage(node, Kind.TOTAL, total, None, seen)
         if _trailing(axes, rank):
             return Stage(node, Kind.ROW, total, size, seen)
-        if axes == list(range(len(axes))) and size <= COLUMN_LIMIT and total:
+        leading = axes == list(range(len(axes)))
+        narrow = size <= COLUMN_LIMIT or (size <= WIDE_COLUMNS and total // size >= MANY_ROWS)
+        if leading and narrow and total:
             return Stage(node, Kind.COLUMN, total, total // size, seen)
         return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
     if isinstance(op, ArgReduce):

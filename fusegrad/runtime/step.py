@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from ..codegen.program import Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel
-from ..errors import CompileError
+from ..errors import CompileError, ConfigError
 from ..ir.digest import digest
 from ..ir.node import Node, toposort
 from ..lower import Lowered, lower_region
@@ -67,8 +68,24 @@ class Artifacts:
 
 
 def target() -> base.Features:
-    """The machine that code is made for, as FUSEGRAD_TARGET says."""
-    return base.named(config.current().target or "host")
+    """The machine that code is made for, as FUSEGRAD_TARGET says.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such target, or this machine cannot run its code.
+    """
+    name = config.current().target or "host"
+    try:
+        named = base.named(name)
+    except ValueError as error:
+        raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
+    if named.vector_bytes > base.host().vector_bytes:
+        raise ConfigError(
+            f"FUSEGRAD_TARGET is {name}, whose instructions this machine does not have",
+            remedy="name a narrower target, or unset it",
+        )
+    return named
 
 
 # --- building -------------------------------------------------------------------------------------
@@ -428,6 +445,8 @@ def load_step(
     origin = "disk" if record is not None else "compiled"
     clock.lap("cache")
     if record is None:
+        if disk is not None and "cache" in config.current().explain:
+            sys.stderr.write(f"fusegrad: {disk.explain_miss(key)}\n")
         artifacts = Artifacts()
         try:
             record = build_record(outputs, inputs, donations, artifacts)

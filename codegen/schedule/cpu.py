@@ -226,7 +226,7 @@ class _Loops:
                 outer, innermost, self.size, self.lanes, self.lets, self.streamed
             )
             if tiled is not None and not self._accumulates(innermost):
-                cost = float(self._bytes(top) * ROWS * COLUMNS)
+                cost = self._bytes(replace(innermost, extent=1)) * ROWS * COLUMNS
                 grain, chunks = _deal(tiled.items, cost, 1, self.partial)
                 return Mapped(self._with((*before, tiled.loop)), tiled.items, grain, chunks)
         items = 1
@@ -355,18 +355,23 @@ class _Loops:
         """Bytes that one iteration of the dealt loop moves."""
         total = 0.0
         seen: set[tuple[int, int]] = set()
-        for loop in loops:
-            trip = 1 if loop is self.kernel.body[-1] else _trip(loop.extent, self.size)
+        stack = [(loop, 1.0) for loop in reversed(loops)]
+        while stack:
+            loop, around = stack.pop()
+            inner = [s for s in loop.body if isinstance(s, For)]
+            top = loop is self.kernel.body[-1]
+            trip = around if top else around * _trip(loop.extent, self.size)
+            stack += [(s, trip) for s in reversed(inner)]
 
             def visit(
-                buffer: Buffer, indices: tuple[Expr, ...], is_store: bool, trip: int = trip
+                buffer: Buffer, indices: tuple[Expr, ...], is_store: bool, trip: float = trip
             ) -> None:
                 nonlocal total
                 if buffer.space == "param" and (id(buffer), is_store) not in seen:
                     seen.add((id(buffer), is_store))
                     total += buffer.dtype.itemsize * trip
 
-            each_access([loop], visit)
+            each_access([replace(loop, body=tuple(s for s in loop.body if s not in inner))], visit)
         return total
 
     def _row_work(self, statements: Sequence[Stmt]) -> float:

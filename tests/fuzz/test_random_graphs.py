@@ -42,7 +42,8 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("MAX_FINISH", 4), ("MAX_DEPTH", 3), ("MAX_WEIGHT", 12)):
         monkeypatch.setattr(fuse, name, value)
     monkeypatch.setattr(fuse, "MAX_BUFFERS", 6)
-    monkeypatch.setattr(regions, "COLUMN_LIMIT", 4)
+    for name, value in (("COLUMN_LIMIT", 4), ("WIDE_COLUMNS", 8), ("MANY_ROWS", 3)):
+        monkeypatch.setattr(regions, name, value)
 
 
 def _run(outputs: list[Node], graph: RandomGraph) -> tuple[list[Array], list[Array]]:

@@ -12,7 +12,7 @@ from fusegrad.ir.node import Node
 from fusegrad.ops import build
 from fusegrad.passes.fuse import MAX_DEPTH, fuse
 from fusegrad.passes.pipeline import run_passes
-from fusegrad.passes.regions import COLUMN_LIMIT, Kind, Region
+from fusegrad.passes.regions import COLUMN_LIMIT, MANY_ROWS, Kind, Region
 from fusegrad.passes.views import viewed
 from tests.fuzz.graphs import RandomGraph
 from tests.lower.support import variable
@@ -85,8 +85,10 @@ def test_rows_that_need_all_of_a_column_sum_are_another_region() -> None:
     assert len(regions(y)) == 2
 
 
-def test_wide_column_sums_are_strided() -> None:
+def test_wide_column_sums_of_few_rows_are_strided() -> None:
     assert kinds(regions(build.sum_(variable((4, COLUMN_LIMIT + 1)), (0,)))) == ["strided"]
+    many = variable((MANY_ROWS, COLUMN_LIMIT + 1))
+    assert [r.stages[0].kind for r in regions(build.sum_(many, (0,)))] == [Kind.COLUMN]
     assert kinds(regions(build.sum_(variable((4, 5, 6)), (1,)))) == ["strided"]
 
 

@@ -45,6 +45,7 @@ def promote(a: DType, b: DType) -> DType:
     --------
     >>> promote(int32, int64), promote(bool_, float32), promote(int64, float32)
     (fusegrad.int64, fusegrad.float32, fusegrad.float32)
+    >>> from fusegrad.codegen.dtypes import uint8
     >>> promote(uint8, int8)
     fusegrad.int16
     """
@@ -84,6 +85,7 @@ def with_weak(dtype: DType | None, kind: str) -> DType:
 
     Examples
     --------
+    >>> from fusegrad.codegen.dtypes import uint8
     >>> with_weak(uint8, "int"), with_weak(int32, "float"), with_weak(bool_, "int")
     (fusegrad.uint8, fusegrad.float32, fusegrad.int64)
     """

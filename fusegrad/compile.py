@@ -36,6 +36,9 @@ __all__ = ["CompiledFunction", "Statistics", "compile"]
 _TRACING = threading.RLock()
 """Tracing replaces the values of captured tensors for its duration: one thread at a time."""
 
+_MOST_ENTRIES = 32
+"""How many traces of one signature are kept, for different surroundings."""
+
 
 @final
 class CompiledFunction:
@@ -207,7 +210,10 @@ class CompiledFunction:
             )
             entry = Specialisation(traced, step, guards, kinds)
             entry.structure = None if kwargs or self.static_argnames else structure
-            self._entries.setdefault(key, []).insert(0, entry)
+            entries = self._entries.setdefault(key, [])
+            entries.insert(0, entry)
+            # Used ones come first; a captured number that always changes must not pile up.
+            del entries[_MOST_ENTRIES:]
         self._note(entry, stages, origin, reason)
         self._last = key, leaves
         return entry

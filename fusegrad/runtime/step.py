@@ -10,6 +10,7 @@ import functools
 import hashlib
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -409,7 +410,8 @@ class Step:
             return memory.allocate(self.bytes)
 
 
-_loaded: dict[str, Step] = {}
+# A step lives as long as a compiled function uses it; after that the disk still has it.
+_loaded: weakref.WeakValueDictionary[str, Step] = weakref.WeakValueDictionary()
 
 
 def load_step(

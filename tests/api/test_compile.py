@@ -511,3 +511,22 @@ def test_a_captured_tensor_that_is_an_argument_too() -> None:
         assert total == pytest.approx(float(expected.sum()), rel=1e-4)
         expected = expected + expected.T
         np.testing.assert_allclose(state.numpy(), expected, rtol=1e-5)
+
+
+def test_a_captured_number_that_always_changes_does_not_pile_up() -> None:
+    scale = 0.0
+
+    @fg.compile
+    def f(x: Any) -> Any:
+        return x * scale
+
+    x = np.ones(4, "float32")
+    for i in range(40):
+        scale = float(i)
+        assert float(f(x)[0]) == i
+    (kept,) = f._entries.values()
+    assert len(kept) <= 32
+    scale = 38.0
+    compiles = f.stats().compiles
+    assert float(f(x)[0]) == 38
+    assert f.stats().compiles == compiles

@@ -33,17 +33,17 @@ from .context import (
 )
 from .creation import (
     arange,
+    array,
     asarray,
     empty,
     empty_like,
     eye,
-    from_dlpack,
-    from_numpy,
     full,
     full_like,
     linspace,
     ones,
     ones_like,
+    tensor,
     zeros,
     zeros_like,
 )
@@ -133,6 +133,8 @@ from .gradients import (
     value_and_grad,
     vjp,
 )
+from .inspection import __array_namespace_info__
+from .interop import from_dlpack, from_numpy
 from .joining import cat, chunk, concat, meshgrid, split, stack, unstack
 from .manipulation import (
     broadcast_arrays,
@@ -187,7 +189,7 @@ from .serialization import (
     load,
     save,
 )
-from .tensor import (
+from .tensor_class import (
     Tensor,
 )
 from .trace import (
@@ -195,6 +197,7 @@ from .trace import (
 )
 
 __version__ = "0.1.0"
+__array_api_version__ = "2024.12"
 
 e = _math.e
 inf = _math.inf
@@ -207,6 +210,7 @@ __all__ = [
     "FusegradError",
     "FusegradWarning",
     "Tensor",
+    "__array_namespace_info__",
     "abs",
     "acos",
     "acosh",
@@ -216,6 +220,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "array",
     "asarray",
     "asin",
     "asinh",
@@ -362,6 +367,7 @@ __all__ = [
     "take_along_axis",
     "tan",
     "tanh",
+    "tensor",
     "tensordot",
     "testing",
     "tile",

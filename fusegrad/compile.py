@@ -28,7 +28,7 @@ from .runtime.step import Artifacts, load_step
 from .signature import FLOAT, INT, check_array, difference, leaf_key
 from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced
 from .statistics import Statistics
-from .tensor import Tensor, as_tensor, record
+from .tensor_class import Tensor, as_tensor, record
 from .trace import Trace
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]

@@ -17,22 +17,22 @@ from .ir.node import Node
 from .ops import build
 from .semantics.promotion import kind_of, with_weak
 from .semantics.shapes import as_shape
-from .tensor import ArrayLike, Tensor, as_tensor, record_nodes
+from .tensor_class import ArrayLike, Tensor, as_tensor, record_nodes
 from .tensor_conversions import check_device
 
 __all__ = [
     "arange",
+    "array",
     "asarray",
     "empty",
     "empty_like",
     "eye",
-    "from_dlpack",
-    "from_numpy",
     "full",
     "full_like",
     "linspace",
     "ones",
     "ones_like",
+    "tensor",
     "zeros",
     "zeros_like",
 ]
@@ -96,37 +96,28 @@ def asarray(
     return tensor.requires_grad_() if requires_grad else tensor
 
 
-def from_numpy(x: Any) -> Tensor:
-    """A tensor with the values of a NumPy array, which are copied.
+def array(
+    obj: ArrayLike,
+    /,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A new tensor of given values: `asarray` with a copy, under NumPy's name.
 
     Parameters
     ----------
-    x : numpy.ndarray
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.from_numpy(np.arange(3))
-    Tensor([0, 1, 2])
-    """
-    return as_tensor(np.asarray(x))
-
-
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor with the values of an array of another library, which are copied.
-
-    Parameters
-    ----------
-    x : object with ``__dlpack__``
-        Its values lie in memory that the CPU can read.
+    obj : array_like
+    dtype : dtype, optional
+        By default that of an array; bool, int64 or float32 for Python numbers.
+    copy : bool, optional
+        None or False: as in `asarray`.
     device : str, optional
         ``"cpu"``.
-    copy : bool, optional
-        Without effect.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -135,11 +126,39 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     Examples
     --------
     >>> import fusegrad as fg
-    >>> fg.from_dlpack(np.arange(3))
-    Tensor([0, 1, 2])
+    >>> fg.array([1, 2], "float64")
+    Tensor([1., 2.], dtype=float64)
+    """
+    return asarray(obj, dtype=dtype, device=device, copy=copy, requires_grad=requires_grad)
+
+
+def tensor(
+    data: ArrayLike, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A new tensor of given values, without their history: torch's name.
+
+    Parameters
+    ----------
+    data : array_like
+    dtype : dtype, optional
+        By default that of an array; bool, int64 or float32 for Python numbers.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.tensor([1.0, 2.0], requires_grad=True)
+    Tensor([1., 2.], requires_grad=True)
     """
     check_device(device)
-    return as_tensor(x if isinstance(x, Tensor) else np.from_dlpack(x))
+    return Tensor(data, dtype, requires_grad)
 
 
 # --- of one value ---------------------------------------------------------------------------------
@@ -202,13 +221,19 @@ def _extents(shape: Any) -> tuple[Any, ...]:
 
 
 def zeros(
-    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any,
+    *more: int,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of zeros.
 
     Parameters
     ----------
-    *shape : int or sequence of int
+    shape : int or sequence of int
+    *more : int
+        Further extents, if the first one is an integer.
     dtype : dtype, optional
         By default float32.
     device : str, optional
@@ -227,16 +252,24 @@ def zeros(
     Tensor([[0., 0.],
             [0., 0.]])
     """
-    kind, extents = _dtype(dtype), _extents(shape)
+    kind, extents = _dtype(dtype), _extents((shape, *more))
     return _make(lambda: build.zeros(extents, kind), device, requires_grad)
 
 
-def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    shape: Any,
+    *more: int,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor of ones.
 
     Parameters
     ----------
-    *shape : int or sequence of int
+    shape : int or sequence of int
+    *more : int
+        Further extents, if the first one is an integer.
     dtype : dtype, optional
         By default float32.
     device : str, optional
@@ -255,18 +288,24 @@ def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     Tensor([[1., 1.],
             [1., 1.]])
     """
-    kind, extents = _dtype(dtype), _extents(shape)
+    kind, extents = _dtype(dtype), _extents((shape, *more))
     return _make(lambda: build.full(extents, 1, kind), device, requires_grad)
 
 
 def empty(
-    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any,
+    *more: int,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor whose values are to be replaced; they are zeros.
 
     Parameters
     ----------
-    *shape : int or sequence of int
+    shape : int or sequence of int
+    *more : int
+        Further extents, if the first one is an integer.
     dtype : dtype, optional
         By default float32.
     device : str, optional
@@ -284,7 +323,7 @@ def empty(
     >>> fg.empty(2, 3).shape
     (2, 3)
     """
-    return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(shape, *more, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: Any = None) -> Tensor:

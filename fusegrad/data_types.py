@@ -13,7 +13,7 @@ import numpy as np
 from .codegen.dtypes import DType, as_dtype
 from .errors import DTypeError
 from .semantics.promotion import kind_of, promote, with_weak
-from .tensor import ArrayLike, Tensor, as_tensor
+from .tensor_class import ArrayLike, Tensor, as_tensor
 
 __all__ = [
     "FloatInfo",

@@ -19,7 +19,7 @@ from . import pytree
 from .context import active
 from .specialisation import MISS, Specialisation, deliver_grad
 from .storage import Storage
-from .tensor import Tensor
+from .tensor_class import Tensor
 
 __all__ = ["build"]
 

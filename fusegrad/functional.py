@@ -14,7 +14,7 @@ from .ir.node import Node
 from .ops import build
 from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.shapes import broadcast_all
-from .tensor import ArrayLike, Tensor, as_tensor, common_nodes, elementwise, record_nodes
+from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, elementwise, record_nodes
 
 __all__ = [
     "abs",

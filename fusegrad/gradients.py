@@ -21,7 +21,7 @@ from .ops import build
 from .ops.elementwise import Leaf, Mark
 from .ops.source import Input
 from .semantics.shapes import show
-from .tensor import ArrayLike, Tensor, as_tensor, made
+from .tensor_class import ArrayLike, Tensor, as_tensor, made
 
 __all__ = ["CustomFunction", "custom_vjp", "detach", "grad", "value_and_grad", "vjp"]
 

@@ -12,7 +12,7 @@ from .errors import ShapeError
 from .ir.node import Node
 from .semantics import manipulation as semantics
 from .semantics.shapes import broadcast_shapes, one_axis, show
-from .tensor import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
+from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
 
 __all__ = ["cat", "chunk", "concat", "meshgrid", "split", "stack", "unstack"]
 

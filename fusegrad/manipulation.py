@@ -12,7 +12,7 @@ from .errors import ShapeError
 from .semantics import indexing
 from .semantics import manipulation as semantics
 from .semantics.shapes import as_shape, broadcast_shapes, show
-from .tensor import ArrayLike, Tensor, as_tensor, record
+from .tensor_class import ArrayLike, Tensor, as_tensor, record
 from .tensor_methods import Axis, pick_axis
 
 __all__ = [

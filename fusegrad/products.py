@@ -11,7 +11,7 @@ from .errors import ShapeError
 from .ir.node import Node
 from .semantics import products
 from .semantics.shapes import show
-from .tensor import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
+from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
 
 __all__ = ["dot", "einsum", "matmul", "mm", "mv", "outer", "tensordot", "vecdot"]
 

@@ -19,7 +19,7 @@ from .ir.node import Node
 from .ops import build
 from .semantics.shapes import as_shape
 from .storage import Storage
-from .tensor import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
+from .tensor_class import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
 from .tensor_conversions import check_device
 
 __all__ = [

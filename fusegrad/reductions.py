@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .semantics import reductions as semantics
-from .tensor import ArrayLike, Tensor, as_tensor, record
+from .tensor_class import ArrayLike, Tensor, as_tensor, record
 from .tensor_methods import Axis, pick_axis, pick_keepdims
 
 __all__ = [

@@ -27,7 +27,7 @@ import numpy as np
 
 from .creation import asarray
 from .errors import ArgumentStructureError, FileFormatError
-from .tensor import Tensor
+from .tensor_class import Tensor
 
 __all__ = ["load", "load_metadata", "save"]
 

@@ -17,7 +17,7 @@ from .codegen.dtypes import DType, as_dtype, float64, int64
 from .errors import DTypeError
 from .layout import Layout, layout_of
 from .state import fingerprint
-from .tensor import Tensor
+from .tensor_class import Tensor
 
 __all__ = ["Leaf", "Scalar", "describe_leaf", "difference", "leaf_key"]
 

@@ -19,7 +19,7 @@ from .ir.node import Node
 from .layout import layout_of
 from .runtime.step import Step
 from .storage import Storage
-from .tensor import Tensor, tensor_of
+from .tensor_class import Tensor, tensor_of
 
 __all__ = ["FORMATS", "MISS", "Kind", "Specialisation", "Traced", "deliver_grad"]
 

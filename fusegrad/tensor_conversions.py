@@ -11,18 +11,18 @@ from typing import Any, Generic, TypeVar
 from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
 from .errors import DeviceError
 
-__all__ = ["Conversions", "check_device"]
+__all__ = ["DEVICES", "Conversions", "check_device"]
 
 TensorT = TypeVar("TensorT")
-_DEVICES = ("cpu",)
+DEVICES = ("cpu",)
 
 
 def check_device(device: Any) -> None:
     """Raise DeviceError unless this installation has the device."""
-    if device is not None and str(device) not in _DEVICES:
+    if device is not None and str(device) not in DEVICES:
         raise DeviceError(
             f"there is no device {str(device)!r}",
-            remedy=f"this installation has {', '.join(map(repr, _DEVICES))}",
+            remedy=f"this installation has {', '.join(map(repr, DEVICES))}",
         )
 
 
@@ -65,6 +65,12 @@ class Conversions(ABC, Generic[TensorT]):
                 dtype = arg
         check_device(device)
         return self.astype(self.dtype if dtype is None else dtype, copy=copy)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> TensorT:
+        """This tensor on a device: on ``"cpu"`` it is there already."""
+        if stream is not None:
+            raise DeviceError("the CPU has no streams", remedy="leave stream=None")
+        return self.to(str(device))
 
     def cpu(self) -> TensorT:
         """This tensor: it is on the CPU."""

@@ -15,7 +15,7 @@ from . import pytree
 from .codegen.dtypes import float64
 from .context import enable_grad
 from .gradients import vjp
-from .tensor import Tensor, as_tensor
+from .tensor_class import Tensor, as_tensor
 
 __all__ = ["assert_close", "assert_kernels", "assert_no_recompile", "check_grads"]
 

@@ -17,7 +17,7 @@ from .ir.types import Extent, TensorType
 from .ops import build
 from .semantics.promotion import kind_of
 from .storage import Storage
-from .tensor import Tensor, made
+from .tensor_class import Tensor, made
 
 __all__ = ["Original", "Trace", "runtime_scalar"]
 

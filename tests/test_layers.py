@@ -25,13 +25,13 @@ LAYERS = [
     ["lower"],
     ["runtime"],
     [
-        *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor"),
+        *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor_class"),
         *("tensor_conversions", "tensor_gradients", "tensor_looks", "tensor_methods"),
         *("tensor_operands", "tensor_operators", "tensor_state"),
     ],
     [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
-        *("random", "gradients", "data_types"),
+        *("random", "gradients", "data_types", "interop", "inspection"),
     ],
     [
         "layout",

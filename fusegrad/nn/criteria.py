@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..creation import asarray
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 from . import functional as F
 from .losses import Reduction
 from .module import Module

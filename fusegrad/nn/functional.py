@@ -16,7 +16,7 @@ from ..errors import DTypeError, ShapeError
 from ..manipulation import expand_dims, take
 from ..products import matmul
 from ..random import uniform
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 from .losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from .. import random
 from ..context import no_grad
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 
 __all__ = [
     "calculate_gain",

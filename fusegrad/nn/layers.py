@@ -11,7 +11,7 @@ from typing import Any
 
 from ..creation import asarray, empty, ones, zeros
 from ..manipulation import reshape
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 from . import functional as F
 from . import init
 from .module import Module

@@ -12,7 +12,7 @@ from .. import functional as fg
 from ..creation import asarray, ones_like
 from ..errors import DTypeError, ShapeError
 from ..manipulation import expand_dims, reshape, squeeze, take, take_along_axis
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits",

@@ -13,7 +13,7 @@ from ..codegen.dtypes import DType, as_dtype
 from ..context import active, no_grad
 from ..creation import asarray
 from ..errors import CaptureError, StateError
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 from .parameter import Parameter
 
 __all__ = ["Module", "StateDict", "module_fingerprint", "structure_version"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..tensor import ArrayLike, Tensor
+from ..tensor_class import ArrayLike, Tensor
 
 __all__ = ["Parameter"]
 

@@ -13,7 +13,7 @@ from .. import functional as fg
 from ..context import no_grad
 from ..creation import asarray
 from ..errors import GradientError
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, final
 from ..codegen.dtypes import DType
 from ..creation import zeros_like
 from ..functional import expm1, maximum, sqrt
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
 __all__ = ["Adam", "AdamW"]

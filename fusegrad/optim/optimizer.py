@@ -15,7 +15,7 @@ from ..codegen.dtypes import DType
 from ..context import active, enable_grad, no_grad
 from ..creation import asarray, zeros, zeros_like
 from ..errors import CaptureError, DTypeError, StateError
-from ..tensor import Tensor
+from ..tensor_class import Tensor
 from ..trace import runtime_scalar
 
 __all__ = ["Optimizer", "ParamGroup", "Scalar", "number"]

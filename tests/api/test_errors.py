@@ -13,7 +13,7 @@ import pytest
 import fusegrad as fg
 from fusegrad.errors import FusegradError
 from fusegrad.ir.node import Node, Op, Pattern
-from fusegrad.tensor import record
+from fusegrad.tensor_class import record
 from fusegrad.trace import Trace
 
 X = fg.ones((3, 4))

@@ -25,6 +25,7 @@ from . import codegen
 
 __all__ = [
     "ArgumentStructureError",
+    "BatchingError",
     "CaptureError",
     "CompileError",
     "ConfigError",
@@ -435,6 +436,21 @@ class NotDifferentiableError(GradientError):
 
     code = "FG302"
     default_remedy = "give a rule with fg.custom_vjp, or cut the path with .detach()"
+
+
+class BatchingError(FusegradError, RuntimeError):
+    """A function cannot be mapped over a batch.
+
+    The situation::
+
+        fg.vmap(lambda x, y: x + y)(fg.ones((2, 3)), fg.ones((4, 3)))   # 2 elements, or 4?
+        fg.vmap(lambda x: fg.random.normal(3) * x)(x)  # the same numbers for each element?
+
+    The way out: the message says which argument or which operation is meant. Axes are chosen with
+    ``in_axes``, what random numbers do with ``randomness``.
+    """
+
+    code = "FG303"
 
 
 class ConfigError(FusegradError, ValueError):

@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
-from ..errors import InternalError, NotDifferentiableError, SourceLine, user_frame
+from ..errors import (
+    BatchingError,
+    InternalError,
+    NotDifferentiableError,
+    SourceLine,
+    user_frame,
+)
 from .intern import InternTable
 from .types import Extent, Symbol, TensorType, TupleType, Type
 
@@ -106,6 +112,26 @@ class Op(ABC, metaclass=_OpMeta):
     ) -> tuple[Node | None, ...]:
         """As `vjp`, for an op with several results; None where a result has no cotangent."""
         raise NotDifferentiableError(f"{self.name} has no derivative", where=where(node))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        """The op over a batch: the rule of ``vmap``.
+
+        Parameters
+        ----------
+        node : Node
+            The op applied to operands without the batch.
+        operands : sequence of Node
+            Where ``batched[i]`` holds, operand i has the batch as a new axis 0; the others are
+            those of `node`.
+        batched : sequence of bool
+            At least one holds.
+
+        Returns
+        -------
+        Node
+            With the batch as axis 0, of each of several results.
+        """
+        raise BatchingError(f"{self.name} has no rule for vmap", where=where(node))
 
     def samples(self) -> Iterator[Any]:
         """Where to test it, as `ops.base.Sample`; for a class of ops, other parameters too."""
@@ -255,6 +281,9 @@ class Item(Op):
 
     def ref(self, *arrays: Any) -> Array:
         return np.asarray(arrays[0][self.number])
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(self, tuple(operands))
 
 
 # --- where a node comes from ----------------------------------------------------------------------

@@ -5,13 +5,14 @@ Knows nothing of how it is computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import bool_, float32, float64, int64
+from ..ir.types import known_size
 from . import build
 from .base import (
     Array,
@@ -25,6 +26,7 @@ from .base import (
     op_class,
     shape_error,
 )
+from .batch import spread
 
 __all__ = ["Dot"]
 
@@ -71,6 +73,15 @@ class Dot(Op):
 
     def ref(self, *arrays: Array) -> Array:
         return np.asarray(np.matmul(*arrays))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        a, b = operands
+        count = known_size(a.shape[:2])
+        if count is not None and len(node.shape) == 2 and not batched[1]:
+            # The batch as further rows: one product.
+            rows = build.reshape(a, (count, a.shape[-1]))
+            return build.reshape(build.dot(rows, b), (*a.shape[:2], b.shape[1]))
+        return build.dot(*spread(operands, batched))
 
     def samples(self) -> Iterator[Sample]:
         shapes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (

@@ -42,6 +42,7 @@ from .base import (
     op_class,
     shape_error,
 )
+from .batch import spread
 
 __all__ = ["ELEMENTWISE", "Cast", "Leaf", "Map", "Mark", "StopGradient"]
 
@@ -126,6 +127,9 @@ class Map(IndexedOp):
 
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return scalar.apply(self.scalar, *[read(index) for read in reads])
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(self, tuple(spread(operands, batched)))
 
     def params(self) -> tuple[Any, ...]:
         return ()
@@ -336,6 +340,9 @@ class Cast(IndexedOp):
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return scalar.apply("cast", reads[0](index), dtype=self.dtype)
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return b.cast(operands[0], self.dtype)
+
     def samples(self) -> Iterator[Sample]:
         for given in (bool_, uint8, int32, int64, uint32, uint64, float32, float64):
             for dtype in (bool_, uint8, int32, int64, uint64, float32, float64):
@@ -357,6 +364,9 @@ class _Identity(IndexedOp):
 
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return reads[0](index)
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(self, tuple(operands))
 
     def params(self) -> tuple[Any, ...]:
         return ()
@@ -392,6 +402,10 @@ class Leaf(_Identity):
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         return (None,)
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        # The tensor whose gradient could be asked for here has no batch.
+        return b.stop_gradient(operands[0])
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(Leaf(object()), (InputSpec((3,)),), gradient=False)

@@ -6,6 +6,7 @@ wraps negative indices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -37,6 +38,7 @@ from .base import (
     op_class,
     shape_error,
 )
+from .batch import spread, with_batch
 
 __all__ = ["ScatterAdd", "ScatterAddAlong", "Take", "TakeAlong"]
 
@@ -96,6 +98,18 @@ class Take(IndexedOp):
         end = self.axis + len(indices.shape)
         place = _clamped(reads[1](index[self.axis : end]), x.shape[self.axis])
         return reads[0]((*index[: self.axis], place, *index[end:]))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        x, indices = operands
+        axis = self.axis
+        if not batched[1]:
+            return build.take(x, indices, axis + 1)
+        if not batched[0]:
+            return _moved(build.take(x, indices, axis), axis, 0)
+        places = _flat_places(indices, (*x.shape[: axis + 1], *x.shape[axis + 2 :]), axis + 1)
+        found = build.take_along(x, places, axis + 1)
+        shape = (*x.shape[: axis + 1], *indices.shape[1:], *x.shape[axis + 2 :])
+        return build.reshape(found, shape)
 
     def samples(self) -> Iterator[Sample]:
         for axis, shape, indices, dtype in (
@@ -159,6 +173,10 @@ class TakeAlong(IndexedOp):
         place = _clamped(reads[1](index), x.shape[self.axis])
         return reads[0]((*index[: self.axis], place, *index[self.axis + 1 :]))
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        x, indices = spread(operands, batched)
+        return build.take_along(x, indices, self.axis + 1)
+
     def samples(self) -> Iterator[Sample]:
         for axis, shape, indices, dtype in (
             (1, (5, 3), (5, 1), int64),
@@ -172,6 +190,32 @@ class TakeAlong(IndexedOp):
         for count in (1, 4):
             spec = InputSpec((5, count), int64, -2, 5)
             yield Sample(TakeAlong(1), (InputSpec((5, 3)), spec))
+
+
+def _moved(x: Node, start: int, end: int) -> Node:
+    """Axis `start` of `x` at the place `end`."""
+    axes = [axis for axis in range(len(x.shape)) if axis != start]
+    return build.transpose(x, (*axes[:end], start, *axes[end:]))
+
+
+def _flat_places(indices: Node, others: Sequence[Extent], axis: int) -> Node:
+    """Indices with a batch as one axis, the same at all places of the other axes but the first."""
+    count = build.reshape(indices, (indices.shape[0], _size(indices.shape[1:])))
+    shape = (*others[:axis], count.shape[1], *others[axis:])
+    return build.broadcast(count, shape, (0, axis))
+
+
+def _size(shape: Sequence[Extent]) -> Extent:
+    known = [extent for extent in shape if not isinstance(extent, Symbol)]
+    unknown = [extent for extent in shape if isinstance(extent, Symbol)]
+    if unknown and (len(unknown) > 1 or math.prod(known) != 1):
+        shape_error(
+            "take",
+            (),
+            "the number of indices is not known",
+            "index with one axis at a time inside of vmap, or compile for known extents",
+        )
+    return unknown[0] if unknown else math.prod(known)
 
 
 def _check_same_elsewhere(op: str, types: Sequence[TensorType], axis: int) -> None:
@@ -272,6 +316,17 @@ class ScatterAdd(LoopOp):
         body = _loops(places, Serial(), body)
         return (*_zero(output), *_loops(before, AnyOrder(), body))
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        updates, indices = operands
+        axis = self.axis
+        if not batched[1]:
+            return build.scatter_add(updates, indices, axis + 1, self.extent)
+        updates = updates if batched[0] else with_batch(updates, indices.shape[0])
+        before, rest = updates.shape[: axis + 1], updates.shape[axis + len(indices.shape) :]
+        places = _flat_places(indices, (*before, *rest), axis + 1)
+        flat = build.reshape(updates, places.shape)
+        return build.scatter_add_along(flat, places, axis + 1, self.extent)
+
     def samples(self) -> Iterator[Sample]:
         for axis, extent, shape, indices in (
             (0, 5, (4, 3), (4,)),
@@ -335,6 +390,10 @@ class ScatterAddAlong(LoopOp):
         add = Store(output, (*before, place, *rest), Load(updates, variables), Monoid.SUM)
         body = _loops([along], Serial(), _loops(rest, AnyOrder(), (add,)))
         return (*_zero(output), *_loops(before, AnyOrder(), body))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        updates, indices = spread(operands, batched)
+        return build.scatter_add_along(updates, indices, self.axis + 1, self.extent)
 
     def samples(self) -> Iterator[Sample]:
         for axis, extent, shape in (

@@ -36,6 +36,7 @@ from .base import (
     op_class,
     shape_error,
 )
+from .batch import shifted, spread
 
 __all__ = ["Broadcast", "Concat", "Flip", "Pad", "Reshape", "Slice", "Transpose"]
 
@@ -87,6 +88,10 @@ class Broadcast(IndexedOp):
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return reads[0](tuple(index[d] for d in self.dims))
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        shape = (operands[0].shape[0], *self.shape)
+        return build.broadcast(operands[0], shape, (0, *shifted(self.dims)))
+
     def samples(self) -> Iterator[Sample]:
         for shape, dims, given in (
             ((3,), (), ()),
@@ -135,6 +140,9 @@ class Reshape(IndexedOp):
             same += 1
         linear = _linear(index[same:], self.shape[same:])
         return reads[0]((*index[:same], *_split(linear, given[same:])))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return build.reshape(operands[0], (operands[0].shape[0], *self.shape))
 
     def samples(self) -> Iterator[Sample]:
         for shape, given in (
@@ -221,6 +229,9 @@ class Transpose(IndexedOp):
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return reads[0](tuple(index[place] for place in self._inverse()))
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return build.transpose(operands[0], (0, *shifted(self.permutation)))
+
     def samples(self) -> Iterator[Sample]:
         for permutation, given in (
             ((), ()),
@@ -303,6 +314,10 @@ class Slice(IndexedOp):
             places.append(scalar.apply("add", scaled, number(start)))
         return reads[0](tuple(places))
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        stops = operands[0].shape[0], *self.stops
+        return build.slice_(operands[0], (0, *self.starts), stops, (1, *self.steps))
+
     def samples(self) -> Iterator[Sample]:
         for starts, stops, steps, given in (
             ((1,), (4,), (1,), (5,)),
@@ -341,6 +356,9 @@ class Flip(IndexedOp):
             last = scalar.apply("sub", extent_value(node.shape[axis]), number(1))
             places[axis] = scalar.apply("sub", last, index[axis])
         return reads[0](tuple(places))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return build.flip(operands[0], shifted(self.axes))
 
     def samples(self) -> Iterator[Sample]:
         for axes, given in (((0,), (5,)), ((0, 1), (3, 7)), ((1,), (2, 17)), ((0,), (0,))):
@@ -443,6 +461,10 @@ class Pad(IndexedOp):
             condition = scalar.apply("and", condition, other)
         return place, condition
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        low, high, interior = ((0, *amounts) for amounts in (self.low, self.high, self.interior))
+        return build.pad(operands[0], low, high, interior)
+
     def samples(self) -> Iterator[Sample]:
         for low, high, interior, given in (
             ((1,), (2,), (0,), (3,)),
@@ -536,6 +558,9 @@ class Concat(IndexedOp):
                 before = scalar.apply("lt", place, number(offsets[i + 1]))
                 result = scalar.apply("select", before, read, result)
         return Const(0, node.dtype) if result is None else result
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return build.concat(spread(operands, batched), self.axis + 1)
 
     def samples(self) -> Iterator[Sample]:
         for axis, given in (

@@ -5,7 +5,7 @@ Knows monoids; knows nothing of loops and of the order in which contributions ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, final
@@ -122,6 +122,9 @@ class Reduce(Op):
     def ref(self, *arrays: Array) -> Any:
         return _MEANING[self.monoid](arrays[0], self.axes)
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return build.reduce_(self.monoid, operands[0], [axis + 1 for axis in self.axes])
+
     def samples(self) -> Iterator[Sample]:
         cases: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
             ((0,), (5,)),
@@ -219,6 +222,9 @@ class ArgReduce(Op):
 
     def ref(self, *arrays: Array) -> Any:
         return _MEANING[self.monoid](arrays[0], self.axis)
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(ArgReduce(self.monoid, self.axis + 1), tuple(operands))
 
     def samples(self) -> Iterator[Sample]:
         for monoid in (Monoid.ARGMAX, Monoid.ARGMIN):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import TypeGuard, final
 
 from .. import scalar
 from ..affine import canonical, linear
@@ -176,7 +176,12 @@ class _Loops:
     def _better_across(self, last: For, inner: Sequence[For]) -> bool:
         """Whether loads run through memory along `last` rather than along the loops inside it."""
         across = along = 0
-        deepest = [f for f in inner if not any(isinstance(s, For) for s in f.body)]
+        # Iterations in order never run in vectors.
+        deepest = [
+            f
+            for f in inner
+            if not isinstance(f.order, Serial) and not any(isinstance(s, For) for s in f.body)
+        ]
 
         def visit(buffer: Buffer, indices: tuple[Expr, ...], is_store: bool) -> None:
             nonlocal across, along
@@ -323,6 +328,12 @@ class _Loops:
         return (mapped, *after)
 
     def _unroll(self, loop: For, monoids: Sequence[Monoid]) -> int:
+        sums = max((len(s.carry) for s in nested(loop.body) if _in_order(s)), default=0)
+        if sums:
+            # Sums side by side in registers; beside them, what one step loads.
+            extent = loop.extent if isinstance(loop.extent, int) else 1 << 20
+            together = (self.target.registers - 4) // (sums + 1)
+            return max(1, min(4, together, -(-extent // self.lanes)))
         work = _ops(loop.body)
         inner = [s.order for s in nested(loop.body) if isinstance(s, For)]
         inside = [m for order in inner if isinstance(order, Tree) for m in order.monoids]
@@ -421,6 +432,10 @@ def _vectorised_finish(finish: tuple[Stmt, ...], target: Features) -> tuple[Stmt
         else:
             result.append(s)
     return tuple(result)
+
+
+def _in_order(statement: Stmt) -> TypeGuard[For]:
+    return isinstance(statement, For) and isinstance(statement.order, Serial)
 
 
 def _simple(loop: For) -> bool:

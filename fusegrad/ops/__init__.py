@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import contract, elementwise, indexing, movement, reduce, source
+from . import contract, convolution, elementwise, indexing, movement, reduce, source, window
 from .base import CLASSES
 from .elementwise import ELEMENTWISE
 
@@ -13,9 +13,11 @@ __all__ = [
     "CLASSES",
     "ELEMENTWISE",
     "contract",
+    "convolution",
     "elementwise",
     "indexing",
     "movement",
     "reduce",
     "source",
+    "window",
 ]

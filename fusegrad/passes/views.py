@@ -13,10 +13,11 @@ from ..codegen.scalar import apply
 from ..ir.node import Node
 from ..ops.base import IndexedOp
 from ..ops.movement import Broadcast, Reshape, Slice, Transpose
+from ..ops.window import Windows
 
 __all__ = ["flat_index", "shape_of", "view_index", "viewed"]
 
-VIEWS = (Broadcast, Reshape, Slice, Transpose)
+VIEWS = (Broadcast, Reshape, Slice, Transpose, Windows)
 
 
 def shape_of(node: Node) -> tuple[int, ...]:

@@ -17,10 +17,12 @@ from fusegrad.ir.node import Node, Pattern, toposort
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
 from fusegrad.ops.contract import Dot
+from fusegrad.ops.convolution import Convolution
 from fusegrad.ops.elementwise import Map
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong
 from fusegrad.ops.movement import Concat
 from fusegrad.ops.reduce import Reduce
+from fusegrad.ops.window import Overlap
 from fusegrad.runtime.step import Artifacts, Record, Step, build_record
 from fusegrad.storage import Storage
 
@@ -165,6 +167,12 @@ def _own_bound(node: Node, values: Mapping[Node, Array]) -> Array:
     if isinstance(op, Dot):
         a, b = (_wide(values[i]) for i in node.inputs)
         return np.asarray(max(1, a.shape[-1]) * epsilon * np.matmul(a, b))
+    if isinstance(op, Convolution):
+        x, w = (_wide(values[i]) for i in node.inputs)
+        return np.asarray(max(1, w.size) * epsilon * op.ref(x, w))
+    if isinstance(op, Overlap):
+        operand = _wide(values[node.inputs[0]])
+        return np.asarray(max(1, operand.size) * epsilon * op.ref(operand))
     if isinstance(op, (ScatterAdd, ScatterAddAlong)):
         updates, places = (values[i] for i in node.inputs)
         return np.asarray(max(1, updates.size) * epsilon * op.ref(_wide(updates), places))
@@ -184,6 +192,9 @@ def _inherited(node: Node, values: Mapping[Node, Array], bounds: Mapping[Node, A
     if isinstance(op, Dot):
         a, b = (_wide(values[i]) for i in node.inputs)
         return np.asarray(np.matmul(a, known[1]) + np.matmul(known[0], b))
+    if isinstance(op, Convolution):
+        x, w = (_wide(values[i]) for i in node.inputs)
+        return np.asarray(op.ref(x, known[1]) + op.ref(known[0], w))
     if isinstance(op, Reduce) and op.monoid is Monoid.SUM:
         return np.asarray(known[0].sum(op.axes))
     if isinstance(op, Reduce):

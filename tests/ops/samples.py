@@ -14,11 +14,13 @@ from fusegrad.ir.types import TensorType
 from fusegrad.ops import ELEMENTWISE, build
 from fusegrad.ops.base import Sample
 from fusegrad.ops.contract import Dot
+from fusegrad.ops.convolution import Convolution
 from fusegrad.ops.elementwise import Cast, Leaf, Mark, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.reduce import ArgReduce, Reduce
 from fusegrad.ops.source import Constant, Iota
+from fusegrad.ops.window import Overlap, Windows
 
 Array = npt.NDArray[Any]
 
@@ -44,6 +46,9 @@ OPS: tuple[Op, ...] = (
     TakeAlong(0),
     ScatterAdd(0, 1),
     ScatterAddAlong(0, 1),
+    Windows((), (), ()),
+    Overlap((), (), ()),
+    Convolution((1,), (1,), False),
 )
 """One op of each row and class."""
 

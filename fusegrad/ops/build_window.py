@@ -1,0 +1,240 @@
+"""Constructor functions of windows and convolutions: views of windows, their adjoint, layouts.
+
+Knows the ops by name only, and which of the ways to write a convolution runs well.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from ..ir.node import Node
+from ..ir.types import Extent, Symbol
+from . import build
+from .base import CLASSES
+
+__all__ = [
+    "convolution",
+    "convolution_by_input",
+    "convolution_by_weight",
+    "last_to_second",
+    "last_to_third",
+    "merge_axes",
+    "overlap",
+    "second_to_last",
+    "split_axis",
+    "window_count",
+    "windows",
+]
+
+Shape = Sequence[Extent]
+LANES = 16
+"""Elements that a vector is taken to hold when a layout is chosen."""
+
+
+def window_count(extent: Extent, size: Extent, stride: int, dilation: int) -> Extent | None:
+    """How many windows lie in an axis; negative when it is too short, None when not known."""
+    if isinstance(extent, Symbol) or isinstance(size, Symbol):
+        return extent if size == 1 and stride == 1 else None
+    room = extent - dilation * (size - 1) - 1
+    return room // stride + 1 if room >= 0 else -1
+
+
+def windows(
+    x: Node, sizes: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Node:
+    """Windows over the last axes: ``(..., sizes..., counts...)``."""
+    params = tuple(sizes), tuple(strides), tuple(dilations)
+    return Node(CLASSES["windows"](*params), (x,))
+
+
+def overlap(x: Node, extents: Shape, strides: Sequence[int], dilations: Sequence[int]) -> Node:
+    """Windows added at their places: the adjoint of `windows`."""
+    params = tuple(extents), tuple(strides), tuple(dilations)
+    return Node(CLASSES["overlap"](*params), (x,))
+
+
+# --- axes -----------------------------------------------------------------------------------------
+
+
+def merge_axes(x: Node, axis: int) -> Node:
+    """`axis` and the one behind it as one."""
+    a, b = x.shape[axis], x.shape[axis + 1]
+    assert not isinstance(a, Symbol)
+    assert not isinstance(b, Symbol)
+    return build.reshape(x, (*x.shape[:axis], a * b, *x.shape[axis + 2 :]))
+
+
+def split_axis(x: Node, axis: int, first: Extent) -> Node:
+    """`axis` as two, of which the first has the extent `first`."""
+    extent = x.shape[axis]
+    assert not isinstance(extent, Symbol)
+    assert not isinstance(first, Symbol)
+    rest = extent // first if first else 0
+    return build.reshape(x, (*x.shape[:axis], first, rest, *x.shape[axis + 1 :]))
+
+
+def last_to_second(x: Node) -> Node:
+    """The last axis behind the first."""
+    rank = len(x.shape)
+    return build.transpose(x, (0, rank - 1, *range(1, rank - 1)))
+
+
+def last_to_third(x: Node) -> Node:
+    """The last axis behind the first two."""
+    rank = len(x.shape)
+    return build.transpose(x, (0, 1, rank - 1, *range(2, rank - 1)))
+
+
+def second_to_last(x: Node) -> Node:
+    """The second axis as the last."""
+    return build.transpose(x, (0, *range(2, len(x.shape)), 1))
+
+
+# --- convolution ----------------------------------------------------------------------------------
+
+
+def convolution(x: Node, w: Node, strides: Sequence[int], dilations: Sequence[int]) -> Node:
+    """``y[g, n, o, i...] = sum over c, k... of x[g, n, c, i*s + k*d...] * w[g, o, c, k...]``."""
+    sizes = w.shape[3:]
+    if all(size == 1 for size in sizes):
+        return _pointwise(x, w, strides)
+    counts = [
+        window_count(*part) for part in zip(x.shape[3:], sizes, strides, dilations, strict=True)
+    ]
+    known = not any(isinstance(e, Symbol) for e in (*x.shape, *w.shape))
+    if known and all(count == 1 for count in counts):
+        return _single_window(x, w, dilations)
+    last = known and _channels_last(int(w.shape[1]), int(counts[-1] or 0), strides[-1])  # type: ignore[arg-type]
+    op = CLASSES["convolution"](tuple(strides), tuple(dilations), last)
+    if not last:
+        return Node(op, (x, w))
+    return last_to_third(Node(op, (x, second_to_last(w))))
+
+
+def _channels_last(out: int, count: int, stride: int) -> bool:
+    """Whether vectors are better filled by the channels of the result than by its last axis."""
+    # Elements in steps are gathered; sums of several results share what one of them loads.
+    spread = 1 if stride == 1 else 2 if stride <= 4 else 4
+    columns = -(-count // LANES) * out * (spread + 1 / max(1, min(out, 8)))
+    channels = -(-out // LANES) * count * (1 + 1 / max(1, min(count, 8)))
+    return 1.25 * channels < columns
+
+
+def _pointwise(x: Node, w: Node, strides: Sequence[int]) -> Node:
+    """Windows of one element: a matrix product for each image."""
+    rank = len(strides)
+    zeros, ones = [0] * 3, [1] * 3
+    x = build.slice_(x, [*zeros, *[0] * rank], x.shape, [*ones, *strides])
+    groups, batch, channels, *places = x.shape
+    size = 1
+    for extent in places:
+        assert not isinstance(extent, Symbol)
+        size *= extent
+    matrix = build.reshape(w, (groups, w.shape[1], channels))
+    matrix = build.broadcast(matrix, (groups, batch, w.shape[1], channels), (0, 2, 3))
+    result = build.dot(matrix, build.reshape(x, (groups, batch, channels, size)))
+    return build.reshape(result, (groups, batch, w.shape[1], *places))
+
+
+def _single_window(x: Node, w: Node, dilations: Sequence[int]) -> Node:
+    """One window that covers the input: a matrix product for the whole batch."""
+    groups, out, channels = w.shape[:3]
+    assert not isinstance(channels, Symbol)
+    sizes = [int(k) for k in w.shape[3:]]  # type: ignore[arg-type]
+    stops = [d * (k - 1) + 1 for k, d in zip(sizes, dilations, strict=True)]
+    starts = [0] * len(x.shape)
+    x = build.slice_(x, starts, (*x.shape[:3], *stops), (1, 1, 1, *dilations))
+    size = channels * math.prod(sizes)
+    rows = build.reshape(x, (groups, x.shape[1], size))
+    columns = build.matrix_transpose(build.reshape(w, (groups, out, size)))
+    result = build.dot(rows, columns)
+    return build.reshape(result, (*result.shape, *(1 for _ in stops)))
+
+
+def convolution_by_weight(
+    x: Node, cotangent: Node, sizes: Shape, strides: Sequence[int], dilations: Sequence[int]
+) -> Node:
+    """The cotangent of the weight: input and cotangent convolved, batch and channels exchanged."""
+    order = (0, 2, 1, *range(3, len(x.shape)))
+    used: list[Extent] = []
+    for extent, count, size, stride, dilation in zip(
+        x.shape[3:], cotangent.shape[3:], sizes, strides, dilations, strict=True
+    ):
+        if isinstance(extent, Symbol) or isinstance(count, Symbol) or isinstance(size, Symbol):
+            used.append(extent)
+        else:
+            used.append((count - 1) * stride + dilation * (size - 1) + 1 if count else extent)
+    starts, steps = [0] * len(x.shape), [1] * len(x.shape)
+    x = build.slice_(x, starts, (*x.shape[:3], *used), steps)
+    x, cotangent = build.transpose(x, order), build.transpose(cotangent, order)
+    return build.transpose(convolution(x, cotangent, dilations, strides), order)
+
+
+def convolution_by_input(
+    cotangent: Node, w: Node, extents: Shape, strides: Sequence[int], dilations: Sequence[int]
+) -> Node:
+    """The cotangent of the input, or a transposed convolution: windows added at their places.
+
+    ``x[g, n, c, i*s + k*d...] += y[g, n, o, i...] * w[g, o, c, k...]``
+    """
+    order = (0, 2, 1, *range(3, len(w.shape)))
+    w = build.transpose(w, order)
+    if any(s > 1 for s in strides) and all(
+        s == 1 or d == 1 for s, d in zip(strides, dilations, strict=True)
+    ):
+        return _by_phases(cotangent, w, extents, strides, dilations)
+    sizes = [int(k) for k in w.shape[3:]]  # type: ignore[arg-type]
+    low = [0, 0, 0, *(d * (k - 1) for k, d in zip(sizes, dilations, strict=True))]
+    interior = [0, 0, 0, *(s - 1 for s in strides)]
+    high = [0, 0, 0]
+    for extent, count, stride in zip(extents, cotangent.shape[3:], strides, strict=True):
+        if isinstance(extent, Symbol) or isinstance(count, Symbol):
+            high.append(0)
+        else:
+            high.append(extent - ((count - 1) * stride + 1 if count else 0))
+    spread = build.pad(cotangent, low, high, interior)
+    flipped = build.flip(w, range(3, len(w.shape)))
+    return convolution(spread, flipped, [1] * len(strides), dilations)
+
+
+def _by_phases(
+    cotangent: Node, w: Node, extents: Shape, strides: Sequence[int], dilations: Sequence[int]
+) -> Node:
+    """As many small convolutions as there are remainders of a place by the strides, interleaved.
+
+    Places with the same remainder meet the same part of the weight, so no zeros are multiplied.
+    """
+    counts = [int(e) for e in cotangent.shape[3:]]  # type: ignore[arg-type]
+    sizes = [int(e) for e in w.shape[3:]]  # type: ignore[arg-type]
+    lengths = [-(-int(e) // s) for e, s in zip(extents, strides, strict=True)]  # type: ignore[arg-type]
+    shape = (*w.shape[:1], cotangent.shape[1], w.shape[1], *lengths)
+    parts: list[Node] = []
+    for phase in itertools.product(*map(range, strides)):
+        taps = [-(-(k - r) // s) for k, r, s in zip(sizes, phase, strides, strict=True)]
+        if 0 in taps or min(taps) < 0 or 0 in counts:
+            parts.append(build.zeros(shape, cotangent.dtype))
+            continue
+        part = build.slice_(w, (0, 0, 0, *phase), w.shape, (1, 1, 1, *strides))
+        part = build.flip(part, range(3, len(w.shape)))
+        low, high = [0, 0, 0], [0, 0, 0]
+        stops = list(cotangent.shape[:3])
+        for tap, count, length, dilation in zip(taps, counts, lengths, dilations, strict=True):
+            reach = dilation * (tap - 1)
+            low.append(reach)
+            high.append(max(0, length - count))
+            stops.append(min(count, length))
+        used = build.slice_(cotangent, [0] * len(stops), stops, [1] * len(stops))
+        ones = [1] * len(strides)
+        parts.append(convolution(build.pad(used, low, high), part, ones, dilations))
+    rank = len(strides)
+    stacked = build.concat([build.expand_dims(p, (0,)) for p in parts], 0)
+    stacked = build.reshape(stacked, (*strides, *shape))
+    order = [rank, rank + 1, rank + 2]
+    for axis in range(rank):
+        order += [rank + 3 + axis, axis]
+    whole = [length * s for length, s in zip(lengths, strides, strict=True)]
+    result = build.reshape(build.transpose(stacked, order), (*shape[:3], *whole))
+    starts, steps = [0] * len(shape), [1] * len(shape)
+    return build.slice_(result, starts, (*shape[:3], *extents), steps)

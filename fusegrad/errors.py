@@ -25,6 +25,7 @@ from . import codegen
 
 __all__ = [
     "ArgumentStructureError",
+    "AxisError",
     "BatchingError",
     "CaptureError",
     "CompileError",
@@ -227,13 +228,26 @@ class ShapeError(FusegradError, ValueError):
 
     Shapes broadcast as in NumPy: they are aligned at the right, and in each place the extents are
     equal or one of them is 1. The same error tells of a reshape that changes the number of
-    elements, an axis that an array does not have, and inner extents of a product that differ.
+    elements, and inner extents of a product that differ.
 
     The way out: print the shapes in front of the line that the message names, and transpose,
     reshape or index with ``None`` (a new axis) one of the operands.
     """
 
     code = "FG101"
+
+
+class AxisError(ShapeError, IndexError):
+    """An array does not have the axis that is named.
+
+    The situation::
+
+        fg.sum(fg.ones((3, 4)), axis=2)
+
+    The way out: axes count from 0, negative ones from the end; compare with ``x.ndim``.
+    """
+
+    code = "FG106"
 
 
 class DTypeError(FusegradError, TypeError):

@@ -34,6 +34,7 @@ __all__ = [
     "bitwise_xor",
     "ceil",
     "clip",
+    "conj",
     "copysign",
     "cos",
     "cosh",
@@ -49,6 +50,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hypot",
+    "imag",
     "isclose",
     "isfinite",
     "isinf",
@@ -72,6 +74,7 @@ __all__ = [
     "not_equal",
     "positive",
     "pow",
+    "real",
     "reciprocal",
     "relu",
     "remainder",
@@ -149,6 +152,9 @@ remainder = _binary(
 pow = _binary("pow", "`x1` to the power `x2`; right at base 0 too.", "[1.0, 3.0], 2 -> [1., 9.]")
 negative = _unary("negative", "The number with the other sign.", "[1.0, -2.0] -> [-1.,  2.]")
 positive = _unary("positive", "The number itself.", "[1.0, -2.0] -> [ 1., -2.]")
+conj = _unary("conj", "The complex conjugate; all numbers here are real.", "[1.0, 2.0] -> [1., 2.]")
+real = _unary("real", "The real part: the number itself.", "[1.0, 2.0] -> [1., 2.]")
+imag = _unary("imag", "The imaginary part: 0.", "[1.0, 2.0] -> [0., 0.]")
 abs = _unary("abs", "The absolute value; the derivative at 0 is 0.", "[1.0, -2.0] -> [1., 2.]")
 sign = _unary("sign", "-1, 0 or 1.", "[-3.0, 0.0, 2.0] -> [-1.,  0.,  1.]")
 square = _unary("square", "The number times itself.", "[1.0, -2.0] -> [1., 4.]")
@@ -194,7 +200,7 @@ exp2 = _unary("exp2", "2 to the power `x`.", "[0.0, 3.0] -> [1., 8.]")
 expm1 = _unary("expm1", "exp(x) - 1, also accurate for small `x`.", "[0.0] -> [0.]")
 log = _unary("log", "The natural logarithm.", "[1.0] -> [0.]")
 log2 = _unary("log2", "The logarithm to base 2.", "[1.0, 8.0] -> [0., 3.]")
-log10 = _unary("log10", "The logarithm to base 10.", "[1.0, 100.0] -> [0., 2.]")
+log10 = _unary("log10", "The logarithm to base 10.", "[1.0, 10.0] -> [0., 1.]")
 log1p = _unary("log1p", "log(1 + x), also accurate for small `x`.", "[0.0] -> [0.]")
 logaddexp = _binary("logaddexp", "log(exp(x1) + exp(x2)) without overflow.", "[-1e9], 0.0 -> [0.]")
 sqrt = _unary("sqrt", "The square root; the derivative at 0 is infinite.", "[4.0, 9.0] -> [2., 3.]")

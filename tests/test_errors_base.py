@@ -74,6 +74,8 @@ def test_codes_are_unique() -> None:
     ("cls", "builtin"),
     [
         (errors.ShapeError, ValueError),
+        (errors.AxisError, ValueError),
+        (errors.AxisError, IndexError),
         (errors.DTypeError, TypeError),
         (errors.IndexBoundsError, IndexError),
         (errors.TracedValueError, TypeError),

@@ -127,6 +127,15 @@ def _relu(x: Node) -> Node:
     return build.select(build.le(x, zero), zero, x)
 
 
+def _floor_divide(a: Node, b: Node) -> Node:
+    """``floor(a / b)``; an infinity divided by a number is infinite, not NaN as in NumPy."""
+    quotient = build.floordiv(a, b)
+    if not a.dtype.is_float:
+        return quotient
+    infinite = build.logical_and(build.isinf(a), build.isfinite(b))
+    return build.select(infinite, build.stop_gradient(build.div(a, b)), quotient)
+
+
 _LARGEST_POWER = 64
 
 
@@ -169,12 +178,16 @@ _ROWS = (
     Function("subtract", build.sub, _NUMBERS),
     Function("multiply", _multiply),
     _float("divide", build.div),
-    Function("floor_divide", build.floordiv, _NUMBERS),
+    Function("floor_divide", _floor_divide, _NUMBERS),
     Function("remainder", build.mod, _NUMBERS),
     Function("pow", _power, _NUMBERS),
     Function("negative", build.neg, _NUMBERS),
     Function("positive", lambda x: x, _NUMBERS),
     Function("abs", _absolute),
+    # All numbers are real.
+    Function("conj", lambda x: x, _NUMBERS),
+    Function("real", lambda x: x, _NUMBERS),
+    Function("imag", build.zeros_like, _NUMBERS),
     Function("sign", build.sign, _NUMBERS),
     Function("square", build.square, _NUMBERS),
     _float("reciprocal", build.reciprocal),

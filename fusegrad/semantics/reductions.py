@@ -128,9 +128,8 @@ def _divide_by_count(total: Node, x: Node, axes: tuple[int, ...], correction: fl
 
 
 def mean(x: Node, axis: Axis = None, keepdims: bool = False, dtype: DType | None = None) -> Node:
-    """The mean; of integers in the default float."""
+    """The mean; of integers in the default float, of nothing NaN."""
     axes = axis_tuple("mean", axis, len(x.shape))
-    _check_nonempty("mean", x, axes)
     x = build.cast(x, dtype or as_float(x.dtype))
     return _finish(_divide_by_count(build.sum_(x, axes), x, axes, 0.0), axes, keepdims)
 
@@ -138,7 +137,6 @@ def mean(x: Node, axis: Axis = None, keepdims: bool = False, dtype: DType | None
 def var(x: Node, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Node:
     """The mean squared distance from the mean, with ``n - correction`` in the denominator."""
     axes = axis_tuple("var", axis, len(x.shape))
-    _check_nonempty("var", x, axes)
     x = build.cast(x, as_float(x.dtype))
     centred = build.sub(x, build.broadcast_to(mean(x, axes, keepdims=True), x.shape))
     total = build.sum_(build.square(centred), axes)

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import AxisError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol, known_size
 from ..ops import build
@@ -99,7 +99,7 @@ def one_axis(name: str, axis: int, ndim: int) -> int:
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         have = f"axes 0 to {ndim - 1}" if ndim > 1 else ("one axis" if ndim else "no axes")
-        raise ShapeError(
+        raise AxisError(
             f"{name}: there is no axis {axis} in an array of {ndim} dimensions",
             remedy=f"the array has {have}; negative ones count from the end",
         )

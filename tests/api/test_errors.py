@@ -209,11 +209,6 @@ def argmin_of_nothing() -> Any:
     return fg.argmin(fg.zeros((0, 3)))
 
 
-@case
-def mean_of_nothing() -> Any:
-    return fg.mean(fg.zeros(0))
-
-
 # --- looking at traced values ---------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,27 @@ def test_reductions_of_nothing_have_their_identity() -> None:
     assert fg.any(empty).item() is False
     assert fg.all(empty).item() is True
     assert fg.sum(fg.zeros((3, 0)), axis=0).shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["mean", "var", "std"])
+def test_means_of_nothing_are_nan(name: str) -> None:
+    for run in (getattr(fg, name), fg.compile(getattr(fg, name))):
+        assert np.isnan(float(run(fg.zeros((0, 3)))))
+    assert np.isnan(getattr(fg, name)(fg.zeros((0, 3)), axis=0).numpy()).all()
+    assert getattr(fg, name)(fg.zeros((0, 3)), axis=1).shape == (0,)
+
+
+def test_variance_of_one_with_correction_is_nan() -> None:
+    assert np.isnan(float(fg.var(fg.ones(1), correction=1)))
+
+
+def test_infinities_divided_and_rounded_down_are_infinite() -> None:
+    inf = math.inf
+    a = fg.asarray([inf, inf, -inf, -inf, inf, inf, 1.0, -1.0, 7.5, math.nan], dtype=fg.float64)
+    b = fg.asarray([2.0, -2.0, 2.0, -2.0, inf, 0.0, -inf, inf, 2.0, 1.0], dtype=fg.float64)
+    expected = [inf, -inf, -inf, inf, math.nan, inf, -1.0, -1.0, 3.0, math.nan]
+    for run in (fg.floor_divide, fg.compile(fg.floor_divide)):
+        np.testing.assert_array_equal(run(a, b).numpy(), expected)
 
 
 def test_variance_has_a_correction() -> None:

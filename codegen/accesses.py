@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .expr import Buffer, Expr
-from .kernel import Alloc, Contract, Copy, For, If, Let, Stmt, Store
+from .kernel import Alloc, Contract, Copy, For, If, Let, Prefetch, Stmt, Store
 
 __all__ = ["memory", "operands", "read_boxes", "written"]
 
@@ -22,6 +22,8 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         return (statement.value,)
     if isinstance(statement, Store):
         return (*statement.indices, statement.value)
+    if isinstance(statement, Prefetch):
+        return statement.indices
     if isinstance(statement, If):
         return (statement.condition,)
     if isinstance(statement, For):

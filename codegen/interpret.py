@@ -23,14 +23,15 @@ from .kernel import (
     Kernel,
     Let,
     Monoid,
+    nested,
     Parallel,
+    Prefetch,
     Role,
     Serial,
     Stmt,
     Store,
     Tree,
     Vector,
-    nested,
 )
 from .kernel import Any as Independent
 from .meanings import fma
@@ -270,7 +271,7 @@ class _Run:
                 self._copy(s)
             elif isinstance(s, Contract):
                 self._contract(s)
-            else:
+            elif not isinstance(s, Prefetch):
                 raise TypeError(f"no statement {type(s).__name__}")
 
     def _alloc(self, buffer: Buffer) -> None:

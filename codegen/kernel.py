@@ -9,6 +9,7 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              | if expr { stmt* } | let VAR = expr
              | NAME[expr, ...] = expr [nontemporal] | NAME[expr, ...] MONOID= expr
              | alloc NAME: dtype[extent, ...] row|tile|chunk
+             | prefetch NAME[expr, ...]
              | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
              | contract NAME[VAR, VAR] = NAME[expr, ...] . NAME[expr, ...] for ...   a register tile
     KIND   ::= (serial | any | tree(MONOID, ...)) [parallel | vector(lanes, unroll) | unroll]
@@ -33,6 +34,8 @@ Meaning, where it is not plain:
   chunk.
 - A loop that is mapped to `vector` runs `lanes` iterations at once. Loops nested in it have extents
   that do not depend on its variable. Buffers allocated inside it are private to each lane.
+- `prefetch` says that what lies there is read soon. It means nothing: the place may even lie outside
+  the buffer.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ __all__ = [
     "Order",
     "Parallel",
     "Param",
+    "Prefetch",
     "Role",
     "Serial",
     "Stmt",
@@ -185,6 +189,15 @@ class Alloc(Stmt):
     """Local memory, uninitialised."""
 
     buffer: Buffer
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Prefetch(Stmt):
+    """A hint that `buffer` is soon read at `indices`, which may lie outside of it."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
 
 
 @final

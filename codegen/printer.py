@@ -26,6 +26,7 @@ from .kernel import (
     Order,
     Parallel,
     Param,
+    Prefetch,
     Serial,
     Stmt,
     Store,
@@ -436,6 +437,8 @@ class _Printer:
             sign = f"{s.monoid.value}=" if s.monoid is not None else "="
             place = self.expressions.place(s.buffer, s.indices)
             return f"{place} {sign} {text(s.value)}{' nontemporal' if s.nontemporal else ''}"
+        if isinstance(s, Prefetch):
+            return f"prefetch {self.expressions.place(s.buffer, s.indices)}"
         assert isinstance(s, Alloc)
         self._declare(s.buffer)
         return f"alloc {self._buffer(s.buffer)} {s.buffer.space}"

@@ -22,6 +22,7 @@ from .kernel import (
     Let,
     Parallel,
     Param,
+    Prefetch,
     Role,
     Serial,
     Stmt,
@@ -203,6 +204,9 @@ class _Check:
             if s.condition.dtype is not bool_:
                 self.fail(f"the condition is {s.condition.dtype.short}, not bool")
             self._block(s.then)
+        elif isinstance(s, Prefetch):
+            self._readable(s.buffer)
+            self._place(s.buffer, s.indices)
         elif isinstance(s, (Copy, Contract)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")

@@ -33,6 +33,7 @@ from ..kernel import (
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import match, tile
+from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
 from .transposition import COLUMNS, ROWS, tile_transposed
 
@@ -249,6 +250,8 @@ class _Loops:
             inside
         )
         body = self._vectorised(substitute(inside, values))
+        work = [_ops(s.body) if isinstance(s, For) else 0.0 for s in body]
+        body = prefetch_next(body, item, items, work, self.lets, self.target)
         extent: Extent | Expr = item.extent if item.extent is not None else items
         parallel = For(item, extent, Any(), body, mapping=Parallel())
         grain, chunks = _deal(items, cost, 1, self.partial)

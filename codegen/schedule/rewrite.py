@@ -12,10 +12,18 @@ from typing import Any
 from ..affine import canonical, linear
 from ..dtypes import int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
-from ..kernel import Alloc, Contract, Copy, For, If, Let, Stmt, Store, nested
+from ..kernel import Alloc, Contract, Copy, For, If, Let, Prefetch, Stmt, Store, nested
 from ..scalar import apply
 
-__all__ = ["depends_on", "each_access", "expressions", "flat_offset", "stride_of", "substitute"]
+__all__ = [
+    "depends_on",
+    "each_access",
+    "expressions",
+    "flat_offset",
+    "replaced",
+    "stride_of",
+    "substitute",
+]
 
 
 def _mapped(expr: Expr, values: Mapping[Expr, Expr], memo: dict[int, Expr]) -> Expr:
@@ -43,6 +51,11 @@ def _mapped(expr: Expr, values: Mapping[Expr, Expr], memo: dict[int, Expr]) -> E
     return result
 
 
+def replaced(expr: Expr, values: Mapping[Any, Expr]) -> Expr:
+    """`expr` with variables replaced by expressions."""
+    return _mapped(expr, values, {})
+
+
 def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[Stmt, ...]:
     """The statements with variables and loads replaced by expressions."""
     memo: dict[int, Expr] = {}
@@ -59,6 +72,8 @@ def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[
         if isinstance(s, Store):
             indices = tuple(canonical(i) for i in es(s.indices))
             return replace(s, indices=indices, value=e(s.value))
+        if isinstance(s, Prefetch):
+            return Prefetch(s.buffer, tuple(canonical(i) for i in es(s.indices)))
         if isinstance(s, If):
             return If(e(s.condition), tuple(map(one, s.then)))
         if isinstance(s, For):

@@ -12,7 +12,20 @@ from typing import final
 
 from ..dtypes import DType, int64
 from ..expr import Buffer, Const, Expr, Var
-from ..kernel import Contract, Copy, For, Let, Monoid, Stmt, Store, Tree, Unroll, Vector, nested
+from ..kernel import (
+    Contract,
+    Copy,
+    For,
+    Let,
+    Monoid,
+    Prefetch,
+    Stmt,
+    Store,
+    Tree,
+    Unroll,
+    Vector,
+    nested,
+)
 from .base import Features
 from .llvm_address import Mask, VectorContext
 from .llvm_builder import Region, Value
@@ -316,6 +329,8 @@ class Loops(Values):
         for statement in s.body:
             if isinstance(statement, Let):
                 values: tuple[Expr, ...] = (statement.value,)
+            elif isinstance(statement, Prefetch):
+                values = statement.indices
             elif isinstance(statement, Store):
                 values = (statement.value, *statement.indices)
                 apart = any(s.var in self.factors(e) for e in statement.indices)

@@ -12,6 +12,8 @@ from .llvm_builder import Value
 
 __all__ = ["Memory"]
 
+_LINE = 64
+
 
 class Memory(Addresses):
     """Loads and stores, on top of addresses."""
@@ -247,6 +249,16 @@ class Memory(Addresses):
             f"<{lanes} x i1> {mask.text}, {kind} zeroinitializer)",
             depth,
         )
+
+    def prefetch(self, buffer: Buffer, indices: tuple[Expr, ...]) -> None:
+        """Ask for the cache lines that the lanes' elements begin."""
+        address = self.address(buffer, indices)
+        lanes = self.vector.lanes if self.vector is not None else 1
+        self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for line in range(0, max(1, lanes * buffer.dtype.itemsize), _LINE):
+            offset = address.constant + line // buffer.dtype.itemsize
+            pointer = self.element(address.pointer, buffer, offset, None)
+            self.put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
 
     # --- stores -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..dtypes import int64
 from ..expr import Buffer
-from ..kernel import Alloc, Contract, Copy, For, If, Let, Monoid, Stmt, Store
+from ..kernel import Alloc, Contract, Copy, For, If, Let, Monoid, Prefetch, Stmt, Store
 from .base import Features
 from .llvm_address import Mask
 from .llvm_builder import Value
@@ -41,6 +41,8 @@ class Statements(Loops):
                 self._if(s)
             elif isinstance(s, Alloc):
                 self._alloc(s.buffer)
+            elif isinstance(s, Prefetch):
+                self.prefetch(s.buffer, s.indices)
             elif isinstance(s, Contract):
                 self.contract(s)
                 self.forget(frozenset((s.acc,)))

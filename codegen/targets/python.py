@@ -25,6 +25,7 @@ from ..kernel import (
     Kernel,
     Let,
     Monoid,
+    Prefetch,
     Role,
     Stmt,
     Store,
@@ -196,7 +197,7 @@ class _Source:
                 self._nested(s.then)
             elif isinstance(s, For):
                 self._loop(s)
-            else:
+            elif not isinstance(s, Prefetch):
                 raise ValueError(
                     f"{self.kernel.name}: no Python for a {type(s).__name__.lower()}; "
                     "give the logical kernel"

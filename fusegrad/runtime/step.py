@@ -213,14 +213,21 @@ def _lower(made: Artifacts, wanted: dict[int, frozenset[Node]]) -> list[int]:
 def _schedule(
     made: Artifacts, first: Sequence[int], streamable: set[Node], features: base.Features
 ) -> None:
-    """Map every kernel; equal ones once. Large outputs that nobody reads go around the cache."""
+    """Map every kernel; equal ones once.
+
+    Large outputs that nobody reads go around the cache where the kernel moves more than it holds.
+    """
     streams: list[frozenset[int]] = []
     for number, lowered in enumerate(made.lowered):
+        moved = sum(
+            _nbytes(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
+        )
         stream = frozenset(
             p
             for p in lowered.written
             if lowered.arguments[p] in streamable
-            and _nbytes(lowered.arguments[p]) > features.l3_bytes
+            and moved > features.l3_bytes
+            and _nbytes(lowered.arguments[p]) > features.l2_bytes
         )
         streams.append(stream)
         earlier = first[number]

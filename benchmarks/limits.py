@@ -126,8 +126,9 @@ class Limits:
         memory = mmap.mmap(-1, self._size + HUGE_PAGE)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             memory.madvise(mmap.MADV_HUGEPAGE)
-        view = np.frombuffer(memory, np.uint8)
-        view[:] = 0
+        # Numbers as workloads have them: some processors move zeros a quarter faster.
+        view = np.frombuffer(memory, np.float32)
+        view[:] = np.random.default_rng(0).random(view.size, np.float32)
         self._memory.append((memory, view))
         address = int(view.ctypes.data)
         return (address + HUGE_PAGE - 1) // HUGE_PAGE * HUGE_PAGE

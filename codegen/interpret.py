@@ -23,7 +23,6 @@ from .kernel import (
     Kernel,
     Let,
     Monoid,
-    nested,
     Parallel,
     Prefetch,
     Role,
@@ -32,6 +31,7 @@ from .kernel import (
     Store,
     Tree,
     Vector,
+    nested,
 )
 from .kernel import Any as Independent
 from .meanings import fma

@@ -34,8 +34,8 @@ Meaning, where it is not plain:
   chunk.
 - A loop that is mapped to `vector` runs `lanes` iterations at once. Loops nested in it have extents
   that do not depend on its variable. Buffers allocated inside it are private to each lane.
-- `prefetch` says that what lies there is read soon. It means nothing: the place may even lie outside
-  the buffer.
+- `prefetch` says that what lies there is read soon. It means nothing: the place may even lie
+  outside the buffer.
 """
 
 from __future__ import annotations

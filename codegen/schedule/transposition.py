@@ -12,14 +12,27 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from ..affine import canonical, linear
-from ..expr import Apply, Buffer, Expr, Extent, Load, Var, index
-from ..kernel import Alloc, Any, Copy, For, Let, Parallel, Serial, Stmt, Store, Vector, nested
+from ..expr import Apply, Buffer, Expr, Extent, Load, Var, index, walk
+from ..kernel import (
+    Alloc,
+    Any,
+    Copy,
+    For,
+    Let,
+    Parallel,
+    Prefetch,
+    Serial,
+    Stmt,
+    Store,
+    Vector,
+    nested,
+)
 from ..scalar import apply
-from .rewrite import expressions, flat_offset, stride_of, substitute
+from .rewrite import expressions, flat_offset, replaced, stride_of, substitute
 
 __all__ = ["TiledLoops", "tile_transposed"]
 
-ROWS, COLUMNS = 64, 64
+ROWS, COLUMNS = 32, 32
 """A tile: elements in a row along the source's memory, and along the result's."""
 
 LEAST = 16
@@ -165,22 +178,20 @@ class _Tiles:
 
     def _decompose(self) -> tuple[dict[str, Expr], int]:
         """The item as block of rows, block of columns and the other outer variables."""
-        blocks = -(-_trip(self.last.extent, self.size) // COLUMNS)
+        rows = -(-_trip(self.outer[self.axis].extent, self.size) // ROWS)
+        columns = -(-_trip(self.last.extent, self.size) // COLUMNS)
+        digits = [("row", rows, ROWS), ("column", columns, COLUMNS)]
+        for position in range(len(self.outer) - 1, -1, -1):
+            if position != self.axis:
+                digits.append((str(position), _trip(self.outer[position].extent, self.size), 1))
         values: dict[str, Expr] = {}
         rest: Expr = self.item
-        values["column"] = apply(
-            "mul", canonical(apply("remtrunc", rest, index(blocks))), index(COLUMNS)
-        )
-        rest = canonical(apply("divtrunc", rest, index(blocks)))
-        items = blocks
-        for position in range(len(self.outer) - 1, -1, -1):
-            count = _trip(self.outer[position].extent, self.size)
-            name, scale = str(position), 1
-            if position == self.axis:
-                count, name, scale = -(-count // ROWS), "row", ROWS
-            part = rest if position == 0 else canonical(apply("remtrunc", rest, index(count)))
+        items = 1
+        for number, (name, count, scale) in enumerate(digits):
+            last = number == len(digits) - 1
+            part = rest if last else canonical(apply("remtrunc", rest, index(count)))
             values[name] = apply("mul", part, index(scale))
-            rest = canonical(apply("divtrunc", rest, index(count))) if position else rest
+            rest = rest if last else canonical(apply("divtrunc", rest, index(count)))
             items *= count
         return values, items
 
@@ -212,9 +223,43 @@ class _Tiles:
         for load, tile in tiles.items():
             values[load] = Load(tile, (i, j))
         outer_lets = [s for f in self.outer for s in f.body if isinstance(s, Let)]
-        inner = substitute(self.last.body, values)
+        inner = (*self._ahead(fixed, row0, column0, i, j), *substitute(self.last.body, values))
         vector = For(j, columns, Any(), inner, mapping=Vector(self.lanes, 2))
         return For(i, rows, Serial(), (*substitute(outer_lets, values), vector))
+
+    def _ahead(
+        self, fixed: Mapping[Expr, Expr], row0: Var, column0: Var, i: Var, j: Var
+    ) -> list[Stmt]:
+        """While a tile is computed on, what the next one reads comes from memory."""
+        following = apply("add", row0, index(ROWS))
+        turned = dict.fromkeys(t.load for t in self.turned)
+        result: list[Stmt] = []
+        for load in (*turned, *self._in_order()):
+            row, column = (j, i) if load in turned else (i, j)
+            at = {
+                **fixed,
+                self.outer[self.axis].var: apply("add", following, row),
+                self.last.var: apply("add", column0, column),
+            }
+            place = tuple(canonical(replaced(x, at)) for x in load.indices)
+            result.append(Prefetch(load.buffer, place))
+        return result
+
+    def _in_order(self) -> list[Load]:
+        """What is read as the result is written: row by row."""
+        loops = {f.var for f in (*self.outer, self.last)}
+        found: dict[Load, None] = {}
+        for statement in self.last.body:
+            for e in (e for x in expressions(statement) for e in walk(x)):
+                if not isinstance(e, Load) or e.buffer.space != "param":
+                    continue
+                terms = linear(flat_offset(e.buffer, e.indices)).terms
+                if all(atom in loops for atom, _ in terms):
+                    along = stride_of(e.buffer, e.indices, self.last.var, {})
+                    across = stride_of(e.buffer, e.indices, self.outer[self.axis].var, {})
+                    if along == 1 and across:
+                        found[e] = None
+        return list(found)
 
 
 def _left(extent: Extent | Expr, start: Expr, most: int) -> Expr:

@@ -251,14 +251,17 @@ class Memory(Addresses):
         )
 
     def prefetch(self, buffer: Buffer, indices: tuple[Expr, ...]) -> None:
-        """Ask for the cache lines that the lanes' elements begin."""
+        """Ask for the cache lines that the lanes' elements begin, into the second level.
+
+        The first one is small, and rows a power of two apart share a few places in it.
+        """
         address = self.address(buffer, indices)
         lanes = self.vector.lanes if self.vector is not None else 1
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         for line in range(0, max(1, lanes * buffer.dtype.itemsize), _LINE):
             offset = address.constant + line // buffer.dtype.itemsize
             pointer = self.element(address.pointer, buffer, offset, None)
-            self.put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+            self.put(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 2, i32 1)")
 
     # --- stores -----------------------------------------------------------------------------------
 

@@ -167,12 +167,16 @@ class _Pack(Memory):
         bit = f"<{self.lanes} x i1>"
         source = self._at("%source", j, "%step", i)
         target = self._at("%target", i, "%width", j)
+        some = self.emit(f"icmp sgt i64 {alive}, 0")
         vectors = []
         for number in range(self.lanes):
             column = self.emit(f"add nsw i64 {j}, {number}")
-            inside = self.emit(f"icmp slt i64 {column}, %columns")
+            exists = self.emit(f"icmp slt i64 {column}, %columns")
+            inside = self.emit(f"and i1 {exists}, {some}")
             mask = self.emit(f"select i1 {inside}, {bit} {rows}, {bit} zeroinitializer")
-            vectors.append(self.masked_load(self.dtype, self.lanes, source, mask, self.depth))
+            # A masked load of nothing is slow where no memory is.
+            place = self.emit(f"select i1 {inside}, ptr {source}, ptr %source")
+            vectors.append(self.masked_load(self.dtype, self.lanes, place, mask, self.depth))
             source = self._next(source, "%step")
         left = self.emit(f"sub nsw i64 %height, {i}")
         columns = transposed(self, self.kind, self.lanes, self.dtype, vectors)

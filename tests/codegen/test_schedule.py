@@ -18,6 +18,7 @@ from fusegrad.codegen.kernel import (
     Monoid,
     Parallel,
     Param,
+    Prefetch,
     Role,
     Store,
     Tree,
@@ -41,6 +42,7 @@ from tests.codegen.examples import (
     relu_bias,
     softmax,
     total,
+    transposed,
 )
 
 TARGETS = ("sse4", "avx2", "avx512")
@@ -53,7 +55,10 @@ def mapped(example: Example, target: str = "avx2") -> Mapped:
 
 def check(example: Example, target: str) -> None:
     """Runs the mapped kernel in several chunkings."""
-    result = mapped(example, target)
+    check_mapped(example, mapped(example, target))
+
+
+def check_mapped(example: Example, result: Mapped) -> None:
     verify_kernel(result.kernel)
     assert result.grain * result.chunks >= result.items
     last = result.kernel.body[-1]
@@ -193,3 +198,41 @@ def test_stores_around_the_cache_are_aligned(offset: int, streams: bool) -> None
     result = schedule(kernel, 100, named("avx2"), frozenset((y,)))
     (store,) = (s for s in nested(result.kernel.body) if isinstance(s, Store))
     assert store.nontemporal is streams
+
+
+def small_caches(example: Example, target: str = "avx2") -> Mapped:
+    features = replace(named(target), l1_bytes=32 << 10, l2_bytes=512 << 10)
+    return schedule(example.kernel, example.sizes[0], features)
+
+
+def _hosts(kernel: Kernel) -> list[tuple[For, Prefetch]]:
+    loops = [s for s in nested(kernel.body) if isinstance(s, For)]
+    return [(f, s) for f in loops for s in f.body if isinstance(s, Prefetch)]
+
+
+def test_the_heaviest_pass_asks_for_the_next_row() -> None:
+    kernel = small_caches(softmax(600, 256)).kernel
+    ((loop, hint),) = _hosts(kernel)
+    assert loop.order == Tree((Monoid.SUM,))  # The exponentials.
+    (rows,) = kernel.body
+    assert isinstance(rows, For)
+    assert hint.buffer.name == "x"
+    assert hint.indices == (op("add", rows.var, 1), loop.var)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_asking_for_the_next_row_changes_nothing(target: str) -> None:
+    example = softmax(600, 256)
+    result = small_caches(example, target)
+    assert _hosts(result.kernel)
+    check_mapped(example, result)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 256), (600, 40000), (600, 8)])
+def test_rows_in_cache_and_rows_too_long_are_not_asked_for(rows: int, columns: int) -> None:
+    assert not _hosts(small_caches(softmax(rows, columns)).kernel)
+
+
+def test_a_tile_asks_for_what_the_next_one_reads() -> None:
+    hints = [hint.buffer.name for _, hint in _hosts(small_caches(transposed()).kernel)]
+    assert sorted(hints) == ["x", "z"]

@@ -20,6 +20,7 @@ from fusegrad.codegen.kernel import (
     Monoid,
     Parallel,
     Param,
+    Prefetch,
     Role,
     Serial,
     Stmt,
@@ -74,6 +75,7 @@ def _scopes() -> dict[str, tuple[Kernel, str]]:
         "loop variable after its loop": (kernel(inside, store(at=i)), "i is not bound here"),
         "let after its block": (kernel(inside, store(t)), "t is not bound here"),
         "alloc after its block": (kernel(inside, store(buffer=local)), "e is not allocated here"),
+        "prefetch of nothing": (kernel(Prefetch(local, (ZERO,))), "e is not allocated here"),
         "load from nowhere": (kernel(store(Load(local, (ZERO,)))), "e is not allocated here"),
         "two lets of one variable": (kernel(Let(t, ONE), Let(t, ONE)), "bound a second time"),
         "alloc twice": (kernel(Alloc(local), Alloc(local)), "allocated a second time"),
@@ -102,6 +104,7 @@ def _types() -> dict[str, tuple[Kernel, str]]:
         "arity": (kernel(store(Apply("add", (ONE,), float32))), "add takes 2 operands, not 1"),
         "unknown op": (kernel(store(Apply("frob", (ONE,), float32))), "no scalar op frob"),
         "axes": (kernel(Store(Y, (ZERO, ZERO), ONE)), "y has 1 axes, not 2"),
+        "axes of a prefetch": (kernel(Prefetch(Y, (ZERO, ZERO))), "y has 1 axes, not 2"),
         "start": (
             kernel(tree((s, double), following=(ONE,), monoids=(Monoid.SUM,))),
             "s is f32, its start f64",

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import fusegrad as fg
+from fusegrad.codegen.dtypes import float32
+from fusegrad.codegen.kernel import Store, nested
 from fusegrad.codegen.targets import base
+from fusegrad.ir.types import TensorType
+from fusegrad.ops import build
+from fusegrad.runtime import step
 
 SCRIPT = """
 import numpy as np, fusegrad as fg
@@ -81,3 +87,30 @@ def test_constants_of_a_step_are_read_where_they_are() -> None:
         return x + fg.asarray(table)
 
     np.testing.assert_array_equal(f(table).numpy(), table * 2)
+
+
+@pytest.mark.parametrize(("rows", "streams"), [(64, False), (256, True)])
+def test_outputs_go_around_a_cache_that_is_too_small(
+    monkeypatch: pytest.MonkeyPatch, rows: int, streams: bool
+) -> None:
+    """What counts is everything the kernel moves, not the output alone."""
+    small = replace(base.named("sse4"), l2_bytes=16 << 10, l3_bytes=256 << 10)
+    monkeypatch.setattr(step, "target", lambda: small)
+    x, y = (build.input_(TensorType((rows, 256), float32)) for _ in range(2))
+    made = step.Artifacts()
+    step.build_record([build.add(x, y)], [x, y], [], made)
+    (mapped,) = made.mapped
+    stores = [s for s in nested(mapped.kernel.body) if isinstance(s, Store)]
+    assert [s.nontemporal for s in stores] == [streams]
+
+
+def test_what_the_next_kernel_reads_stays_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(base.named("sse4"), l2_bytes=16 << 10, l3_bytes=256 << 10)
+    monkeypatch.setattr(step, "target", lambda: small)
+    x, w = (build.input_(TensorType((256, 256), float32)) for _ in range(2))
+    made = step.Artifacts()
+    hidden = build.exp(x)
+    step.build_record([hidden, build.dot(hidden, w)], [x, w], [], made)
+    stores = [s for m in made.mapped for s in nested(m.kernel.body) if isinstance(s, Store)]
+    assert stores
+    assert not any(s.nontemporal for s in stores)

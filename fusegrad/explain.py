@@ -81,7 +81,7 @@ def _launch_names(made: Artifacts) -> list[str]:
     """A readable name for every different kernel: the first region that uses it."""
     assert made.plan is not None
     names: dict[int, str] = {}
-    for number, name in zip(made.kernel_numbers, made.names, strict=True):
+    for number, name in zip(made.kernel_numbers, made.kernel_names, strict=True):
         names.setdefault(number, name)
     return [names[i] for i in range(len(names))]
 
@@ -95,6 +95,11 @@ def _summary(name: str, made: Artifacts, s: Statistics) -> str:
         f"{len(program.groups)} groups, {len(set(made.kernel_numbers))} different kernels",
         f"arena {program.arena_bytes} bytes, scratch {program.scratch_bytes} bytes a thread",
         f"in place: {len(made.plan.donated)} of the outputs",
+        *(
+            [f"calls of the host, one at a time: {', '.join(program.calls)}"]
+            if program.calls
+            else []
+        ),
         f"compiles {s.compiles}, hits {s.hits}",
     ]
     lines += [f"traced again because {reason}" for reason in s.reasons]
@@ -121,7 +126,7 @@ def _region(region: Region, name: str) -> str:
 def _memory(made: Artifacts) -> str:
     assert made.plan is not None
     lines = [
-        f"{size} bytes at {offset}, groups {first} to {last}"
+        f"{size} bytes at {offset}, steps {first} to {last}"
         for size, offset, first, last in made.plan.lifetimes
     ]
     lines += [f"output {o} in the memory of input {i}" for o, i in made.plan.donated]

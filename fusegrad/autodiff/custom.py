@@ -81,6 +81,9 @@ class CustomVjp(Op):
     def ref(self, *arrays: Array) -> Any:
         return tuple(evaluate(self.results, dict(zip(self.parameters, arrays, strict=True))))
 
+    def bodies(self) -> tuple[tuple[Node, ...], ...]:
+        return (self.results,)
+
     def params(self) -> tuple[Any, ...]:
         return (digest(self.results, self.parameters).hex(),)
 

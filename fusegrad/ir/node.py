@@ -133,6 +133,10 @@ class Op(ABC, metaclass=_OpMeta):
         """
         raise BatchingError(f"{self.name} has no rule for vmap", where=where(node))
 
+    def bodies(self) -> tuple[tuple[Node, ...], ...]:
+        """The closed graphs that the op applies to its operands, each as its results."""
+        return ()
+
     def samples(self) -> Iterator[Any]:
         """Where to test it, as `ops.base.Sample`; for a class of ops, other parameters too."""
         return iter(())

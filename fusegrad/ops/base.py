@@ -23,6 +23,7 @@ __all__ = [
     "CLASSES",
     "ROWS",
     "Array",
+    "CallOp",
     "Extent",
     "Index",
     "IndexedOp",
@@ -81,6 +82,16 @@ class LoopOp(Op):
     @abstractmethod
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
         """Statements that fill `output` from `inputs`."""
+
+
+class CallOp(Op):
+    """An op (CALL) whose meaning is its code: a compiled program calls `ref` in the host.
+
+    It may have several results (`infer` gives a TupleType, `ref` a tuple of arrays). What `ref`
+    raises is raised after the step that called it; its results are zeros until then.
+    """
+
+    pattern: ClassVar[Pattern] = Pattern.CALL
 
 
 # --- type checks ----------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ..ir.node import Node, toposort
+from ..ir.node import Item, Node, toposort
+from ..ir.types import TupleType
 from ..ops.base import Pattern
 from ..ops.movement import Broadcast
 from ..ops.source import ArrayConstant, Input
@@ -27,6 +28,7 @@ from .regions import (
     aligned_input,
     cost_of,
     make_stage,
+    results_of,
     size_of,
 )
 from .views import viewed
@@ -88,8 +90,10 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
 
     for node in order:
         pattern = node.op.pattern
+        if isinstance(node.op, Item):
+            continue
         if pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
-            written.add(node)
+            written.update(results_of(node))
         if pattern is Pattern.CONTRACT:
             bases = [viewed(i, is_value) for i in node.inputs]
             written.update(b for b in bases if not is_leaf(b))
@@ -213,7 +217,8 @@ class _Grower:
             smaller = {s.total for s in region.stages if not s.finish} - {region.total}
             region.rows = min(smaller, default=None)
         for stage in other.stages:
-            self.home[stage.node] = region.number
+            for value in stage.values:
+                self.home[value] = region.number
             for node in stage.access.reads:
                 numbers = self.readers[node]
                 numbers[:] = [n for n in numbers if n != other.number]
@@ -241,7 +246,8 @@ class _Grower:
             region.rows = _rows(stage, region)
             if region.kind is Kind.MAP and stage.kind in (Kind.ROW, Kind.COLUMN, Kind.TOTAL):
                 region.kind = Kind.ROW
-        self.home[stage.node] = region.number
+        for value in stage.values:
+            self.home[value] = region.number
         for node in stage.access.reads:
             if region.number not in self.readers.setdefault(node, []):
                 self.readers[node].append(region.number)
@@ -298,7 +304,8 @@ class _Grower:
                 and bool(inside)
                 and all(p == {region.total} for p in inside.values())
             )
-        if region.kind is Kind.LOOP or stage.kind in (Kind.DOT, Kind.STRIDED, Kind.LOOP):
+        alone = (Kind.LOOP, Kind.CALL)
+        if region.kind in alone or stage.kind in (Kind.DOT, Kind.STRIDED, *alone):
             return False
         return _same_domain(stage, region, inside)
 
@@ -393,7 +400,8 @@ def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
     grower = _Grower(written)
     grower.repeated = _repeated(order, written)
     for node in order:
-        if node not in written or not size_of(node):
+        several = isinstance(node.type, TupleType)
+        if isinstance(node.op, Item) or not (several or (node in written and size_of(node))):
             continue
         reads_memory = node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
         grower.add(make_stage(node, grower.is_stored if reads_memory else grower.is_value))

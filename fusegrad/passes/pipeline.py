@@ -17,7 +17,7 @@ from ..ir.verify import verify_graph
 from .contractions import transpose_contractions
 from .simplify import CANONICAL, SIMPLIFY
 
-__all__ = ["PASSES", "Pass", "run_passes"]
+__all__ = ["PASSES", "Observer", "Pass", "run_passes"]
 
 Observer = Callable[[str, Sequence[Node], float], None]
 

@@ -16,7 +16,8 @@ from enum import Enum
 from typing import final
 
 from ..codegen import scalar
-from ..ir.node import Node
+from ..ir.node import Item, Node
+from ..ir.types import TupleType
 from ..ops.base import Pattern
 from ..ops.contract import Dot
 from ..ops.elementwise import Map
@@ -34,6 +35,7 @@ __all__ = [
     "aligned_input",
     "cost_of",
     "make_stage",
+    "results_of",
     "size_of",
 ]
 
@@ -54,6 +56,7 @@ class Kind(Enum):
     STRIDED = "strided"
     DOT = "dot"
     LOOP = "loop"
+    CALL = "call"
 
 
 @final
@@ -78,6 +81,11 @@ class Stage:
     access: Access
     finish: bool = False
 
+    @property
+    def values(self) -> tuple[Node, ...]:
+        """What it writes: the node, or the results of a node that has several."""
+        return results_of(self.node)
+
 
 @final
 @dataclass(eq=False)
@@ -99,7 +107,14 @@ class Region:
     @property
     def nodes(self) -> list[Node]:
         """The values the region computes, in order."""
-        return [s.node for s in self.stages]
+        return [v for s in self.stages for v in s.values]
+
+
+def results_of(node: Node) -> tuple[Node, ...]:
+    """The node itself, or the items of one with several results."""
+    if not isinstance(node.type, TupleType):
+        return (node,)
+    return tuple(Node(Item(i), (node,)) for i in range(len(node.type.items)))
 
 
 def size_of(node: Node) -> int:
@@ -188,6 +203,11 @@ def _significant(axes: Sequence[int], shape: Sequence[object]) -> tuple[list[int
 def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
     """The stage that computes `node` from values."""
     op = node.op
+    if op.pattern in (Pattern.LOOP, Pattern.CALL):
+        seen = access([(i, None) for i in node.inputs], is_value)
+        total = sum(size_of(value) for value in results_of(node))
+        kind = Kind.LOOP if op.pattern is Pattern.LOOP else Kind.CALL
+        return Stage(node, kind, total, None, seen)
     size = size_of(node)
     if isinstance(op, Reduce):
         operand = node.inputs[0]
@@ -213,9 +233,6 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
     if isinstance(op, Dot):
         seen = access([(viewed(i, is_value), None) for i in node.inputs], is_value)
         return Stage(node, Kind.DOT, size, None, seen)
-    if op.pattern is Pattern.LOOP:
-        seen = access([(i, None) for i in node.inputs], is_value)
-        return Stage(node, Kind.LOOP, size, None, seen)
     roots = [(i, aligned_input(node, p, size)) for p, i in enumerate(node.inputs)]
     seen = access(roots, is_value)
     own = Access(seen.reads, (node, *seen.inlined), ((node, size), *seen.visits))

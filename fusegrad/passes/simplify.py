@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.node import Node
+from ..ir.types import TupleType
 from ..ops import build
 from ..ops.base import Pattern
 from ..ops.elementwise import ELEMENTWISE, Cast, Leaf, Mark, StopGradient
@@ -189,6 +190,8 @@ def sum_of_negation(node: Node) -> Node | None:
 
 def nothing(node: Node) -> Node | None:
     """A value without elements needs no operands."""
+    if isinstance(node.type, TupleType):
+        return None
     if 0 not in node.shape or not node.inputs or is_constant(node):
         return None
     return build.full(node.shape, 0, node.dtype)
@@ -198,7 +201,12 @@ def from_nothing(node: Node) -> Node | None:
     """A reduction, contraction or scatter of no elements is the same number everywhere."""
     identities = {Monoid.SUM: 0, Monoid.PROD: 1, Monoid.AND: 1, Monoid.OR: 0}
     loose = node.op.pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP)
-    if not loose or 0 not in node.inputs[0].shape or 0 in node.shape:
+    if (
+        not loose
+        or isinstance(node.type, TupleType)
+        or 0 not in node.inputs[0].shape
+        or 0 in node.shape
+    ):
         return None
     monoid = node.op.monoid if isinstance(node.op, Reduce) else Monoid.SUM
     return build.full(node.shape, identities[monoid], node.dtype)

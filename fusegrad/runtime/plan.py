@@ -5,15 +5,15 @@ Knows kernels by what they read and write; knows no machine code and no graph be
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from ..codegen.program import Group, Launch, Program, Slot, SlotKind
+from ..codegen.program import Command, Group, Launch, Program, Slot, SlotKind
 
-__all__ = ["Plan", "Task", "assign_offsets", "plan"]
+__all__ = ["CommandTask", "Plan", "Task", "assign_offsets", "plan"]
 
 ALIGN = 64
 Value = Hashable
@@ -49,13 +49,42 @@ class Task:
     chunks: int
 
 
+Places = Callable[[Value], Slot]
+
+
+@final
+@dataclass(frozen=True)
+class CommandTask:
+    """A call, a loop or a branch before places are assigned.
+
+    Attributes
+    ----------
+    reads, writes : frozenset
+        Values read, and values written.
+    private : tuple of (object, int)
+        Memory of the task alone, with its bytes.
+    commands : callable
+        The commands, from the places of values and of private memory.
+    """
+
+    reads: frozenset[Value]
+    writes: frozenset[Value]
+    private: tuple[tuple[Hashable, int], ...]
+    commands: Callable[[Places, Places], tuple[Command, ...]]
+
+    @property
+    def in_place(self) -> tuple[tuple[Value, Value], ...]:
+        """Nothing that is read may be overwritten."""
+        return ()
+
+
 @final
 @dataclass(frozen=True)
 class Plan:
     """A program and what the caller must know of its memory.
 
     ``donated`` lists (output, input) positions that may be the same memory. ``lifetimes`` has, for
-    each arena value, (bytes, offset, first group, last group).
+    each arena value, (bytes, offset, first step, last step).
     """
 
     program: Program
@@ -65,19 +94,21 @@ class Plan:
 
 def plan(
     name: str,
-    tasks: Sequence[Task],
+    tasks: Sequence[Task | CommandTask],
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     constants: Sequence[Value],
     nbytes: Mapping[Value, int],
     donations: Sequence[tuple[int, int]],
     scratch_bytes: int,
+    calls: Sequence[str] = (),
+    cursors: int = 0,
 ) -> Plan:
     """Order the tasks, group independent ones, and assign every value a place.
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : sequence of Task or CommandTask
         In an order that respects reads and writes.
     inputs, outputs, constants : sequence of values
     nbytes : mapping
@@ -86,6 +117,10 @@ def plan(
         (output, input) positions the caller would like to be the same memory.
     scratch_bytes : int
         Private memory a thread needs.
+    calls : sequence of str, optional
+        The symbols of functions of the host.
+    cursors : int, optional
+        How many cursors the loops have.
 
     Returns
     -------
@@ -111,7 +146,7 @@ def plan(
             places.setdefault(value, Slot(kind, i))
     local = [v for v in produced if v not in places]
     requests: list[tuple[int, int, int]] = [(nbytes[v], produced[v], last[v]) for v in local]
-    private: dict[tuple[int, int], int] = {}
+    private: dict[tuple[int, Hashable], int] = {}
     for position, numbers in enumerate(steps):
         for number in numbers:
             for parameter, size in tasks[number].private:
@@ -120,21 +155,10 @@ def plan(
     offsets, total = assign_offsets(requests)
     for value, offset in zip(local, offsets, strict=False):
         places[value] = Slot(SlotKind.ARENA, offset)
-    groups = []
+    own = {key: Slot(SlotKind.ARENA, offsets[i]) for key, i in private.items()}
+    commands: list[Command] = []
     for numbers in steps:
-        launches = []
-        for number in numbers:
-            task = tasks[number]
-            slots = tuple(
-                Slot(SlotKind.ARENA, offsets[private[number, p]])
-                if (number, p) in private
-                else places[v]
-                for p, v in enumerate(task.arguments)
-            )
-            launches.append(
-                Launch(task.kernel, slots, task.sizes, task.items, task.grain, task.chunks)
-            )
-        groups.append(Group(tuple(launches)))
+        commands += _commands([(n, tasks[n]) for n in numbers], places, own)
     program = Program(
         name,
         len(inputs),
@@ -142,14 +166,42 @@ def plan(
         len(constants),
         total,
         scratch_bytes,
-        tuple(groups),
+        tuple(commands),
+        tuple(calls),
+        cursors,
     )
     lifetimes = tuple((r[0], o, r[1], r[2]) for r, o in zip(requests, offsets, strict=True))
     return Plan(program, tuple(kept), lifetimes)
 
 
+def _commands(
+    tasks: Sequence[tuple[int, Task | CommandTask]],
+    places: Mapping[Value, Slot],
+    private: Mapping[tuple[int, Hashable], Slot],
+) -> list[Command]:
+    """What runs in one step: the launches as a group, then the rest one by one."""
+    nowhere = Slot(SlotKind.ARENA, 0)
+    launches = []
+    rest: list[Command] = []
+    for number, task in tasks:
+        if isinstance(task, Task):
+            slots = tuple(
+                private.get((number, p)) or places[v] for p, v in enumerate(task.arguments)
+            )
+            launches.append(
+                Launch(task.kernel, slots, task.sizes, task.items, task.grain, task.chunks)
+            )
+            continue
+        rest += task.commands(
+            # What has no elements was never written, and lies nowhere.
+            lambda value: places.get(value, nowhere),
+            lambda key, number=number: private[number, key],  # type: ignore[misc]
+        )
+    return [*([Group(tuple(launches))] if launches else []), *rest]
+
+
 def _levels(
-    tasks: Sequence[Task],
+    tasks: Sequence[Task | CommandTask],
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     donations: Sequence[tuple[int, int]],

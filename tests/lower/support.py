@@ -23,6 +23,7 @@ from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong
 from fusegrad.ops.movement import Concat
 from fusegrad.ops.reduce import Reduce
 from fusegrad.ops.window import Overlap
+from fusegrad.runtime.calls import find_calls, resolve
 from fusegrad.runtime.step import Artifacts, Record, Step, build_record
 from fusegrad.storage import Storage
 
@@ -77,7 +78,9 @@ def compiled(
         for n in toposort(outputs)
         if n.op.name == "array_constant"
     ]
-    return Compiled(tuple(outputs), tuple(inputs), record, artifacts, Step(record, constants))
+    calls = resolve(record.program.calls, find_calls(outputs))
+    step = Step(record, constants, calls)
+    return Compiled(tuple(outputs), tuple(inputs), record, artifacts, step)
 
 
 def check(

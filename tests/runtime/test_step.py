@@ -95,7 +95,7 @@ def test_outputs_go_around_a_cache_that_is_too_small(
 ) -> None:
     """What counts is everything the kernel moves, not the output alone."""
     small = replace(base.named("sse4"), l2_bytes=16 << 10, l3_bytes=256 << 10)
-    monkeypatch.setattr(step, "target", lambda: small)
+    monkeypatch.setattr("fusegrad.runtime.build.target", lambda: small)
     x, y = (build.input_(TensorType((rows, 256), float32)) for _ in range(2))
     made = step.Artifacts()
     step.build_record([build.add(x, y)], [x, y], [], made)
@@ -106,7 +106,7 @@ def test_outputs_go_around_a_cache_that_is_too_small(
 
 def test_what_the_next_kernel_reads_stays_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(base.named("sse4"), l2_bytes=16 << 10, l3_bytes=256 << 10)
-    monkeypatch.setattr(step, "target", lambda: small)
+    monkeypatch.setattr("fusegrad.runtime.build.target", lambda: small)
     x, w = (build.input_(TensorType((256, 256), float32)) for _ in range(2))
     made = step.Artifacts()
     hidden = build.exp(x)

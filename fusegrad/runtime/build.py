@@ -1,0 +1,412 @@
+"""From a graph to the record of a step: passes, fusion, lowering, schedule, code, plan.
+
+Knows every stage by name; runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+from .. import config
+from ..codegen.program import Call, Program, verify_program
+from ..codegen.schedule.cpu import Mapped, schedule
+from ..codegen.targets import base, llvm
+from ..codegen.verify import verify_kernel
+from ..errors import ConfigError
+from ..ir.node import Node, toposort
+from ..lower import Lowered, lower_region
+from ..lower.equal import structure_of
+from ..ops import build
+from ..ops.source import ArrayConstant
+from ..passes.fuse import fuse, is_leaf
+from ..passes.pipeline import Observer, run_passes
+from ..passes.regions import Kind, Region, results_of, size_of
+from .calls import symbol_of
+from .plan import CommandTask, Plan, Task, plan
+
+__all__ = ["Artifacts", "Clock", "Record", "array_constants", "build_record", "target"]
+
+
+@final
+@dataclass(frozen=True)
+class Record:
+    """What a process needs to run a step it did not compile: plain data and object code."""
+
+    program: Program
+    symbols: tuple[tuple[str, bool], ...]
+    outputs: tuple[int, ...]
+    donated: tuple[tuple[int, int], ...]
+    kernels: int
+    code: bytes
+
+
+@final
+@dataclass
+class Artifacts:
+    """What the stages made, for explain and dumps; not kept otherwise."""
+
+    graphs: list[tuple[str, tuple[Node, ...]]] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    lowered: list[Lowered] = field(default_factory=list)
+    mapped: list[Mapped] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    kernel_names: list[str] = field(default_factory=list)
+    kernel_numbers: list[int] = field(default_factory=list)
+    ir: str = ""
+    plan: Plan | None = None
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+def target() -> base.Features:
+    """The machine that code is made for, as FUSEGRAD_TARGET says.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such target, or this machine cannot run its code.
+    """
+    name = config.current().target or "host"
+    try:
+        named = base.named(name)
+    except ValueError as error:
+        raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
+    if named.vector_bytes > base.host().vector_bytes:
+        raise ConfigError(
+            f"FUSEGRAD_TARGET is {name}, whose instructions this machine does not have",
+            remedy="name a narrower target, or unset it",
+        )
+    return named
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+@final
+class Clock:
+    """Milliseconds by stage: each lap ends one."""
+
+    def __init__(self, milliseconds: dict[str, float]) -> None:
+        self.milliseconds = milliseconds
+        self.last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """The time since the last lap belongs to `stage`."""
+        now = time.perf_counter()
+        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + (now - self.last) * 1e3
+        self.last = now
+
+
+def build_record(
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    artifacts: Artifacts | None = None,
+) -> Record:
+    """Compile a graph.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+    inputs : sequence of Node
+        The variables, in the order in which the step gets their addresses.
+    donations : sequence of (int, int)
+        (output, input) positions that the caller would like to share memory.
+    artifacts : Artifacts, optional
+        Filled with what every stage made.
+
+    Returns
+    -------
+    Record
+    """
+    made = artifacts if artifacts is not None else Artifacts()
+    clock = Clock(made.milliseconds)
+    check = config.current().check
+    features = target()
+    made.graphs.append(("trace", tuple(outputs)))
+    unit = _analyse(
+        made,
+        outputs,
+        clock,
+        observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
+    )
+    mapped_donations = _mapped_donations(donations, unit, inputs)
+    kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {
+        n for r in unit.regions for s in r.stages for n in s.access.reads
+    }
+    first = _lower(made, unit)
+    clock.lap("lower")
+    _schedule(made, first, set(unit.roots) - kept_cached, features)
+    clock.lap("schedule")
+    if check:
+        _verify(made)
+    texts: list[str] = []
+    for number, m in enumerate(made.mapped):
+        same = made.mapped[first[number]] is m and first[number] < number
+        texts.append(texts[first[number]] if same else _kernel_text(m, features))
+    kernels, made.ir = _emit(texts, made.mapped, features)
+    numbers = {text: n for n, text in enumerate(kernels)}
+    made.kernel_numbers = [numbers[text] for text in texts]
+    clock.lap("emit")
+    code = llvm.compile_module(made.ir, features) if kernels else b""
+    clock.lap("llvm")
+    made.plan = _plan(made, unit, (inputs, array_constants(outputs)), mapped_donations, features)
+    if check:
+        verify_program(made.plan.program, len(kernels))
+    clock.lap("plan")
+    return Record(
+        made.plan.program,
+        tuple((symbol, finishes) for symbol, finishes in kernels.values()),
+        tuple(unit.positions),
+        made.plan.donated,
+        len(made.plan.program.groups),
+        code,
+    )
+
+
+@final
+@dataclass
+class _Unit:
+    """One graph of a step after fusion.
+
+    ``roots`` are its different results, ``positions`` where each output is among them.
+    ``lowered`` has the position of each region's kernel among all that are lowered, None for calls.
+    """
+
+    roots: list[Node]
+    positions: list[int]
+    regions: list[Region]
+    wanted: dict[int, frozenset[Node]]
+    lowered: list[int | None] = field(default_factory=list)
+
+
+def _analyse(
+    made: Artifacts, outputs: Sequence[Node], clock: Clock, observe: Observer | None = None
+) -> _Unit:
+    """Passes and fusion."""
+    simplified = run_passes(outputs, verify=config.current().check, observe=observe)
+    clock.lap("passes")
+    unique: dict[Node, int] = {}
+    positions = []
+    for node in simplified:
+        written = build.stop_gradient(node) if is_leaf(node) else node
+        positions.append(unique.setdefault(written, len(unique)))
+    roots = list(unique)
+    regions = fuse(roots)
+    made.regions += regions
+    clock.lap("fuse")
+    return _Unit(roots, positions, regions, _read_outside(regions, roots))
+
+
+def _lower(made: Artifacts, unit: _Unit) -> list[int]:
+    """Lower every region that is a kernel; equal ones once.
+
+    Returns
+    -------
+    list of int
+        For each kernel, the first one that is equal to it.
+    """
+    known: dict[Any, int] = {}
+    orders: list[list[Node]] = []
+    first: list[int] = []
+    for region in unit.regions:
+        name = _name(region, len(made.names))
+        made.names.append(name)
+        if region.kind is Kind.CALL:
+            unit.lowered.append(None)
+            continue
+        number = len(made.lowered)
+        unit.lowered.append(number)
+        made.kernel_names.append(name)
+        outside = unit.wanted[region.number]
+        key, order = structure_of(region, outside)
+        orders.append(order)
+        earlier = known.setdefault(key, number)
+        first.append(earlier)
+        if earlier == number:
+            made.lowered.append(lower_region(region, outside, name))
+            continue
+        model = made.lowered[earlier]
+        same = dict(zip(orders[earlier], order, strict=True))
+        arguments = tuple(same[n] for n in model.arguments)
+        made.lowered.append(replace(model, arguments=arguments))
+    return first
+
+
+def _schedule(
+    made: Artifacts, first: Sequence[int], streamable: set[Node], features: base.Features
+) -> None:
+    """Map every kernel; equal ones once.
+
+    Large outputs that nobody reads go around the cache where the kernel moves more than it holds.
+    """
+    streams: list[frozenset[int]] = []
+    for number, lowered in enumerate(made.lowered):
+        moved = sum(
+            _nbytes(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
+        )
+        stream = frozenset(
+            p
+            for p in lowered.written
+            if lowered.arguments[p] in streamable
+            and moved > features.l3_bytes
+            and _nbytes(lowered.arguments[p]) > features.l2_bytes
+        )
+        streams.append(stream)
+        earlier = first[number]
+        if earlier < number and streams[earlier] == stream:
+            made.mapped.append(made.mapped[earlier])
+            continue
+        buffers = frozenset(lowered.kernel.params[p].buffer for p in stream)
+        made.mapped.append(schedule(lowered.kernel, lowered.items, features, buffers))
+
+
+def _verify(made: Artifacts) -> None:
+    for lowered, mapped in zip(made.lowered, made.mapped, strict=True):
+        verify_kernel(lowered.kernel)
+        verify_kernel(mapped.kernel)
+
+
+def _nbytes(node: Node) -> int:
+    return size_of(node) * node.dtype.itemsize
+
+
+def _read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int, frozenset[Node]]:
+    """For each region, its values that others read."""
+    home = {n: r.number for r in regions for n in r.nodes}
+    result: dict[int, set[Node]] = {r.number: set() for r in regions}
+    for root in roots:
+        if root in home:
+            result[home[root]].add(root)
+    for region in regions:
+        for stage in region.stages:
+            for node in stage.access.reads:
+                if node in home and home[node] != region.number:
+                    result[home[node]].add(node)
+    return {number: frozenset(nodes) for number, nodes in result.items()}
+
+
+def _mapped_donations(
+    donations: Sequence[tuple[int, int]], unit: _Unit, inputs: Sequence[Node]
+) -> list[tuple[int, int]]:
+    """Donations between unique outputs and inputs, each used once."""
+    # A call that fails must leave the state as it was.
+    if any(region.kind is Kind.CALL for region in unit.regions):
+        return []
+    result: list[tuple[int, int]] = []
+    written: set[int] = set()
+    given: set[int] = set()
+    for output, source in donations:
+        position = unit.positions[output]
+        same = unit.roots[position].type == inputs[source].type
+        if same and position not in written and source not in given:
+            written.add(position)
+            given.add(source)
+            result.append((position, source))
+    return result
+
+
+def _name(region: Region, number: int) -> str:
+    """A name that says what the kernel does: its last ops."""
+    words: list[str] = []
+    for stage in region.stages:
+        word = stage.node.op.name
+        if word not in words:
+            words.append(word)
+    return f"k{number}_" + "_".join(words[:4])
+
+
+def _emit(
+    texts: Sequence[str], mapped: Sequence[Mapped], features: base.Features
+) -> tuple[dict[str, tuple[str, bool]], str]:
+    """One module with every different kernel once.
+
+    Returns
+    -------
+    dict, str
+        From the text of a kernel to (symbol, whether it has a finish), in order; the module.
+    """
+    kernels: dict[str, tuple[str, bool]] = {}
+    declarations: dict[str, None] = {}
+    bodies: list[str] = []
+    for text, m in zip(texts, mapped, strict=True):
+        if text in kernels:
+            continue
+        symbol = "fg_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+        kernels[text] = (symbol, m.finishes)
+        for line in text.replace("@kernel", f"@{symbol}").splitlines():
+            if line.startswith(("declare ", "define internal ", "!0 = ")):
+                declarations[line] = None
+            else:
+                bodies.append(line)
+    head = f'target triple = "{features.triple}"'
+    return kernels, "\n".join([head, *declarations, *bodies, ""])
+
+
+def _kernel_text(mapped: Mapped, features: base.Features) -> str:
+    return llvm.emit_kernel(replace(mapped.kernel, name="kernel"), features)
+
+
+def _plan(
+    made: Artifacts,
+    unit: _Unit,
+    leaves: tuple[Sequence[Node], Sequence[Node]],
+    donations: Sequence[tuple[int, int]],
+    features: base.Features,
+) -> Plan:
+    inputs, constants = leaves
+    scratch = max((_layout(m, features).scratch_bytes for m in made.mapped), default=0)
+    calls: dict[str, int] = {}
+    tasks: list[Task | CommandTask] = []
+    nbytes: dict[Any, int] = {}
+    for region, number in zip(unit.regions, unit.lowered, strict=True):
+        if number is None:
+            task = _call(region.stages[0].node, calls)
+            nbytes.update((node, _nbytes(node)) for node in region.nodes)
+            tasks.append(task)
+            continue
+        tasks.append(_launch(made, number, features))
+        nbytes.update((node, _nbytes(node)) for node in made.lowered[number].arguments)
+    return plan("step", tasks, inputs, unit.roots, constants, nbytes, donations, scratch, [*calls])
+
+
+def _layout(mapped: Mapped, features: base.Features) -> Any:
+    return llvm.kernel_layout(mapped.kernel, features)
+
+
+def _launch(made: Artifacts, number: int, features: base.Features) -> Task:
+    """One kernel as a task of the plan."""
+    lowered, mapped = made.lowered[number], made.mapped[number]
+    strides = iter(_layout(mapped, features).partial_strides)
+    return Task(
+        made.kernel_numbers[number],
+        lowered.arguments,
+        frozenset(lowered.arguments[p] for p in lowered.read),
+        frozenset(lowered.arguments[p] for p in lowered.written),
+        tuple((p, next(strides) * mapped.chunks) for p in lowered.partial),
+        tuple((lowered.arguments[w], lowered.arguments[r]) for w, r in lowered.in_place),
+        (lowered.items,) * len(mapped.kernel.sizes),
+        mapped.items,
+        mapped.grain,
+        mapped.chunks,
+    )
+
+
+def _call(node: Node, calls: dict[str, int]) -> CommandTask:
+    """A call as a task of the plan; `calls` numbers the symbols."""
+    callee = calls.setdefault(symbol_of(node), len(calls))
+    values = (*node.inputs, *results_of(node))
+    return CommandTask(
+        frozenset(node.inputs),
+        frozenset(results_of(node)),
+        (),
+        lambda place, _: (Call(callee, tuple(map(place, values))),),
+    )
+
+
+def array_constants(outputs: Sequence[Node]) -> list[Node]:
+    """Array constants, in the order in which programs number them."""
+    return [n for n in toposort(outputs) if isinstance(n.op, ArrayConstant)]

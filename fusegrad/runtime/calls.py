@@ -1,0 +1,140 @@
+"""Calls of the host: ops whose NumPy meaning runs in the middle of a native step.
+
+Knows ops by their signature and types; knows no program and no plan. A record on disk names a call
+by its symbol, and the graph that was traced says which op that is: no address is ever stored.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from ..errors import InternalError
+from ..ir.node import Array, Node, toposort
+from ..ir.types import TensorType, TupleType
+from ..ops.base import CallOp
+
+__all__ = ["HostCall", "find_calls", "raising", "resolve", "symbol_of"]
+
+
+def symbol_of(node: Node) -> str:
+    """The name of the call that computes `node`, equal in every process."""
+    what = repr((node.op.signature, [i.type for i in node.inputs], node.type))
+    return f"{node.op.name}_{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+
+
+def find_calls(outputs: Iterable[Node]) -> dict[str, Node]:
+    """The calls of a graph and of the bodies in it, by symbol."""
+    found: dict[str, Node] = {}
+    seen: set[Node] = set()
+    graphs = [tuple(outputs)]
+    while graphs:
+        for node in toposort(graphs.pop()):
+            if node in seen:
+                continue
+            seen.add(node)
+            graphs.extend(node.op.bodies())
+            if isinstance(node.op, CallOp):
+                found[symbol_of(node)] = node
+    return found
+
+
+class _Failures(threading.local):
+    """What the calls of a running step raised, in the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+
+
+_failures = _Failures()
+
+
+@final
+class HostCall:
+    """A function of C that computes an op in NumPy, over the addresses of operands and results.
+
+    Attributes
+    ----------
+    address : int
+        ``void call(void **places)``; valid as long as the object lives.
+    """
+
+    def __init__(self, node: Node) -> None:
+        # The node itself would keep what was traced alive.
+        self._op = node.op
+        self._operands = [i.tensor_type for i in node.inputs]
+        self._several = isinstance(node.type, TupleType)
+        self._results: Sequence[TensorType] = (
+            node.type.items if isinstance(node.type, TupleType) else (node.type,)
+        )
+        self._function = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_void_p))(self._call)
+        self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
+
+    def _call(self, places: Any) -> None:
+        results: list[Array] = []
+        try:
+            count = len(self._operands)
+            operands = [_view(t, places[i]) for i, t in enumerate(self._operands)]
+            for operand in operands:
+                operand.flags.writeable = False
+            results = [_view(t, places[count + i]) for i, t in enumerate(self._results)]
+            self._compute(operands, results)
+        except BaseException as error:
+            # An exception cannot cross native code: the step ends first.
+            if _failures.first is None:
+                _failures.first = error
+            for result in results:
+                result[...] = 0
+
+    def _compute(self, operands: Sequence[Array], results: Sequence[Array]) -> None:
+        if _failures.first is not None:
+            for result in results:
+                result[...] = 0
+            return
+        with np.errstate(all="ignore"):
+            found = self._op.ref(*operands)
+        values = tuple(found) if self._several else (found,)
+        for result, value in zip(results, values, strict=True):
+            array = np.asarray(value)
+            if array.shape != result.shape or array.dtype != result.dtype:
+                raise InternalError(
+                    f"{self._op} computed {array.dtype}{list(array.shape)}, "
+                    f"not {result.dtype}{list(result.shape)}"
+                )
+            result[...] = array
+
+
+def _view(kind: TensorType, address: int | None) -> Array:
+    shape: tuple[int, ...] = kind.shape  # type: ignore[assignment]
+    size = int(np.prod(shape, dtype=np.int64)) * kind.dtype.itemsize
+    if not size:
+        return np.empty(shape, kind.dtype.numpy)
+    memory: Any = (ctypes.c_char * size).from_address(address or 0)
+    array: Array = np.frombuffer(memory, kind.dtype.numpy).reshape(shape)
+    return array
+
+
+def raising(run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """`run`, which raises afterwards what its calls raised."""
+
+    def checked(block: Any) -> None:
+        outer, _failures.first = _failures.first, None
+        try:
+            run(block)
+            failure = _failures.first
+        finally:
+            _failures.first = outer
+        if failure is not None:
+            raise failure
+
+    return checked
+
+
+def resolve(symbols: Sequence[str], known: Mapping[str, Node]) -> list[HostCall]:
+    """The functions of the host that a program names."""
+    return [HostCall(known[symbol]) for symbol in symbols]

@@ -47,6 +47,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .custom_rules import custom_vjp
 from .data_types import astype, can_cast, finfo, iinfo, isdtype, result_type
 from .errors import (
     FusegradError,
@@ -130,7 +131,6 @@ from .functional import (
     where,
 )
 from .gradients import (
-    custom_vjp,
     detach,
     grad,
     value_and_grad,
@@ -198,6 +198,7 @@ from .tensor_class import (
 from .trace import (
     runtime_scalar,
 )
+from .vectorized import vmap
 
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
@@ -389,6 +390,7 @@ __all__ = [
     "var",
     "vecdot",
     "vjp",
+    "vmap",
     "where",
     "zeros",
     "zeros_like",

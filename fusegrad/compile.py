@@ -90,8 +90,8 @@ class CompiledFunction:
                 return result
         if active.trace is not None:
             return self.function(*args, **kwargs)
-        if active.eager:
-            return self._eagerly(args, kwargs)
+        if active.inline:
+            return self._plainly(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         key = self._key(leaves, structure, bool(kwargs))
         found = self._entries.get(key)
@@ -119,8 +119,8 @@ class CompiledFunction:
         self._fast = entry.fast
         return result
 
-    def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the function op by op, on tensors as it would be traced with."""
+    def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the plain function, on tensors as it would be traced with."""
         leaves, structure = pytree.flatten((args, kwargs))
         static = self._static_mask(structure, True)
         values = [

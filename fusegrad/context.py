@@ -16,7 +16,19 @@ from .ir.node import Node
 from .ir.types import TensorType
 from .storage import Storage
 
-__all__ = ["Cell", "Recorder", "Thread", "Token", "active", "eager", "enable_grad", "no_grad"]
+__all__ = [
+    "Cell",
+    "Level",
+    "Recorder",
+    "Thread",
+    "Token",
+    "active",
+    "eager",
+    "enable_grad",
+    "mapped",
+    "no_grad",
+    "transforming",
+]
 
 
 class Cell:
@@ -128,6 +140,31 @@ class Token:
 
 
 @final
+class Level:
+    """A function that is recorded for one element of a batch.
+
+    Attributes
+    ----------
+    size : int
+        How many elements the batch has.
+    position : Node
+        The variable for the number of the element.
+    randomness : {"error", "different", "same"}
+        What random numbers are for the elements.
+    written : list of weakref to Tensor
+        The tensors that were given a value or a gradient meanwhile.
+    """
+
+    __slots__ = ("position", "randomness", "size", "written")
+
+    def __init__(self, size: int, position: Node, randomness: str) -> None:
+        self.size = size
+        self.position = position
+        self.randomness = randomness
+        self.written: list[weakref.ref[Cell]] = []
+
+
+@final
 class Thread(threading.local):
     """The modes of one thread.
 
@@ -139,6 +176,13 @@ class Thread(threading.local):
         Whether results require gradients when operands do.
     eager : bool
         Whether values are computed op by op.
+    inline : int
+        How many modes are open in which compiled functions run as plain Python: transformations of
+        functions, and `eager`.
+    abstract : int
+        How many functions are being recorded over variables without values.
+    levels : list of Level
+        The batches that are being mapped over, outermost first.
     pending : list of weakref to Tensor
         What was recorded outside of traces and not computed yet.
     """
@@ -147,6 +191,9 @@ class Thread(threading.local):
         self.trace: Recorder | None = None
         self.grad = True
         self.eager = False
+        self.inline = 0
+        self.abstract = 0
+        self.levels: list[Level] = []
         self.pending: list[weakref.ref[Cell]] = []
 
 
@@ -214,7 +261,41 @@ def eager() -> Iterator[None]:
     """
     before = active.eager
     active.eager = True
+    active.inline += 1
     try:
         yield
     finally:
         active.eager = before
+        active.inline -= 1
+
+
+# --- transformations ------------------------------------------------------------------------------
+
+
+@contextmanager
+def transforming(abstract: bool = False) -> Iterator[None]:
+    """While it is open, a function is recorded to be differentiated or mapped.
+
+    Parameters
+    ----------
+    abstract : bool, optional
+        Whether its variables have no values.
+    """
+    active.inline += 1
+    active.abstract += abstract
+    try:
+        yield
+    finally:
+        active.inline -= 1
+        active.abstract -= abstract
+
+
+@contextmanager
+def mapped(level: Level) -> Iterator[None]:
+    """While it is open, a function is recorded for one element of a batch."""
+    active.levels.append(level)
+    try:
+        with transforming(abstract=True):
+            yield
+    finally:
+        active.levels.pop()

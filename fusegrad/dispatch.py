@@ -195,7 +195,7 @@ class _Writer:
         names = ", ".join(f"a{i}" for i in range(self.count))
         lines = [
             "def call(args):",
-            f"    if active.trace is not None or active.eager or len(args) != {self.count}: "
+            f"    if active.trace is not None or active.inline or len(args) != {self.count}: "
             "return MISS",
         ]
         if self.count:

@@ -103,8 +103,10 @@ def traced_error(
 def wait(tensor: Cell) -> None:
     """Enter a tensor among those that wait for a value; compute all if they are many.
 
-    When running op by op it waits for nothing.
+    When running op by op it waits for nothing; among variables without values nothing waits.
     """
+    if active.abstract:
+        return
     if active.eager:
         compute((tensor,))
         return

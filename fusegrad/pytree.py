@@ -19,6 +19,7 @@ from .errors import ArgumentStructureError
 __all__ = [
     "LEAF",
     "Structure",
+    "children",
     "first_difference",
     "flatten",
     "paths",
@@ -317,6 +318,22 @@ def _flatten(tree: Any, leaves: list[Any], depth: int) -> Structure:
             raise
         raise _depth_error(tree) from None
     return Structure(kind, metadata, structures)
+
+
+def children(tree: Any) -> tuple[tuple[Any, ...], Hashable] | None:
+    """The children and the metadata of a container, one level deep; None for a leaf.
+
+    Examples
+    --------
+    >>> children([1, [2, 3]]), children(1)
+    (((1, [2, 3]), None), None)
+    """
+    kind = type(tree)
+    handler = _handlers[kind] if kind in _handlers else _classify(kind)
+    if handler is None:
+        return None
+    found, metadata = handler.flatten(tree)
+    return tuple(found), metadata
 
 
 class _TooDeep(Exception):

@@ -14,7 +14,8 @@ import threading
 from typing import Any, final
 
 from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int64, uint32, uint64
-from .errors import DTypeError
+from .context import active
+from .errors import BatchingError, DTypeError
 from .ir.node import Node
 from .ops import build
 from .semantics.shapes import as_shape
@@ -128,10 +129,30 @@ def _draw(shape: Any, generator: Generator | None, name: str) -> Node:
     """Random bits, one number of the stream for each element."""
     extents = as_shape((shape,))
     count = math.prod(int(extent) for extent in extents if isinstance(extent, int))
-    key, first = (generator or default_generator).reserve(count)
+    key, first = _reserved(generator or default_generator, count)
     counter = build.add(build.iota(count, uint64), build.broadcast(first, (count,), ()))
     words = build.elementwise(name, build.broadcast(key, (count,), ()), counter)
     return build.reshape(words, extents)
+
+
+def _reserved(generator: Generator, count: int) -> tuple[Node, Node]:
+    """As `Generator.reserve`; the elements of a batch that is mapped over may take numbers each."""
+    own: list[tuple[Node, int]] = []
+    total = count
+    for level in reversed(active.levels):
+        if level.randomness == "error":
+            raise BatchingError(
+                "random numbers are drawn in a function that vmap maps",
+                remedy='say what is meant: fg.vmap(f, randomness="different") draws for each '
+                'element, "same" once for all',
+            )
+        if level.randomness == "different":
+            own.append((level.position, total))
+            total *= level.size
+    key, first = generator.reserve(total)
+    for position, stride in own:
+        first = build.add(first, build.mul(position, build.constant(stride, uint64)))
+    return key, first
 
 
 def _unit(shape: Any, dtype: DType, generator: Generator | None) -> Node:

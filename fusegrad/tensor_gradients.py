@@ -5,6 +5,7 @@ Knows which variables a graph depends on; how operations are recorded is the bus
 
 from __future__ import annotations
 
+import weakref
 from abc import abstractmethod
 from typing import Any, Generic, TypeVar, cast
 
@@ -93,6 +94,8 @@ class Gradients(State, Operators[TensorT], Methods[TensorT], Generic[TensorT]):
         trace = active.trace
         if trace is not None:
             trace.note_grad(self)
+        if active.levels:
+            active.levels[-1].written.append(weakref.ref(self))
         self._grad = new
 
     def backward(

@@ -87,6 +87,8 @@ class State(Cell):
                 "a tensor that requires a gradient is changed in place",
                 remedy="change it inside `with fg.no_grad():`, or assign to its .data",
             )
+        if active.levels:
+            active.levels[-1].written.append(weakref.ref(self))
         trace = active.trace
         if self._trace is not trace:
             if trace is None:

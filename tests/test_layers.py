@@ -31,7 +31,8 @@ LAYERS = [
     ],
     [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
-        *("random", "gradients", "data_types", "interop", "inspection"),
+        *("random", "variables", "gradients", "custom_rules", "vectorized"),
+        *("data_types", "interop", "inspection"),
     ],
     [
         "layout",

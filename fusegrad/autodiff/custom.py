@@ -9,12 +9,15 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from ..batching import batch
 from ..errors import GradientError, ShapeError
 from ..ir.digest import digest
 from ..ir.interpret import evaluate
 from ..ir.node import Array, Item, Node, Op, Pattern, substitute, where
 from ..ir.rewrite import rewrite
-from ..ir.types import TupleType, Type
+from ..ir.types import Extent, TensorType, TupleType, Type
+from ..ops.batch import batch_extent, with_batch
+from ..ops.build import input_, sum_
 
 __all__ = ["CustomVjp", "Rule", "custom_call", "inline_custom"]
 
@@ -78,6 +81,21 @@ class CustomVjp(Op):
                 )
         return given
 
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        extent = batch_extent(operands, batched)
+        parameters = tuple(
+            input_(x.tensor_type) if has else parameter
+            for x, has, parameter in zip(operands, batched, self.parameters, strict=True)
+        )
+        rows = {
+            parameter: row
+            for parameter, row, has in zip(self.parameters, parameters, batched, strict=True)
+            if has
+        }
+        results = _all_batched(batch(self.results, rows), extent)
+        rule = _BatchedRule(self, tuple(batched), extent)
+        return Node(CustomVjp(parameters, tuple(results), rule), tuple(operands))
+
     def ref(self, *arrays: Array) -> Any:
         return tuple(evaluate(self.results, dict(zip(self.parameters, arrays, strict=True))))
 
@@ -93,6 +111,47 @@ class CustomVjp(Op):
 
     def __repr__(self) -> str:
         return "custom_vjp"
+
+
+def _all_batched(found: Sequence[tuple[Node, bool]], extent: Extent) -> list[Node]:
+    return [node if has else with_batch(node, extent) for node, has in found]
+
+
+@final
+class _BatchedRule:
+    """The rule of a function for one element, for a batch."""
+
+    def __init__(self, op: CustomVjp, batched: tuple[bool, ...], extent: Extent) -> None:
+        self.op = op
+        self.batched = batched
+        self.extent = extent
+
+    def __call__(
+        self,
+        inputs: Sequence[Node],
+        results: Sequence[Node],
+        cotangents: Sequence[Node | None],
+    ) -> list[Node | None]:
+        rows: dict[Node, Node] = {}
+
+        def element(row: Node) -> Node:
+            one = input_(TensorType(row.shape[1:], row.dtype))
+            rows[one] = row
+            return one
+
+        given = self.op.rule(
+            [element(x) if has else x for x, has in zip(inputs, self.batched, strict=True)],
+            [element(y) for y in results],
+            [None if g is None else element(g) for g in cotangents],
+        )
+        known = [g for g in given if g is not None]
+        whole = iter(_all_batched(batch(known, rows), self.extent))
+        found = [None if g is None else next(whole) for g in given]
+        # Of an operand that is the same for all elements, the gradients add up.
+        return [
+            g if g is None or has else sum_(g, (0,))
+            for g, has in zip(found, self.batched, strict=True)
+        ]
 
 
 def custom_call(

@@ -17,6 +17,14 @@ from ..manipulation import expand_dims, take
 from ..products import matmul
 from ..random import uniform
 from ..tensor_class import Tensor
+from .convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from .losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -29,6 +37,12 @@ from .losses import (
 
 __all__ = [
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "embedding",

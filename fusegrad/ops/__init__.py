@@ -5,7 +5,17 @@
 
 from __future__ import annotations
 
-from . import contract, convolution, elementwise, indexing, movement, reduce, source, window
+from . import (
+    contract,
+    convolution,
+    elementwise,
+    indexing,
+    movement,
+    reduce,
+    source,
+    window,
+    window_extreme,
+)
 from .base import CLASSES
 from .elementwise import ELEMENTWISE
 
@@ -20,4 +30,5 @@ __all__ = [
     "reduce",
     "source",
     "window",
+    "window_extreme",
 ]

@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from ..codegen.kernel import Monoid
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol
 from . import build
@@ -18,6 +19,7 @@ __all__ = [
     "convolution",
     "convolution_by_input",
     "convolution_by_weight",
+    "exchange",
     "last_to_second",
     "last_to_third",
     "merge_axes",
@@ -25,6 +27,7 @@ __all__ = [
     "second_to_last",
     "split_axis",
     "window_count",
+    "window_extreme",
     "windows",
 ]
 
@@ -55,6 +58,19 @@ def overlap(x: Node, extents: Shape, strides: Sequence[int], dilations: Sequence
     return Node(CLASSES["overlap"](*params), (x,))
 
 
+def window_extreme(
+    x: Node,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    monoid: Monoid,
+    place: bool = False,
+) -> Node:
+    """The first largest or smallest element of every window over the last axes, or its place."""
+    params = tuple(sizes), tuple(strides), tuple(dilations), monoid, place
+    return Node(CLASSES["window_extreme"](*params), (x,))
+
+
 # --- axes -----------------------------------------------------------------------------------------
 
 
@@ -73,6 +89,14 @@ def split_axis(x: Node, axis: int, first: Extent) -> Node:
     assert not isinstance(first, Symbol)
     rest = extent // first if first else 0
     return build.reshape(x, (*x.shape[:axis], first, rest, *x.shape[axis + 1 :]))
+
+
+def exchange(x: Node) -> Node:
+    """The first two axes exchanged."""
+    if x.shape[0] == 1 or x.shape[1] == 1:
+        # No element moves.
+        return build.reshape(x, (x.shape[1], x.shape[0], *x.shape[2:]))
+    return build.transpose(x, (1, 0, *range(2, len(x.shape))))
 
 
 def last_to_second(x: Node) -> Node:

@@ -32,6 +32,7 @@ from .base import (
     op_class,
     shape_error,
 )
+from .window import affine_place, loops
 
 __all__ = ["Convolution"]
 
@@ -197,7 +198,7 @@ class Convolution(LoopOp):
             for one in several:
                 place, o = (one, vector) if self.channels_last else (vector, one)
                 at = (*before, place)
-                read = map(_affine, at, self.strides, inner[1:], self.dilations)
+                read = map(affine_place, at, self.strides, inner[1:], self.dilations)
                 weight = (*inner, o) if self.channels_last else (o, *inner)
                 pairs.append((Load(x, (*groups, inner[0], *read)), Load(w, (groups[0], *weight))))
                 targets.append((*groups, *at, o) if self.channels_last else (*groups, o, *at))
@@ -208,10 +209,7 @@ class Convolution(LoopOp):
         several, vector = (counts[-1], out) if self.channels_last else (out, counts[-1])
         assert isinstance(several, int)
         body = _jammed(several, Var("v", int64, vector), sums)
-        for variable in reversed((*groups, *before)):
-            assert variable.extent is not None
-            body = (For(variable, variable.extent, AnyOrder(), body),)
-        return body
+        return loops((*groups, *before), AnyOrder(), body)
 
     def samples(self) -> Iterator[Sample]:
         for strides, dilations, x, w in (
@@ -244,12 +242,6 @@ def _box(starts: Sequence[int], steps: Sequence[int], counts: Sequence[int]) -> 
     """The index of every `steps`-th element of the last axes, `counts` of them."""
     every = zip(starts, steps, counts, strict=True)
     return (..., *(slice(a, a + s * (count - 1) + 1, s) for a, s, count in every))
-
-
-def _affine(i: Expr, stride: int, k: Expr, dilation: int) -> Expr:
-    left = i if stride == 1 else scalar.apply("mul", i, number(stride))
-    right = k if dilation == 1 else scalar.apply("mul", k, number(dilation))
-    return scalar.apply("add", left, right)
 
 
 def _accumulated(

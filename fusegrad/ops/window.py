@@ -36,10 +36,10 @@ from .base import (
     shape_error,
 )
 
-__all__ = ["Overlap", "Windows"]
+__all__ = ["Overlap", "Windows", "affine_place", "loops"]
 
 
-def _affine(i: Expr, stride: int, k: Expr, dilation: int) -> Expr:
+def affine_place(i: Expr, stride: int, k: Expr, dilation: int) -> Expr:
     """``i * stride + k * dilation``."""
     left = i if stride == 1 else scalar.apply("mul", i, number(stride))
     right = k if dilation == 1 else scalar.apply("mul", k, number(dilation))
@@ -114,7 +114,7 @@ class Windows(IndexedOp):
         lead = len(index) - 2 * rank
         inside, places = index[lead : lead + rank], index[lead + rank :]
         return reads[0](
-            (*index[:lead], *map(_affine, places, self.strides, inside, self.dilations))
+            (*index[:lead], *map(affine_place, places, self.strides, inside, self.dilations))
         )
 
     def samples(self) -> Iterator[Sample]:
@@ -204,14 +204,14 @@ class Overlap(LoopOp):
         inside = [Var(f"k{a}", int64, e) for a, e in enumerate(x.shape[lead : lead + rank])]
         places = [Var(f"i{a}", int64, e) for a, e in enumerate(x.shape[lead + rank :])]
         zeros = [Var(f"z{a}", int64, e) for a, e in enumerate(output.shape[lead:])]
-        target = tuple(map(_affine, places, self.strides, inside, self.dilations))
+        target = tuple(map(affine_place, places, self.strides, inside, self.dilations))
         read = Load(x, (*around, *inside, *places))
         body: tuple[Stmt, ...] = (Store(output, (*around, *target), read, Monoid.SUM),)
-        body = _loops(inside, Serial(), _loops(places, AnyOrder(), body))
+        body = loops(inside, Serial(), loops(places, AnyOrder(), body))
         clear = Store(output, (*around, *zeros), Const(0, output.dtype))
-        whole = (*_loops(zeros, AnyOrder(), (clear,)), *body)
+        whole = (*loops(zeros, AnyOrder(), (clear,)), *body)
         # A single loop around everything, so that threads share it.
-        return _loops(around or [Var("b", int64, 1)], AnyOrder(), whole)
+        return loops(around or [Var("b", int64, 1)], AnyOrder(), whole)
 
     def samples(self) -> Iterator[Sample]:
         for extents, strides, dilations, given in (
@@ -226,9 +226,10 @@ class Overlap(LoopOp):
                 yield Sample(Overlap(extents, strides, dilations), (spec,), dtype is float64)
 
 
-def _loops(
+def loops(
     variables: Sequence[Var], order: AnyOrder | Serial, body: tuple[Stmt, ...]
 ) -> tuple[Stmt, ...]:
+    """Nested loops around `body`, outermost first."""
     for variable in reversed(variables):
         assert variable.extent is not None
         body = (For(variable, variable.extent, order, body),)

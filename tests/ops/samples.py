@@ -21,6 +21,7 @@ from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, 
 from fusegrad.ops.reduce import ArgReduce, Reduce
 from fusegrad.ops.source import Constant, Iota
 from fusegrad.ops.window import Overlap, Windows
+from fusegrad.ops.window_extreme import WindowExtreme
 
 Array = npt.NDArray[Any]
 
@@ -48,6 +49,7 @@ OPS: tuple[Op, ...] = (
     ScatterAddAlong(0, 1),
     Windows((), (), ()),
     Overlap((), (), ()),
+    WindowExtreme((1,), (1,), (1,), Monoid.MAX, False),
     Convolution((1,), (1,), False),
 )
 """One op of each row and class."""

@@ -137,6 +137,8 @@ class InputSpec:
         The range of the values.
     distinct : bool
         Values that differ by at least 0.01, for functions with kinks at equal values.
+    ordered : bool
+        Values that ascend along the last axis, NaN last.
     """
 
     shape: tuple[int, ...]
@@ -144,9 +146,14 @@ class InputSpec:
     low: float = -2.0
     high: float = 2.0
     distinct: bool = False
+    ordered: bool = False
 
     def make(self, rng: np.random.Generator, special: bool = False) -> Array:
         """Values for the input; with `special`, NaN, infinities and signed zeros among them."""
+        values = self._drawn(rng, special)
+        return np.sort(values, -1) if self.ordered else values
+
+    def _drawn(self, rng: np.random.Generator, special: bool) -> Array:
         size = int(np.prod(self.shape, dtype=np.int64))
         kind = self.dtype.kind
         if kind == "bool":

@@ -18,6 +18,7 @@ from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
 from fusegrad.ops.contract import Dot
 from fusegrad.ops.convolution import Convolution
+from fusegrad.ops.cumulative import Cumulative, LinearRecurrence
 from fusegrad.ops.elementwise import Map
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong
 from fusegrad.ops.movement import Concat
@@ -176,6 +177,11 @@ def _own_bound(node: Node, values: Mapping[Node, Array]) -> Array:
     if isinstance(op, Overlap):
         operand = _wide(values[node.inputs[0]])
         return np.asarray(max(1, operand.size) * epsilon * op.ref(operand))
+    if isinstance(op, Cumulative) and op.scalar == "logaddexp":
+        count = value.shape[op.axis]
+        both = np.maximum(value, _wide(values[node.inputs[0]]))
+        largest = both[np.isfinite(both)].max(initial=0.0)
+        return np.full(value.shape, 8 * count * epsilon * largest)
     if isinstance(op, (ScatterAdd, ScatterAddAlong)):
         updates, places = (values[i] for i in node.inputs)
         return np.asarray(max(1, updates.size) * epsilon * op.ref(_wide(updates), places))
@@ -204,6 +210,11 @@ def _inherited(node: Node, values: Mapping[Node, Array], bounds: Mapping[Node, A
         return np.asarray(known[0].max(op.axes))
     if isinstance(op, Concat):
         return np.asarray(op.ref(*known))
+    if isinstance(op, Cumulative):
+        return np.asarray(np.cumsum(known[0], op.axis))
+    if isinstance(op, LinearRecurrence):
+        factors, terms = (_wide(values[i]) for i in node.inputs)
+        return np.asarray(op.ref(factors + known[0], terms + known[1]) - op.ref(factors, terms))
     if node.op.pattern is not Pattern.MAP:
         return np.asarray(op.ref(known[0], *(values[i] for i in node.inputs[1:])))
     total = zero

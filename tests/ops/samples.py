@@ -15,10 +15,12 @@ from fusegrad.ops import ELEMENTWISE, build
 from fusegrad.ops.base import Sample
 from fusegrad.ops.contract import Dot
 from fusegrad.ops.convolution import Convolution
+from fusegrad.ops.cumulative import Cumulative, LinearRecurrence
 from fusegrad.ops.elementwise import Cast, Leaf, Mark, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.reduce import ArgReduce, Reduce
+from fusegrad.ops.sorting import Argsort, SearchSorted, Sort
 from fusegrad.ops.source import Constant, Iota
 from fusegrad.ops.window import Overlap, Windows
 from fusegrad.ops.window_extreme import WindowExtreme
@@ -47,6 +49,11 @@ OPS: tuple[Op, ...] = (
     TakeAlong(0),
     ScatterAdd(0, 1),
     ScatterAddAlong(0, 1),
+    Cumulative("add", 0, False),
+    LinearRecurrence(0, False),
+    Argsort(False),
+    Sort(False),
+    SearchSorted(False),
     Windows((), (), ()),
     Overlap((), (), ()),
     WindowExtreme((1,), (1,), (1,), Monoid.MAX, False),

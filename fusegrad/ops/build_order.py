@@ -1,0 +1,114 @@
+"""Constructors of ops that depend on order: cumulative ones, sorting and binary search.
+
+Knows the ops by name only, as `build` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..codegen.dtypes import int64
+from ..ir.node import Node
+from ..ir.types import Symbol, known_size
+from . import build
+from .base import CLASSES
+
+__all__ = [
+    "argsort",
+    "cumulative",
+    "cumulative_places",
+    "linear_recurrence",
+    "neighbour",
+    "searchsorted",
+    "sort",
+]
+
+
+def _apply(name: str, inputs: tuple[Node, ...], *params: object) -> Node:
+    return Node(CLASSES[name](*params), inputs)
+
+
+def cumulative(scalar: str, x: Node, axis: int, reverse: bool = False) -> Node:
+    """Each element of `x` combined by a scalar row with all before it (or behind it) on `axis`."""
+
+    def make(place: int, *operands: Node) -> Node:
+        return _apply("cumulative", operands, scalar, place, reverse)
+
+    return _in_three_axes(make, axis, x)
+
+
+def linear_recurrence(factors: Node, terms: Node, axis: int, reverse: bool = False) -> Node:
+    """``y[i] = factors[i] * y[i - 1] + terms[i]`` (or from ``y[i + 1]``) along `axis`."""
+
+    def make(place: int, *operands: Node) -> Node:
+        return _apply("linear_recurrence", operands, place, reverse)
+
+    return _in_three_axes(make, axis, factors, terms)
+
+
+def _in_three_axes(make: Callable[..., Node], axis: int, *operands: Node) -> Node:
+    """The axes in front of `axis` and those behind it as one each, where they are more."""
+    shape = operands[0].shape
+    if len(shape) - axis <= 2 or any(isinstance(extent, Symbol) for extent in shape):
+        return make(axis, *operands)
+    before, behind = known_size(shape[:axis]), known_size(shape[axis + 1 :])
+    assert before is not None
+    assert behind is not None
+    flat = [build.reshape(x, (before, shape[axis], behind)) for x in operands]
+    return build.reshape(make(1, *flat), shape)
+
+
+def neighbour(x: Node, axis: int, before: bool, fill: float) -> Node:
+    """For each element the one before it (or behind it) along `axis`; `fill` at the end."""
+    extent = x.shape[axis]
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    end = build.full(shape, fill, x.dtype)
+    if isinstance(extent, Symbol):
+        return _neighbour_of_unknown(x, axis, before, fill)
+    if extent == 0:
+        return x
+    if before:
+        return build.concat([end, build.slice_axis(x, axis, 0, extent - 1)], axis)
+    return build.concat([build.slice_axis(x, axis, 1, extent), end], axis)
+
+
+def _neighbour_of_unknown(x: Node, axis: int, before: bool, fill: float) -> Node:
+    here = build.broadcast(build.iota(x.shape[axis]), x.shape, (axis,))
+    one = build.ones_like(here)
+    places = build.sub(here, one) if before else build.add(here, one)
+    if before:
+        inside = build.gt(here, build.zeros_like(here))
+    else:
+        count = build.sum_(build.ones_like(build.iota(x.shape[axis])), (0,))
+        inside = build.lt(places, build.broadcast(count, x.shape, ()))
+    return build.select(inside, build.take_along(x, places, axis), build.full_like(x, fill))
+
+
+def cumulative_places(x: Node, extreme: Node, axis: int, reverse: bool) -> Node:
+    """Where the cumulative `extreme` of `x` was met last: the latest of equal elements."""
+    here = build.broadcast(build.iota(x.shape[axis], int64), x.shape, (axis,))
+    met = build.eq(x, extreme)
+    if x.dtype.is_float:
+        met = build.logical_or(met, build.isnan(x))
+    if reverse:
+        last = build.full_like(here, int64.highest)
+        return cumulative("minimum", build.select(met, here, last), axis, reverse)
+    return cumulative("maximum", build.select(met, here, build.zeros_like(here)), axis)
+
+
+def argsort(x: Node, descending: bool = False) -> Node:
+    """The order of the elements along the last axis: stable, NaN as the largest value."""
+    return _apply("argsort", (x,), descending)
+
+
+def sort(x: Node, descending: bool = False) -> Node:
+    """The elements in order along the last axis, NaN as the largest value."""
+    return _apply("sort", (x,), descending)
+
+
+def searchsorted(ordered: Node, values: Node, right: bool = False) -> Node:
+    """How many elements of `ordered` (last axis) lie in front of each of `values`.
+
+    The axes of `ordered` but the last are the first ones of `values`.
+    """
+    return _apply("searchsorted", (ordered, values), right)

@@ -183,6 +183,8 @@ class Thread(threading.local):
         How many functions are being recorded over variables without values.
     levels : list of Level
         The batches that are being mapped over, outermost first.
+    at_once : bool
+        Whether the next result is computed when it is recorded: it reads memory that others own.
     pending : list of weakref to Tensor
         What was recorded outside of traces and not computed yet.
     """
@@ -194,6 +196,7 @@ class Thread(threading.local):
         self.inline = 0
         self.abstract = 0
         self.levels: list[Level] = []
+        self.at_once = False
         self.pending: list[weakref.ref[Cell]] = []
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int64
 from .errors import DTypeError, ShapeError
+from .interop import shared
 from .ir.node import Node
 from .ops import build
 from .semantics.promotion import kind_of, with_weak
@@ -62,9 +63,12 @@ def asarray(
 ) -> Tensor:
     """A tensor of the values of an array, a number, or nested lists of numbers.
 
-    The values are copied: changing a NumPy array later changes no tensor. Inside of a compiled
-    function they are read once, when it is traced: a small array becomes a constant of the program,
-    a large one a captured tensor. What changes from call to call is passed as an argument.
+    Values of other libraries are copied: changing a NumPy array later changes no tensor, unless
+    ``copy=False`` asks for a tensor in its memory (see `fusegrad.from_dlpack`).
+
+    Inside of a compiled function values are read once, when it is traced: a small array becomes a
+    constant of the program, a large one a captured tensor. What changes from call to call is passed
+    as an argument.
 
     Parameters
     ----------
@@ -74,7 +78,7 @@ def asarray(
     device : str, optional
         ``"cpu"``.
     copy : bool, optional
-        True: a new tensor even if `obj` is one of this dtype.
+        True: a new tensor even if `obj` is one of this dtype. False: CopyError if a copy is needed.
     requires_grad : bool, optional
         Whether ``backward`` collects its gradient.
 
@@ -90,7 +94,8 @@ def asarray(
             [3., 4.]])
     """
     check_device(device)
-    tensor = as_tensor(obj, None if dtype is None else as_dtype(dtype))
+    kind = None if dtype is None else as_dtype(dtype)
+    tensor = shared(obj, kind) if copy is False else as_tensor(obj, kind)
     if tensor is obj and (copy or (requires_grad and not tensor.requires_grad)):
         tensor = tensor.detach() if requires_grad else tensor.clone()
     return tensor.requires_grad_() if requires_grad else tensor

@@ -131,7 +131,7 @@ class _Writer:
             made = f"Storage({self.name(kind, 'T')})"
             if reuse is not None:
                 c = f"c{places[id(reuse)]}"
-                made = f"{c} if refs({c}) == 3 else {made}"
+                made = f"{c} if refs({c}) == 3 and not {c}.shared else {made}"
             self.body.append(f"y{i} = {made}")
         inputs = [*self.words, *("0" for _ in self.numbers)]
         words = [*inputs, *(f"y{i}.address" for i in range(len(self.entry.types)))]

@@ -30,6 +30,7 @@ __all__ = [
     "CaptureError",
     "CompileError",
     "ConfigError",
+    "CopyError",
     "DTypeError",
     "DeviceError",
     "EmptyReductionError",
@@ -248,6 +249,22 @@ class AxisError(ShapeError, IndexError):
     """
 
     code = "FG106"
+
+
+class CopyError(FusegradError, ValueError, BufferError):
+    """Memory cannot be shared, and a copy was forbidden.
+
+    The situation::
+
+        fg.from_dlpack(np.ones((3, 4)).T, copy=False)
+
+    Shared memory is C-contiguous, its elements are aligned to their size and have the dtype that is
+    asked for. Who exports a tensor can take its memory only for reading.
+
+    The way out: leave ``copy=None``, which copies where it must.
+    """
+
+    code = "FG107"
 
 
 class DTypeError(FusegradError, TypeError):

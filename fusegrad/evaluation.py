@@ -103,11 +103,13 @@ def traced_error(
 def wait(tensor: Cell) -> None:
     """Enter a tensor among those that wait for a value; compute all if they are many.
 
-    When running op by op it waits for nothing; among variables without values nothing waits.
+    It waits for nothing when running op by op, or if it reads shared memory, which may change.
+    Among variables without values nothing waits.
     """
     if active.abstract:
         return
-    if active.eager:
+    if active.eager or active.at_once:
+        active.at_once = False
         compute((tensor,))
         return
     pending = active.pending
@@ -167,7 +169,7 @@ def values(nodes: list[Node]) -> list[Storage]:
         # The result may be a view of an operand, and its memory is not aligned.
         storage = Storage.copy_of(array)
         found[node] = _known[node] = storage
-    return [found[node] for node in nodes]
+    return [found[node].owned() for node in nodes]
 
 
 def _at_once(node: Node) -> Storage | None:

@@ -145,7 +145,8 @@ class Specialisation:
         for kind, tensor in zip(self.types, self.reuse, strict=True):
             if tensor is not None:
                 storage = tensor._storage
-                if storage is not None and sys.getrefcount(storage) == OWNED:
+                alone = storage is not None and sys.getrefcount(storage) == OWNED
+                if storage is not None and alone and not storage.shared:
                     storages.append(storage)
                     addresses.append(storage.address)
                     continue

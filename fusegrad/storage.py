@@ -6,21 +6,20 @@ Knows nothing of who owns it: owners are counted by the references to the object
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
 
 from .codegen.dtypes import as_dtype
 from .ir.types import TensorType
-from .runtime.memory import allocate
+from .runtime.memory import Block, allocate
 
-__all__ = ["Storage"]
+__all__ = ["SharedStorage", "Storage"]
 
 Array = npt.NDArray[Any]
 
 
-@final
 class Storage:
     """The values of an array, C-contiguous and aligned to 64 bytes.
 
@@ -33,6 +32,8 @@ class Storage:
         Shape and dtype.
     address : int
         Where the values begin.
+    shared : bool
+        Whether somebody else owns the memory, who may change the values.
 
     Examples
     --------
@@ -42,6 +43,8 @@ class Storage:
     """
 
     __slots__ = ("__weakref__", "_array", "_block", "address", "type")
+    shared: ClassVar[bool] = False
+    _block: Block
 
     def __init__(self, type_: TensorType) -> None:
         """Memory whose values are not set."""
@@ -73,16 +76,65 @@ class Storage:
         np.copyto(storage.array, values)
         return storage
 
+    def view(self) -> Array:
+        """The values as a read-only array that holds a reference to this object."""
+        return np.asarray(_Loan(self, True))
+
+    def lent(self) -> Array:
+        """The same for readers that know no read-only memory, and promise not to write."""
+        return np.asarray(_Loan(self, False))
+
+    def owned(self) -> Storage:
+        """The values in memory that nobody else changes: this object, or a copy."""
+        return self
+
+
+@final
+class SharedStorage(Storage):
+    """The values of an array of somebody else, which are read and never written.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        C-contiguous, its elements aligned to their size.
+
+    Examples
+    --------
+    >>> array = np.arange(3.0)
+    >>> storage = SharedStorage(array)
+    >>> array[0] = 7
+    >>> storage.array, storage.array.flags.writeable
+    (array([7., 1., 2.]), False)
+    """
+
+    __slots__ = ()
+    shared: ClassVar[bool] = True
+
+    def __init__(self, array: Array) -> None:
+        self.type = TensorType(array.shape, as_dtype(array.dtype))
+        self.address = array.ctypes.data
+        self._array = array.view()
+        self._array.flags.writeable = False
+
+    def owned(self) -> Storage:
+        return Storage.copy_of(self.array)
+
+
+@final
+class _Loan:
+    """What NumPy makes an array of: the memory of a storage, and a reference to it."""
+
+    __slots__ = ("read_only", "storage")
+
+    def __init__(self, storage: Storage, read_only: bool) -> None:
+        self.storage, self.read_only = storage, read_only
+
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        array = self.array
+        array = self.storage.array
         return {
             "version": 3,
             "shape": array.shape,
             "typestr": array.dtype.str,
-            "data": (self.address, True),
+            "data": (self.storage.address, self.read_only),
         }
-
-    def view(self) -> Array:
-        """The values as a read-only array that holds a reference to this object."""
-        return np.asarray(self)

@@ -89,7 +89,8 @@ class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
     ) -> None:
         source = as_tensor(data, None if dtype is None else as_dtype(dtype)).detach()
         self._blank(source._type)
-        self._storage, self._node, self._trace = source._storage, source._node, source._trace
+        self._node, self._trace = source._node, source._trace
+        self._storage = None if source._storage is None else source._storage.owned()
         self.name = name
         if self._storage is None and self._trace is None:
             wait(self)
@@ -369,7 +370,7 @@ def _stacked(value: Any, dtype: DType | None) -> Tensor:
 
 def _array_of(value: Any, dtype: DType | None) -> Array:
     try:
-        array = np.asarray(value)
+        array = np.from_dlpack(value) if _has_dlpack_only(value) else np.asarray(value)
         kind = dtype or _default(value, array)
         return array.astype(kind.numpy, copy=False)
     except (TypeError, ValueError) as error:
@@ -379,6 +380,10 @@ def _array_of(value: Any, dtype: DType | None) -> Array:
             f"cannot make a tensor of a {type(value).__name__}: {_problem(value, error)}",
             remedy="pass an array, a number, or nested lists of numbers of equal length",
         ) from None
+
+
+def _has_dlpack_only(value: Any) -> bool:
+    return hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
 
 
 def _problem(value: Any, error: Exception) -> str:
@@ -392,8 +397,8 @@ def _problem(value: Any, error: Exception) -> str:
 
 def _default(value: Any, array: Array) -> DType:
     """Python numbers get the default dtypes, arrays keep theirs."""
-    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__"):
-        return as_dtype(array.dtype)
+    if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
+        return as_dtype(array.dtype.newbyteorder("="))
     if array.dtype == np.float64:
         held = np.asarray(value, dtype=object).ravel()
         strong = [item.dtype for item in held if isinstance(item, (np.generic, np.ndarray))]
@@ -555,7 +560,7 @@ def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
     tensor = object.__new__(cls)
     tensor._blank(source._type)
     if active.trace is None:
-        tensor._storage = source._materialize()
+        tensor._storage = source._materialize().owned()
     else:
         tensor._node, tensor._trace = source.detach()._read(), active.trace
     tensor.requires_grad, tensor.name = source.requires_grad, source.name

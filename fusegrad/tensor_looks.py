@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from . import pytree
 from .codegen.dtypes import DType, bool_, float32, int64
-from .errors import ShapeError
+from .errors import CopyError, DeviceError, ShapeError
 from .semantics.shapes import show
 from .storage import Storage
 
@@ -79,7 +79,10 @@ class Looks(ABC):
         view = self._view("np.asarray")
         if dtype is not None and view.dtype != dtype:
             if copy is False:
-                raise ValueError(f"values of {self.dtype} are not {dtype} without a copy")
+                raise CopyError(
+                    f"a copy is needed and copy=False: values of {self.dtype} are no {dtype}",
+                    remedy="leave copy=None",
+                )
             return view.astype(dtype)
         return view.copy() if copy else view
 
@@ -98,13 +101,22 @@ class Looks(ABC):
         args, kwargs = _viewed((args, kwargs), function.__name__)
         return function(*args, **kwargs)
 
-    def __dlpack__(self, **params: Any) -> Any:
-        view = self._view("DLPack")
-        try:
-            return view.__dlpack__(**params)
-        except BufferError:
-            # The reader does not know of read-only memory.
-            return view.copy().__dlpack__(**params)
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        if stream is not None:
+            raise DeviceError("the CPU has no streams", remedy="leave stream=None")
+        storage = self._own_storage()
+        if storage is not None and (max_version is None or max_version < (1, 0)):
+            view = storage.lent()
+        else:
+            view = self._view("DLPack")
+        return view.__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)

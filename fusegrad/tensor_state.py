@@ -72,10 +72,13 @@ class State(Cell):
 
     def _own_variable(self) -> Node:
         """The one variable that stands for the storage while a graph holds it."""
+        storage = self._storage
+        if storage is not None and storage.shared:
+            active.at_once = True
         node = None if self._variable is None else self._variable()
         if node is None:
             before = set_recording(False)
-            node = build.input_(self._type, Token(self._storage, self))
+            node = build.input_(self._type, Token(storage, self))
             set_recording(before)
             self._variable = weakref.ref(node)
         return node

@@ -106,6 +106,9 @@ class ParamGroup(dict[str, Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> ParamGroup:
         raise TypeError("a parameter group belongs to its optimizer; copy optimizer.state_dict()")
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("a parameter group belongs to its optimizer; pickle the optimizer")
+
 
 class Optimizer(ABC):
     """The base of the optimizers.
@@ -246,6 +249,19 @@ class Optimizer(ABC):
                 if pairs:
                     self._update(group, pairs)
         return loss
+
+    # --- copies -------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        groups = [(dict(group), group.step) for group in self.param_groups]
+        return {**self.__dict__, "param_groups": groups, "state": list(self.state.items())}
+
+    def __setstate__(self, known: dict[str, Any]) -> None:
+        self.__dict__.update(known, param_groups=[], state=dict(known["state"]))
+        for options, step in known["param_groups"]:
+            group = ParamGroup(self, options)
+            group.step = step
+            self.param_groups.append(group)
 
     # --- saving -------------------------------------------------------------------------------
 

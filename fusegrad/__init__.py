@@ -53,6 +53,7 @@ from .errors import (
     FusegradError,
     FusegradWarning,
 )
+from .forward_mode import jvp, linearize
 from .functional import (
     abs,
     acos,
@@ -138,6 +139,7 @@ from .gradients import (
 )
 from .inspection import __array_namespace_info__
 from .interop import from_dlpack, from_numpy
+from .jacobians import hessian, hvp, jacfwd, jacobian, jacrev, vhp
 from .joining import cat, chunk, concat, meshgrid, split, stack, unstack
 from .manipulation import (
     broadcast_arrays,
@@ -287,6 +289,8 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hessian",
+    "hvp",
     "hypot",
     "iinfo",
     "imag",
@@ -300,8 +304,13 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
     "less",
     "less_equal",
+    "linearize",
     "linspace",
     "load",
     "log",
@@ -389,6 +398,7 @@ __all__ = [
     "value_and_grad",
     "var",
     "vecdot",
+    "vhp",
     "vjp",
     "vmap",
     "where",

@@ -277,18 +277,23 @@ def eager() -> Iterator[None]:
 
 @contextmanager
 def transforming(abstract: bool = False) -> Iterator[None]:
-    """While it is open, a function is recorded to be differentiated or mapped.
+    """While it is open, a function is recorded to be differentiated.
+
+    Gradients are on: a `no_grad` inside of the function counts, one around it is for the results.
 
     Parameters
     ----------
     abstract : bool, optional
         Whether its variables have no values.
     """
+    before = active.grad
+    active.grad = True
     active.inline += 1
     active.abstract += abstract
     try:
         yield
     finally:
+        active.grad = before
         active.inline -= 1
         active.abstract -= abstract
 
@@ -297,8 +302,11 @@ def transforming(abstract: bool = False) -> Iterator[None]:
 def mapped(level: Level) -> Iterator[None]:
     """While it is open, a function is recorded for one element of a batch."""
     active.levels.append(level)
+    active.inline += 1
+    active.abstract += 1
     try:
-        with transforming(abstract=True):
-            yield
+        yield
     finally:
         active.levels.pop()
+        active.inline -= 1
+        active.abstract -= 1

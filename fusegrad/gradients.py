@@ -18,7 +18,7 @@ from .semantics.shapes import show
 from .tensor_class import ArrayLike, Tensor, as_tensor
 from .variables import Variables, argument_names, listed, result_of
 
-__all__ = ["detach", "grad", "value_and_grad", "vjp"]
+__all__ = ["detach", "grad", "position", "value_and_grad", "vjp"]
 
 Function = Callable[..., Any]
 
@@ -57,7 +57,7 @@ def value_and_grad(
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        places = [_place(number, len(args)) for number in numbers]
+        places = [position("grad", number, len(args)) for number in numbers]
         chosen = tuple(args[place] for place in places)
         if isinstance(argnums, int) and not isinstance(chosen[0], (dict, tuple)):
             chosen = (listed(chosen[0]),)
@@ -70,7 +70,7 @@ def value_and_grad(
             new[place] = value
         with transforming():
             result = function(*new, **kwargs)
-        value, aux = result if has_aux else (result, None)
+        value, aux = variables.split_aux("grad", result) if has_aux else (result, None)
         loss = _scalar(value)
         before = set_recording(True)
         try:
@@ -87,10 +87,11 @@ def value_and_grad(
     return differentiated
 
 
-def _place(number: int, count: int) -> int:
+def position(what: str, number: int, count: int) -> int:
+    """The position of argument `number` of a call."""
     if not -count <= number < count:
         raise ArgumentStructureError(
-            f"grad by argument {number} of a call with {count} positional arguments",
+            f"{what} by argument {number} of a call with {count} positional arguments",
             remedy="pass the argument by position, or change argnums",
         )
     return number % count

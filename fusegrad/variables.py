@@ -12,7 +12,7 @@ from typing import Any, final
 
 from . import pytree
 from .context import Token, active
-from .errors import GradientError
+from .errors import ArgumentStructureError, GradientError
 from .ir.node import Node, substitute, toposort
 from .leaves import gradients
 from .ops import build
@@ -25,14 +25,27 @@ __all__ = ["Variables", "argument_names", "listed", "result_of"]
 
 @final
 class Variables:
-    """Arguments as variables: tensors of their own for a function, and the nodes behind them."""
+    """Arguments as variables: tensors of their own for a function, and the nodes behind them.
 
-    def __init__(self, what: str, names: Sequence[str], values: Sequence[ArrayLike]) -> None:
+    Parameters
+    ----------
+    what : str
+        Who asks, for messages.
+    names : sequence of str
+    values : sequence of array_like
+    integers : bool, optional
+        Whether values that are no floats are allowed, as constants.
+    """
+
+    def __init__(
+        self, what: str, names: Sequence[str], values: Sequence[ArrayLike], integers: bool = False
+    ) -> None:
         self.sources = [as_tensor(value) for value in values]
         self.marks: list[Node] = []
         self.tensors: list[Tensor] = []
         for name, source in zip(names, self.sources, strict=True):
-            if not source.dtype.is_float:
+            smooth = source.dtype.is_float
+            if not smooth and not integers:
                 raise GradientError(
                     f"{what} by argument {name}, which has dtype {source.dtype}: only floats have "
                     "gradients",
@@ -40,7 +53,7 @@ class Variables:
                 )
             token = Token()
             node = build.mark(source._read(), token)
-            tensor = made(node, requires_grad=True)
+            tensor = made(node, requires_grad=smooth)
             token.tensor = weakref.ref(tensor)
             self.marks.append(node)
             self.tensors.append(tensor)
@@ -58,6 +71,19 @@ class Variables:
         """Nodes of the variables as nodes of the arguments."""
         sources = [source._read() for source in self.sources]
         return substitute(nodes, dict(zip(self.marks, sources, strict=True)))
+
+    def split_aux(self, what: str, result: Any) -> tuple[Any, Any]:
+        """The two parts of a result: what is differentiated, and the rest, of the arguments."""
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ArgumentStructureError(
+                f"{what} with has_aux of a function that returned a {type(result).__name__}",
+                remedy="return a pair (result, aux)",
+            )
+        leaves, structure = pytree.flatten(result[1])
+        nodes = [leaf._read() for leaf in leaves if isinstance(leaf, Tensor)]
+        plain = iter(self.unmarked(nodes))
+        kept = [result_of(next(plain)) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        return result[0], pytree.unflatten(structure, kept)
 
 
 def _differentiable(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation of graphs.
+"""Differentiation of graphs, in reverse and in forward mode.
 
 Calls the rules of ops, and names no op.
 """
@@ -6,6 +6,7 @@ Calls the rules of ops, and names no op.
 from __future__ import annotations
 
 from .custom import CustomVjp, custom_call, inline_custom
+from .forward import jvp
 from .reverse import vjp
 
-__all__ = ["CustomVjp", "custom_call", "inline_custom", "vjp"]
+__all__ = ["CustomVjp", "custom_call", "inline_custom", "jvp", "vjp"]

@@ -113,6 +113,14 @@ class Op(ABC, metaclass=_OpMeta):
         """As `vjp`, for an op with several results; None where a result has no cotangent."""
         raise NotDifferentiableError(f"{self.name} has no derivative", where=where(node))
 
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Any:
+        """The tangent of the result, from those of the inputs (None: zero).
+
+        NotImplemented, as here, leaves it to be derived from `vjp`. For an op with several results
+        a tuple.
+        """
+        return NotImplemented
+
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         """The op over a batch: the rule of ``vmap``.
 

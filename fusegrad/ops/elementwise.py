@@ -365,6 +365,9 @@ class _Identity(IndexedOp):
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return reads[0](index)
 
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return None
+
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return Node(self, tuple(operands))
 
@@ -426,6 +429,9 @@ class Mark(_Identity):
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         return (cotangent,)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return tangents[0]
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(Mark(object()), (InputSpec((3,)),))

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint peers-test bench notebook clean
+.PHONY: help demo test lint peers-test conformance bench notebook clean
 
 help:
 	@echo "make demo        train a network on handwritten digits, eager and compiled"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench       the benchmarks; make bench ARGS='--only softmax --peers numpy'"
 	@echo "make notebook    run examples/first_steps.ipynb"
 	@echo "make peers-test  the tests that compare with torch and jax (a large download)"
+	@echo "make conformance ARRAY_API_TESTS=path  the array API's conformance suite, from a checkout of it"
 	@echo "make clean       remove the virtual environment and what tools left behind"
 
 demo: $(VENV)/.demo
@@ -29,6 +30,18 @@ lint: $(VENV)/.test
 
 peers-test: $(VENV)/.test $(VENV)/.peers
 	$(BIN)/python -m pytest -q -m peers $(ARGS)
+
+# A checkout of github.com/data-apis/array-api-tests, tag 2026.02.26, with its submodule. There are no
+# complex numbers: their special cases have names that end with j or j/2, j/4.
+conformance: $(VENV)/.test
+	@test -f "$(ARRAY_API_TESTS)/array_api_tests/__init__.py" || { echo "name a checkout of" \
+	    "data-apis/array-api-tests: make conformance ARRAY_API_TESTS=path" >&2; exit 1; }
+	@$(PIP) --requirement "$(ARRAY_API_TESTS)/requirements.txt"
+	cd "$(ARRAY_API_TESTS)" && ARRAY_API_TESTS_MODULE=fusegrad ARRAY_API_TESTS_VERSION=2024.12 \
+	    ARRAY_API_TESTS_SKIP_DTYPES=complex64,complex128 $(abspath $(BIN))/python -m pytest -q \
+	    -p no:cacheprovider --max-examples 100 --disable-deadline --disable-extension fft \
+	    --skips-file $(CURDIR)/tests/conformance/skips.txt -k "not fft and not j] and not j/" \
+	    array_api_tests $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(ARGS)

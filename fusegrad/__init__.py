@@ -165,6 +165,7 @@ from .manipulation import (
 from .manipulation import (
     broadcast_shapes_of as broadcast_shapes,
 )
+from .objectives import scipy_objective
 from .products import (
     dot,
     einsum,
@@ -365,6 +366,7 @@ __all__ = [
     "rsqrt",
     "runtime_scalar",
     "save",
+    "scipy_objective",
     "sigmoid",
     "sign",
     "signbit",

@@ -45,7 +45,7 @@ LAYERS = [
         "dispatch",
         "compile",
     ],
-    ["nn", "optim", "serialization", "testing"],
+    ["nn", "optim", "serialization", "testing", "objectives"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -1,6 +1,6 @@
-"""Functions of SciPy and estimators of scikit-learn that take arrays of any library of the standard.
+"""SciPy's functions and scikit-learn's estimators that take arrays of any library.
 
-SciPy reads its switch when it is imported, so they run in a process of their own, once for all tests.
+SciPy reads its switch when it is imported, so they run in one process of their own.
 """
 
 from __future__ import annotations

@@ -202,6 +202,7 @@ from .trace import (
     runtime_scalar,
 )
 from .vectorized import vmap
+from .windows import convolve, correlate, reduce_window, sliding_window_view
 
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
@@ -253,7 +254,9 @@ __all__ = [
     "compile",
     "concat",
     "conj",
+    "convolve",
     "copysign",
+    "correlate",
     "cos",
     "cosh",
     "count_nonzero",
@@ -356,6 +359,7 @@ __all__ = [
     "random",
     "real",
     "reciprocal",
+    "reduce_window",
     "relu",
     "remainder",
     "repeat",
@@ -372,6 +376,7 @@ __all__ = [
     "signbit",
     "sin",
     "sinh",
+    "sliding_window_view",
     "split",
     "sqrt",
     "square",

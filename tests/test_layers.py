@@ -33,7 +33,7 @@ LAYERS = [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians"),
-        *("data_types", "interop", "inspection"),
+        *("data_types", "interop", "inspection", "windows"),
     ],
     [
         "layout",

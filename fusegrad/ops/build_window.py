@@ -41,7 +41,9 @@ def window_count(extent: Extent, size: Extent, stride: int, dilation: int) -> Ex
     if isinstance(extent, Symbol) or isinstance(size, Symbol):
         return extent if size == 1 and stride == 1 else None
     room = extent - dilation * (size - 1) - 1
-    return room // stride + 1 if room >= 0 else -1
+    if room < 0:
+        return 0 if size == 1 else -1
+    return room // stride + 1
 
 
 def windows(
@@ -54,8 +56,49 @@ def windows(
 
 def overlap(x: Node, extents: Shape, strides: Sequence[int], dilations: Sequence[int]) -> Node:
     """Windows added at their places: the adjoint of `windows`."""
+    rank = len(extents)
+    lead = len(x.shape) - 2 * rank
+    known = not any(isinstance(e, Symbol) for e in (*extents, *x.shape[lead:]))
+    if known and x.op.name == "broadcast":
+        dims: tuple[int, ...] = x.op.dims  # type: ignore[attr-defined]
+        if not any(lead <= axis < lead + rank for axis in dims):
+            found = _overlap_of_constants(x, lead, extents, strides, dilations)
+            if found is not None:
+                return found
     params = tuple(extents), tuple(strides), tuple(dilations)
     return Node(CLASSES["overlap"](*params), (x,))
+
+
+def _overlap_of_constants(
+    x: Node, lead: int, extents: Shape, strides: Sequence[int], dilations: Sequence[int]
+) -> Node | None:
+    """`overlap` of windows whose elements are all equal, as in the gradient of their sum."""
+    rank = len(extents)
+    sizes = [int(e) for e in x.shape[lead : lead + rank]]  # type: ignore[arg-type]
+    counts = [int(e) for e in x.shape[lead + rank :]]  # type: ignore[arg-type]
+    if 0 in sizes or 0 in counts:
+        return None
+    starts = [0] * len(x.shape)
+    stops = (*x.shape[:lead], *(1 for _ in sizes), *counts)
+    one = build.reshape(
+        build.slice_(x, starts, stops, [1] * len(stops)), (*x.shape[:lead], *counts)
+    )
+    front = [0] * lead
+    if all(s == k for s, k in zip(strides, sizes, strict=True)) and set(dilations) <= {1}:
+        # Windows side by side: every element repeated.
+        shape, kept = list(x.shape[:lead]), list(range(lead))
+        for count, size in zip(counts, sizes, strict=True):
+            kept.append(len(shape))
+            shape += [count, size]
+        covered = [count * size for count, size in zip(counts, sizes, strict=True)]
+        spread = build.reshape(build.broadcast(one, shape, kept), (*x.shape[:lead], *covered))
+        rest = [int(e) - c for e, c in zip(extents, covered, strict=True)]  # type: ignore[arg-type]
+        return build.pad(spread, [0] * len(spread.shape), [*front, *rest])
+    if set(strides) <= {1}:
+        reach = [d * (k - 1) for d, k in zip(dilations, sizes, strict=True)]
+        padded = build.pad(one, [*front, *reach], [*front, *reach])
+        return build.sum_(windows(padded, sizes, strides, dilations), range(lead, lead + rank))
+    return None
 
 
 def window_extreme(

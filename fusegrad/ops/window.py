@@ -12,7 +12,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from ..codegen import scalar
-from ..codegen.dtypes import bool_, float32, float64, int64
+from ..codegen.dtypes import as_dtype, bool_, float32, float64, int64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
@@ -101,6 +101,9 @@ class Windows(IndexedOp):
         lead = x.ndim - rank
         if not rank:
             return x
+        if not x.size:
+            shape = self.infer(TensorType(x.shape, as_dtype(x.dtype))).shape
+            return np.zeros(shape, x.dtype)  # type: ignore[arg-type]
         reach = tuple(d * (k - 1) + 1 for k, d in zip(self.sizes, self.dilations, strict=True))
         view = np.lib.stride_tricks.sliding_window_view(x, reach, tuple(range(lead, x.ndim)))
         places = (slice(None, None, s) for s in self.strides)

@@ -12,11 +12,15 @@ from typing import Any, final
 
 import numpy as np
 
+from .half import bfloat16_type, is_record
+
 __all__ = [
     "ALL",
     "DType",
     "as_dtype",
+    "bfloat16",
     "bool_",
+    "float16",
     "float32",
     "float64",
     "int8",
@@ -71,7 +75,9 @@ class DType:
 
     @cached_property
     def short(self) -> str:
-        """The spelling in printed kernels and graphs: ``f32``, ``i64``, ``bool``."""
+        """The spelling in printed kernels and graphs: ``f32``, ``bf16``, ``i64``, ``bool``."""
+        if self.name == "bfloat16":
+            return "bf16"
         return "bool" if self.kind == "bool" else f"{self.kind[0]}{self.bits}"
 
     @cached_property
@@ -81,12 +87,17 @@ class DType:
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        """The NumPy dtype of the same values."""
-        return np.dtype(self.name)
+        """The NumPy dtype of the same values; see `half` for bfloat16."""
+        return bfloat16_type() if self.name == "bfloat16" else np.dtype(self.name)
 
     @property
     def is_float(self) -> bool:
         return self.kind == "float"
+
+    @cached_property
+    def is_half(self) -> bool:
+        """Whether this is a float of 16 bits: stored as such, computed with as float32."""
+        return self.kind == "float" and self.bits == 16
 
     @property
     def is_integer(self) -> bool:
@@ -120,6 +131,8 @@ uint8 = DType("uint8", "uint", 8)
 uint16 = DType("uint16", "uint", 16)
 uint32 = DType("uint32", "uint", 32)
 uint64 = DType("uint64", "uint", 64)
+float16 = DType("float16", "float", 16)
+bfloat16 = DType("bfloat16", "float", 16)
 float32 = DType("float32", "float", 32)
 float64 = DType("float64", "float", 64)
 
@@ -133,11 +146,13 @@ ALL: tuple[DType, ...] = (
     uint16,
     uint32,
     uint64,
+    float16,
+    bfloat16,
     float32,
     float64,
 )
 _BY_NAME: dict[str, DType] = {d.name: d for d in ALL}
-_BY_NUMPY: dict[np.dtype[Any], DType] = {d.numpy: d for d in ALL}
+_BY_NUMPY: dict[np.dtype[Any], DType] = {d.numpy: d for d in ALL if d is not bfloat16}
 _PYTHON: dict[object, DType] = {bool: bool_, int: int64, float: float32}
 
 
@@ -165,9 +180,13 @@ def as_dtype(value: object) -> DType:
     if isinstance(value, type) and value in _PYTHON:
         return _PYTHON[value]
     try:
-        found = _BY_NUMPY.get(np.dtype(value))  # type: ignore[call-overload]
+        wanted = np.dtype(value)  # type: ignore[call-overload]
     except TypeError:
         found = None
+    else:
+        found = _BY_NUMPY.get(wanted)
+        if wanted.name == "bfloat16" or is_record(wanted):
+            found = bfloat16
     if found is None:
         raise TypeError(f"no dtype {value!r}; the dtypes are {', '.join(d.name for d in ALL)}")
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .expr import Apply, Const, Expr, Load, Var, walk
+from .meanings import number
 from .scalar import TABLE
 
 __all__ = ["evaluate"]
@@ -59,7 +60,7 @@ def _evaluate(
         if e in values:
             continue
         if isinstance(e, Const):
-            values[e] = e.dtype.numpy.type(e.value)
+            values[e] = number(e.value, e.dtype)
         elif isinstance(e, Var):
             values[e] = env[e]
         elif isinstance(e, Load):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 from .dtypes import DType, bool_, int64
+from .half import round_to
 
 __all__ = ["Apply", "Buffer", "Const", "Expr", "Extent", "Load", "Var", "const", "index", "walk"]
 
@@ -39,7 +40,7 @@ class Const(Expr):
     def __init__(self, value: float | int | bool, dtype: DType) -> None:
         self.dtype = dtype
         if dtype.is_float:
-            self.value = float(value)
+            self.value = round_to(dtype.name, value) if dtype.is_half else float(value)
             self.bits = struct.pack("<d", self.value)
         elif dtype is bool_:
             self.value = bool(value)

@@ -34,7 +34,7 @@ from .kernel import (
     nested,
 )
 from .kernel import Any as Independent
-from .meanings import fma
+from .meanings import cast, fma
 from .printer import print_statement
 
 __all__ = ["identity", "interpret_kernel"]
@@ -93,7 +93,7 @@ def identity(monoid: Monoid, buffer: Buffer) -> Any:
         Monoid.AND: True if dtype.bits == 1 else -1,
         Monoid.OR: 0,
     }
-    return np.asarray(values[monoid]).astype(dtype.numpy)[()]
+    return cast(values[monoid], dtype)
 
 
 @final

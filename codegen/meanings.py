@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import DType
+from .dtypes import DType, bfloat16
+from .half import from_bfloat16, to_bfloat16
 
 __all__ = [
     "Array",
@@ -22,6 +23,7 @@ __all__ = [
     "floor_divide",
     "fma",
     "integer_power",
+    "number",
     "philox",
     "philox64",
     "power",
@@ -196,9 +198,19 @@ def power(a: Any, b: Any) -> Any:
 
 
 def cast(x: Any, dtype: DType) -> Any:
-    """`x` converted as NumPy does it on x86."""
+    """`x` converted as NumPy does it on x86; to bfloat16 by way of float32."""
+    x = np.asarray(x)
+    if x.dtype == bfloat16.numpy:
+        x = from_bfloat16(x)
+    if dtype is bfloat16:
+        return to_bfloat16(x)[()]
     with np.errstate(all="ignore"):
-        return np.asarray(x).astype(dtype.numpy)[()]
+        return x.astype(dtype.numpy)[()]
+
+
+def number(value: float | int | bool, dtype: DType) -> Any:
+    """A Python number as a NumPy scalar of `dtype`."""
+    return to_bfloat16(value)[()] if dtype is bfloat16 else dtype.numpy.type(value)
 
 
 def bitcast(x: Any, dtype: DType) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from . import meanings
-from .dtypes import DType, bool_, int64
+from .dtypes import DType, bfloat16, bool_, float32, float64, int32, int64
 from .expr import Apply, Const, Expr
 
 __all__ = [
@@ -68,12 +68,15 @@ class ScalarOp:
 
 
 def same(kinds: str) -> TypeRule:
-    """Operands of one dtype, whose kind is among `kinds`; the result has it too."""
+    """Operands of one dtype, whose kind is among `kinds`; the result has it too.
+
+    No row computes with halves: `build` makes them float32 around it.
+    """
     allowed = frozenset(kinds.split())
 
     def rule(dtypes: tuple[DType, ...]) -> DType:
         first = dtypes[0]
-        if first.kind not in allowed or any(d is not first for d in dtypes):
+        if first.kind not in allowed or first.is_half or any(d is not first for d in dtypes):
             raise TypeError(f"takes operands of one dtype ({' or '.join(sorted(allowed))})")
         return first
 
@@ -162,7 +165,10 @@ PRIMITIVES: dict[str, ScalarOp] = {row.name: row for row in _rows()}
 def build(
     table: Mapping[str, ScalarOp], name: str, args: Sequence[Expr], dtype: DType | None = None
 ) -> Expr:
-    """The expression that applies row `name` of `table`; checked, typed and folded."""
+    """The expression that applies row `name` of `table`; checked, typed and folded.
+
+    What is computed of halves is computed in float32 and rounded once.
+    """
     row = table.get(name)
     if row is None:
         raise TypeError(f"no scalar op {name!r}")
@@ -171,6 +177,8 @@ def build(
     if name in ("cast", "bitcast"):
         return _convert(name, args[0], dtype)
     try:
+        if name not in _MOVING and any(a.dtype.is_half for a in args):
+            return _through_float32(table, name, args)
         result = row.result(tuple(a.dtype for a in args))
     except TypeError as error:
         got = ", ".join(str(a.dtype) for a in args)
@@ -185,6 +193,18 @@ def build(
     return Apply(name, args, result) if folded is None else folded
 
 
+_MOVING = ("select", "rare")
+
+
+def _through_float32(table: Mapping[str, ScalarOp], name: str, args: Sequence[Expr]) -> Expr:
+    dtypes = {a.dtype for a in args if a.dtype.is_float}
+    if len(dtypes) > 1:
+        raise TypeError("takes operands of one dtype")
+    wide = [_convert("cast", a, float32) if a.dtype.is_half else a for a in args]
+    result = build(table, name, wide)
+    return _convert("cast", result, dtypes.pop()) if result.dtype is float32 else result
+
+
 def _convert(name: str, x: Expr, dtype: DType | None) -> Expr:
     if dtype is None:
         raise TypeError(f"{name} needs dtype=")
@@ -193,9 +213,34 @@ def _convert(name: str, x: Expr, dtype: DType | None) -> Expr:
     if name == "bitcast":
         if x.dtype.itemsize != dtype.itemsize or bool_ in (x.dtype, dtype):
             raise TypeError(f"cannot bitcast {x.dtype} to {dtype}: the widths differ")
-    elif isinstance(x, Const) and not (x.dtype.is_float and not dtype.is_float):
-        return Const(meanings.cast(x.dtype.numpy.type(x.value), dtype).item(), dtype)
+        return Apply(name, (x,), dtype)
+    if isinstance(x, Const) and not (x.dtype.is_float and not dtype.is_float):
+        if dtype.is_half:
+            return Const(x.value, dtype)
+        return Const(meanings.cast(meanings.number(x.value, x.dtype), dtype).item(), dtype)
+    if x.dtype.is_half and dtype is not float32:
+        return _convert(name, Apply(name, (x,), float32), dtype)
+    if dtype.is_half and x.dtype is not float32:
+        to_odd = x.dtype is float64 and dtype is not bfloat16
+        single = _rounded_to_odd(x) if to_odd else _convert(name, x, float32)
+        return _convert(name, single, dtype)
     return Apply(name, (x,), dtype)
+
+
+def _rounded_to_odd(x: Expr) -> Expr:
+    """A float64 as the float32 from which rounding on gives what rounding once gives."""
+
+    def make(name: str, *args: Expr) -> Expr:
+        return build(PRIMITIVES, name, args)
+
+    near = Apply("cast", (x,), float32)
+    found, wanted = make("abs", Apply("cast", (near,), float64)), make("abs", x)
+    bits = Apply("bitcast", (near,), int32)
+    zero, one = Const(0, int32), Const(1, int32)
+    below = make("select", make("gt", found, wanted), Const(-1, int32), zero)
+    step = make("select", make("lt", found, wanted), one, below)
+    even = make("eq", make("and", bits, one), zero)
+    return Apply("bitcast", (make("add", bits, make("select", even, step, zero)),), float32)
 
 
 _INDEX: dict[str, Callable[[int, int], int]] = {

@@ -225,6 +225,8 @@ class _Check:
             self.fail(f"{buffer.name} is only accumulated into, by {param.monoid.value}")
         if s.monoid is not None and s.monoid.width != 1:
             self.fail(f"a store cannot accumulate by {s.monoid.value}")
+        if s.monoid is not None and buffer.dtype.is_half:
+            self.fail(f"{buffer.name} accumulates in {buffer.dtype.short}, not in f32")
         if s.nontemporal and s.monoid is not None:
             self.fail("an accumulation reads what it writes: it cannot go around the cache")
 
@@ -315,6 +317,8 @@ class _Check:
             width = sum(m.width for m in s.order.monoids)
         if len(s.carry) != width or len(s.next) != width:
             self.fail(f"{len(s.carry)} carried variables, {len(s.next)} next, {width} expected")
+        if isinstance(s.order, Tree) and any(var.dtype.is_half for var, _ in s.carry):
+            self.fail("a tree combines halves, not float32")
         if isinstance(s.order, Any) and s.carry:
             self.fail("independent iterations carry nothing")
         for var, start in s.carry:

@@ -11,6 +11,8 @@ import math as _math
 from . import errors, nn, optim, random, testing
 from .codegen.dtypes import (
     DType,
+    bfloat16,
+    float16,
     float32,
     float64,
     int8,
@@ -24,6 +26,12 @@ from .codegen.dtypes import (
 )
 from .codegen.dtypes import (
     bool_ as bool,
+)
+from .codegen.dtypes import (
+    float16 as half,
+)
+from .codegen.dtypes import (
+    float64 as double,
 )
 from .compile import compile
 from .context import (
@@ -48,7 +56,16 @@ from .creation import (
     zeros_like,
 )
 from .custom_rules import custom_vjp
-from .data_types import astype, can_cast, finfo, iinfo, isdtype, result_type
+from .data_types import (
+    astype,
+    can_cast,
+    finfo,
+    iinfo,
+    iscomplexobj,
+    isdtype,
+    isrealobj,
+    result_type,
+)
 from .errors import (
     FusegradError,
     FusegradWarning,
@@ -236,6 +253,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "bfloat16",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -264,6 +282,7 @@ __all__ = [
     "detach",
     "divide",
     "dot",
+    "double",
     "e",
     "eager",
     "einsum",
@@ -282,6 +301,7 @@ __all__ = [
     "finfo",
     "flatten",
     "flip",
+    "float16",
     "float32",
     "float64",
     "floor",
@@ -293,6 +313,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "half",
     "hessian",
     "hvp",
     "hypot",
@@ -304,10 +325,12 @@ __all__ = [
     "int32",
     "int64",
     "isclose",
+    "iscomplexobj",
     "isdtype",
     "isfinite",
     "isinf",
     "isnan",
+    "isrealobj",
     "jacfwd",
     "jacobian",
     "jacrev",

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int64
+from .codegen.dtypes import DType, bool_, float32, float64, int64
 from .errors import DTypeError, ShapeError
 from .interop import shared
 from .ir.node import Node
 from .ops import build
-from .semantics.promotion import kind_of, with_weak
+from .semantics.promotion import as_dtype, kind_of, with_weak
 from .semantics.shapes import as_shape
 from .tensor_class import ArrayLike, Tensor, as_tensor, record_nodes
 from .tensor_conversions import check_device

@@ -10,9 +10,9 @@ from typing import Any, final
 
 import numpy as np
 
-from .codegen.dtypes import DType, as_dtype
+from .codegen.dtypes import DType, bfloat16
 from .errors import DTypeError
-from .semantics.promotion import kind_of, promote, with_weak
+from .semantics.promotion import as_dtype, kind_of, promote, with_weak
 from .tensor_class import ArrayLike, Tensor, as_tensor
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "can_cast",
     "finfo",
     "iinfo",
+    "iscomplexobj",
     "isdtype",
+    "isrealobj",
     "result_type",
 ]
 
@@ -85,6 +87,10 @@ def finfo(type: Any, /) -> FloatInfo:
     dtype = _dtype_of(type)
     if not dtype.is_float:
         raise DTypeError(f"finfo of {dtype}", remedy="take a floating dtype, or use fg.iinfo")
+    if dtype is bfloat16:
+        # The exponents of float32, eight bits of the significand.
+        largest = 2.0**127 * (2 - 2.0**-7)
+        return FloatInfo(16, 2.0**-7, largest, -largest, 2.0**-126, dtype)
     info = np.finfo(dtype.numpy)
     return FloatInfo(
         dtype.bits,
@@ -144,6 +150,46 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     if isinstance(kind, str) and kind in _KINDS:
         return as_dtype(dtype).kind in _KINDS[kind]
     return as_dtype(dtype) is as_dtype(kind)
+
+
+def iscomplexobj(x: Any) -> bool:
+    """Whether values are of a complex type; those of a tensor never are.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.iscomplexobj(fg.ones(3)), fg.iscomplexobj([1j, 2])
+    (False, True)
+    """
+    return not isinstance(x, Tensor) and bool(np.iscomplexobj(x))
+
+
+def isrealobj(x: Any) -> bool:
+    """Whether values are not of a complex type, as those of every tensor.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.isrealobj(fg.ones(3)), fg.isrealobj(2j)
+    (True, False)
+    """
+    return not iscomplexobj(x)
 
 
 def can_cast(from_: Any, to: Any, /) -> bool:

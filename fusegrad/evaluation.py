@@ -16,6 +16,7 @@ import numpy as np
 
 from .context import Cell, Token, active
 from .errors import LeakedTracerError, TracedValueError, user_frame
+from .ir.halves import meaning
 from .ir.interpret import evaluate
 from .ir.node import Node, where
 from .ir.types import TensorType
@@ -186,6 +187,6 @@ def _at_once(node: Node) -> Storage | None:
     if not arrays or not isinstance(node.type, TensorType):
         return None
     with np.errstate(all="ignore"):
-        value = node.op.ref(*arrays)
+        value = meaning(node, arrays)
     storage = _known[node] = Storage.copy_of(np.asarray(value))
     return storage

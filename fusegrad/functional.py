@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .codegen.dtypes import bool_
+from .data_types import finfo
 from .errors import DTypeError
 from .ir.node import Node
 from .ops import build
@@ -358,7 +359,7 @@ def nan_to_num(
     value = as_tensor(x)
     if not value.dtype.is_float:
         return positive(value)
-    largest = {32: 3.4028234663852886e38, 64: 1.7976931348623157e308}[value.dtype.bits]
+    largest = finfo(value.dtype).max
     value = where(isnan(value), nan, value)
     value = where(value == float("inf"), largest if posinf is None else posinf, value)
     return where(value == float("-inf"), -largest if neginf is None else neginf, value)

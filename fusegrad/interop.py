@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .codegen.dtypes import DType, as_dtype
+from .codegen.dtypes import DType
 from .context import active
 from .errors import CopyError, DeviceError, DTypeError
+from .semantics.promotion import as_dtype
 from .storage import SharedStorage
 from .tensor_class import Tensor, as_tensor, tensor_of
 from .tensor_conversions import check_device

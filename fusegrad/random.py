@@ -13,11 +13,13 @@ import math
 import threading
 from typing import Any, final
 
-from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int64, uint32, uint64
+from .codegen.dtypes import DType, bfloat16, bool_, float16, float32, float64, int64, uint32, uint64
 from .context import active
 from .errors import BatchingError, DTypeError
+from .ir.halves import wide
 from .ir.node import Node
 from .ops import build
+from .semantics.promotion import as_dtype
 from .semantics.shapes import as_shape
 from .storage import Storage
 from .tensor_class import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
@@ -157,10 +159,11 @@ def _reserved(generator: Generator, count: int) -> tuple[Node, Node]:
 
 def _unit(shape: Any, dtype: DType, generator: Generator | None) -> Node:
     """Uniform numbers in [0, 1): as many high bits as the dtype holds exactly."""
-    if dtype is float32:
+    digits = {float16: 11, bfloat16: 8, float32: 24}.get(dtype)
+    if digits is not None:
         words = _draw(shape, generator, "philox")
-        high = build.shift_right(words, build.full_like(words, 8))
-        return build.mul(build.cast(high, float32), build.full(high.shape, 2.0**-24, float32))
+        high = build.shift_right(words, build.full_like(words, 32 - digits))
+        return build.mul(build.cast(high, dtype), build.full(high.shape, 2.0**-digits, dtype))
     words = _draw(shape, generator, "philox64")
     high = build.shift_right(words, build.full_like(words, 11))
     return build.mul(build.cast(high, float64), build.full(high.shape, 2.0**-53, float64))
@@ -244,7 +247,7 @@ def uniform(
     low, high : float, optional
         The interval; the end does not belong to it.
     dtype : dtype, optional
-        float32 or float64.
+        A floating dtype, float32 by default.
     device : str, optional
         ``"cpu"``.
     requires_grad : bool, optional
@@ -283,7 +286,7 @@ def normal(
     shape : int or sequence of int, optional
     mean, std : float, optional
     dtype : dtype, optional
-        float32 or float64.
+        A floating dtype, float32 by default.
     device : str, optional
         ``"cpu"``.
     requires_grad : bool, optional
@@ -300,8 +303,9 @@ def normal(
     >>> fg.random.normal((2, 3)).shape
     (2, 3)
     """
-    values = _gaussian(shape, _float(dtype, "normal"), generator)
-    return _finish(_scaled(values, std, mean), device, requires_grad)
+    kind = _float(dtype, "normal")
+    values = _scaled(_gaussian(shape, wide(kind), generator), std, mean)
+    return _finish(build.cast(values, kind), device, requires_grad)
 
 
 def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
@@ -311,7 +315,7 @@ def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> 
     ----------
     *shape : int or sequence of int
     dtype : dtype, optional
-        float32 or float64.
+        A floating dtype, float32 by default.
     generator : Generator, optional
 
     Returns
@@ -334,7 +338,7 @@ def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) ->
     ----------
     *shape : int or sequence of int
     dtype : dtype, optional
-        float32 or float64.
+        A floating dtype, float32 by default.
     generator : Generator, optional
 
     Returns

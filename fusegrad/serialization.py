@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .codegen.dtypes import DType, as_dtype, bfloat16
 from .creation import asarray
 from .errors import ArgumentStructureError, FileFormatError
 from .tensor_class import Tensor
@@ -41,10 +42,12 @@ _NAMES = {
     "uint16": "U16",
     "uint32": "U32",
     "uint64": "U64",
+    "float16": "F16",
+    "bfloat16": "BF16",
     "float32": "F32",
     "float64": "F64",
 }
-_DTYPES = {short: np.dtype(name).newbyteorder("<") for name, short in _NAMES.items()}
+_DTYPES = {short: as_dtype(name) for name, short in _NAMES.items()}
 _METADATA = "__metadata__"
 _STRUCTURE = "fusegrad.structure"
 _MAX_HEADER = 100_000_000
@@ -103,10 +106,17 @@ def _is_flat(value: Any) -> bool:
 
 
 def _array(value: Any, name: str) -> np.ndarray[Any, Any]:
-    array = value.detach().numpy() if isinstance(value, Tensor) else value
-    if array.dtype.name not in _NAMES:
-        raise TypeError(f"{name} has dtype {array.dtype}, which files cannot hold")
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+    array = value.detach()._look("save()") if isinstance(value, Tensor) else value
+    try:
+        dtype = as_dtype(array.dtype.newbyteorder("="))
+    except TypeError:
+        raise TypeError(f"{name} has dtype {array.dtype}, which files cannot hold") from None
+    return np.ascontiguousarray(array, _little(dtype)).reshape(array.shape)
+
+
+def _little(dtype: DType) -> np.dtype[Any]:
+    """The NumPy dtype of the values in files, the lowest byte first."""
+    return dtype.numpy if dtype is bfloat16 else dtype.numpy.newbyteorder("<")
 
 
 def _encode(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]], depth: int) -> Any:
@@ -151,7 +161,7 @@ def _header(arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, s
     for name, array in _in_order(arrays):
         end = begin + array.nbytes
         header[name] = {
-            "dtype": _NAMES[array.dtype.name],
+            "dtype": _NAMES[as_dtype(array.dtype.newbyteorder("=")).name],
             "shape": list(array.shape),
             "data_offsets": [begin, end],
         }
@@ -191,7 +201,7 @@ def _write(path: str, header: bytes, arrays: Mapping[str, np.ndarray[Any, Any]])
 
 class _Entry(NamedTuple):
     name: str
-    dtype: np.dtype[Any]
+    dtype: DType
     shape: tuple[int, ...]
     begin: int
     end: int
@@ -217,13 +227,13 @@ def load(path: PathLike) -> Any:
         entries, metadata, start = _read_header(file, os.fspath(path))
         tensors: dict[str, Tensor] = {}
         for entry in entries:
-            array = np.empty(entry.shape, entry.dtype)
+            array = np.empty(entry.shape, _little(entry.dtype))
             file.seek(start + entry.begin)
             if file.readinto(array.reshape(-1).view(np.uint8).data) != entry.end - entry.begin:
                 raise _broken(os.fspath(path), f"the data of {entry.name!r} is cut short")
             if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
                 raise _broken(os.fspath(path), f"{entry.name!r} has truth values other than 0, 1")
-            tensors[entry.name] = asarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+            tensors[entry.name] = asarray(array.astype(entry.dtype.numpy, copy=False))
     structure = metadata.get(_STRUCTURE)
     if structure is None:
         return tensors

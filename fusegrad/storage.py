@@ -78,11 +78,11 @@ class Storage:
 
     def view(self) -> Array:
         """The values as a read-only array that holds a reference to this object."""
-        return np.asarray(_Loan(self, True))
+        return np.asarray(_Loan(self, True)).view(self.type.dtype.numpy)
 
     def lent(self) -> Array:
         """The same for readers that know no read-only memory, and promise not to write."""
-        return np.asarray(_Loan(self, False))
+        return np.asarray(_Loan(self, False)).view(self.type.dtype.numpy)
 
     def owned(self) -> Storage:
         """The values in memory that nobody else changes: this object, or a copy."""

@@ -12,16 +12,18 @@ from typing import Any, cast, final
 import numpy as np
 import numpy.typing as npt
 
-from .codegen.dtypes import DType, as_dtype, bool_
+from .codegen.dtypes import DType, bool_
+from .codegen.dtypes import as_dtype as known_dtype
 from .context import active, no_grad
 from .errors import CaptureError, DTypeError, IndexBoundsError, ShapeError
 from .evaluation import wait
+from .ir.halves import as_array, number_of
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .ops import build
 from .semantics import indexing, products
 from .semantics.elementwise import Function
-from .semantics.promotion import promote
+from .semantics.promotion import as_dtype, is_complex, no_complex, promote
 from .semantics.shapes import broadcast_shapes, show
 from .storage import Storage
 from .tensor_conversions import Conversions
@@ -120,6 +122,8 @@ class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
     @staticmethod
     def _binary(function: Function, a: Any, b: Any) -> Tensor:
         other = b if isinstance(a, State) else a
+        if isinstance(other, complex):
+            raise no_complex(f"the number {other}")
         if not isinstance(other, _OPERANDS):
             return cast("Tensor", NotImplemented)
         return elementwise(function, a, b)
@@ -371,8 +375,10 @@ def _stacked(value: Any, dtype: DType | None) -> Tensor:
 def _array_of(value: Any, dtype: DType | None) -> Array:
     try:
         array = np.from_dlpack(value) if _has_dlpack_only(value) else np.asarray(value)
+        if is_complex(array):
+            raise no_complex(f"the {type(value).__name__}")
         kind = dtype or _default(value, array)
-        return array.astype(kind.numpy, copy=False)
+        return as_array(array, kind)
     except (TypeError, ValueError) as error:
         if isinstance(error, (DTypeError, ShapeError)):
             raise
@@ -398,12 +404,12 @@ def _problem(value: Any, error: Exception) -> str:
 def _default(value: Any, array: Array) -> DType:
     """Python numbers get the default dtypes, arrays keep theirs."""
     if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
-        return as_dtype(array.dtype.newbyteorder("="))
+        return known_dtype(array.dtype.newbyteorder("="))
     if array.dtype == np.float64:
         held = np.asarray(value, dtype=object).ravel()
         strong = [item.dtype for item in held if isinstance(item, (np.generic, np.ndarray))]
-        return as_dtype(np.result_type(*strong)) if strong else as_dtype(float)
-    return as_dtype(array.dtype)
+        return known_dtype(np.result_type(*strong)) if strong else known_dtype(float)
+    return known_dtype(array.dtype)
 
 
 def _of_array(array: Array) -> Tensor:
@@ -414,7 +420,8 @@ def _of_array(array: Array) -> Tensor:
 
 def _constant(array: Array) -> Node:
     if array.size == 1:
-        return build.full(array.shape, array.item(), as_dtype(array.dtype))
+        dtype = as_dtype(array.dtype)
+        return build.full(array.shape, number_of(array, dtype), dtype)
     data = np.array(array)
     data.flags.writeable = False
     return build.array_constant(data)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
-from .codegen.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
+from .codegen.dtypes import DType, bfloat16, bool_, float16, float32, float64, int16, int32, int64
 from .errors import DeviceError
+from .semantics.promotion import as_dtype
 
 __all__ = ["DEVICES", "Conversions", "check_device"]
 
@@ -83,6 +84,18 @@ class Conversions(ABC, Generic[TensorT]):
     def double(self) -> TensorT:
         """The values as float64."""
         return self.astype(float64, copy=False)
+
+    def half(self) -> TensorT:
+        """The values as float16."""
+        return self.astype(float16, copy=False)
+
+    def bfloat16(self) -> TensorT:
+        """The values as bfloat16."""
+        return self.astype(bfloat16, copy=False)
+
+    def short(self) -> TensorT:
+        """The values as int16."""
+        return self.astype(int16, copy=False)
 
     def int(self) -> TensorT:
         """The values as int32."""

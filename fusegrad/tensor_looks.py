@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import pytree
-from .codegen.dtypes import DType, bool_, float32, int64
-from .errors import CopyError, DeviceError, ShapeError
+from .codegen.dtypes import DType, bfloat16, bool_, float32, int64
+from .codegen.half import from_bfloat16, is_record
+from .errors import CopyError, DeviceError, DTypeError, ShapeError
 from .semantics.shapes import show
 from .storage import Storage
 
@@ -63,11 +64,17 @@ class Looks(ABC):
     def numpy(self) -> Array:
         """The values as a read-only NumPy array that shares the memory.
 
-        Later changes of the tensor do not change the array.
+        Later changes of the tensor do not change the array. An array of bfloat16 has the dtype
+        that the package `ml_dtypes` gives to NumPy.
         """
         return self._view("numpy()")
 
     def _view(self, what: str, remedy: str | None = None) -> Array:
+        if is_record(self.dtype.numpy):
+            raise DTypeError(
+                f"{what}: NumPy has no bfloat16 of its own",
+                remedy="install the package ml_dtypes, or convert first, x.float().numpy()",
+            )
         storage = self._own_storage()
         if storage is not None:
             return storage.view()
@@ -123,18 +130,23 @@ class Looks(ABC):
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
-        return self._look("tolist()").tolist()
+        return self._plain("tolist()").tolist()
 
     def item(self, *index: int) -> Any:
         """The only element, or the one at an index, as a Python number."""
         if not index and self.size != 1:
             raise _one_element("item()", self)
-        return self._look("item()").item(*index)
+        return self._plain("item()").item(*index)
 
     def _number(self, what: str, remedy: str | None = None) -> Any:
         if self.size != 1:
             raise _one_element(what, self)
-        return self._look(what, remedy).item()
+        return self._plain(what, remedy).item()
+
+    def _plain(self, what: str, remedy: str | None = None) -> Array:
+        """The values for somebody who wants Python numbers."""
+        values = self._look(what, remedy)
+        return from_bfloat16(values) if self.dtype is bfloat16 else values
 
     def __float__(self) -> float:
         return float(self._number("float()"))
@@ -169,7 +181,10 @@ class Looks(ABC):
         exact = f", shape={show(self.shape)}, dtype={self.dtype}"
         if self._is_traced():
             return f"{name}(<traced>{exact})"
-        values = np.array2string(self._view("print()"), separator=", ", prefix=f"{name}(")
+        digits = 4 if self.dtype is bfloat16 else None
+        values = np.array2string(
+            self._plain("print()"), precision=digits, separator=", ", prefix=f"{name}("
+        )
         extra = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         extra = extra if self.size else exact
         return f"{name}({values}{extra}{', requires_grad=True' if self.requires_grad else ''})"

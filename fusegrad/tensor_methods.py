@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from .codegen.dtypes import as_dtype
 from .ir.node import Node
 from .semantics import indexing, manipulation, reductions
 from .semantics.elementwise import FUNCTIONS, Function
+from .semantics.promotion import as_dtype
 from .semantics.shapes import as_shape
 
 __all__ = ["Axis", "Methods", "pick_axis", "pick_keepdims"]

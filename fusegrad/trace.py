@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast, final
 
-from .codegen.dtypes import DType, as_dtype
+from .codegen.dtypes import DType
 from .context import Cell, Recorder, Token, active
 from .ir.node import Node
 from .ir.types import Extent, TensorType
 from .ops import build
-from .semantics.promotion import kind_of
+from .semantics.promotion import as_dtype, kind_of
 from .storage import Storage
 from .tensor_class import Tensor, made
 

@@ -33,7 +33,7 @@ LAYERS = [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians"),
-        *("data_types", "interop", "inspection", "windows"),
+        *("data_types", "interop", "inspection", "precision", "windows"),
     ],
     [
         "layout",
@@ -56,6 +56,7 @@ CORE_DEPENDENCIES = {"numpy", "llvmlite"}
 
 # Heavy optional packages, and the one file that imports each, inside a function.
 LAZY = {
+    "ml_dtypes": "fusegrad.codegen.half",
     "numba": "fusegrad.codegen.targets.python",
 }
 

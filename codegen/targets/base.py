@@ -37,6 +37,8 @@ class Features:
         Whether vector loads and stores can leave out lanes cheaply.
     registers : int
         How many vector registers there are.
+    converts_half : bool
+        Whether there are instructions between float16 and float32.
     l1_bytes, l2_bytes, l3_bytes : int
         Cache sizes, read by the schedule alone.
     """
@@ -47,6 +49,7 @@ class Features:
     vector_bytes: int
     masked_memory: bool
     registers: int
+    converts_half: bool = True
     l1_bytes: int = _L1
     l2_bytes: int = _L2
     l3_bytes: int = _L3
@@ -103,17 +106,18 @@ def _from_features(triple: str, cpu: str, features: str) -> Features:
         "l3_bytes": _cache_size(3) or _L3,
     }
     if triple.startswith(("aarch64", "arm64")):
-        return Features(triple, cpu, features, 16, False, 32, **caches)
+        return Features(triple, cpu, features, 16, False, 32, True, **caches)
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= on:
-        return Features(triple, cpu, features, 64, True, 32, **caches)
+        return Features(triple, cpu, features, 64, True, 32, True, **caches)
+    half = "f16c" in on
     if {"avx2", "fma"} <= on:
-        return Features(triple, cpu, features, 32, True, 16, **caches)
-    return Features(triple, cpu, features, 16, False, 16, **caches)
+        return Features(triple, cpu, features, 32, True, 16, half, **caches)
+    return Features(triple, cpu, features, 16, False, 16, half, **caches)
 
 
 _NAMED = {
-    "avx512": ("x86-64-v4", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx2,+fma"),
-    "avx2": ("x86-64-v3", "+avx2,+fma,+avx"),
+    "avx512": ("x86-64-v4", "+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd,+avx2,+fma,+f16c"),
+    "avx2": ("x86-64-v3", "+avx2,+fma,+avx,+f16c"),
     "sse4": ("x86-64-v2", "+sse4.2"),
 }
 

@@ -325,7 +325,7 @@ class Addresses(Builder):
 def memory_type(buffer: Buffer) -> str:
     """The LLVM type of an element in memory."""
     dtype = buffer.dtype
-    if dtype.is_float:
+    if dtype.is_float and not dtype.is_half:
         return "float" if dtype.bits == 32 else "double"
     return f"i{8 * dtype.itemsize}"
 

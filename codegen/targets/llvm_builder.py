@@ -34,13 +34,17 @@ _SCALAR = {"bool": "i1", "float32": "float", "float64": "double"}
 
 
 def scalar_type(dtype: DType) -> str:
-    """The LLVM type of one value of `dtype` in a register."""
+    """The LLVM type of one value of `dtype` in a register; halves are bits there too."""
     return _SCALAR.get(dtype.name) or f"i{dtype.bits}"
 
 
-def float_text(value: float, bits: int) -> str:
-    """A float constant as LLVM writes it exactly."""
-    if bits == 32:
+def float_text(value: float, dtype: DType) -> str:
+    """A float constant as LLVM writes it exactly; the bits of a half."""
+    if dtype.name == "float16":
+        return str(struct.unpack("<h", struct.pack("<e", value))[0])
+    if dtype.name == "bfloat16":
+        return str(struct.unpack("<hh", struct.pack("<f", value))[1])
+    if dtype.bits == 32:
         value = ctypes.c_float(value).value
     return "0x" + struct.pack(">d", value).hex().upper()
 
@@ -359,7 +363,7 @@ class Builder:
     def constant(self, value: Any, dtype: DType) -> Value:
         """A literal."""
         if dtype.is_float:
-            text = float_text(value, dtype.bits)
+            text = float_text(value, dtype)
         elif dtype.kind == "bool":
             text = "true" if value else "false"
         else:

@@ -46,7 +46,7 @@ class Copies(Statements):
         if not (isinstance(height, int) and isinstance(width, int)):
             raise ValueError(f"{s.target.name} needs known extents")
         whole = width % self.target.lanes(dtype) == 0 and self.strides_of(s.target) == (width, 1)
-        if not (whole and dtype.is_float and self.target.masked_memory):
+        if not (whole and dtype.is_float and not dtype.is_half and self.target.masked_memory):
             return None
         strides = self.strides_of(s.source)
         if strides[s.column_axis] == 1:

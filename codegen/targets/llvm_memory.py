@@ -56,9 +56,10 @@ class Memory(Addresses):
 
     def _vector(self, dtype: DType, lanes: int) -> tuple[str, str]:
         """The memory type of a vector, and its suffix in names of intrinsics."""
-        letter = "f" if dtype.is_float else "i"
+        real = dtype.is_float and not dtype.is_half
+        letter = "f" if real else "i"
         bits = 8 * dtype.itemsize
-        scalar = ("float" if bits == 32 else "double") if dtype.is_float else f"i{bits}"
+        scalar = ("float" if bits == 32 else "double") if real else f"i{bits}"
         return f"<{lanes} x {scalar}>", f"v{lanes}{letter}{bits}"
 
     def _cheap_mask(self, dtype: DType) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from ..dtypes import DType, bool_, int32, int64
+from ..dtypes import DType, bfloat16, bool_, float16, int32, int64
 from ..expr import Apply, Const, Expr
+from . import llvm_half
 from .llvm_builder import Builder, float_text, integer_text, scalar_type, splat_text
 
 __all__ = ["PRIMITIVES", "Rule", "Site", "compare", "convert", "larger"]
@@ -35,7 +36,7 @@ class Site:
     def number(self, value: float, dtype: DType) -> str:
         """A constant operand."""
         if dtype.is_float:
-            text = float_text(value, dtype.bits)
+            text = float_text(value, dtype)
         elif dtype is bool_:
             text = "true" if value else "false"
         else:
@@ -207,6 +208,8 @@ def convert(site: Site, source: DType, target: DType, x: str) -> str:
         if target.is_float:
             return site.select(x, target, site.number(1, target), site.number(0, target))
         return site.emit(f"zext {kind} {x} to {wanted}")
+    if source.is_half or target.is_half:
+        return _convert_half(site, source, target, x)
     if source.is_float:
         if target.is_float:
             name = "fptrunc" if target.bits < source.bits else "fpext"
@@ -221,6 +224,16 @@ def convert(site: Site, source: DType, target: DType, x: str) -> str:
         return site.emit(f"trunc {kind} {x} to {wanted}")
     name = "sext" if source.kind == "int" else "zext"
     return site.emit(f"{name} {kind} {x} to {wanted}")
+
+
+def _convert_half(site: Site, source: DType, target: DType, x: str) -> str:
+    """Between a half and float32; the scalar table makes all other casts of these."""
+    width = llvm_half.Width(site.emit, site.lanes)
+    if bfloat16 in (source, target):
+        return width.from_bfloat16(x) if source is bfloat16 else width.to_bfloat16(x)
+    if site.builder.target.converts_half:
+        return width.extend(x) if source is float16 else width.truncate(x)
+    return width.from_float16(x) if source is float16 else width.to_float16(x)
 
 
 def _float_to_integer(site: Site, source: DType, target: DType, x: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, final
 
 from ..accesses import memory
 from ..affine import canonical
-from ..dtypes import DType, bool_, int64
+from ..dtypes import DType, bfloat16, bool_, int64
 from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, walk
 from ..interpret import identity
 from ..kernel import (
@@ -127,6 +127,8 @@ def python_source(kernel: Kernel) -> str:
 
 
 def _numpy(dtype: DType) -> str:
+    if dtype is bfloat16:
+        raise ValueError("NumPy has no bfloat16: there is no Python source of this kernel")
     return "np.bool_" if dtype is bool_ else f"np.{dtype.name}"
 
 

@@ -44,6 +44,7 @@ class CustomVjp(Op):
     results: tuple[Node, ...]
     rule: Rule
     name: ClassVar[str] = "custom_vjp"
+    widens: ClassVar[bool] = False
     pattern: ClassVar[Pattern] = Pattern.CALL
 
     @classmethod

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import InternalError
+from .halves import meaning
 from .node import Array, Node, toposort, where
 from .types import TensorType
 
@@ -47,7 +48,7 @@ def evaluate(outputs: Sequence[Node], environment: Mapping[Node, Array]) -> list
     with np.errstate(all="ignore"):
         for node in order:
             inputs = node.inputs
-            values[node] = _checked(node, node.op.ref(*[values[operand] for operand in inputs]))
+            values[node] = _checked(node, meaning(node, [values[operand] for operand in inputs]))
             for operand in inputs:
                 uses[operand] -= 1
                 if not uses[operand]:

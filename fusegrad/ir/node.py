@@ -88,6 +88,8 @@ class Op(ABC, metaclass=_OpMeta):
     """
 
     pattern: ClassVar[Pattern]
+    # Whether halves are made float32 around it; not where it holds graphs of its own.
+    widens: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 
@@ -283,6 +285,7 @@ class Item(Op):
 
     number: int
     name: ClassVar[str] = "item"
+    widens: ClassVar[bool] = False
     pattern: ClassVar[Pattern] = Pattern.CALL
 
     def infer(self, *types: Any) -> Type:

@@ -14,6 +14,7 @@ from .. import functional as fg
 from ..creation import arange, asarray, zeros_like
 from ..errors import DTypeError, ShapeError
 from ..manipulation import expand_dims, take
+from ..precision import in_float32
 from ..products import matmul
 from ..random import uniform
 from ..tensor_class import Tensor
@@ -115,12 +116,14 @@ def relu(input: Any) -> Tensor:
     return fg.where(x <= 0, 0, x)
 
 
+@in_float32
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     """``x`` above 0, ``negative_slope * x`` elsewhere."""
     x = asarray(input)
     return fg.where(x > 0, x, x * negative_slope)
 
 
+@in_float32
 def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """``x`` times the normal distribution function of ``x``.
 
@@ -150,6 +153,7 @@ def tanh(input: Any) -> Tensor:
     return fg.tanh(asarray(input))
 
 
+@in_float32
 def sigmoid(input: Any) -> Tensor:
     """``1 / (1 + exp(-x))``, without overflow, and accurate to both sides.
 
@@ -166,23 +170,27 @@ def sigmoid(input: Any) -> Tensor:
     return fg.where(positive, 1, power) / (power + 1)
 
 
+@in_float32
 def silu(input: Any) -> Tensor:
     """``x * sigmoid(x)``, also called swish."""
     x = asarray(input)
     return x * sigmoid(x)
 
 
+@in_float32
 def softplus(input: Any) -> Tensor:
     """``log(1 + exp(x))``, without overflow."""
     x = asarray(input)
     return fg.maximum(x, 0) + fg.log1p(fg.exp(-fg.abs(x)))
 
 
+@in_float32
 def logsigmoid(input: Any) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     return -softplus(-asarray(input))
 
 
+@in_float32
 def softmax(input: Any, dim: int = -1) -> Tensor:
     """Positive numbers that sum to 1 along an axis: ``exp(x)`` over its sum.
 
@@ -221,6 +229,7 @@ def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return output if bias is None else output + bias
 
 
+@in_float32
 def layer_norm(
     input: Any,
     normalized_shape: int | Sequence[int],

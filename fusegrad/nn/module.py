@@ -9,10 +9,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Self, final
 
 from .. import state
-from ..codegen.dtypes import DType, as_dtype
+from ..codegen.dtypes import DType
 from ..context import active, no_grad
 from ..creation import asarray
 from ..errors import CaptureError, StateError
+from ..semantics.promotion import as_dtype
 from ..tensor_class import Tensor
 from .parameter import Parameter
 
@@ -476,6 +477,14 @@ class Module:
     def double(self) -> Self:
         """Convert to float64."""
         return self.to("float64")
+
+    def half(self) -> Self:
+        """Convert to float16."""
+        return self.to("float16")
+
+    def bfloat16(self) -> Self:
+        """Convert to bfloat16."""
+        return self.to("bfloat16")
 
     # --- guards and printing ------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..codegen.dtypes import DType, float64
 from ..codegen.expr import Buffer, Expr
 from ..codegen.kernel import Stmt
+from ..codegen.scalar import TABLE
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Array, Node, Op, Pattern
 from ..ir.types import Extent, TensorType, Type
@@ -160,7 +161,8 @@ class InputSpec:
             return rng.integers(0, 2, self.shape).astype(np.bool_)
         if kind != "float":
             low = max(self.low, 0) if kind == "uint" else self.low
-            return rng.integers(int(low), int(self.high) + 1, self.shape).astype(self.dtype.numpy)
+            whole = rng.integers(int(low), int(self.high) + 1, self.shape)
+            return np.asarray(TABLE["cast"].meaning(whole, self.dtype))
         if self.distinct and size:
             values = np.linspace(self.low, self.high, size) + rng.uniform(0, 0.003, size)
             values = rng.permutation(values)
@@ -169,7 +171,7 @@ class InputSpec:
         if special:
             places = rng.permutation(size)[: len(_SPECIAL)]
             values[places] = _SPECIAL[: len(places)]
-        return values.reshape(self.shape).astype(self.dtype.numpy)
+        return np.asarray(TABLE["cast"].meaning(values.reshape(self.shape), self.dtype))
 
 
 @final

@@ -11,7 +11,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from ..codegen.dtypes import bool_, float32, float64, int64
+from ..codegen.dtypes import bfloat16, bool_, float16, float32, float64, int64
 from ..ir.types import known_size
 from . import build
 from .base import (
@@ -95,6 +95,6 @@ class Dot(Op):
         )
         for a, b in shapes:
             yield Sample(self, (InputSpec(a), InputSpec(b)))
-        for dtype in (float32, int64):
+        for dtype in (float16, bfloat16, float32, int64):
             specs = InputSpec((7, 33), dtype), InputSpec((33, 17), dtype)
             yield Sample(self, specs, gradient=dtype is float64)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar, final
 import numpy as np
 
 from ..codegen import scalar
-from ..codegen.dtypes import DType, bool_, float32, float64, int64
+from ..codegen.dtypes import DType, bfloat16, bool_, float32, float64, int64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
@@ -225,7 +225,7 @@ class Convolution(LoopOp):
             for last in (False, True):
                 op = Convolution(strides, dilations, last)
                 yield Sample(op, (InputSpec(x), InputSpec(_laid_out(w, last))))
-        for dtype, last in itertools.product((float32, int64), (False, True)):
+        for dtype, last in itertools.product((bfloat16, float32, int64), (False, True)):
             op = Convolution((1, 1), (1, 1), last)
             specs = (
                 InputSpec((1, 2, 3, 5, 20), dtype),

@@ -16,7 +16,9 @@ from ..codegen import scalar
 from ..codegen.dtypes import (
     ALL,
     DType,
+    bfloat16,
     bool_,
+    float16,
     float32,
     float64,
     int32,
@@ -26,6 +28,7 @@ from ..codegen.dtypes import (
     uint64,
 )
 from ..codegen.expr import Expr
+from ..ir.halves import wide
 from . import build as b
 from .base import (
     ROWS,
@@ -113,9 +116,19 @@ class Map(IndexedOp):
                 "reshape, transpose or broadcast one of the operands",
             )
         try:
-            return TensorType(shape, row.result(tuple(t.dtype for t in types)))
+            return TensorType(shape, self._result(tuple(t.dtype for t in types)))
         except TypeError as error:
             dtype_error(self.name, types, f"it {error}", "convert with .astype() first")
+
+    def _result(self, dtypes: tuple[DType, ...]) -> DType:
+        """The dtype of the result; of halves as of float32, and then the half again."""
+        row, halves = scalar.TABLE[self.scalar], {d for d in dtypes if d.is_half}
+        if not halves or self.scalar in ("select", "rare"):
+            return row.result(dtypes)
+        if len({d for d in dtypes if d.is_float}) > 1:
+            return row.result(dtypes)  # which tells what is wrong
+        result = row.result(tuple(map(wide, dtypes)))
+        return halves.pop() if result is float32 else result
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         if self.rule is None or not node.dtype.is_float:
@@ -137,7 +150,7 @@ class Map(IndexedOp):
     def accepts(self, dtypes: tuple[DType, ...]) -> bool:
         """Whether operands of these dtypes are allowed."""
         try:
-            scalar.TABLE[self.scalar].result(dtypes)
+            self._result(dtypes)
         except TypeError:
             return False
         return True
@@ -164,6 +177,7 @@ ELEMENTWISE: dict[str, Map] = {}
 """The table: every row by name."""
 
 _MAX_KNOWN = 1024
+_FLOATS = (float16, bfloat16, float32, float64)
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (3,), (15,), (17,), (2, 5), (1023,))
 _FEW_SHAPES: tuple[tuple[int, ...], ...] = ((7,), (1023,))
 
@@ -344,8 +358,8 @@ class Cast(IndexedOp):
         return b.cast(operands[0], self.dtype)
 
     def samples(self) -> Iterator[Sample]:
-        for given in (bool_, uint8, int32, int64, uint32, uint64, float32, float64):
-            for dtype in (bool_, uint8, int32, int64, uint64, float32, float64):
+        for given in (bool_, uint8, int32, int64, uint32, uint64, *_FLOATS):
+            for dtype in (bool_, uint8, int32, int64, uint64, *_FLOATS):
                 low = 0 if dtype.kind == "uint" else -100
                 smooth = given is float64 and dtype is float64
                 yield Sample(Cast(dtype), (InputSpec((17,), given, low, 100),), smooth)

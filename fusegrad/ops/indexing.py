@@ -14,7 +14,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from ..codegen import scalar
-from ..codegen.dtypes import float32, float64, int32, int64
+from ..codegen.dtypes import float16, float32, float64, int32, int64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
@@ -336,7 +336,7 @@ class ScatterAdd(LoopOp):
             (0, 3, (0, 2), (0,)),
         ):
             spec = InputSpec(indices, int64, -1, extent)
-            for dtype in (float64, float32):
+            for dtype in (float64, float32, float16):
                 smooth = dtype is float64
                 yield Sample(ScatterAdd(axis, extent), (InputSpec(shape, dtype), spec), smooth)
 

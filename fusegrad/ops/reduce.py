@@ -12,7 +12,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from ..codegen.dtypes import bool_, float32, float64, int32, int64
+from ..codegen.dtypes import bfloat16, bool_, float16, float32, float64, int32, int64
 from ..codegen.kernel import Monoid
 from ..errors import EmptyReductionError
 from ..ir.types import Symbol
@@ -140,7 +140,7 @@ class Reduce(Op):
             for axes, shape in cases:
                 spec = InputSpec(shape, float64, distinct=monoid in (Monoid.MAX, Monoid.MIN))
                 yield Sample(Reduce(monoid, axes), (spec,))
-            for dtype in (float32, int32, int64):
+            for dtype in (float16, bfloat16, float32, int32, int64):
                 yield Sample(Reduce(monoid, (1,)), (InputSpec((3, 15), dtype),), gradient=False)
         for monoid in (Monoid.SUM, Monoid.PROD):
             yield Sample(Reduce(monoid, (1,)), (InputSpec((3, 0)),))
@@ -229,5 +229,5 @@ class ArgReduce(Op):
     def samples(self) -> Iterator[Sample]:
         for monoid in (Monoid.ARGMAX, Monoid.ARGMIN):
             for axis, shape in ((0, (5,)), (1, (3, 7)), (0, (17, 3)), (1, (2, 1023)), (1, (0, 3))):
-                for dtype in (float64, float32, int32):
+                for dtype in (float64, float32, float16, int32):
                     yield Sample(ArgReduce(monoid, axis), (InputSpec(shape, dtype),), False)

@@ -35,6 +35,10 @@ from .base import (
 __all__ = ["ArrayConstant", "Constant", "Input", "Iota"]
 
 
+def _as(values: Any, dtype: DType) -> Array:
+    return np.asarray(scalar.TABLE["cast"].meaning(values, dtype))
+
+
 @op_class("input")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
@@ -100,7 +104,7 @@ class Constant(IndexedOp):
         return ()
 
     def ref(self, *arrays: Array) -> Array:
-        return np.asarray(self.const.value, self.dtype.numpy)
+        return _as(self.const.value, self.dtype)
 
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return self.const
@@ -181,7 +185,7 @@ class Iota(IndexedOp):
     def ref(self, *arrays: Array) -> Array:
         if isinstance(self.extent, Symbol):
             raise InternalError(f"the extent {self.extent} has no value")
-        return np.arange(self.extent).astype(self.dtype.numpy)
+        return _as(np.arange(self.extent), self.dtype)
 
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return scalar.apply("cast", index[0], dtype=self.dtype)

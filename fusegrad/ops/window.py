@@ -12,7 +12,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from ..codegen import scalar
-from ..codegen.dtypes import as_dtype, bool_, float32, float64, int64
+from ..codegen.dtypes import as_dtype, bfloat16, bool_, float32, float64, int64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
@@ -224,7 +224,7 @@ class Overlap(LoopOp):
             ((3,), (1,), (1,), (0, 2, 2)),
             ((5,), (3,), (1,), (2, 2, 2)),
         ):
-            for dtype in (float64, float32):
+            for dtype in (float64, float32, bfloat16):
                 spec = InputSpec(given, dtype)
                 yield Sample(Overlap(extents, strides, dilations), (spec,), dtype is float64)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, final
 from ..codegen.dtypes import DType
 from ..creation import zeros_like
 from ..functional import expm1, maximum, sqrt
+from ..precision import widened
 from ..tensor_class import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
@@ -97,7 +98,7 @@ class _AdamBase(Optimizer):
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * bool(group["amsgrad"])
-        return {name: zeros_like(parameter.detach()) for name in names}
+        return {name: zeros_like(widened(parameter.detach())) for name in names}
 
     def _counts_steps(self, group: Mapping[str, Any]) -> bool:
         return True
@@ -114,16 +115,17 @@ class _AdamBase(Optimizer):
         group.step.copy_(group.step + 1)
         numbers: dict[DType, _Numbers] = {}
         for parameter, gradient in parameters:
-            dtype = parameter.dtype
+            current, gradient = widened(parameter), widened(gradient)
+            dtype = current.dtype
             if dtype not in numbers:
                 numbers[dtype] = _numbers(group, dtype, lambda: self._decay(group))
             n = numbers[dtype]
             kept = self.state[parameter]
             if group["maximize"]:
                 gradient = -gradient
-            before: Tensor = parameter
+            before = current
             if group["weight_decay"]:
-                before, gradient = self._decayed(parameter, gradient, n.decay)
+                before, gradient = self._decayed(current, gradient, n.decay)
             mean, square = kept["exp_avg"], kept["exp_avg_sq"]
             mean.copy_(mean + (gradient - mean) * n.rest1)
             square.copy_(square * n.beta2 + gradient * gradient * n.rest2)
@@ -158,6 +160,7 @@ class Adam(_AdamBase):
 
     Notes
     -----
+    The running means of 16-bit parameters are float32, and so is all that is computed of them.
     Steps are counted for each group, not for each parameter as in torch: the two differ only for
     parameters that have no gradient in some steps.
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
 from ..creation import zeros_like
+from ..precision import widened
 from ..tensor_class import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
@@ -107,7 +108,7 @@ class SGD(Optimizer):
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         if not group["momentum"]:
             return {}
-        return {"momentum_buffer": zeros_like(parameter.detach())}
+        return {"momentum_buffer": zeros_like(widened(parameter.detach()))}
 
     def _counts_steps(self, group: Mapping[str, Any]) -> bool:
         return bool(group["momentum"] and group["dampening"])
@@ -117,18 +118,19 @@ class SGD(Optimizer):
             group.step.copy_(group.step + 1)
         numbers: dict[DType, _Numbers] = {}
         for parameter, gradient in parameters:
-            dtype = parameter.dtype
+            current, gradient = widened(parameter), widened(gradient)
+            dtype = current.dtype
             if dtype not in numbers:
                 numbers[dtype] = _numbers(group, dtype)
             n = numbers[dtype]
             if group["maximize"]:
                 gradient = -gradient
             if group["weight_decay"]:
-                gradient = gradient + parameter * n.weight_decay
+                gradient = gradient + current * n.weight_decay
             if group["momentum"]:
                 velocity = self.state[parameter]["momentum_buffer"]
                 added = gradient if n.share is None else gradient * n.share
                 velocity.copy_(velocity * n.momentum + added)
                 ahead = group["nesterov"]
                 gradient = gradient + velocity * n.momentum if ahead else velocity
-            parameter.copy_(parameter - gradient * n.lr)
+            parameter.copy_(current - gradient * n.lr)

@@ -15,6 +15,7 @@ from ..ir.node import Node
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
 from .contractions import transpose_contractions
+from .halves import widen_halves
 from .simplify import CANONICAL, SIMPLIFY
 
 __all__ = ["PASSES", "Observer", "Pass", "run_passes"]
@@ -36,6 +37,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
     Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
     Pass("contractions", transpose_contractions),
+    Pass("halves", widen_halves),
     Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
 )
 

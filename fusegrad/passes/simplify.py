@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..ir.halves import meaning, number_of
 from ..ir.node import Node
 from ..ir.types import TupleType
 from ..ops import build
@@ -227,8 +228,8 @@ def fold_constants(node: Node) -> Node | None:
     if not exact or not all(isinstance(i.op, Constant) for i in node.inputs):
         return None
     with np.errstate(all="ignore"):
-        value = node.op.ref(*(i.op.ref() for i in node.inputs))
-    return build.constant(np.asarray(value).item(), node.dtype)
+        value = meaning(node, [i.op.ref() for i in node.inputs])
+    return build.constant(number_of(value, node.dtype), node.dtype)
 
 
 def _along_others(condition: Node, axis: int) -> Node | None:

@@ -4,8 +4,8 @@ Knows dtypes only.
 
 Dtypes of one kind promote as the array API standard says. What the standard leaves open is chosen
 as in torch and JAX: a bool adopts the other dtype, an integer with a float gives the float (so an
-index array does not turn a float32 program into float64). Python scalars are weak: they adopt the
-dtype of the arrays, and only change its kind.
+index array does not turn a float32 program into float64), float16 with bfloat16 gives float32.
+Python scalars are weak: they adopt the dtype of the arrays, and only change its kind.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
+from ..codegen import dtypes
 from ..codegen.dtypes import (
     DType,
     bool_,
@@ -25,11 +28,69 @@ from ..codegen.dtypes import (
 )
 from ..errors import DTypeError
 
-__all__ = ["DEFAULT_FLOAT", "as_float", "kind_of", "promote", "sum_dtype", "with_weak"]
+__all__ = [
+    "DEFAULT_FLOAT",
+    "as_dtype",
+    "as_float",
+    "is_complex",
+    "kind_of",
+    "no_complex",
+    "promote",
+    "sum_dtype",
+    "with_weak",
+]
 
 DEFAULT_FLOAT = float32
 _RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _SIGNED = {8: int8, 16: int16, 32: int32, 64: int64}
+
+
+def is_complex(value: Any) -> bool:
+    """Whether a dtype, its name, an array or a number is complex.
+
+    Examples
+    --------
+    >>> is_complex("complex64"), is_complex(1j), is_complex("float32")
+    (True, True, False)
+    """
+    if isinstance(value, complex):
+        return True
+    try:
+        return bool(np.dtype(getattr(value, "dtype", value)).kind == "c")
+    except (TypeError, ValueError):
+        return False
+
+
+def no_complex(what: str) -> DTypeError:
+    """The error for complex numbers, wherever they are met."""
+    return DTypeError(
+        f"{what} is complex, and there are no complex dtypes",
+        remedy="compute with the real and the imaginary part as two arrays, x.real and x.imag",
+    )
+
+
+def as_dtype(value: object) -> DType:
+    """The dtype that a user names; see `codegen.dtypes.as_dtype`.
+
+    Raises
+    ------
+    DTypeError
+        If there is no such dtype.
+
+    Examples
+    --------
+    >>> as_dtype("half"), as_dtype(float)
+    (fusegrad.float16, fusegrad.float32)
+    """
+    try:
+        return dtypes.as_dtype(value)
+    except TypeError:
+        pass
+    shown = getattr(value, "__name__", value)
+    if is_complex(value):
+        raise no_complex(f"the dtype {shown}")
+    known = ", ".join(dtype.name for dtype in dtypes.ALL)
+    raise DTypeError(f"there is no dtype {shown}", remedy=f"the dtypes are {known}")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -53,6 +114,8 @@ def promote(a: DType, b: DType) -> DType:
         return a
     if _RANK[a.kind] != _RANK[b.kind]:
         return a if _RANK[a.kind] > _RANK[b.kind] else b
+    if a.is_half and b.is_half:
+        return float32
     if a.kind == b.kind:
         return a if a.bits > b.bits else b
     signed, unsigned = (a, b) if a.kind == "int" else (b, a)
@@ -68,6 +131,8 @@ def promote(a: DType, b: DType) -> DType:
 
 def kind_of(value: Any) -> str:
     """The kind of a Python scalar: ``"bool"``, ``"int"`` or ``"float"``."""
+    if isinstance(value, complex):
+        raise no_complex(f"the number {value}")
     if isinstance(value, bool):
         return "bool"
     return "int" if isinstance(value, int) else "float"

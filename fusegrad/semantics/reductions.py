@@ -5,10 +5,13 @@ Functions from nodes to nodes; knows no Tensor.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..codegen.dtypes import DType, bool_, int32
 from ..errors import EmptyReductionError
+from ..ir.halves import wide
 from ..ir.node import Node
 from ..ir.types import known_size
 from ..ops import build
@@ -127,13 +130,29 @@ def _divide_by_count(total: Node, x: Node, axes: tuple[int, ...], correction: fl
     return build.div(total, build.sub(ones, build.full_like(ones, correction)))
 
 
+def _in_float32(function: Callable[..., Node]) -> Callable[..., Node]:
+    """`function`, of halves in float32 and rounded once: sums in between do not overflow."""
+
+    @functools.wraps(function)
+    def call(x: Node, *args: Any, **kwargs: Any) -> Node:
+        result = function(build.cast(x, wide(x.dtype)), *args, **kwargs)
+        return build.cast(result, x.dtype) if x.dtype.is_half else result
+
+    return call
+
+
 def mean(x: Node, axis: Axis = None, keepdims: bool = False, dtype: DType | None = None) -> Node:
     """The mean; of integers in the default float, of nothing NaN."""
+    return _mean(build.cast(x, dtype or as_float(x.dtype)), axis, keepdims)
+
+
+@_in_float32
+def _mean(x: Node, axis: Axis, keepdims: bool) -> Node:
     axes = axis_tuple("mean", axis, len(x.shape))
-    x = build.cast(x, dtype or as_float(x.dtype))
     return _finish(_divide_by_count(build.sum_(x, axes), x, axes, 0.0), axes, keepdims)
 
 
+@_in_float32
 def var(x: Node, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Node:
     """The mean squared distance from the mean, with ``n - correction`` in the denominator."""
     axes = axis_tuple("var", axis, len(x.shape))
@@ -143,6 +162,7 @@ def var(x: Node, axis: Axis = None, correction: float = 0.0, keepdims: bool = Fa
     return _finish(_divide_by_count(total, x, axes, correction), axes, keepdims)
 
 
+@_in_float32
 def std(x: Node, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Node:
     """The square root of the variance."""
     return build.sqrt(var(x, axis, correction, keepdims))
@@ -153,6 +173,7 @@ def count_nonzero(x: Node, axis: Axis = None, keepdims: bool = False) -> Node:
     return sum_(build.cast(x, bool_), axis, keepdims)
 
 
+@_in_float32
 def logsumexp(x: Node, axis: Axis = None, keepdims: bool = False) -> Node:
     """``log(sum(exp(x)))`` that does not overflow: the largest element is taken out first."""
     axes = axis_tuple("logsumexp", axis, len(x.shape))

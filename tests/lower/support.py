@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusegrad.codegen.dtypes import DType, float32, float64
+from fusegrad.codegen.dtypes import DType, as_dtype, bfloat16, float16, float32, float64
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.codegen.scalar import TABLE
+from fusegrad.ir.halves import meaning, wide
 from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node, Pattern, toposort
 from fusegrad.ir.types import TensorType
@@ -30,7 +31,8 @@ from fusegrad.storage import Storage
 
 Array = npt.NDArray[Any]
 
-EPSILON = {float32: 2.0**-23, float64: 2.0**-52}
+EPSILON = {float16: 2.0**-10, bfloat16: 2.0**-7, float32: 2.0**-23, float64: 2.0**-52}
+TINY = {float16: 2.0**-24, bfloat16: 2.0**-133, float32: 2.0**-149, float64: 2.0**-1074}
 
 
 def variable(shape: Sequence[int], dtype: DType = float32) -> Node:
@@ -112,6 +114,8 @@ def compare(
 def close(found: Array, expected: Array, bound: Array | None, label: str) -> None:
     assert found.shape == expected.shape, label
     assert found.dtype == expected.dtype, label
+    if as_dtype(found.dtype).is_half:
+        found, expected = found.astype(np.float32), expected.astype(np.float32)
     if found.dtype.kind != "f" or bound is None:
         np.testing.assert_array_equal(found, expected, err_msg=label)
         return
@@ -152,12 +156,20 @@ def _wide(value: Array) -> Array:
 
 
 def _own_bound(node: Node, values: Mapping[Node, Array]) -> Array:
+    """What the op rounds; of a half, what float32 rounds and a unit if that is anything."""
+    bound = _bound_in(wide(node.dtype), node, values)
+    if node.dtype.is_half:
+        unit = np.maximum(EPSILON[node.dtype] * _wide(values[node]), TINY[node.dtype])
+        bound = np.where(bound > 0, bound + unit, bound)
+    return bound
+
+
+def _bound_in(dtype: DType, node: Node, values: Mapping[Node, Array]) -> Array:
     value = _wide(values[node])
-    epsilon = EPSILON[node.dtype]
-    tiny = float(np.finfo(node.dtype.numpy).smallest_subnormal)
+    epsilon, tiny = EPSILON[dtype], TINY[dtype]
     op = node.op
     if isinstance(op, Map):
-        own = TABLE[op.scalar].max_ulp.get(node.dtype, 0.5)
+        own = TABLE[op.scalar].max_ulp.get(dtype, 0.5)
         if op.scalar == "logaddexp":
             value = np.maximum.reduce([value, *(_wide(values[i]) for i in node.inputs)])
         # NumPy's own functions are off by a few units too.
@@ -223,6 +235,6 @@ def _inherited(node: Node, values: Mapping[Node, Array], bounds: Mapping[Node, A
         for sign in (1, -1):
             moved = list(operands)
             moved[position] = (operands[position] + sign * error).astype(operands[position].dtype)
-            change = np.asarray(op.ref(*moved)).astype(np.float64) - values[node]
+            change = np.asarray(meaning(node, moved)).astype(np.float64) - values[node]
             total = total + np.abs(change)
     return total

@@ -1,0 +1,77 @@
+"""The 16-bit floats in NumPy: what their arrays are, and conversions to and from float32.
+
+Knows bits; knows no tensors and no targets. Both types are storage: whatever is computed of them is
+computed in float32 and rounded once. NumPy has no bfloat16 of its own. Where the package
+`ml_dtypes` is installed arrays are of its type, else of a record of 16 bits that NumPy can move.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+__all__ = ["bfloat16_type", "from_bfloat16", "is_record", "round_to", "to_bfloat16"]
+
+Array = np.ndarray[Any, Any]
+
+
+@functools.cache
+def bfloat16_type() -> np.dtype[Any]:
+    """The NumPy dtype of bfloat16 arrays."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        return np.dtype([("bfloat16", "<u2")])
+    known: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return known
+
+
+def is_record(dtype: np.dtype[Any]) -> bool:
+    """Whether a NumPy dtype stands for bfloat16 but cannot be computed with.
+
+    Examples
+    --------
+    >>> is_record(np.dtype("float16"))
+    False
+    """
+    return dtype.names == ("bfloat16",)
+
+
+def to_bfloat16(values: Any) -> Array:
+    """Numbers rounded to float32, then to the nearest bfloat16, ties to the even one.
+
+    Examples
+    --------
+    >>> from_bfloat16(to_bfloat16([1.0, 1.005, float("inf")]))
+    array([1.       , 1.0078125,       inf], dtype=float32)
+    """
+    with np.errstate(all="ignore"):
+        single = np.asarray(values, np.float32)
+    bits = np.atleast_1d(single).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    quiet = (bits >> np.uint32(16)) | np.uint32(0x40)
+    chosen = np.where(np.isnan(np.atleast_1d(single)), quiet, rounded).astype(np.uint16)
+    return chosen.view(bfloat16_type()).reshape(single.shape)
+
+
+def from_bfloat16(values: Any) -> Array:
+    """The float32 numbers that bfloat16 values are."""
+    array = np.asarray(values)
+    bits = np.atleast_1d(array).view(np.uint16).astype(np.uint32) << np.uint32(16)
+    return bits.view(np.float32).reshape(array.shape)
+
+
+def round_to(name: str, value: float) -> float:
+    """A number rounded to ``"float16"`` or ``"bfloat16"``.
+
+    Examples
+    --------
+    >>> round_to("float16", 0.1), round_to("bfloat16", 0.1)
+    (0.0999755859375, 0.10009765625)
+    """
+    with np.errstate(all="ignore"):
+        if name == "float16":
+            return float(np.float16(value))
+        return float(from_bfloat16(to_bfloat16(value)))

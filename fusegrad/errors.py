@@ -295,8 +295,8 @@ class IndexBoundsError(FusegradError, IndexError):
         x[3]
         x[0, 0, 0]
 
-    The way out: compare the index with ``x.shape``. Indices that are arrays are not known when the
-    operation is recorded: they are wrapped if negative and clamped to the axis, never checked.
+    The way out: compare the index with ``x.shape``. The values of an index array are not known
+    while a compiled function is recorded: there, those that lie outside are clamped to the axis.
     """
 
     code = "FG103"

@@ -12,22 +12,23 @@ from typing import Any, cast, final
 import numpy as np
 import numpy.typing as npt
 
-from .codegen.dtypes import DType, bool_
+from .codegen.dtypes import DType
 from .codegen.dtypes import as_dtype as known_dtype
 from .context import active, no_grad
-from .errors import CaptureError, DTypeError, IndexBoundsError, ShapeError
+from .errors import CaptureError, DTypeError, ShapeError
 from .evaluation import wait
 from .ir.halves import as_array, number_of
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .ops import build
-from .semantics import indexing, products
+from .semantics import products
 from .semantics.elementwise import Function
 from .semantics.promotion import as_dtype, is_complex, no_complex, promote
 from .semantics.shapes import broadcast_shapes, show
 from .storage import Storage
 from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
+from .tensor_indexing import Indexing
 from .tensor_looks import Looks
 from .tensor_operands import KINDS, SCALARS, elementwise_node, plain_number
 from .tensor_operands import common_nodes as nodes_of
@@ -53,7 +54,7 @@ _OPERANDS = (State, *SCALARS, np.ndarray)
 _SMALL = 1024
 
 
-class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
+class Tensor(Gradients["Tensor"], Indexing["Tensor"], Looks, Conversions["Tensor"]):
     """An array of numbers, or the recipe for it.
 
     Operations on tensors record a graph. A value is computed when somebody looks at it: ``float``,
@@ -112,9 +113,10 @@ class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
         others: Sequence[Any],
         *args: Any,
         fitting: bool = False,
+        **params: Any,
     ) -> Tensor:
         tensors = [self._coerce(other, fitting) for other in others]
-        return record(function, (self, *tensors), *args)
+        return record(function, (self, *tensors), *args, **params)
 
     def _unary(self, function: Function) -> Tensor:
         return elementwise(function, self)
@@ -189,30 +191,6 @@ class Tensor(Gradients["Tensor"], Looks, Conversions["Tensor"]):
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
-
-    def __getitem__(self, key: Any) -> Tensor:
-        plain, arrays = _index(key)
-        return record(indexing.get_marked, (self, *arrays), plain)
-
-    def __setitem__(self, key: Any, value: ArrayLike) -> None:
-        if isinstance(key, (Tensor, np.ndarray)) and key.dtype in (bool_, np.bool_):
-            result = self._where_mask(as_tensor(key), value)
-        else:
-            plain, arrays = _index(key)
-            new = self._coerce(value, fitting=True)
-            self._fitting(new, "assign to", None)
-            result = record(indexing.put_marked, (self, *arrays, new), plain)
-        self._update(result)
-
-    def _where_mask(self, mask: Tensor, value: ArrayLike) -> Tensor:
-        if mask.shape != self.shape[: mask.ndim]:
-            raise IndexBoundsError(
-                f"a mask of shape {show(mask.shape)} for an array of shape {show(self.shape)}",
-                remedy="the mask must have the shape of the first axes",
-            )
-        new = self._coerce(value, fitting=True)
-        self._fitting(new, "assign to", None)
-        return record(indexing.put_mask, (self, mask, new))
 
     @property
     def data(self) -> Tensor:
@@ -513,51 +491,6 @@ def _same(x: Node) -> Node:
 def _matmul(a: Node, b: Node) -> Node:
     dtype = promote(a.dtype, b.dtype)
     return products.matmul(build.cast(a, dtype), build.cast(b, dtype))
-
-
-# --- indices --------------------------------------------------------------------------------------
-
-
-def _index(key: Any) -> tuple[tuple[Any, ...], list[Tensor]]:
-    """An index whose arrays are replaced by a mark, and the arrays."""
-    items = key if isinstance(key, tuple) else (key,)
-    plain: list[Any] = []
-    arrays: list[Tensor] = []
-    for item in items:
-        if item is None or item is Ellipsis:
-            plain.append(item)
-        elif isinstance(item, slice):
-            plain.append(slice(_bound(item.start), _bound(item.stop), _bound(item.step)))
-        elif isinstance(item, (int, np.integer)) and not isinstance(item, (bool, np.bool_)):
-            plain.append(int(item))
-        else:
-            _index_array(item, plain, arrays)
-    return tuple(plain), arrays
-
-
-def _bound(value: Any) -> int | None:
-    return None if value is None else value.__index__()
-
-
-def _index_array(item: Any, plain: list[Any], arrays: list[Tensor]) -> None:
-    if isinstance(item, range):
-        tensor = record_nodes(lambda: (indexing.count(item), ()))
-    else:
-        tensor = as_tensor(item)
-        if isinstance(item, (list, tuple)) and not tensor.size:
-            tensor = as_tensor(item, as_dtype("int64"))
-    if tensor.dtype is bool_:
-        mask = tensor._look(
-            "an index with a mask",
-            "the shape of the result would depend on values: write fg.where(mask, x, 0), "
-            "or multiply by the mask",
-        )
-        for positions in np.nonzero(mask):
-            plain.append(indexing.ARRAY)
-            arrays.append(as_tensor(positions))
-    else:
-        plain.append(indexing.ARRAY)
-        arrays.append(tensor)
 
 
 # --- copies ---------------------------------------------------------------------------------------

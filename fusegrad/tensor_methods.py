@@ -59,6 +59,7 @@ class Methods(ABC, Generic[TensorT]):
         others: Sequence[Any],
         *args: Any,
         fitting: bool = False,
+        **params: Any,
     ) -> TensorT:
         """The tensor of ``function(node of self, *nodes of others, *args)``.
 

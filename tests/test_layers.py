@@ -26,8 +26,8 @@ LAYERS = [
     ["runtime"],
     [
         *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor_class"),
-        *("tensor_conversions", "tensor_gradients", "tensor_looks", "tensor_methods"),
-        *("tensor_operands", "tensor_operators", "tensor_state"),
+        *("tensor_conversions", "tensor_gradients", "tensor_indexing", "tensor_looks"),
+        *("tensor_methods", "tensor_operands", "tensor_operators", "tensor_state"),
     ],
     [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),

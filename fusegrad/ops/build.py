@@ -104,6 +104,7 @@ __all__ = [
     "reshape",
     "round_",
     "rsqrt",
+    "scatter",
     "scatter_add",
     "scatter_add_along",
     "select",
@@ -439,6 +440,11 @@ def take(x: Node, indices: Node, axis: int) -> Node:
 def take_along(x: Node, indices: Node, axis: int) -> Node:
     """Elements of `x` at `indices` along `axis`, all other indices being equal."""
     return Node(_op("take_along", axis), (x, indices))
+
+
+def scatter(x: Node, updates: Node, indices: Node, axis: int, how: str) -> Node:
+    """`x` with `updates` written at `indices` along `axis`, or combined with what is there."""
+    return Node(_op("scatter", axis, how), (x, updates, indices))
 
 
 def scatter_add(updates: Node, indices: Node, axis: int, extent: Extent) -> Node:

@@ -40,27 +40,38 @@ from .base import (
 )
 from .batch import spread, with_batch
 
-__all__ = ["ScatterAdd", "ScatterAddAlong", "Take", "TakeAlong"]
+__all__ = [
+    "ScatterAdd",
+    "ScatterAddAlong",
+    "Take",
+    "TakeAlong",
+    "check_extent",
+    "check_indices",
+    "clamped",
+    "clip",
+    "loops",
+    "variables_of",
+]
 
 
-def _check_indices(op: str, types: Sequence[TensorType]) -> None:
+def check_indices(op: str, types: Sequence[TensorType]) -> None:
     if not types[1].dtype.is_integer:
         dtype_error(op, types, "the indices are no integers", "convert them with .astype('int64')")
 
 
-def _check_extent(op: str, types: Sequence[TensorType], extent: Extent, count: Extent) -> None:
+def check_extent(op: str, types: Sequence[TensorType], extent: Extent, count: Extent) -> None:
     empty = not isinstance(extent, Symbol) and extent == 0
     if empty and (isinstance(count, Symbol) or count != 0):
         shape_error(op, types, "the axis is empty", "there is nothing to index; skip empty input")
 
 
-def _clamped(place: Expr, extent: Extent) -> Expr:
+def clamped(place: Expr, extent: Extent) -> Expr:
     place = scalar.apply("cast", place, dtype=int64)
     last = scalar.apply("sub", extent_value(extent), number(1))
     return scalar.apply("minimum", scalar.apply("maximum", place, number(0)), last)
 
 
-def _clip(indices: Array, extent: int) -> Array:
+def clip(indices: Array, extent: int) -> Array:
     return np.clip(indices.astype(np.int64), 0, max(extent - 1, 0))
 
 
@@ -77,8 +88,8 @@ class Take(IndexedOp):
     def infer(self, *types: TensorType) -> TensorType:
         x, indices = types
         axis = check_axis("take", x, self.axis)
-        _check_indices("take", types)
-        _check_extent("take", types, x.shape[axis], 0 if 0 in indices.shape else 1)
+        check_indices("take", types)
+        check_extent("take", types, x.shape[axis], 0 if 0 in indices.shape else 1)
         return TensorType((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
@@ -89,14 +100,14 @@ class Take(IndexedOp):
 
     def ref(self, *arrays: Array) -> Array:
         x, indices = arrays
-        return np.take(x, _clip(indices, x.shape[self.axis]), axis=self.axis)
+        return np.take(x, clip(indices, x.shape[self.axis]), axis=self.axis)
 
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         x, indices = node.inputs
         if x.shape[self.axis] == 0:
             return Const(0, node.dtype)
         end = self.axis + len(indices.shape)
-        place = _clamped(reads[1](index[self.axis : end]), x.shape[self.axis])
+        place = clamped(reads[1](index[self.axis : end]), x.shape[self.axis])
         return reads[0]((*index[: self.axis], place, *index[end:]))
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
@@ -138,9 +149,9 @@ class TakeAlong(IndexedOp):
     def infer(self, *types: TensorType) -> TensorType:
         x, indices = types
         axis = check_axis("take_along", x, self.axis)
-        _check_indices("take_along", types)
+        check_indices("take_along", types)
         _check_same_elsewhere("take_along", types, axis)
-        _check_extent("take_along", types, x.shape[axis], 0 if 0 in indices.shape else 1)
+        check_extent("take_along", types, x.shape[axis], 0 if 0 in indices.shape else 1)
         return TensorType(indices.shape, x.dtype)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
@@ -164,13 +175,13 @@ class TakeAlong(IndexedOp):
         x, indices = arrays
         if 0 in indices.shape:
             return np.zeros(indices.shape, x.dtype)
-        return np.take_along_axis(x, _clip(indices, x.shape[self.axis]), axis=self.axis)
+        return np.take_along_axis(x, clip(indices, x.shape[self.axis]), axis=self.axis)
 
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         x, _ = node.inputs
         if x.shape[self.axis] == 0:
             return Const(0, node.dtype)
-        place = _clamped(reads[1](index), x.shape[self.axis])
+        place = clamped(reads[1](index), x.shape[self.axis])
         return reads[0]((*index[: self.axis], place, *index[self.axis + 1 :]))
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
@@ -235,14 +246,14 @@ def _check_same_elsewhere(op: str, types: Sequence[TensorType], axis: int) -> No
 # --- adjoints -------------------------------------------------------------------------------------
 
 
-def _loops(variables: Sequence[Var], order: Order, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+def loops(variables: Sequence[Var], order: Order, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
     for variable in reversed(variables):
         assert variable.extent is not None
         body = (For(variable, variable.extent, order, body),)
     return body
 
 
-def _variables(prefix: str, shape: Sequence[Extent | Var]) -> list[Var]:
+def variables_of(prefix: str, shape: Sequence[Extent | Var]) -> list[Var]:
     return [
         Var(f"{prefix}{i}", int64, e.variable if isinstance(e, Symbol) else e)
         for i, e in enumerate(shape)
@@ -250,8 +261,8 @@ def _variables(prefix: str, shape: Sequence[Extent | Var]) -> list[Var]:
 
 
 def _zero(output: Buffer) -> tuple[Stmt, ...]:
-    places = _variables("z", output.shape)
-    return _loops(places, AnyOrder(), (Store(output, tuple(places), Const(0, output.dtype)),))
+    places = variables_of("z", output.shape)
+    return loops(places, AnyOrder(), (Store(output, tuple(places), Const(0, output.dtype)),))
 
 
 @op_class("scatter_add")
@@ -270,7 +281,7 @@ class ScatterAdd(LoopOp):
     def infer(self, *types: TensorType) -> TensorType:
         updates, indices = types
         axis, rank = self.axis, len(indices.shape)
-        _check_indices("scatter_add", types)
+        check_indices("scatter_add", types)
         if updates.shape[axis : axis + rank] != indices.shape or axis < 0:
             shape_error(
                 "scatter_add",
@@ -278,7 +289,7 @@ class ScatterAdd(LoopOp):
                 f"the axes from {axis} on are not those of the indices",
                 "give the updates the axes of the indices in place of the axis",
             )
-        _check_extent("scatter_add", types, self.extent, 0 if 0 in updates.shape else 1)
+        check_extent("scatter_add", types, self.extent, 0 if 0 in updates.shape else 1)
         rest = updates.shape[axis + rank :]
         return TensorType((*updates.shape[:axis], self.extent, *rest), updates.dtype)
 
@@ -294,14 +305,14 @@ class ScatterAdd(LoopOp):
         result = np.zeros((*before, self.extent, *rest), updates.dtype)
         if updates.size:
             flat = updates.reshape(*before, -1, *rest)
-            places = _clip(indices.reshape(-1), result.shape[axis])
+            places = clip(indices.reshape(-1), result.shape[axis])
             np.add.at(np.moveaxis(result, axis, 0), places, np.moveaxis(flat, axis, 0))
         return result
 
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
         updates, indices = inputs
         axis, rank = self.axis, len(indices.shape)
-        variables = _variables("i", updates.shape)
+        variables = variables_of("i", updates.shape)
         before, places = variables[:axis], variables[axis : axis + rank]
         rest = variables[axis + rank :]
         target = Var("t", int64)
@@ -311,10 +322,10 @@ class ScatterAdd(LoopOp):
             Load(updates, variables),
             Monoid.SUM,
         )
-        from_index = Let(target, _clamped(Load(indices, places), self.extent))
-        body: tuple[Stmt, ...] = (from_index, *_loops(rest, AnyOrder(), (add,)))
-        body = _loops(places, Serial(), body)
-        return (*_zero(output), *_loops(before, AnyOrder(), body))
+        from_index = Let(target, clamped(Load(indices, places), self.extent))
+        body: tuple[Stmt, ...] = (from_index, *loops(rest, AnyOrder(), (add,)))
+        body = loops(places, Serial(), body)
+        return (*_zero(output), *loops(before, AnyOrder(), body))
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         updates, indices = operands
@@ -357,12 +368,12 @@ class ScatterAddAlong(LoopOp):
     def infer(self, *types: TensorType) -> TensorType:
         updates, indices = types
         axis = check_axis("scatter_add_along", updates, self.axis)
-        _check_indices("scatter_add_along", types)
+        check_indices("scatter_add_along", types)
         if updates.shape != indices.shape:
             shape_error(
                 "scatter_add_along", types, "the shapes differ", "give one index for each update"
             )
-        _check_extent("scatter_add_along", types, self.extent, 0 if 0 in updates.shape else 1)
+        check_extent("scatter_add_along", types, self.extent, 0 if 0 in updates.shape else 1)
         shape = (*updates.shape[:axis], self.extent, *updates.shape[axis + 1 :])
         return TensorType(shape, updates.dtype)
 
@@ -377,19 +388,19 @@ class ScatterAddAlong(LoopOp):
         result = np.zeros((*shape[:axis], self.extent, *shape[axis + 1 :]), updates.dtype)
         if updates.size:
             places: list[Array] = list(np.indices(shape, sparse=True))
-            places[axis] = _clip(indices, result.shape[axis])
+            places[axis] = clip(indices, result.shape[axis])
             np.add.at(result, tuple(places), updates)
         return result
 
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
         updates, indices = inputs
         axis = self.axis
-        variables = _variables("i", updates.shape)
+        variables = variables_of("i", updates.shape)
         before, along, rest = variables[:axis], variables[axis], variables[axis + 1 :]
-        place = _clamped(Load(indices, variables), self.extent)
+        place = clamped(Load(indices, variables), self.extent)
         add = Store(output, (*before, place, *rest), Load(updates, variables), Monoid.SUM)
-        body = _loops([along], Serial(), _loops(rest, AnyOrder(), (add,)))
-        return (*_zero(output), *_loops(before, AnyOrder(), body))
+        body = loops([along], Serial(), loops(rest, AnyOrder(), (add,)))
+        return (*_zero(output), *loops(before, AnyOrder(), body))
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         updates, indices = spread(operands, batched)

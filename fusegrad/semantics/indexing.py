@@ -1,7 +1,12 @@
-"""Reading and replacing parts of an array by index.
+"""Reading parts of an array by index.
 
-Functions from nodes to nodes; knows no Tensor. An index is a tuple of ints, slices, None, Ellipsis
-and integer nodes. Its basic part becomes one box of the array; integer arrays are taken after it.
+Functions from nodes to nodes; knows no Tensor. An index is a tuple of ints, slices, None, Ellipsis,
+integer nodes and `NewAxis`. Its basic part becomes one box of the array; integer arrays are taken
+after it.
+
+Negative indices count from the end. Where the values of an index array are known while it is
+recorded (outside of a trace, or constants), one outside the axis is an IndexBoundsError; in
+compiled code it is clamped to the axis.
 """
 
 from __future__ import annotations
@@ -10,37 +15,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
+
 from ..codegen.dtypes import bool_, int64
+from ..context import Token, active
 from ..errors import DTypeError, IndexBoundsError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
-from ..ops.source import Iota
+from ..ops.source import ArrayConstant, Input, Iota
 from .shapes import Shape, broadcast_all, broadcast_to, one_axis, show
 
 __all__ = [
     "ARRAY",
+    "NEW_ARRAY",
+    "Box",
+    "NewAxis",
+    "box_of",
     "choose",
     "count",
+    "filled",
+    "flat_places",
     "get",
     "get_marked",
-    "put",
-    "put_marked",
-    "put_mask",
+    "read_box",
     "take",
     "take_along",
     "wrap",
 ]
 
+MODES = (None, "raise", "clip", "wrap", "fill", "drop")
+
+
+@final
+@dataclass(frozen=True)
+class NewAxis:
+    """An index array of a new axis of extent 1: what a single bool of an index stands for."""
+
+    indices: Node
+
 
 @final
 @dataclass
-class _Box:
+class Box:
     """The basic part of an index.
 
     `starts`, `stops`, `steps` and `flipped` have an entry for each axis of the array. `shape` is
     the shape of the box, `result` the one after axes were dropped and added; `arrays` are the
-    integer nodes and the axes of the result that they index.
+    integer nodes and the axes of the result that they index. `place` is where the axes of the
+    arrays come in the result: where they stand if ints and arrays are neighbours, else in front.
     """
 
     starts: list[int] = field(default_factory=list)
@@ -50,6 +74,7 @@ class _Box:
     shape: list[Extent] = field(default_factory=list)
     result: list[Extent] = field(default_factory=list)
     arrays: list[tuple[int, Node]] = field(default_factory=list)
+    place: int = 0
 
     def whole(self, extent: Extent) -> None:
         self.starts.append(0)
@@ -80,7 +105,7 @@ class _Box:
 
 def _expanded(key: tuple[Any, ...], shape: Shape) -> list[Any]:
     """The index with the ellipsis, or the missing end, written out."""
-    used = sum(item is not None and item is not Ellipsis for item in key)
+    used = sum(not (item is None or item is Ellipsis or isinstance(item, NewAxis)) for item in key)
     if used > len(shape):
         raise IndexBoundsError(
             f"{used} indices for an array of {len(shape)} dimensions, shape {show(shape)}",
@@ -90,39 +115,58 @@ def _expanded(key: tuple[Any, ...], shape: Shape) -> list[Any]:
     if len(places) > 1:
         raise IndexBoundsError("an index has two ellipses", remedy="write all but one of them out")
     place = places[0] if places else len(key)
-    rest = [slice(None)] * (len(shape) - used)
-    return [*key[:place], *rest, *key[place + 1 :]]
+    rest: list[Any] = [slice(None)] * (len(shape) - used)
+    # An ellipsis that stands for no axis still comes between its neighbours.
+    return [*key[:place], *(rest or [Ellipsis] * len(places)), *key[place + 1 :]]
 
 
-def _box(shape: Shape, key: tuple[Any, ...]) -> _Box:
-    box = _Box()
+def box_of(shape: Shape, key: tuple[Any, ...]) -> Box:
+    """The basic part of an index, and its arrays."""
+    box = Box()
     axis = 0
-    for item in _expanded(key, shape):
+    advanced: list[int] = []
+    for position, item in enumerate(_expanded(key, shape)):
+        if not (item is None or item is Ellipsis or isinstance(item, slice)):
+            if not advanced:
+                box.place = len(box.result)
+            advanced.append(position)
+        if item is Ellipsis:
+            continue
         if item is None:
             box.result.append(1)
             continue
-        extent = shape[axis]
-        if isinstance(item, Node):
-            box.arrays.append((len(box.result), item))
-            box.whole(extent)
-        elif isinstance(item, slice):
-            if item == slice(None):
-                box.whole(extent)
-            elif isinstance(extent, int):
-                box.range(*item.indices(extent))
-            else:
-                raise _symbolic(extent)
-        elif not isinstance(extent, int):
-            raise _symbolic(extent)
-        elif not -extent <= item < extent:
-            raise IndexBoundsError(
-                f"index {item} is outside of axis {axis}, which has extent {extent}",
-                remedy=f"the array has shape {show(shape)}; negative indices count from the end",
-            )
-        else:
-            box.one(item % extent)
+        if isinstance(item, NewAxis):
+            box.arrays.append((len(box.result), item.indices))
+            box.result.append(1)
+            continue
+        _one_item(box, shape, axis, item)
         axis += 1
+    if advanced and advanced[-1] - advanced[0] >= len(advanced):
+        box.place = 0
     return box
+
+
+def _one_item(box: Box, shape: Shape, axis: int, item: Any) -> None:
+    extent = shape[axis]
+    if isinstance(item, Node):
+        box.arrays.append((len(box.result), item))
+        box.whole(extent)
+    elif isinstance(item, slice):
+        if item == slice(None):
+            box.whole(extent)
+        elif isinstance(extent, int):
+            box.range(*item.indices(extent))
+        else:
+            raise _symbolic(extent)
+    elif not isinstance(extent, int):
+        raise _symbolic(extent)
+    elif not -extent <= item < extent:
+        raise IndexBoundsError(
+            f"index {item} is outside of axis {axis}, which has extent {extent}",
+            remedy=f"the array has shape {show(shape)}; negative indices count from the end",
+        )
+    else:
+        box.one(item % extent)
 
 
 def _symbolic(extent: Extent) -> ShapeError:
@@ -135,25 +179,69 @@ def _symbolic(extent: Extent) -> ShapeError:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def get(x: Node, key: tuple[Any, ...]) -> Node:
-    """``x[key]``."""
-    box = _box(x.shape, key)
+def read_box(x: Node, box: Box) -> Node:
+    """The basic part of an index, read."""
     part = build.flip(build.slice_(x, box.starts, box.stops, box.steps), box.flipped)
-    part = build.reshape(part, box.result)
-    if len(box.arrays) == 1:
-        (axis, indices), *_ = box.arrays
-        return take(part, indices, axis)
-    return _joint(part, box.arrays) if box.arrays else part
+    return build.reshape(part, box.result)
 
 
-def wrap(indices: Node, extent: Extent) -> Node:
-    """Negative indices count from the end."""
+def get(x: Node, key: tuple[Any, ...], mode: str | None = None, fill: Any = None) -> Node:
+    """``x[key]``; in mode "fill" with `fill` where an index array lies outside."""
+    box = box_of(x.shape, key)
+    part = read_box(x, box)
+    return _joint(part, box, mode, fill) if box.arrays else part
+
+
+def _known(indices: Node) -> npt.NDArray[Any] | None:
+    """The values of indices where they cannot be others when the program runs."""
+    op = indices.op
+    if isinstance(op, ArrayConstant):
+        return op.data
+    value = build.constant_value(indices)
+    if value is not None:
+        return np.asarray(value)
+    token = op.token if isinstance(op, Input) and active.trace is None else None
+    if isinstance(token, Token) and token.trace is None and token.storage is not None:
+        return token.storage.array
+    return None
+
+
+def _check_bounds(indices: Node, extent: int) -> None:
+    values = _known(indices)
+    if values is None or not values.size or 0 in indices.shape:
+        return
+    low, high = int(values.min()), int(values.max())
+    if low < -extent or high >= extent:
+        raise IndexBoundsError(
+            f"index {low if low < -extent else high} is outside of an axis of extent {extent}",
+            remedy="compare the indices with the shape; negative ones count from the end",
+        )
+
+
+def wrap(indices: Node, extent: Extent, mode: str | None = None) -> Node:
+    """Indices counted from 0.
+
+    By default negative ones count from the end, and known ones are checked. In mode "clip" they are
+    clamped, in mode "wrap" taken modulo the extent, in mode "fill" left where they lie.
+    """
+    if mode not in MODES:
+        raise ValueError(f"there is no mode {mode!r} of indexing: take one of {MODES[1:]}")
     if not indices.dtype.is_integer:
         raise DTypeError(
             f"an index array has dtype {indices.dtype}",
             remedy='convert it to integers, indices.astype("int64")',
         )
-    if not indices.dtype.is_signed or isinstance(indices.op, Iota) or not isinstance(extent, int):
+    if isinstance(indices.op, Iota) or not isinstance(extent, int):
+        return indices
+    if mode in (None, "raise"):
+        _check_bounds(indices, extent)
+    if mode == "clip":
+        # Reading and writing clamp; only what is below zero must not wrap.
+        return build.maximum(indices, build.zeros_like(indices))
+    if mode == "wrap":
+        wide = build.cast(indices, int64)
+        return build.mod(wide, build.full_like(wide, max(extent, 1)))
+    if not indices.dtype.is_signed:
         return indices
     value = build.constant_value(indices)
     if value is not None:
@@ -164,10 +252,10 @@ def wrap(indices: Node, extent: Extent) -> Node:
     return build.select(build.lt(indices, build.zeros_like(indices)), shifted, indices)
 
 
-def take(x: Node, indices: Node, axis: int) -> Node:
+def take(x: Node, indices: Node, axis: int, mode: str | None = None, fill: Any = None) -> Node:
     """Slices of `x` along an axis; the axes of `indices` take its place."""
     place = one_axis("take", axis, len(x.shape))
-    return build.take(x, wrap(indices, x.shape[place]), place)
+    return get(x, (*[slice(None)] * place, indices), mode, fill)
 
 
 def take_along(x: Node, indices: Node, axis: int) -> Node:
@@ -187,89 +275,113 @@ def take_along(x: Node, indices: Node, axis: int) -> Node:
     return build.take_along(x, wrap(indices, x.shape[place]), place)
 
 
-def _joint(x: Node, arrays: Sequence[tuple[int, Node]]) -> Node:
-    """Several index arrays broadcast together; their axes stand where NumPy puts them."""
-    axes = [axis for axis, _ in arrays]
-    extents = [x.shape[axis] for axis in axes]
-    wrapped = [wrap(node, e) for (_, node), e in zip(arrays, extents, strict=True)]
-    indices = broadcast_all("index with", [build.cast(node, int64) for node in wrapped])
-    picked = _pick(x, axes, arrays, indices)
+def flat_places(
+    shape: Shape, box: Box, mode: str | None = None
+) -> tuple[tuple[int, ...], Extent, Node, Node | None]:
+    """The index arrays of a box of this shape as one, over one axis that theirs are merged into.
+
+    Returns
+    -------
+    order : tuple of int
+        The order of axes in which those that are indexed are neighbours, at `box.place`.
+    extent : Extent
+        Of all of them together.
+    places : Node
+        The joint index.
+    inside : Node or None
+        Whether it is inside, where the mode lets it be outside.
+    """
+    axes = [axis for axis, _ in box.arrays]
+    extents = [shape[axis] for axis in axes]
+    wrapped = [wrap(node, e, mode) for (_, node), e in zip(box.arrays, extents, strict=True)]
+    if mode == "clip":
+        wrapped = [_below(node, e) for node, e in zip(wrapped, extents, strict=True)]
+    inside = _inside(wrapped, extents) if mode in ("fill", "drop") else None
+    if len(axes) > 1:
+        wrapped = _broadcast_indices([build.cast(node, int64) for node in wrapped])
+    rest = [axis for axis in range(len(shape)) if axis not in axes]
+    order = (*rest[: box.place], *axes, *rest[box.place :])
+    linear = wrapped[0]
+    total = extents[0]
+    for node, extent in zip(wrapped[1:], extents[1:], strict=True):
+        if not isinstance(extent, int) or not isinstance(total, int):
+            raise _symbolic(extent)
+        linear = build.add(build.mul(linear, build.full_like(linear, extent)), node)
+        total *= extent
+    return order, total, linear, inside
+
+
+def _broadcast_indices(indices: Sequence[Node]) -> list[Node]:
+    try:
+        return broadcast_all("index with", indices)
+    except ShapeError:
+        shapes = " and ".join(show(node.shape) for node in indices)
+        raise IndexBoundsError(
+            f"index arrays of shapes {shapes} do not broadcast",
+            remedy="give them one shape, or axes of extent 1 where they shall be repeated; "
+            "fg.meshgrid makes arrays for all combinations",
+        ) from None
+
+
+def _below(indices: Node, extent: Extent) -> Node:
+    if not isinstance(extent, int):
+        return indices
+    wide = build.cast(indices, int64)
+    return build.minimum(wide, build.full_like(wide, max(extent - 1, 0)))
+
+
+def _inside(indices: Sequence[Node], extents: Sequence[Extent]) -> Node:
+    tests = []
+    for node, extent in zip(indices, extents, strict=True):
+        if not isinstance(extent, int):
+            raise _symbolic(extent)
+        wide = build.cast(node, int64)
+        tests.append(build.ge(wide, build.zeros_like(wide)))
+        tests.append(build.lt(wide, build.full_like(wide, extent)))
+    first, *others = broadcast_all("index with", tests)
+    for test in others:
+        first = build.logical_and(first, test)
+    return first
+
+
+def _joint(x: Node, box: Box, mode: str | None, fill: Any) -> Node:
+    """Index arrays broadcast together; their axes stand where NumPy puts them."""
+    order, total, places, inside = flat_places(x.shape, box, mode)
+    picked = _pick(x, box, places)
     if picked is not None:
         return picked
-    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    place = axes[0] if adjacent else 0
-    rest = [axis for axis in range(len(x.shape)) if axis not in axes]
-    x = build.transpose(x, (*rest[:place], *axes, *rest[place:]))
-    linear = indices[0]
-    count = extents[0]
-    for node, extent in zip(indices[1:], extents[1:], strict=True):
-        assert isinstance(extent, int)
-        assert isinstance(count, int)
-        linear = build.add(build.mul(linear, build.full_like(linear, extent)), node)
-        count *= extent
-    shape = x.shape
-    flat = build.reshape(x, (*shape[:place], count, *shape[place + len(axes) :]))
-    return build.take(flat, linear, place)
+    moved = build.transpose(x, order)
+    shape, place = moved.shape, box.place
+    flat = build.reshape(moved, (*shape[:place], total, *shape[place + len(box.arrays) :]))
+    if total == 0 and 0 not in places.shape and inside is None:
+        raise IndexBoundsError(
+            "an index array for an axis of extent 0", remedy="skip the empty input"
+        )
+    if inside is None:
+        return build.take(flat, places, place)
+    value = 0 if fill is None else fill
+    if fill is None and x.dtype.is_float:
+        value = float("nan")
+    if total == 0:
+        empty = (*flat.shape[:place], *places.shape, *flat.shape[place + 1 :])
+        return build.full(empty, value, x.dtype)
+    found = build.take(flat, places, place)
+    ndim = len(places.shape)
+    wide = build.broadcast(inside, found.shape, range(place, place + ndim))
+    return build.select(wide, found, build.full_like(found, value))
 
 
-def _pick(
-    x: Node, axes: list[int], arrays: Sequence[tuple[int, Node]], indices: Sequence[Node]
-) -> Node | None:
+def _pick(x: Node, box: Box, places: Node) -> Node | None:
     """``x[arange(n), labels]``: one element of each row, whose gradient needs no scatter."""
-    first = arrays[0][1].op
-    if axes != [0, 1] or not isinstance(first, Iota) or first.extent != x.shape[0]:
+    if [axis for axis, _ in box.arrays] != [0, 1] or len(x.shape) < 2:
         return None
-    labels = indices[1]
-    if labels.shape != (x.shape[0],):
+    first = box.arrays[0][1].op
+    labels = box.arrays[1][1]
+    if not isinstance(first, Iota) or first.extent != x.shape[0] or labels.shape != (x.shape[0],):
         return None
+    labels = wrap(labels, x.shape[1])
     wide = build.broadcast(labels, (x.shape[0], 1, *x.shape[2:]), (0,))
     return build.squeeze(build.take_along(x, wide, 1), (1,))
-
-
-# --- replacing ------------------------------------------------------------------------------------
-
-
-def put(x: Node, key: tuple[Any, ...], value: Node) -> Node:
-    """`x` with ``x[key]`` replaced by `value`, which broadcasts and has the dtype of `x`."""
-    box = _box(x.shape, key)
-    if box.arrays:
-        raise IndexBoundsError(
-            "an assignment needs an index of ints, slices, None and ..., or a mask",
-            remedy="write fg.where(condition, new, old) with a condition on the indices",
-        )
-    # NumPy lets the value have extra leading axes of extent 1.
-    extra = len(value.shape) - len(box.result)
-    if extra > 0 and all(extent == 1 for extent in value.shape[:extra]):
-        value = build.reshape(value, value.shape[extra:])
-    value = build.flip(
-        build.reshape(broadcast_to(value, tuple(box.result)), box.shape), box.flipped
-    )
-    if tuple(box.shape) == x.shape:
-        return value
-    low, high, interior = [], [], []
-    for axis, count in enumerate(box.shape):
-        extent, step = x.shape[axis], box.steps[axis]
-        if extent == count:
-            low.append(0)
-            high.append(0)
-            interior.append(0)
-            continue
-        assert isinstance(extent, int)
-        assert isinstance(count, int)
-        if not count:
-            return x
-        low.append(box.starts[axis])
-        high.append(extent - box.starts[axis] - (count - 1) * step - 1)
-        interior.append(step - 1)
-    inside = build.pad(build.full(box.shape, True, bool_), low, high, interior)
-    return build.select(inside, build.pad(value, low, high, interior), x)
-
-
-def put_mask(x: Node, mask: Node, value: Node) -> Node:
-    """`x` with `value` where the mask holds; the mask has the first axes of `x`."""
-    value = broadcast_to(build.cast(value, x.dtype), x.shape)
-    wide = build.broadcast(mask, x.shape, range(len(mask.shape)))
-    return build.select(wide, value, x)
 
 
 def choose(x: Node, mask: Node, value: Node) -> Node:
@@ -286,23 +398,28 @@ def choose(x: Node, mask: Node, value: Node) -> Node:
 
 ARRAY = object()
 """Stands for the next array in an index that was taken apart."""
+NEW_ARRAY = object()
+"""Stands for the next array, of an axis of its own."""
 
 
-def _filled(key: tuple[Any, ...], arrays: Sequence[Node]) -> tuple[Any, ...]:
+def filled(key: tuple[Any, ...], arrays: Sequence[Node]) -> tuple[Any, ...]:
+    """The index with its arrays."""
     rest = iter(arrays)
-    return tuple(next(rest) if item is ARRAY else item for item in key)
+    made: list[Any] = []
+    for item in key:
+        if item is ARRAY:
+            made.append(next(rest))
+        elif item is NEW_ARRAY:
+            made.append(NewAxis(next(rest)))
+        else:
+            made.append(item)
+    return tuple(made)
 
 
-def get_marked(x: Node, *rest: Any) -> Node:
+def get_marked(x: Node, *rest: Any, mode: str | None = None, fill: Any = None) -> Node:
     """``get(x, key)``, given the arrays of the key and then the key with marks in their place."""
     *arrays, key = rest
-    return get(x, _filled(key, arrays))
-
-
-def put_marked(x: Node, *rest: Any) -> Node:
-    """``put(x, key, value)``, given the arrays of the key, the value, and the key with marks."""
-    *arrays, value, key = rest
-    return put(x, _filled(key, arrays), build.cast(value, x.dtype))
+    return get(x, filled(key, arrays), mode, fill)
 
 
 def count(values: range) -> Node:

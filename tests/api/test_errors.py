@@ -179,8 +179,8 @@ def too_many_indices() -> Any:
 
 
 @case
-def assignment_at_an_index_array() -> Any:
-    X.clone()[[0, 1]] = 1
+def assignment_outside_of_an_axis() -> Any:
+    X.clone()[[0, 9]] = 1
 
 
 # --- devices --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from fusegrad.ops.elementwise import Cast, Leaf, Mark, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.reduce import ArgReduce, Reduce
+from fusegrad.ops.scatter import Scatter
 from fusegrad.ops.sorting import Argsort, SearchSorted, Sort
 from fusegrad.ops.source import Constant, Iota
 from fusegrad.ops.window import Overlap, Windows
@@ -54,6 +55,7 @@ OPS: tuple[Op, ...] = (
     Argsort(False),
     Sort(False),
     SearchSorted(False),
+    Scatter(0, "set"),
     Windows((), (), ()),
     Overlap((), (), ()),
     WindowExtreme((1,), (1,), (1,), Monoid.MAX, False),

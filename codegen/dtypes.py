@@ -58,6 +58,24 @@ class DType:
     kind: str
     bits: int
 
+    def __eq__(self, other: object) -> bool:
+        # NumPy's dtypes and names may be compared with, as NumPy itself allows.
+        if isinstance(other, DType) or other in _PYTHON:
+            return self is other
+        try:
+            return as_dtype(other) is self
+        except TypeError:
+            return NotImplemented
+
+    __hash__ = object.__hash__
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype, for functions of NumPy that are given this one: ``np.zeros(3, dt)``."""
+        return self.numpy
+
+    __numpy_dtype__ = dtype
+
     def __repr__(self) -> str:
         return f"fusegrad.{self.name}"
 

@@ -40,15 +40,12 @@ from .context import (
     no_grad,
 )
 from .creation import (
-    arange,
     array,
     asarray,
     empty,
     empty_like,
-    eye,
     full,
     full_like,
-    linspace,
     ones,
     ones_like,
     tensor,
@@ -193,6 +190,7 @@ from .products import (
     tensordot,
     vecdot,
 )
+from .ranges import arange, eye, linspace
 from .reductions import (
     all,
     any,

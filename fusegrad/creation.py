@@ -1,18 +1,18 @@
-"""Functions that make tensors: of given values, of one value, of counts.
+"""Functions that make tensors: of given values, or of one value.
 
 Knows how constants are recorded; inside of a compiled function they become part of the program.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .codegen.dtypes import DType, bool_, float32, float64, int64
-from .errors import DTypeError, ShapeError
+from .array_values import check_number
+from .codegen.dtypes import DType, float32
+from .errors import ShapeError
 from .interop import shared
 from .ir.node import Node
 from .ops import build
@@ -22,15 +22,13 @@ from .tensor_class import ArrayLike, Tensor, as_tensor, record_nodes
 from .tensor_conversions import check_device
 
 __all__ = [
-    "arange",
     "array",
     "asarray",
+    "constant",
     "empty",
     "empty_like",
-    "eye",
     "full",
     "full_like",
-    "linspace",
     "ones",
     "ones_like",
     "tensor",
@@ -39,7 +37,10 @@ __all__ = [
 ]
 
 
-def _make(function: Callable[[], Node], device: Any = None, requires_grad: bool = False) -> Tensor:
+def constant(
+    function: Callable[[], Node], device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The tensor of a node that depends on nothing."""
     check_device(device)
     tensor = record_nodes(lambda: (function(), ()))
     return tensor.requires_grad_() if requires_grad else tensor
@@ -207,10 +208,13 @@ def full(
         return value.broadcast_to(extents)
     number = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
     kind = _dtype(dtype, with_weak(None, kind_of(number)))
-    return _make(lambda: build.full(extents, _fitting(number, kind), kind), device, requires_grad)
+    return constant(
+        lambda: build.full(extents, _fitting(number, kind), kind), device, requires_grad
+    )
 
 
 def _fitting(value: Any, dtype: DType) -> Any:
+    check_number(value, dtype)
     if dtype.kind == "bool":
         return bool(value)
     return float(value) if dtype.is_float else int(value)
@@ -258,7 +262,7 @@ def zeros(
             [0., 0.]])
     """
     kind, extents = _dtype(dtype), _extents((shape, *more))
-    return _make(lambda: build.zeros(extents, kind), device, requires_grad)
+    return constant(lambda: build.zeros(extents, kind), device, requires_grad)
 
 
 def ones(
@@ -294,7 +298,7 @@ def ones(
             [1., 1.]])
     """
     kind, extents = _dtype(dtype), _extents((shape, *more))
-    return _make(lambda: build.full(extents, 1, kind), device, requires_grad)
+    return constant(lambda: build.full(extents, 1, kind), device, requires_grad)
 
 
 def empty(
@@ -419,156 +423,3 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     (2, 3)
     """
     return zeros_like(x, dtype=dtype, device=device)
-
-
-# --- of counts ------------------------------------------------------------------------------------
-
-
-def _steps(count: int, start: Any, step: Any, dtype: DType) -> Node:
-    """start, start + step, ...: floats are computed in double precision and rounded once."""
-    kind = float64 if dtype.is_float else int64
-    node = build.iota(count, kind)
-    if step != 1:
-        node = build.mul(node, build.full_like(node, step))
-    if start != 0:
-        node = build.add(node, build.full_like(node, start))
-    return build.cast(node, dtype)
-
-
-def arange(
-    start: float,
-    stop: float | None = None,
-    step: float = 1,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Numbers from `start` up to, not including, `stop`.
-
-    Parameters
-    ----------
-    start : number
-        The end, from 0, if it is alone.
-    stop, step : number, optional
-    dtype : dtype, optional
-        By default int64 if all arguments are integers, else float32.
-    device : str, optional
-        ``"cpu"``.
-    requires_grad : bool, optional
-        Whether ``backward`` collects its gradient.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.arange(4), fg.arange(1.0, 2.0, 0.25)
-    (Tensor([0, 1, 2, 3]), Tensor([1.  , 1.25, 1.5 , 1.75]))
-    """
-    if stop is None:
-        start, stop = 0, start
-    if step == 0:
-        raise ShapeError("arange with a step of 0 has no end", remedy="give another step")
-    whole = all(isinstance(value, (int, np.integer)) for value in (start, stop, step))
-    kind = _dtype(dtype, int64 if whole else float32)
-    if whole:
-        count = len(range(int(start), int(stop), int(step)))
-    else:
-        count = max(0, math.ceil((stop - start) / step))
-    if kind is bool_:
-        raise DTypeError("arange has no bools", remedy="take an integer or floating dtype")
-    inner = kind if whole or kind.is_float else float64
-    return _make(lambda: build.cast(_steps(count, start, step, inner), kind), device, requires_grad)
-
-
-def linspace(
-    start: float,
-    stop: float,
-    num: int,
-    *,
-    endpoint: bool = True,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Numbers at equal distances.
-
-    Parameters
-    ----------
-    start, stop : number
-    num : int
-        How many.
-    endpoint : bool, optional
-        Whether `stop` is the last one.
-    dtype : dtype, optional
-        By default float32.
-    device : str, optional
-        ``"cpu"``.
-    requires_grad : bool, optional
-        Whether ``backward`` collects its gradient.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.linspace(0, 1, 5)
-    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
-    """
-    kind = _dtype(dtype)
-    if num <= _SMALL_COUNT:
-        values = np.linspace(start, stop, num, endpoint=endpoint).astype(kind.numpy)
-        tensor = as_tensor(values)
-        check_device(device)
-        return tensor.requires_grad_() if requires_grad else tensor
-    step = (stop - start) / (num - 1 if endpoint else num)
-    return _make(
-        lambda: build.cast(_steps(num, float(start), step, float64), kind), device, requires_grad
-    )
-
-
-_SMALL_COUNT = 1024
-
-
-def eye(
-    n_rows: int, n_cols: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None
-) -> Tensor:
-    """Ones on a diagonal, zeros elsewhere.
-
-    Parameters
-    ----------
-    n_rows : int
-    n_cols : int, optional
-        By default as many as rows.
-    k : int, optional
-        The diagonal, counted upwards from the main one.
-    dtype : dtype, optional
-        By default float32.
-    device : str, optional
-        ``"cpu"``.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.eye(2)
-    Tensor([[1., 0.],
-            [0., 1.]])
-    """
-    shape = (n_rows, n_rows if n_cols is None else n_cols)
-    kind = _dtype(dtype)
-
-    def identity() -> Node:
-        row = build.broadcast(_steps(shape[0], k, 1, int64), shape, (0,))
-        column = build.broadcast(build.iota(shape[1], int64), shape, (1,))
-        return build.cast(build.eq(row, column), kind)
-
-    return _make(identity, device)

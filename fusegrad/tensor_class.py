@@ -12,18 +12,18 @@ from typing import Any, cast, final
 import numpy as np
 import numpy.typing as npt
 
+from .array_values import array_of
 from .codegen.dtypes import DType
-from .codegen.dtypes import as_dtype as known_dtype
 from .context import active, no_grad
 from .errors import CaptureError, DTypeError, ShapeError
 from .evaluation import wait
-from .ir.halves import as_array, number_of
+from .ir.halves import number_of
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .ops import build
 from .semantics import products
 from .semantics.elementwise import Function
-from .semantics.promotion import as_dtype, is_complex, no_complex, promote
+from .semantics.promotion import as_dtype, no_complex, promote
 from .semantics.shapes import broadcast_shapes, show
 from .storage import Storage
 from .tensor_conversions import Conversions
@@ -333,7 +333,7 @@ def as_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
         return value if dtype is None or value.dtype is dtype else value._convert(dtype, True)
     if isinstance(value, (list, tuple)) and _holds_tensors(value):
         return _stacked(value, dtype)
-    return _of_array(_array_of(value, dtype))
+    return _of_array(array_of(value, dtype))
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -348,46 +348,6 @@ def _stacked(value: Any, dtype: DType | None) -> Tensor:
     shape = broadcast_shapes("stack", [node.shape for node in nodes])
     rows = [build.expand_dims(build.broadcast_to(node, shape), (0,)) for node in nodes]
     return _flagged(build.concat(rows, 0), tensors)
-
-
-def _array_of(value: Any, dtype: DType | None) -> Array:
-    try:
-        array = np.from_dlpack(value) if _has_dlpack_only(value) else np.asarray(value)
-        if is_complex(array):
-            raise no_complex(f"the {type(value).__name__}")
-        kind = dtype or _default(value, array)
-        return as_array(array, kind)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, (DTypeError, ShapeError)):
-            raise
-        raise DTypeError(
-            f"cannot make a tensor of a {type(value).__name__}: {_problem(value, error)}",
-            remedy="pass an array, a number, or nested lists of numbers of equal length",
-        ) from None
-
-
-def _has_dlpack_only(value: Any) -> bool:
-    return hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
-
-
-def _problem(value: Any, error: Exception) -> str:
-    if "inhomogeneous" in str(error):
-        return "its rows have different lengths"
-    found = np.asarray(value).dtype
-    if found.kind not in "biufV":
-        return f"its elements are no numbers (NumPy's dtype {found})"
-    return str(error).partition("\n")[0]
-
-
-def _default(value: Any, array: Array) -> DType:
-    """Python numbers get the default dtypes, arrays keep theirs."""
-    if hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
-        return known_dtype(array.dtype.newbyteorder("="))
-    if array.dtype == np.float64:
-        held = np.asarray(value, dtype=object).ravel()
-        strong = [item.dtype for item in held if isinstance(item, (np.generic, np.ndarray))]
-        return known_dtype(np.result_type(*strong)) if strong else known_dtype(float)
-    return known_dtype(array.dtype)
 
 
 def _of_array(array: Array) -> Tensor:

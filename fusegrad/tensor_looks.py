@@ -189,10 +189,16 @@ class Looks(ABC):
         extra = extra if self.size else exact
         return f"{name}({values}{extra}{', requires_grad=True' if self.requires_grad else ''})"
 
+    def __str__(self) -> str:
+        return repr(self) if self._is_traced() else str(self._view("print()"))
+
     def __format__(self, spec: str) -> str:
-        if spec and not self.shape:
-            return format(self._number("format()"), spec)
-        return format(str(self), spec)
+        if spec and self.shape:
+            raise DTypeError(
+                f"the format {spec!r} is one for numbers, the tensor has shape {show(self.shape)}",
+                remedy="format its elements, or use np.array2string(x, precision=...)",
+            )
+        return format(self._number("format()"), spec) if spec else str(self)
 
 
 # What NumPy names differently.

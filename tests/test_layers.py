@@ -27,13 +27,14 @@ LAYERS = [
     [
         *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor_class"),
         *("tensor_conversions", "tensor_gradients", "tensor_indexing", "tensor_looks"),
-        *("tensor_methods", "tensor_operands", "tensor_operators", "tensor_state"),
+        *("array_values", "tensor_methods", "tensor_operands", "tensor_operators"),
+        *("tensor_state",),
     ],
     [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians"),
-        *("data_types", "interop", "inspection", "precision", "windows"),
+        *("data_types", "interop", "inspection", "ranges", "precision", "windows"),
     ],
     [
         "layout",

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from .. import functional as fg
-from ..creation import arange, asarray, zeros_like
+from ..creation import asarray, zeros_like
 from ..errors import DTypeError, ShapeError
 from ..manipulation import expand_dims, take
 from ..precision import in_float32
 from ..products import matmul
 from ..random import uniform
+from ..ranges import arange
 from ..tensor_class import Tensor
 from .adaptive_pooling import (
     adaptive_avg_pool1d,

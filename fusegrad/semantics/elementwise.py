@@ -136,9 +136,6 @@ def _floor_divide(a: Node, b: Node) -> Node:
     return build.select(infinite, build.stop_gradient(build.div(a, b)), quotient)
 
 
-_LARGEST_POWER = 64
-
-
 def _power(a: Node, b: Node) -> Node:
     """``a ** b``; small constant powers are products, as in NumPy."""
     exponent = build.constant_value(b)
@@ -146,7 +143,7 @@ def _power(a: Node, b: Node) -> Node:
         special = {0.5: build.sqrt, -1: build.reciprocal, 3: _cube, 0: build.ones_like}
         make = None if exponent is None else special.get(exponent)
         return build.pow_(a, b) if make is None else make(a)
-    if exponent is not None and not 0 <= exponent <= _LARGEST_POWER:
+    if exponent is not None and exponent < 0:
         raise DTypeError(
             f"an integer array to the power {exponent}",
             remedy='compute with floats, x.astype("float32")',

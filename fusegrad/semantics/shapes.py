@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..errors import AxisError, ShapeError
+from ..errors import AxisError, DTypeError, FusegradError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol, known_size
 from ..ops import build
@@ -127,9 +127,16 @@ def as_shape(shape: Any) -> Shape:
     """A shape given as an int, a sequence of them, or a tuple with one sequence in it."""
     if isinstance(shape, (int, Symbol)):
         return (shape,)
-    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-        shape = shape[0]
-    return tuple(e if isinstance(e, (int, Symbol)) else operator.index(e) for e in shape)
+    try:
+        if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+            shape = shape[0]
+        return tuple(e if isinstance(e, (int, Symbol)) else operator.index(e) for e in shape)
+    except TypeError as error:
+        if isinstance(error, FusegradError):
+            raise
+        raise DTypeError(
+            f"{shape!r} is no shape", remedy="a shape is an integer or a sequence of integers"
+        ) from None
 
 
 def resolve(old: Shape, new: Shape) -> Shape:

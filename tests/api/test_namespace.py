@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fusegrad as fg
-from fusegrad.errors import DeviceError
+from fusegrad.errors import DeviceError, DTypeError, ShapeError
 
 INFO = fg.__array_namespace_info__()
 
@@ -84,3 +85,137 @@ def test_shapes_in_both_styles(name: str) -> None:
     assert make(()).shape == ()
     first = next(iter(inspect.signature(make).parameters.values()))
     assert (first.name, first.kind) == ("shape", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ((5,), {}),
+        ((1, 9, 3), {}),
+        ((5, 0, -2), {}),
+        ((3, 1), {}),
+        ((0, 1, 0.1), {}),
+        ((5,), {"dtype": "float64"}),
+        ((np.float32(3),), {}),
+    ],
+)
+def test_arange(arguments: Any) -> None:
+    positional, named = arguments
+    actual, expected = fg.arange(*positional, **named), np.arange(*positional, **named)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-6)
+    assert actual.dtype == (
+        np.float32 if expected.dtype.kind == "f" and not named else expected.dtype
+    )
+
+
+def test_arange_of_tensors() -> None:
+    assert fg.arange(fg.asarray(3)).dtype is fg.int64
+    assert fg.arange(np.array(1), fg.asarray(4)).tolist() == [1, 2, 3]
+
+
+NUMBERS = [(0, 1, 5), (2, -3, 4), (0, 1, 1), (0, 1, 0), (-1.5, 7.25, 2000)]
+
+
+@pytest.mark.parametrize("endpoint", [True, False])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int32"])
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_linspace(numbers: Any, dtype: str, endpoint: bool) -> None:
+    for run in (fg.linspace, fg.compile(lambda *a, **k: fg.linspace(*numbers, **k))):
+        actual = run(*numbers, dtype=dtype, endpoint=endpoint)
+        expected = np.linspace(*numbers, dtype=dtype, endpoint=endpoint)
+        assert actual.dtype == expected.dtype
+        np.testing.assert_allclose(
+            actual.numpy(), expected, rtol=1e-12 if dtype != "float32" else 1e-6
+        )
+        if endpoint and numbers[2] > 1:
+            assert actual[-1] == expected[-1]
+
+
+@pytest.mark.parametrize("endpoint", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_linspace_between_arrays(count: int, endpoint: bool) -> None:
+    low, high = np.array([[0.0], [1.0]]), np.array([10.0, -2.0, 0.5])
+    expected = np.linspace(low, high, count, endpoint=endpoint)
+    for run in (fg.linspace, fg.compile(fg.linspace, static_argnames=["num"])):
+        actual = run(low, high, num=count, endpoint=endpoint)
+        assert actual.dtype is fg.float64
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_of_linspace() -> None:
+    gradient = fg.grad(lambda a: (fg.linspace(a, 4.0, 5) * fg.asarray([1.0, 2, 3, 4, 5])).sum())
+    assert float(gradient(fg.asarray(0.0))) == pytest.approx(1 + 1.5 + 1.5 + 1)
+
+
+def test_numbers_that_fit_no_place() -> None:
+    for make in (
+        lambda: fg.full(2, 300, dtype="uint8"),
+        lambda: fg.full(2, 2**70),
+        lambda: fg.full(2, float("nan"), dtype="int32"),
+        lambda: fg.asarray(-1, dtype="uint8"),
+        lambda: fg.asarray([1, 300], dtype="int8"),
+        lambda: fg.asarray([float("inf")], dtype="int8"),
+        lambda: fg.asarray(1, dtype="int8") + 200,
+        lambda: fg.arange(300, dtype="uint8"),
+    ):
+        with pytest.raises(DTypeError, match="does not fit"):
+            make()
+    with pytest.raises(DTypeError, match="no integer dtype holds all numbers"):
+        fg.asarray([2**63, -1])
+    assert fg.asarray(2**63).dtype is fg.uint64
+    assert fg.asarray(np.array([300, -1]), dtype="uint8").tolist() == [44, 255]
+    assert fg.asarray([1.7, -1.7], dtype="int32").tolist() == [1, -1]
+
+
+def test_counts_that_are_none() -> None:
+    for make, message in (
+        (lambda: fg.eye(-1), "eye of -1 numbers"),
+        (lambda: fg.linspace(0, 1, -1), "linspace of -1 numbers"),
+        (lambda: fg.zeros(-1), "is negative"),
+        (lambda: fg.arange(float("inf")), "arange from 0 to inf in steps of 1 has no end"),
+        (lambda: fg.arange(3, 1, 0), "a step of 0 has no end"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            make()
+    with pytest.raises(DTypeError, match="is no shape"):
+        fg.zeros((2, 2.5))
+
+
+# --- dtypes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", INFO.dtypes())
+def test_dtypes_are_numpys_too(name: str) -> None:
+    dtype = getattr(fg, name)
+    assert dtype == name
+    assert dtype == np.dtype(name)
+    assert np.dtype(name) == dtype
+    assert dtype == np.dtype(name).type
+    assert dtype != "complex64"
+    assert dtype != "no dtype"
+    assert (dtype == np.dtype("int8")) is (name == "int8")
+    assert np.zeros(2, dtype=dtype).dtype == name
+    assert len({dtype, getattr(fg, name)}) == 1
+
+
+def test_powers_of_integers() -> None:
+    x = fg.asarray([0, 1, 2, 3], dtype="uint16")
+    assert (x**65).tolist() == (np.arange(4, dtype=np.uint16) ** 65).tolist()
+    with pytest.raises(DTypeError, match="to the power -1"):
+        x.astype("int64") ** (-1)
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [np.float32(0.1), np.arange(3), np.eye(2), np.zeros((0, 2))])
+def test_text_is_numpys(values: Any) -> None:
+    x = fg.asarray(values)
+    assert str(x) == f"{x}" == str(values)
+
+
+def test_formats() -> None:
+    assert f"{fg.asarray(3.14159):.3f}|{fg.asarray(7):>4}" == "3.142|   7"
+    with pytest.raises(DTypeError, match=r"the format '.3f' is one for numbers"):
+        f"{fg.asarray([3.14159]):.3f}"

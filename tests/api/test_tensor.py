@@ -54,7 +54,7 @@ def test_repr_is_numpys() -> None:
     assert repr(fg.asarray([1.5], dtype="float64")) == "Tensor([1.5], dtype=float64)"
     assert repr(fg.zeros((0, 3))) == "Tensor([], shape=(0, 3), dtype=float32)"
     assert repr(fg.ones(1, requires_grad=True)) == "Tensor([1.], requires_grad=True)"
-    assert str(fg.ones((2, 2))) == "Tensor([[1., 1.],\n        [1., 1.]])"
+    assert repr(fg.ones((2, 2))) == "Tensor([[1., 1.],\n        [1., 1.]])"
 
 
 def test_numpy_view_is_read_only_and_keeps_its_values() -> None:

@@ -181,16 +181,17 @@ class Looks(ABC):
         exact = f", shape={show(self.shape)}, dtype={self.dtype}"
         if self._is_traced():
             return f"{name}(<traced>{exact})"
-        digits = 4 if self.dtype is bfloat16 else None
-        values = np.array2string(
-            self._plain("print()"), precision=digits, separator=", ", prefix=f"{name}("
-        )
+        values = self._text(separator=", ", prefix=f"{name}(")
         extra = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         extra = extra if self.size else exact
         return f"{name}({values}{extra}{', requires_grad=True' if self.requires_grad else ''})"
 
     def __str__(self) -> str:
-        return repr(self) if self._is_traced() else str(self._view("print()"))
+        return repr(self) if self._is_traced() else self._text()
+
+    def _text(self, **layout: Any) -> str:
+        digits = 4 if self.dtype is bfloat16 else None
+        return np.array2string(self._plain("print()"), precision=digits, **layout)
 
     def __format__(self, spec: str) -> str:
         if spec and self.shape:

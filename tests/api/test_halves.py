@@ -267,7 +267,7 @@ import fusegrad as fg
 from fusegrad.errors import DTypeError
 x = fg.asarray([[1.0, 2.5], [0.1, -3.0]], dtype="bfloat16")
 f = lambda x: (fg.exp(x @ x.T) + x.sum()).mean(axis=0)
-print(x, f(x).tolist(), fg.compile(f)(x).tolist(), x[0, 1].item())
+print(repr(x), f(x).tolist(), fg.compile(f)(x).tolist(), x[0, 1].item())
 print(fg.grad(lambda x: (x * x).sum())(x), (fg.flip(x) + 1.5).T.half().numpy().tolist())
 try:
     x.numpy()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import DType, bfloat16
+from .dtypes import DType, bfloat16, uint32, uint64
 from .half import from_bfloat16, to_bfloat16
 
 __all__ = [
@@ -198,14 +198,31 @@ def power(a: Any, b: Any) -> Any:
 
 
 def cast(x: Any, dtype: DType) -> Any:
-    """`x` converted as NumPy does it on x86; to bfloat16 by way of float32."""
+    """`x` converted as NumPy does it on x86; to bfloat16 by way of float32.
+
+    Floats lose their fraction and wrap when an integer dtype does not hold them, as the int32 (for
+    narrow dtypes) or int64 that they become first. What that does not hold either, and NaN,
+    becomes its least value, before it wraps.
+    """
     x = np.asarray(x)
     if x.dtype == bfloat16.numpy:
         x = from_bfloat16(x)
     if dtype is bfloat16:
         return to_bfloat16(x)[()]
     with np.errstate(all="ignore"):
+        if x.dtype.kind == "f" and dtype in (uint32, uint64):
+            return _to_unsigned(x, dtype)
         return x.astype(dtype.numpy)[()]
+
+
+def _to_unsigned(x: Array, dtype: DType) -> Any:
+    """By way of int64; NumPy's own way depends on the processor and the length."""
+    if dtype is uint32:
+        return x.astype(np.int64).astype(np.uint32)[()]
+    x = x.astype(np.promote_types(x.dtype, np.float32))
+    large = x >= 2.0**63
+    rest = np.where(large, x - x.dtype.type(2.0**63), x).astype(np.int64).view(np.uint64)
+    return np.where(large, rest ^ np.uint64(1 << 63), rest)[()]
 
 
 def number(value: float | int | bool, dtype: DType) -> Any:

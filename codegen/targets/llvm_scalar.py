@@ -237,10 +237,15 @@ def _convert_half(site: Site, source: DType, target: DType, x: str) -> str:
 
 
 def _float_to_integer(site: Site, source: DType, target: DType, x: str) -> str:
-    """Through a wider signed integer where x86 does, so that out of range values wrap alike."""
+    """Through a wider signed integer, so that what lies outside wraps; see `meanings.cast`."""
     kind = site.type(source)
     if target.name == "uint64":
-        return site.emit(f"fptoui {kind} {x} to {site.type(target)}")
+        wide, most = site.type(target), site.number(2.0**63, source)
+        large = compare(site, "ge", source, x, most)
+        rest = site.select(large, source, site.emit(f"fsub {kind} {x}, {most}"), x)
+        y = site.emit(f"fptosi {kind} {rest} to {wide}")
+        moved = site.emit(f"xor {wide} {y}, {site.number(1 << 63, target)}")
+        return site.select(large, target, moved, y)
     through = int64 if target.bits == 64 or target.name == "uint32" else int32
     y = site.emit(f"fptosi {kind} {x} to {site.type(through)}")
     return convert(site, through, target, y)

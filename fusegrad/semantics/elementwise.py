@@ -11,6 +11,7 @@ from typing import final
 
 from ..codegen.dtypes import DType, bool_
 from ..errors import DTypeError
+from ..ir.halves import wide
 from ..ir.node import Node
 from ..ops import build
 from .promotion import as_float
@@ -116,9 +117,14 @@ def _bitwise(logical: Callable[..., Node], bits: Callable[..., Node]) -> Callabl
 
 
 def _sigmoid(x: Node) -> Node:
-    """1 / (1 + exp(-x)), written with tanh: no overflow on either side."""
-    half = build.full_like(x, 0.5)
-    return build.add(build.mul(build.tanh(build.mul(x, half)), half), half)
+    """1 / (1 + exp(-x)), without overflow, and accurate to both sides."""
+    given, x = x.dtype, build.cast(x, wide(x.dtype))
+    one = build.ones_like(x)
+    positive = build.ge(x, build.zeros_like(x))
+    # Not -abs(x), whose derivative at 0 is 0.
+    power = build.exp(build.select(positive, build.neg(x), x))
+    result = build.div(build.select(positive, one, power), build.add(power, one))
+    return build.cast(result, given)
 
 
 def _relu(x: Node) -> Node:
@@ -152,7 +158,8 @@ def _power(a: Node, b: Node) -> Node:
 
 
 def _cube(x: Node) -> Node:
-    return build.mul(build.square(x), x)
+    given, x = x.dtype, build.cast(x, wide(x.dtype))
+    return build.cast(build.mul(build.square(x), x), given)
 
 
 def _integer_power(x: Node, exponent: int) -> Node:

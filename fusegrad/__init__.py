@@ -52,7 +52,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .custom_rules import custom_vjp
+from .custom_rules import checkpoint, custom_jvp, custom_vjp
 from .data_types import (
     astype,
     can_cast,
@@ -265,6 +265,7 @@ __all__ = [
     "can_cast",
     "cat",
     "ceil",
+    "checkpoint",
     "chunk",
     "clip",
     "compile",
@@ -276,6 +277,7 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "custom_jvp",
     "custom_vjp",
     "detach",
     "divide",

@@ -45,7 +45,7 @@ def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[tuple[N
     [(<sum((1,)): f32[5]>, True), (<iota(3, int64): i64[3]>, False)]
     """
     done = dict(batched)
-    for node in toposort(outputs):
+    for node in toposort(outputs, batched):
         if node in done:
             continue
         has = [operand in done for operand in node.inputs]

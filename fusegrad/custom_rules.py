@@ -1,6 +1,6 @@
-"""Functions with a derivative of their own: `custom_vjp`.
+"""Functions with a derivative of their own: `custom_vjp`, `custom_jvp`, `checkpoint`.
 
-Knows tensors and containers; the closed graph of a call and its rule are an op.
+Knows tensors and containers; the closed graph of a call and its rules are an op.
 """
 
 from __future__ import annotations
@@ -10,28 +10,54 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from . import pytree
-from .autodiff.custom import custom_call
-from .context import Token, active, transforming
+from .autodiff.closed import Closed
+from .autodiff.custom import forward_by_inlining, reverse_by_inlining, transposed
+from .context import transforming
 from .errors import ArgumentStructureError, GradientError
-from .ir.node import Node, set_recording, substitute, toposort
+from .ir.node import Node, set_recording
 from .ops import build
-from .ops.source import Input
+from .recorded import Recorded
 from .semantics.shapes import show
-from .tensor_class import as_tensor, made
+from .tensor_class import as_tensor
 from .variables import result_of
 
-__all__ = ["CustomFunction", "custom_vjp"]
+__all__ = ["CustomFunction", "CustomTangent", "checkpoint", "custom_jvp", "custom_vjp"]
 
 Function = Callable[..., Any]
+Nodes = Sequence[Node | None]
+
+
+def _split(args: tuple[Any, ...], numbers: Sequence[int]) -> tuple[list[Any], list[int]]:
+    """The arguments that are passed on as they are, and the places of the others."""
+    fixed = {number % len(args) for number in numbers if args}
+    return [args[i] for i in sorted(fixed)], [i for i in range(len(args)) if i not in fixed]
+
+
+def _filled(
+    function: Function, args: tuple[Any, ...], places: Sequence[int], kwargs: dict[str, Any]
+) -> Function:
+    """The function of the arguments at `places`, the others being fixed."""
+
+    def partial(*values: Any) -> Any:
+        new = list(args)
+        for place, value in zip(places, values, strict=True):
+            new[place] = value
+        return function(*new, **kwargs)
+
+    return partial
+
+
+# --- custom_vjp -----------------------------------------------------------------------------------
 
 
 @final
 class CustomFunction:
-    """A function whose derivative is given by a rule; made by `custom_vjp`."""
+    """A function whose gradient is given by a rule; made by `custom_vjp`."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, nondiff_argnums: Sequence[int] = ()) -> None:
         functools.update_wrapper(self, function)
         self._function = function
+        self._fixed = tuple(nondiff_argnums)
         self._forward: Function | None = None
         self._backward: Function | None = None
 
@@ -46,6 +72,7 @@ class CustomFunction:
         backward : callable
             ``backward(residuals, cotangent)`` gives a tuple with the gradient by each positional
             argument, None where there is none. The cotangent has the structure of the result.
+            The arguments of `nondiff_argnums` come before, and get no gradient.
         """
         self._forward, self._backward = forward, backward
 
@@ -54,95 +81,60 @@ class CustomFunction:
             raise GradientError(
                 "a custom_vjp function has no rule yet", remedy="call f.defvjp(forward, backward)"
             )
-        call = _CustomCall(self._backward, args)
-        return call.run(functools.partial(self._forward, **kwargs))
+        fixed, places = _split(args, self._fixed)
+        backward = functools.partial(self._backward, *fixed)
+        call = _ReverseCall(backward, tuple(args[place] for place in places))
+        return call.run(_filled(self._forward, args, places, kwargs))
 
 
 @final
-class _CustomCall:
-    """One call: the graph of the forward function over parameters of its own."""
+class _ReverseCall:
+    """One call: the graph of the forward function over variables of its own."""
 
     def __init__(self, backward: Function, args: tuple[Any, ...]) -> None:
         self._backward = backward
-        leaves, self._arguments = pytree.flatten(args)
-        self._leaves = list(leaves)
-        # The leaves that are arrays, and the argument that each belongs to.
-        self._places = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
-        self._tensors = [as_tensor(leaves[place]) for place in self._places]
+        self._recorded = Recorded(args)
         self._results: pytree.Structure = pytree.LEAF
         self._residuals: pytree.Structure = pytree.LEAF
         self._count = 0
 
     def run(self, forward: Function) -> Any:
         """Record the call; the result, as the function returned it."""
-        labels = [f"the argument {place} of a custom_vjp function" for place in self._places]
-        parameters = [
-            build.input_(tensor._type, Token(label=label))
-            for tensor, label in zip(self._tensors, labels, strict=True)
-        ]
         before = set_recording(True)
         try:
-            with transforming(abstract=True):
-                nodes = self._outputs(forward, parameters)
-            captured = self._captured(nodes, parameters)
-            stand_ins = [build.input_(node.tensor_type) for node in captured]
-            closed = substitute(nodes, dict(zip(captured, stand_ins, strict=True)))
-            inputs = [tensor._read() for tensor in self._tensors]
-            results = custom_call(
-                [*parameters, *stand_ins], closed, self._rule, [*inputs, *captured]
+            pair = self._recorded.run(forward, differentiable=False)
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise ArgumentStructureError(
+                    f"the forward function of a custom_vjp returned a {type(pair).__name__}",
+                    remedy="return (result, residuals)",
+                )
+            results, self._results = pytree.flatten(pair[0])
+            residuals, self._residuals = pytree.flatten(pair[1])
+            self._count = len(results)
+            self._recorded.close((*results, *residuals))
+            outputs = self._recorded.call(
+                self._count, self._rule, None, "custom_vjp", captured=False
             )
-            requires = any(tensor.requires_grad for tensor in self._tensors)
-            if requires and not active.grad:
-                requires, results = False, [build.stop_gradient(node) for node in results]
-            outputs = [
-                made(node, requires and node.dtype.is_float) for node in results[: self._count]
-            ]
         finally:
             set_recording(before)
         return pytree.unflatten(self._results, outputs)
 
-    def _outputs(self, forward: Function, parameters: Sequence[Node]) -> list[Node]:
-        """The nodes of the result, then those of the residuals, as functions of parameters."""
-        leaves = list(self._leaves)
-        for place, node in zip(self._places, parameters, strict=True):
-            leaves[place] = made(node)
-        pair = forward(*pytree.unflatten(self._arguments, leaves))
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise ArgumentStructureError(
-                f"the forward function of a custom_vjp returned a {type(pair).__name__}",
-                remedy="return (result, residuals)",
-            )
-        results, self._results = pytree.flatten(pair[0])
-        residuals, self._residuals = pytree.flatten(pair[1])
-        self._count = len(results)
-        return [as_tensor(value)._read() for value in (*results, *residuals)]
-
-    def _captured(self, nodes: Sequence[Node], parameters: Sequence[Node]) -> list[Node]:
-        """The variables from outside: further arguments, by which no gradient is taken."""
-        own = set(parameters)
-        return [n for n in toposort(nodes) if isinstance(n.op, Input) and n not in own]
-
-    def _rule(
-        self,
-        inputs: Sequence[Node],
-        results: Sequence[Node],
-        cotangents: Sequence[Node | None],
-    ) -> list[Node | None]:
+    def _rule(self, inputs: Sequence[Node], results: Sequence[Node], given: Nodes) -> Nodes:
         count = self._count
-        residuals = pytree.unflatten(self._residuals, [result_of(n) for n in results[count:]])
-        filled = [
-            result_of(build.zeros_like(node) if cotangent is None else cotangent)
-            for node, cotangent in zip(results[:count], cotangents, strict=False)
-        ]
         with transforming(abstract=True):
-            given = self._backward(residuals, pytree.unflatten(self._results, filled))
-            gradients = list(given) if isinstance(given, (tuple, list)) else [given]
-            found = self._by_leaf(gradients)
+            residuals = pytree.unflatten(self._residuals, [result_of(n) for n in results[count:]])
+            filled = [
+                result_of(build.zeros_like(node) if cotangent is None else cotangent)
+                for node, cotangent in zip(results[:count], given, strict=True)
+            ]
+            answer = self._backward(residuals, pytree.unflatten(self._results, filled))
+            gradients = list(answer) if isinstance(answer, (tuple, list)) else [answer]
+            found = self._recorded.by_place("custom_vjp", self._by_leaf(gradients))
         return [*found, *[None] * (len(inputs) - len(found))]
 
-    def _by_leaf(self, given: Sequence[Any]) -> list[Node | None]:
-        """The gradient of each array, from those of the positional arguments."""
-        arguments = self._arguments.children
+    def _by_leaf(self, given: Sequence[Any]) -> list[Any]:
+        """The gradient of each leaf, from those of the positional arguments."""
+        arguments = self._recorded.structure.children
         if len(given) != len(arguments):
             raise GradientError(
                 f"the rule of a custom_vjp gave {len(given)} gradients for "
@@ -155,35 +147,27 @@ class _CustomCall:
                 leaves += [value] * structure.leaves
             else:
                 leaves += pytree.flatten(value)[0]
-        found: list[Node | None] = []
-        for place, tensor in zip(self._places, self._tensors, strict=True):
-            value = leaves[place]
-            if value is None or not tensor.dtype.is_float:
-                found.append(None)
-                continue
-            gradient = as_tensor(value)
-            if gradient.shape != tensor.shape:
-                raise GradientError(
-                    f"the rule of a custom_vjp gave a gradient of shape {show(gradient.shape)} for "
-                    f"an argument of shape {show(tensor.shape)}",
-                    remedy="a gradient has the shape of its argument",
-                )
-            found.append(build.cast(gradient._read(), tensor.dtype))
-        return found
+        return leaves
 
 
-def custom_vjp(function: Function) -> CustomFunction:
-    """A function whose derivative you give, with ``defvjp``.
+def custom_vjp(function: Function | None = None, *, nondiff_argnums: Sequence[int] = ()) -> Any:
+    """A function whose gradient you give, with ``defvjp``.
 
     Parameters
     ----------
     function : callable
         Of tensors, and other arguments, to tensors. Of what it takes from outside no gradient is
         taken.
+    nondiff_argnums : sequence of int, optional
+        Arguments that are passed to the rule as they are.
 
     Returns
     -------
     CustomFunction
+
+    See Also
+    --------
+    custom_jvp : The rule in forward mode, from which the one in reverse mode follows.
 
     Examples
     --------
@@ -195,4 +179,234 @@ def custom_vjp(function: Function) -> CustomFunction:
     >>> fg.grad(lambda x: clipped(x).sum())([-3.0, 0.5])
     Tensor([1., 1.])
     """
-    return CustomFunction(function)
+    if function is None:
+        return functools.partial(CustomFunction, nondiff_argnums=nondiff_argnums)
+    return CustomFunction(function, nondiff_argnums)
+
+
+# --- custom_jvp -----------------------------------------------------------------------------------
+
+
+@final
+class CustomTangent:
+    """A function whose tangent is given by a rule; made by `custom_jvp`."""
+
+    def __init__(self, function: Function, nondiff_argnums: Sequence[int] = ()) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._fixed = tuple(nondiff_argnums)
+        self._rule: Function | None = None
+
+    def defjvp(self, rule: Function) -> Function:
+        """Give the rule. Also a decorator.
+
+        Parameters
+        ----------
+        rule : callable
+            ``rule(primals, tangents)`` gives the value and its tangent. Both arguments are tuples
+            with an entry for each positional argument; the tangents are zeros where nothing
+            changes, and None for arguments that are no floats. The rule must be linear in the
+            tangents. The arguments of `nondiff_argnums` come before.
+        """
+        self._rule = rule
+        return rule
+
+    def defjvps(self, *rules: Function | None) -> None:
+        """Give the rule in parts, one for each argument.
+
+        Parameters
+        ----------
+        *rules : callable or None
+            ``rule(tangent, value, *primals)`` gives what the tangent of this argument contributes
+            to that of the value. None: nothing.
+        """
+
+        def rule(primals: Any, tangents: Any) -> Any:
+            value = self._function(*primals)
+            parts = [
+                part(tangent, value, *primals)
+                for part, tangent in zip(rules, tangents, strict=True)
+                if part is not None and tangent is not None
+            ]
+            total = parts[0] if parts else 0 * value
+            for part in parts[1:]:
+                total = total + part
+            return value, total
+
+        self._rule = rule
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._rule is None:
+            raise GradientError(
+                "a custom_jvp function has no rule yet", remedy="call f.defjvp(rule)"
+            )
+        fixed, places = _split(args, self._fixed)
+        call = _ForwardCall(
+            functools.partial(self._rule, *fixed), tuple(args[place] for place in places)
+        )
+        return call.run(_filled(self._function, args, places, kwargs))
+
+
+@final
+class _ForwardCall:
+    """One call of a function with a rule for tangents."""
+
+    def __init__(self, rule: Function, args: tuple[Any, ...]) -> None:
+        self._user_rule = rule
+        self._recorded = Recorded(args)
+        self._results: pytree.Structure = pytree.LEAF
+
+    def run(self, function: Function) -> Any:
+        """Record the call; the result, as the function returned it."""
+        before = set_recording(True)
+        try:
+            result = self._recorded.run(function, differentiable=False)
+            leaves, self._results = pytree.flatten(result)
+            self._recorded.close(leaves)
+            outputs = self._recorded.call(
+                len(leaves), transposed(self._rule), self._rule, "custom_jvp", captured=False
+            )
+        finally:
+            set_recording(before)
+        return pytree.unflatten(self._results, outputs)
+
+    def _rule(self, inputs: Sequence[Node], results: Sequence[Node], given: Nodes) -> Nodes:
+        recorded = self._recorded
+        primals = list(recorded.leaves)
+        tangents: list[Any] = [None] * len(primals)
+        with transforming(abstract=True):
+            pairs = zip(recorded.places, inputs, given, strict=False)
+            for place, node, tangent in pairs:
+                primals[place] = result_of(node)
+                if node.dtype.is_float:
+                    own = build.zeros_like(node) if tangent is None else tangent
+                    tangents[place] = result_of(own)
+            shape = recorded.structure
+            pair = self._user_rule(
+                pytree.unflatten(shape, primals), pytree.unflatten(shape, tangents)
+            )
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ArgumentStructureError(
+                    f"the rule of a custom_jvp returned a {type(pair).__name__}",
+                    remedy="return (value, tangent)",
+                )
+            return self._tangents(results, pair[1])
+
+    def _tangents(self, results: Sequence[Node], given: Any) -> Nodes:
+        leaves, structure = pytree.flatten(given)
+        if structure != self._results:
+            raise ArgumentStructureError(
+                f"the rule of a custom_jvp gave a tangent with the structure {structure} for a "
+                f"value with {self._results}",
+                remedy="the tangent has the containers of the value",
+            )
+        found: list[Node | None] = []
+        for value, node in zip(leaves, results, strict=True):
+            if not node.dtype.is_float:
+                found.append(None)
+                continue
+            tangent = as_tensor(value)
+            if tangent.shape != node.shape:
+                raise GradientError(
+                    f"the rule of a custom_jvp gave a tangent of shape {show(tangent.shape)} for "
+                    f"a value of shape {show(node.shape)}",
+                    remedy="a tangent has the shape of its value",
+                )
+            found.append(build.cast(tangent._read(), node.dtype))
+        return found
+
+
+def custom_jvp(function: Function | None = None, *, nondiff_argnums: Sequence[int] = ()) -> Any:
+    """A function whose derivative you give as a rule for tangents, with ``defjvp``.
+
+    Reverse mode uses the transpose of the rule.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors, and other arguments, to tensors. Of what it takes from outside no derivative is
+        taken.
+    nondiff_argnums : sequence of int, optional
+        Arguments that are passed to the rule as they are.
+
+    Returns
+    -------
+    CustomTangent
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> @fg.custom_jvp
+    ... def softplus(x):
+    ...     return fg.log1p(fg.exp(x))
+    >>> @softplus.defjvp
+    ... def rule(primals, tangents):
+    ...     return softplus(*primals), tangents[0] * fg.sigmoid(primals[0])
+    >>> fg.grad(softplus)(0.0), fg.jvp(softplus, (100.0,), (1.0,))[1]
+    (Tensor(0.5), Tensor(1.))
+    """
+    if function is None:
+        return functools.partial(CustomTangent, nondiff_argnums=nondiff_argnums)
+    return CustomTangent(function, nondiff_argnums)
+
+
+# --- checkpoint -----------------------------------------------------------------------------------
+
+
+def checkpoint(function: Function) -> Function:
+    """The same function, whose inner values are computed again for the gradient, not kept.
+
+    A program that takes the gradient of a long chain keeps all values in between from the way
+    there to the way back. With this around parts of the chain it keeps only what goes into the
+    parts, for a second computation of each. The values are the same to the bit.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors, and other arguments, to tensors, or containers of them. Gradients flow to what
+        it takes from outside, too.
+
+    Returns
+    -------
+    callable
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> block = fg.checkpoint(lambda x: fg.sin(fg.exp(x)))
+    >>> fg.grad(lambda x: block(block(x)).sum())([0.0])
+    Tensor([-0.8534177])
+    """
+
+    @functools.wraps(function)
+    def recomputing(*args: Any, **kwargs: Any) -> Any:
+        recorded = Recorded(args)
+        before = set_recording(True)
+        try:
+            result = recorded.run(functools.partial(function, **kwargs), differentiable=True)
+            leaves, structure = pytree.flatten(result)
+            closed = recorded.close(leaves)
+            forward = forward_by_inlining(closed.parameters, closed.results)
+            outputs = recorded.call(
+                len(leaves), _again(closed), forward, "checkpoint", captured=True
+            )
+        finally:
+            set_recording(before)
+        return pytree.unflatten(structure, outputs)
+
+    return recomputing
+
+
+def _again(closed: Closed) -> Callable[..., Nodes]:
+    """The gradient of a closed graph, from its operands alone."""
+
+    natural = reverse_by_inlining(closed.parameters, closed.results)
+
+    def reverse(inputs: Sequence[Node], items: Sequence[Node], cotangents: Nodes) -> Nodes:
+        # Nothing is computed again before the way back has come here.
+        after = build.first(next(g for g in cotangents if g is not None))
+        count = len(inputs) - len(closed.captured)
+        held = [build.barrier(node, after) for node in inputs[:count]]
+        return natural((*held, *inputs[count:]), items, cotangents)
+
+    return reverse

@@ -20,7 +20,7 @@ from .ops.elementwise import Leaf, Mark
 from .ops.source import Input
 from .tensor_class import ArrayLike, Tensor, as_tensor, made
 
-__all__ = ["Variables", "argument_names", "listed", "result_of"]
+__all__ = ["Variables", "argument_names", "is_differentiable", "listed", "result_of"]
 
 
 @final
@@ -86,7 +86,7 @@ class Variables:
         return result[0], pytree.unflatten(structure, kept)
 
 
-def _differentiable(node: Node) -> bool:
+def is_differentiable(node: Node) -> bool:
     """Whether the value depends on a variable that requires a gradient."""
     for found in toposort([node]):
         op = found.op
@@ -99,7 +99,7 @@ def _differentiable(node: Node) -> bool:
 
 def result_of(node: Node) -> Tensor:
     """A tensor of a derivative, itself differentiable if gradients are on."""
-    requires = node.dtype.is_float and _differentiable(node)
+    requires = node.dtype.is_float and is_differentiable(node)
     if requires and not active.grad:
         node, requires = build.stop_gradient(node), False
     return made(node, requires)

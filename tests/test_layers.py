@@ -33,7 +33,7 @@ LAYERS = [
     [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
-        *("forward_mode", "jacobians"),
+        *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
         *("data_types", "interop", "inspection", "ranges", "precision", "windows"),
     ],
     [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -364,8 +364,11 @@ def inherit_source(node: Node, origin: Node) -> Node:
 # --- traversals -----------------------------------------------------------------------------------
 
 
-def toposort(outputs: Iterable[Node]) -> list[Node]:
-    """All nodes that `outputs` need, inputs before users, in an order the graph alone fixes."""
+def toposort(outputs: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
+    """All nodes that `outputs` need, inputs before users, in an order the graph alone fixes.
+
+    What only nodes of `known` need is left out.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     stack = list(outputs)[::-1]
@@ -375,9 +378,10 @@ def toposort(outputs: Iterable[Node]) -> list[Node]:
             stack.pop()
             continue
         depth = len(stack)
-        for operand in reversed(node.inputs):
-            if operand not in seen:
-                stack.append(operand)
+        if not known or node not in known:
+            for operand in reversed(node.inputs):
+                if operand not in seen:
+                    stack.append(operand)
         if len(stack) == depth:
             stack.pop()
             seen.add(node)
@@ -388,7 +392,7 @@ def toposort(outputs: Iterable[Node]) -> list[Node]:
 def substitute(outputs: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
     """`outputs` with the nodes that `mapping` names replaced; what replaces is taken as it is."""
     done: dict[Node, Node] = {}
-    for node in toposort(outputs):
+    for node in toposort(outputs, mapping):
         replacement = mapping.get(node)
         if replacement is not None:
             done[node] = replacement

@@ -31,6 +31,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "barrier",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -56,6 +57,7 @@ __all__ = [
     "exp2",
     "expand_dims",
     "expm1",
+    "first",
     "flip",
     "floor",
     "floordiv",
@@ -224,6 +226,19 @@ def leaf(x: Node, token: object) -> Node:
 def mark(x: Node, token: object) -> Node:
     """`x` as a place of its own for gradients, which flow on through it."""
     return Node(_op("mark", token), (x,))
+
+
+def barrier(x: Node, after: Node) -> Node:
+    """`x`, not before the scalar `after` is there, nor shared with what is computed from `x`."""
+    return Node(_op("barrier"), (x, after))
+
+
+def first(x: Node) -> Node:
+    """The first element, as a scalar; 0 if there is none."""
+    if 0 in x.shape:
+        return constant(0, x.dtype)
+    ones = (1,) * len(x.shape)
+    return reshape(slice_(x, (0,) * len(ones), ones, ones), ())
 
 
 # --- sources --------------------------------------------------------------------------------------

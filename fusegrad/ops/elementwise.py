@@ -45,9 +45,9 @@ from .base import (
     op_class,
     shape_error,
 )
-from .batch import spread
+from .batch import batch_extent, spread, with_batch
 
-__all__ = ["ELEMENTWISE", "Cast", "Leaf", "Map", "Mark", "StopGradient"]
+__all__ = ["ELEMENTWISE", "Barrier", "Cast", "Leaf", "Map", "Mark", "StopGradient"]
 
 Rule = Callable[..., tuple[Node | None, ...]]
 """Cotangent, result and operands to the cotangents of the operands."""
@@ -449,3 +449,43 @@ class Mark(_Identity):
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(Mark(object()), (InputSpec((3,)),))
+
+
+@op_class("barrier")
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Barrier(IndexedOp):
+    """The first operand, as another node that is not there before the second one, a scalar.
+
+    What is computed from it is computed again, not shared with what is computed from the operand.
+    """
+
+    name: ClassVar[str] = "barrier"
+    pattern: ClassVar[Pattern] = Pattern.MAP
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if types[1].shape != ():
+            shape_error("barrier", types, "it waits for a scalar", "pick one element")
+        return types[0]
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return cotangent, None
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return tangents[0]
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        value, other = operands
+        if not batched[0]:
+            value = with_batch(value, batch_extent(operands, batched))
+        return b.barrier(value, b.first(other))
+
+    def ref(self, *arrays: Array) -> Array:
+        return np.asarray(arrays[0])
+
+    def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
+        return reads[0](index)
+
+    def samples(self) -> Iterator[Sample]:
+        for shape in ((3,), (15, 7), (), (0, 2)):
+            yield Sample(self, (InputSpec(shape), InputSpec(())))

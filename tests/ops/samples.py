@@ -16,7 +16,7 @@ from fusegrad.ops.base import Sample
 from fusegrad.ops.contract import Dot
 from fusegrad.ops.convolution import Convolution
 from fusegrad.ops.cumulative import Cumulative, LinearRecurrence
-from fusegrad.ops.elementwise import Cast, Leaf, Mark, StopGradient
+from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.reduce import ArgReduce, Reduce
@@ -34,6 +34,7 @@ OPS: tuple[Op, ...] = (
     StopGradient(),
     Leaf(object()),
     Mark(object()),
+    Barrier(),
     Constant(1, float32),
     Iota(3, float32),
     Broadcast((), ()),

@@ -32,6 +32,7 @@ __all__ = [
     "ConfigError",
     "CopyError",
     "DTypeError",
+    "DataDependentShapeError",
     "DeviceError",
     "EmptyReductionError",
     "FileFormatError",
@@ -353,6 +354,27 @@ class TracedValueError(FusegradError, TypeError):
     default_remedy = (
         "choose between values with fg.where, use fg functions in place of NumPy's, "
         "or return the value and look at it outside"
+    )
+
+
+class DataDependentShapeError(TracedValueError):
+    """The shape of a result depends on values that do not exist yet.
+
+    The situation: the shapes of a compiled program are fixed when the function is traced::
+
+        @fg.compile
+        def step(x):
+            rows = fg.nonzero(x)     # how many are there?
+            names = fg.unique(x)     # how many differ?
+            return x[x > 0]          # how many are positive?
+
+    The way out: keep the shape, with ``fg.where`` or by multiplying with a mask; give the extent
+    where a function takes one (``fg.bincount(x, length=10)``); or do this outside.
+    """
+
+    code = "FG206"
+    default_remedy = (
+        "keep the shape with fg.where or a mask, or do this outside of the compiled function"
     )
 
 

@@ -28,9 +28,10 @@ LAYERS = [
         *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor_class"),
         *("tensor_conversions", "tensor_gradients", "tensor_indexing", "tensor_looks"),
         *("array_values", "tensor_methods", "tensor_operands", "tensor_operators"),
-        *("tensor_state",),
+        *("tensor_order_methods", "tensor_state"),
     ],
     [
+        *("cumulative", "histograms", "order_statistics", "searching", "sets", "sorting"),
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),

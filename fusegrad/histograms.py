@@ -1,0 +1,253 @@
+"""Counting: occurrences of indices, and values in bins.
+
+Knows the functions on nodes that they record.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import NamedTuple
+
+import numpy as np
+
+from .codegen.dtypes import int64
+from .errors import DTypeError
+from .ir.node import Node
+from .searching import values_of
+from .semantics import histograms as semantics
+from .semantics.promotion import as_float
+from .tensor_class import ArrayLike, Tensor, as_tensor, record
+
+__all__ = ["Histogram", "bincount", "histc", "histogram", "histogram_bin_edges"]
+
+
+class Histogram(NamedTuple):
+    """What `histogram` gives.
+
+    Attributes
+    ----------
+    hist : Tensor
+        What lies in each bin.
+    bin_edges : Tensor
+        One more than there are bins.
+    """
+
+    hist: Tensor
+    bin_edges: Tensor
+
+
+def bincount(
+    x: ArrayLike,
+    /,
+    weights: ArrayLike | None = None,
+    minlength: int = 0,
+    *,
+    length: int | None = None,
+) -> Tensor:
+    """How often each index occurs.
+
+    Parameters
+    ----------
+    x : array_like
+        Integers that are not negative, of one axis.
+    weights : array_like, optional
+        What is added for each of them, in place of 1.
+    minlength : int, optional
+        The least extent of the result.
+    length : int, optional
+        Its extent; other indices are not counted. Needed inside of a compiled function, since by
+        default it depends on the largest index.
+
+    Returns
+    -------
+    Tensor
+        Of int64, or the dtype of the weights.
+
+    Raises
+    ------
+    ValueError
+        If an index is negative, and no length is given.
+    DataDependentShapeError
+        Inside of a compiled function, without a length.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.bincount([0, 2, 2], minlength=4)
+    Tensor([1, 0, 2, 0])
+    """
+    tensor = as_tensor(x)
+    if isinstance(x, (list, tuple)) and not tensor.size:
+        tensor = as_tensor(x, int64)
+    if tensor.dtype.is_float:
+        raise DTypeError(
+            f"bincount of {tensor.dtype}", remedy='convert to integers, x.astype("int64")'
+        )
+    if length is None:
+        values = values_of("bincount", tensor, "give the extent of the result, length=...")
+        if values.size and values.min() < 0:
+            raise ValueError(f"bincount: the index {values.min()} is negative")
+        length = max(int(values.max()) + 1 if values.size else 0, operator.index(minlength))
+    if operator.index(minlength) < 0 or operator.index(length) < 0:
+        raise ValueError("bincount: minlength and length must not be negative")
+    if weights is None:
+        return record(semantics.counts, (tensor,), None, length)
+    extent = length
+    return record(
+        lambda places, own: semantics.counts(places, own, extent), (tensor, as_tensor(weights))
+    )
+
+
+def histogram_bin_edges(
+    x: ArrayLike,
+    /,
+    bins: int | str | ArrayLike = 10,
+    range: tuple[float, float] | None = None,
+    weights: ArrayLike | None = None,
+) -> Tensor:
+    """The edges of the bins that `histogram` counts in.
+
+    Parameters
+    ----------
+    x : array_like
+    bins : int, str or array_like, optional
+        How many equal bins, a rule by NumPy's names (``"auto"``, ``"fd"``, ...), or edges.
+    range : (float, float), optional
+        Where equal bins begin and end; by default the extremes of the values.
+    weights : array_like, optional
+        Without effect, but that the rules take none.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If edges do not ascend, or a range is not finite.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.histogram_bin_edges([1.0, 3.0], 4)
+    Tensor([1. , 1.5, 2. , 2.5, 3. ])
+    """
+    tensor = as_tensor(x)
+    if isinstance(bins, str):
+        if weights is not None:
+            raise TypeError("histogram: the rules for the number of bins know no weights")
+        values = values_of("histogram_bin_edges", tensor, "give the number of bins, or the edges")
+        edges = np.histogram_bin_edges(values, bins, range)
+        return as_tensor(edges.astype(as_float(tensor.dtype).numpy))
+    if isinstance(bins, Tensor) or np.ndim(bins):
+        return _given_edges(as_tensor(bins))
+    count = operator.index(bins)
+    if count < 1:
+        raise ValueError(f"histogram: there must be a bin, not {count}")
+    if range is not None:
+        low, high = map(float, range)
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise ValueError(f"histogram: the range ({low}, {high}) is not finite and ascending")
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        edges = np.linspace(low, high, count + 1)
+        return as_tensor(edges.astype(as_float(tensor.dtype).numpy))
+    found = record(semantics.bin_edges, (tensor.detach(),), count)
+    if not found._is_traced() and not np.isfinite(np.asarray(found)).all():
+        raise ValueError("histogram: the extremes of the values are not finite; give a range")
+    return found
+
+
+def _given_edges(edges: Tensor) -> Tensor:
+    if edges.ndim != 1:
+        raise ValueError(f"histogram: the edges lie on one axis, not {edges.ndim}")
+    if not edges._is_traced():
+        values = np.asarray(edges)
+        if np.any(values[:-1] > values[1:]):
+            raise ValueError("histogram: the edges must ascend")
+    return edges
+
+
+def histogram(
+    x: ArrayLike,
+    /,
+    bins: int | str | ArrayLike = 10,
+    range: tuple[float, float] | None = None,
+    density: bool = False,
+    weights: ArrayLike | None = None,
+) -> Histogram:
+    """How many values lie in each bin.
+
+    A bin has its left edge; the last one has its right edge too. Values outside and NaN are not
+    counted.
+
+    Parameters
+    ----------
+    x : array_like
+        Taken flat.
+    bins : int, str or array_like, optional
+        How many equal bins, a rule by NumPy's names (``"auto"``, ``"fd"``, ...), or ascending
+        edges.
+    range : (float, float), optional
+        Where equal bins begin and end; by default the extremes of the values.
+    density : bool, optional
+        Whether counts are divided such that their integral is 1.
+    weights : array_like, optional
+        What is added for each value in place of 1, in the shape of `x`.
+
+    Returns
+    -------
+    Histogram
+        ``(hist, bin_edges)``.
+
+    Raises
+    ------
+    ValueError
+        If edges do not ascend, or a range is not finite.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.histogram([1.0, 2.0, 2.0], bins=[0.0, 2.0, 4.0]).hist
+    Tensor([1, 2])
+    """
+    tensor = as_tensor(x)
+    edges = histogram_bin_edges(tensor, bins, range, weights)
+    count = edges.shape[0] - 1
+    if count < 1:
+        hist = record(lambda node: semantics.counts(node, None, 0), (as_tensor([0]),))
+        return Histogram(hist, edges)
+    given = () if weights is None else (as_tensor(weights),)
+
+    def function(values: Node, borders: Node, *own: Node) -> Node:
+        found = semantics.counts(
+            semantics.bin_numbers(values, borders), own[0] if own else None, count
+        )
+        return semantics.density(found, borders) if density else found
+
+    return Histogram(record(function, (tensor, edges, *given)), edges)
+
+
+def histc(x: ArrayLike, /, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """`histogram` of equal bins as in torch: counts only, in the dtype of the values.
+
+    Parameters
+    ----------
+    x : array_like
+    bins : int, optional
+    min, max : float, optional
+        Where the bins begin and end; if both are equal, the extremes of the values.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.histc([1.0, 2.0, 1.0], bins=4, min=0, max=3)
+    Tensor([0., 2., 1., 0.])
+    """
+    tensor = as_tensor(x)
+    found = histogram(tensor, bins, None if min == max else (min, max))
+    return found.hist.astype(tensor.dtype)

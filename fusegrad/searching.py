@@ -1,0 +1,292 @@
+"""Searching: in sorted arrays, for elements that are not zero, for members of a set.
+
+Knows the functions on nodes that they record. Where the shape of a result depends on values, the
+values are looked at, which is an error inside of a compiled function.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DataDependentShapeError, ShapeError, TracedValueError
+from .semantics import sorting as semantics
+from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
+
+__all__ = [
+    "argwhere",
+    "bucketize",
+    "digitize",
+    "flatnonzero",
+    "isin",
+    "nonzero",
+    "searchsorted",
+    "values_of",
+]
+
+Array = npt.NDArray[Any]
+
+
+def values_of(name: str, x: Tensor, remedy: str | None = None) -> Array:
+    """The values of `x`, for a function whose result has a shape that depends on them.
+
+    Raises
+    ------
+    DataDependentShapeError
+        Inside of a compiled function.
+    """
+    try:
+        return x._look(f"fg.{name}")
+    except TracedValueError as error:
+        text = f"the shape of what fg.{name} gives depends on values, which do not exist yet"
+        raise DataDependentShapeError(text, where=error.where, remedy=remedy) from None
+
+
+def searchsorted(
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    side: str = "left",
+    sorter: ArrayLike | None = None,
+    right: bool | None = None,
+) -> Tensor:
+    """Where values would be put into a sorted array such that it stays sorted.
+
+    Parameters
+    ----------
+    x1 : array_like
+        In ascending order. Of one axis; or of several, each row of the last one sorted, the others
+        being the first axes of `x2`.
+    x2 : array_like
+        The values.
+    side : {"left", "right"}, optional
+        In front of equal elements or behind them.
+    sorter : array_like, optional
+        The order that sorts `x1`, if it is not sorted.
+    right : bool, optional
+        True is ``side="right"``, as in torch.
+
+    Returns
+    -------
+    Tensor
+        Of int64, in the shape of `x2`.
+
+    Raises
+    ------
+    ShapeError
+        If the first axes differ.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.searchsorted([1, 3, 3, 5], [3, 4, 0], side="right")
+    Tensor([3, 3, 0])
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f'searchsorted: side is "left" or "right", not {side!r}')
+    row = as_tensor(x1)
+    if sorter is not None:
+        row = record(semantics.pick, (row, as_tensor(sorter)), -1)
+    behind = side == "right" or bool(right)
+
+    def function() -> tuple[Any, list[Tensor]]:
+        nodes, tensors = common_nodes((row, as_tensor(x2)))
+        return semantics.searchsorted(nodes[0], nodes[1], behind), tensors
+
+    return record_nodes(function)
+
+
+def bucketize(x: ArrayLike, boundaries: ArrayLike, *, right: bool = False) -> Tensor:
+    """The number of the bucket that each value lies in, as in torch.
+
+    Parameters
+    ----------
+    x : array_like
+    boundaries : array_like
+        In ascending order.
+    right : bool, optional
+        Whether a value that equals a boundary lies behind it.
+
+    Returns
+    -------
+    Tensor
+        Of int64.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.bucketize([0.5, 1.0, 3.0], [1.0, 2.0])
+    Tensor([0, 0, 2])
+    """
+    return searchsorted(boundaries, x, side="right" if right else "left")
+
+
+def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Tensor:
+    """The number of the bin that each value lies in, as in NumPy.
+
+    Parameters
+    ----------
+    x : array_like
+    bins : array_like
+        The edges, in ascending or descending order.
+    right : bool, optional
+        Whether bins are closed at the right edge rather than at the left one.
+
+    Returns
+    -------
+    Tensor
+        Of int64: 0 in front of the first edge.
+
+    Raises
+    ------
+    ValueError
+        If the edges are in no order, as far as they are known.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.digitize([0.5, 1.0, 3.0], [1.0, 2.0])
+    Tensor([0, 1, 2])
+    """
+    edges = as_tensor(bins)
+    if not edges._is_traced():
+        steps = np.diff(np.asarray(edges).reshape(-1).astype(np.float64))
+        if not (np.all(steps >= 0) or np.all(steps <= 0)):
+            raise ValueError("digitize: the edges must ascend or descend")
+
+    def function() -> tuple[Any, list[Tensor]]:
+        nodes, tensors = common_nodes((as_tensor(x), edges))
+        return semantics.digitize(nodes[0], nodes[1], right), tensors
+
+    return record_nodes(function)
+
+
+def isin(
+    x: ArrayLike,
+    test_elements: ArrayLike,
+    /,
+    *,
+    assume_unique: bool = False,
+    invert: bool = False,
+) -> Tensor:
+    """Whether each element is one of others. NaN is none of them.
+
+    Parameters
+    ----------
+    x : array_like
+    test_elements : array_like
+    assume_unique : bool, optional
+        Without effect.
+    invert : bool, optional
+        Whether the answer is turned around.
+
+    Returns
+    -------
+    Tensor
+        Of bool, in the shape of `x`.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.isin([1, 2, 3], [3, 1])
+    Tensor([ True, False,  True])
+    """
+
+    def function() -> tuple[Any, list[Tensor]]:
+        nodes, tensors = common_nodes((x, test_elements))
+        return semantics.is_in(nodes[0], nodes[1], invert), tensors
+
+    return record_nodes(function)
+
+
+# --- elements that are not zero -------------------------------------------------------------------
+
+_MASK = "keep the shape: write fg.where(x != 0, a, b), or multiply by the mask"
+
+
+def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
+    """Where the elements are that are not zero: for each axis their indices, in order.
+
+    Parameters
+    ----------
+    x : array_like
+        With an axis.
+
+    Returns
+    -------
+    tuple of Tensor
+        Of int64.
+
+    Raises
+    ------
+    DataDependentShapeError
+        Inside of a compiled function: the shape of the result depends on values.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.nonzero([[0, 3], [4, 0]])
+    (Tensor([0, 1]), Tensor([1, 0]))
+    """
+    tensor = as_tensor(x)
+    if not tensor.shape:
+        raise ShapeError(
+            "nonzero of an array without axes", remedy="give it one first, x.reshape(1)"
+        )
+    return tuple(as_tensor(places) for places in values_of("nonzero", tensor, _MASK).nonzero())
+
+
+def argwhere(x: ArrayLike, /) -> Tensor:
+    """The indices of the elements that are not zero, one row for each.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    Tensor
+        Of int64.
+
+    Raises
+    ------
+    DataDependentShapeError
+        Inside of a compiled function: the shape of the result depends on values.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.argwhere([[0, 3], [4, 0]])
+    Tensor([[0, 1],
+            [1, 0]])
+    """
+    return as_tensor(np.argwhere(values_of("argwhere", as_tensor(x), _MASK)))
+
+
+def flatnonzero(x: ArrayLike, /) -> Tensor:
+    """The indices of the elements that are not zero in the array taken flat.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    Tensor
+        Of int64.
+
+    Raises
+    ------
+    DataDependentShapeError
+        Inside of a compiled function: the shape of the result depends on values.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.flatnonzero([[0, 3], [4, 0]])
+    Tensor([1, 2])
+    """
+    return as_tensor(np.flatnonzero(values_of("flatnonzero", as_tensor(x), _MASK)))

@@ -1,0 +1,113 @@
+"""Counting: how often indices occur, and how many values lie in each bin.
+
+Functions from nodes to nodes; knows no Tensor.
+"""
+
+from __future__ import annotations
+
+from ..codegen.dtypes import bool_, float32, float64, int64
+from ..errors import DTypeError, ShapeError
+from ..ir.node import Node
+from ..ir.types import known_size
+from ..ops import build
+from .promotion import as_float
+from .shapes import show
+from .sorting import searchsorted
+
+__all__ = ["bin_edges", "bin_numbers", "counts", "density"]
+
+
+def _flat(x: Node) -> Node:
+    size = known_size(x.shape)
+    assert size is not None
+    return build.reshape(x, (size,))
+
+
+def counts(places: Node, weights: Node | None, length: int) -> Node:
+    """How often each index below `length` occurs, or the sum of its weights; others do not count.
+
+    Without weights the result is of int64; floating weights keep their dtype, others are added in
+    the default float.
+    """
+    if not places.dtype.is_integer and places.dtype is not bool_:
+        raise DTypeError(
+            f"indices have dtype {places.dtype}", remedy='convert them, x.astype("int64")'
+        )
+    if weights is None:
+        amounts = build.full(places.shape, 1, int64)
+    else:
+        if weights.shape != places.shape:
+            raise ShapeError(
+                f"weights of shape {show(weights.shape)} for values of shape {show(places.shape)}",
+                remedy="give one weight for each value",
+            )
+        amounts = _flat(weights)
+        if amounts.dtype is bool_:
+            amounts = build.cast(amounts, int64)
+    places = _flat(build.cast(places, int64))
+    if not places.shape[0]:
+        return build.zeros((length,), amounts.dtype)
+    amounts = build.reshape(amounts, places.shape)
+    outside = build.full_like(places, length)
+    inside = build.ge(places, build.zeros_like(places))
+    # Whatever has no place of its own is counted in one more, which is cut off.
+    places = build.select(inside, build.minimum(places, outside), outside)
+    wide = build.cast(amounts, float32) if _is_half(amounts) else amounts
+    total = build.slice_axis(build.scatter_add(wide, places, 0, length + 1), 0, 0, length)
+    return build.cast(total, amounts.dtype)
+
+
+def _is_half(x: Node) -> bool:
+    return x.dtype.is_float and x.dtype.bits < 32
+
+
+def bin_edges(x: Node, bins: int) -> Node:
+    """Edges of `bins` equal bins from the smallest value to the largest."""
+    dtype = as_float(x.dtype)
+    flat = build.cast(_flat(x), dtype)
+    if flat.shape[0]:
+        low, high = build.min_(flat, (0,)), build.max_(flat, (0,))
+    else:
+        low, high = build.constant(0.0, dtype), build.constant(1.0, dtype)
+    half = build.constant(0.5, dtype)
+    same = build.eq(low, high)
+    first = build.select(same, build.sub(low, half), low)
+    last = build.select(same, build.add(high, half), high)
+    step = build.div(build.sub(last, first), build.constant(float(bins), dtype))
+    numbers = build.iota(bins, dtype)
+    inner = build.add(
+        build.mul(numbers, build.broadcast(step, (bins,), ())), build.broadcast(first, (bins,), ())
+    )
+    return build.concat([inner, build.reshape(last, (1,))], 0)
+
+
+def bin_numbers(x: Node, edges: Node) -> Node:
+    """The bin of each value between ascending edges, -1 outside; the last bin has its right edge.
+
+    Integers are compared with the edges in float64.
+    """
+    bins = int(edges.shape[0]) - 1  # type: ignore[arg-type]
+    wide = float64 if float64 in (edges.dtype, x.dtype) or not x.dtype.is_float else float32
+    x, edges = build.cast(x, wide), build.cast(edges, wide)
+    found = searchsorted(edges, x, right=True)
+    place = build.sub(found, build.ones_like(found))
+
+    def edge(number: int) -> Node:
+        return build.broadcast(
+            build.squeeze(build.slice_axis(edges, 0, number, number + 1), (0,)), x.shape, ()
+        )
+
+    last = build.full_like(place, bins - 1)
+    place = build.select(build.eq(x, edge(bins)), last, place)
+    inside = build.logical_and(build.ge(x, edge(0)), build.le(x, edge(bins)))
+    return build.select(inside, place, build.full_like(place, -1))
+
+
+def density(found: Node, edges: Node) -> Node:
+    """Counts over the widths of their bins, such that the integral is 1."""
+    bins = int(edges.shape[0]) - 1  # type: ignore[arg-type]
+    widths = build.sub(build.slice_axis(edges, 0, 1, bins + 1), build.slice_axis(edges, 0, 0, bins))
+    dtype = as_float(edges.dtype)
+    amounts, widths = build.cast(found, dtype), build.cast(widths, dtype)
+    total = build.broadcast(build.sum_(amounts, (0,)), (bins,), ())
+    return build.div(build.div(amounts, widths), total)

@@ -1,0 +1,188 @@
+"""Medians and quantiles: ranks in sorted rows, and what lies between two ranks.
+
+Functions from nodes to nodes; knows no Tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..codegen.dtypes import DType, float64, int64
+from ..errors import EmptyReductionError
+from ..ir.node import Node
+from ..ir.types import known_size
+from ..ops import build
+from .promotion import as_float
+from .shapes import axis_tuple, show
+from .sorting import sort
+
+__all__ = ["METHODS", "median", "quantile"]
+
+Axis = int | Iterable[int] | None
+_Rule = Callable[[Node, Node], Node]
+
+
+def _number(like: Node, value: float) -> Node:
+    return build.full_like(like, value)
+
+
+# --- the rank of a quantile, from 0, given the number of elements and the fraction ----------------
+
+
+def _between(alpha: float, beta: float) -> _Rule:
+    """The continuous estimators of Hyndman and Fan, by their two parameters."""
+
+    def rule(count: Node, q: Node) -> Node:
+        own = build.add(build.mul(q, _number(q, 1 - alpha - beta)), _number(q, alpha - 1))
+        return build.add(build.mul(count, q), own)
+
+    return rule
+
+
+def _linear(count: Node, q: Node) -> Node:
+    return build.mul(build.sub(count, _number(count, 1)), q)
+
+
+def _rounded(function: Callable[[Node], Node]) -> _Rule:
+    return lambda count, q: function(_linear(count, q))
+
+
+def _midpoint(count: Node, q: Node) -> Node:
+    place = _linear(count, q)
+    both = build.add(build.floor(place), build.ceil(place))
+    return build.mul(both, _number(both, 0.5))
+
+
+def _step(offset: float, at_step: Callable[[Node], Node]) -> _Rule:
+    """Estimators that jump: `at_step` of the rank below says what is added where they do."""
+
+    def rule(count: Node, q: Node) -> Node:
+        place = build.sub(build.mul(count, q), _number(q, 1 + offset))
+        below = build.floor(place)
+        jumps = build.eq(place, below)
+        return build.add(below, build.select(jumps, at_step(below), _number(below, 1)))
+
+    return rule
+
+
+def _even(below: Node) -> Node:
+    return build.sub(_number(below, 1), build.mod(below, _number(below, 2)))
+
+
+METHODS: dict[str, _Rule] = {
+    "linear": _linear,
+    "lower": _rounded(build.floor),
+    "higher": _rounded(build.ceil),
+    "nearest": _rounded(build.round_),
+    "midpoint": _midpoint,
+    "inverted_cdf": _step(0.0, lambda below: _number(below, 0)),
+    "averaged_inverted_cdf": _step(0.0, lambda below: _number(below, 0.5)),
+    "closest_observation": _step(0.5, _even),
+    "interpolated_inverted_cdf": _between(0, 1),
+    "hazen": _between(0.5, 0.5),
+    "weibull": _between(0, 0),
+    "median_unbiased": _between(1 / 3, 1 / 3),
+    "normal_unbiased": _between(3 / 8, 3 / 8),
+}
+"""NumPy's methods."""
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _rows(name: str, x: Node, axes: tuple[int, ...]) -> Node:
+    """`x` in a floating dtype, the reduced axes as the last one, sorted."""
+    x = build.cast(x, as_float(x.dtype))
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    count = known_size([x.shape[axis] for axis in axes])
+    assert count is not None
+    if count == 0:
+        raise EmptyReductionError(f"{name} of no elements has no value: shape {show(x.shape)}")
+    x = build.transpose(x, (*kept, *axes))
+    return sort(build.reshape(x, (*x.shape[: len(kept)], count)), -1, descending=False)
+
+
+def _present(rows: Node) -> Node:
+    """How many elements of each row are numbers, in float64; the last axis has extent 1."""
+    last = len(rows.shape) - 1
+    numbers = build.cast(build.logical_not(build.isnan(rows)), int64)
+    return build.expand_dims(build.cast(build.sum_(numbers, (last,)), float64), (last,))
+
+
+def _at(rows: Node, places: Node) -> Node:
+    """The elements at `places`, floats that are whole, kept inside of the rows."""
+    return build.take_along(rows, build.cast(places, int64), len(rows.shape) - 1)
+
+
+def _finished(
+    values: Node, rows: Node, axes: tuple[int, ...], keepdims: bool, skip_nan: bool
+) -> Node:
+    """NaN for rows with a NaN; the axis of the quantiles first, then the reduced ones."""
+    last = len(rows.shape) - 1
+    if not skip_nan:
+        # NaN sorts last.
+        end = build.slice_axis(rows, last, int(rows.shape[last]) - 1, int(rows.shape[last]))  # type: ignore[arg-type]
+        broken = build.broadcast_to(build.isnan(end), values.shape)
+        values = build.select(broken, _number(values, float("nan")), values)
+    values = build.transpose(values, (last, *range(last)))
+    return build.expand_dims(values, [axis + 1 for axis in axes]) if keepdims else values
+
+
+def median(x: Node, axis: Axis, keepdims: bool, skip_nan: bool) -> Node:
+    """The element in the middle, or the mean of the two that are."""
+    name = "nanmedian" if skip_nan else "median"
+    axes = axis_tuple(name, axis, len(x.shape))
+    if not x.shape:
+        return build.cast(x, as_float(x.dtype))
+    rows = _rows(name, x, axes)
+    if skip_nan:
+        count = _present(rows)
+    else:
+        count = build.full((*rows.shape[:-1], 1), float(rows.shape[-1]), float64)  # type: ignore[arg-type]
+    half, one = _number(count, 0.5), _number(count, 1)
+    low = build.floor(build.mul(build.sub(count, one), half))
+    high = build.floor(build.mul(count, half))
+    below, above = _at(rows, low), _at(rows, high)
+    mean = build.div(build.add(below, above), _number(below, 2))
+    values = build.select(build.eq(low, high), below, mean)
+    result = _finished(values, rows, axes, keepdims, skip_nan)
+    return build.squeeze(result, (0,))
+
+
+def quantile(x: Node, q: Node, axis: Axis, method: str, keepdims: bool, skip_nan: bool) -> Node:
+    """Quantiles at the fractions `q`, whose axes come first."""
+    name = "nanquantile" if skip_nan else "quantile"
+    axes = axis_tuple(name, axis, len(x.shape))
+    rows = _rows(name, x, axes)
+    lead = rows.shape[:-1]
+    amount = known_size(q.shape)
+    assert amount is not None
+    fractions = build.reshape(build.cast(q, float64), (amount,))
+    fractions = build.broadcast_to(fractions, (*lead, amount))
+    if skip_nan:
+        count = build.broadcast_to(_present(rows), fractions.shape)
+    else:
+        count = _number(fractions, float(rows.shape[-1]))  # type: ignore[arg-type]
+    values = _interpolated(rows, METHODS[method](count, fractions), count, rows.dtype)
+    result = _finished(values, rows, axes, keepdims, skip_nan)
+    return build.reshape(result, (*q.shape, *result.shape[1:]))
+
+
+def _interpolated(rows: Node, place: Node, count: Node, dtype: DType) -> Node:
+    """The elements at a rank, or between the two ranks around it."""
+    zero, one = _number(place, 0), _number(place, 1)
+    last = build.maximum(build.sub(count, one), zero)
+    place = build.minimum(build.maximum(place, zero), last)
+    low = build.floor(place)
+    high = build.minimum(build.add(low, one), last)
+    weight = build.cast(build.sub(place, low), dtype)
+    below, above = _at(rows, low), _at(rows, high)
+    # Equal infinities have no difference; a weight of zero takes none of the other.
+    single = build.logical_or(build.eq(weight, _number(weight, 0)), build.eq(below, above))
+    gap = build.select(single, _number(below, 0), build.sub(above, below))
+    upper = build.sub(above, build.mul(gap, build.sub(_number(weight, 1), weight)))
+    lower = build.add(below, build.mul(gap, weight))
+    near_upper = build.logical_and(
+        build.ge(weight, _number(weight, 0.5)), build.logical_not(single)
+    )
+    return build.select(near_upper, upper, lower)

@@ -1,0 +1,145 @@
+"""The methods of a Tensor that depend on order: cumulative ones, sorting, medians and quantiles.
+
+Knows the functions on nodes that they record. Each method is the function of ``fg`` with the same
+name.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from .codegen.dtypes import as_dtype
+from .semantics import cumulative, quantiles, sorting
+from .tensor_methods import Axis, Methods, pick_axis, pick_keepdims
+
+__all__ = ["OrderMethods", "Ranked"]
+
+TensorT = TypeVar("TensorT")
+
+
+class Ranked(NamedTuple, Generic[TensorT]):
+    """Elements that were picked by rank, and where they are.
+
+    Attributes
+    ----------
+    values : Tensor
+    indices : Tensor
+        Of int64.
+    """
+
+    values: TensorT
+    indices: TensorT
+
+
+class OrderMethods(Methods[TensorT], Generic[TensorT]):
+    """Methods whose result depends on the order of the elements."""
+
+    __slots__ = ()
+
+    def cumsum(
+        self,
+        axis: int | None = None,
+        dtype: Any = None,
+        *,
+        dim: int | None = None,
+        reverse: bool = False,
+    ) -> TensorT:
+        """The sum of each element and all before it, see `fusegrad.cumsum`."""
+        kind = None if dtype is None else as_dtype(dtype)
+        return self._record(cumulative.cumsum, pick_axis(axis, dim), kind, reverse)
+
+    def cumprod(
+        self,
+        axis: int | None = None,
+        dtype: Any = None,
+        *,
+        dim: int | None = None,
+        reverse: bool = False,
+    ) -> TensorT:
+        """The product of each element and all before it, see `fusegrad.cumprod`."""
+        kind = None if dtype is None else as_dtype(dtype)
+        return self._record(cumulative.cumprod, pick_axis(axis, dim), kind, reverse)
+
+    def logcumsumexp(
+        self, axis: int | None = None, *, dim: int | None = None, reverse: bool = False
+    ) -> TensorT:
+        """The logarithm of cumulative sums of exponentials, see `fusegrad.logcumsumexp`."""
+        return self._record(cumulative.logcumsumexp, pick_axis(axis, dim), reverse)
+
+    def sort(
+        self, axis: int | None = -1, descending: bool = False, *, dim: int | None = None
+    ) -> TensorT:
+        """The elements in order, see `fusegrad.sort`."""
+        return self._record(sorting.sort, dim if dim is not None else axis, descending)
+
+    def argsort(
+        self, axis: int | None = -1, descending: bool = False, *, dim: int | None = None
+    ) -> TensorT:
+        """The places of the elements in order, see `fusegrad.argsort`."""
+        return self._record(sorting.argsort, dim if dim is not None else axis, descending)
+
+    def median(
+        self,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        dim: Axis = None,
+        keepdim: bool | None = None,
+    ) -> TensorT:
+        """The middle of the elements in order, see `fusegrad.median`."""
+        return self._reduce(quantiles.median, axis, keepdims, dim, keepdim, skip_nan=False)
+
+    def cummax(self, axis: int | None = None, *, dim: int | None = None) -> Ranked[TensorT]:
+        """The largest of each element and all before it, see `fusegrad.cummax`."""
+        return self._extreme(pick_axis(axis, dim), largest=True)
+
+    def cummin(self, axis: int | None = None, *, dim: int | None = None) -> Ranked[TensorT]:
+        """The smallest of each element and all before it, see `fusegrad.cummin`."""
+        return self._extreme(pick_axis(axis, dim), largest=False)
+
+    def _extreme(self, axis: int | None, largest: bool) -> Ranked[TensorT]:
+        values = self._record(cumulative.cumulative_extreme, axis, largest)
+        return Ranked(values, self._record(cumulative.extreme_places, axis, largest))
+
+    def topk(
+        self,
+        k: int,
+        axis: int = -1,
+        largest: bool = True,
+        sorted: bool = True,
+        *,
+        dim: int | None = None,
+    ) -> Ranked[TensorT]:
+        """The largest elements along an axis, see `fusegrad.topk`."""
+        place = axis if dim is None else dim
+        indices = self._record(sorting.top_places, operator.index(k), place, largest)
+        return Ranked(self._record_with(sorting.pick, (indices,), place), indices)
+
+    def kthvalue(
+        self,
+        k: int,
+        axis: int = -1,
+        keepdims: bool = False,
+        *,
+        dim: int | None = None,
+        keepdim: bool | None = None,
+    ) -> Ranked[TensorT]:
+        """The element of a rank along an axis, see `fusegrad.kthvalue`."""
+        place = axis if dim is None else dim
+        keep = pick_keepdims(keepdims, keepdim)
+        indices = self._record(sorting.kth_place, operator.index(k), place, keep)
+        return Ranked(self._record_with(sorting.pick, (indices,), place), indices)
+
+    def mode(
+        self,
+        axis: int = -1,
+        keepdims: bool = False,
+        *,
+        dim: int | None = None,
+        keepdim: bool | None = None,
+    ) -> Ranked[TensorT]:
+        """The most frequent element along an axis, see `fusegrad.mode`."""
+        place = axis if dim is None else dim
+        indices = self._record(sorting.mode_places, place, pick_keepdims(keepdims, keepdim))
+        return Ranked(self._record_with(sorting.pick, (indices,), place), indices)

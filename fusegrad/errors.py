@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from types import CodeType, EllipsisType, FrameType
 from typing import Any, ClassVar, final
 
+import numpy as np
+
 from . import codegen
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "IndexBoundsError",
     "InternalError",
     "LeakedTracerError",
+    "LinAlgError",
+    "MatrixShapeError",
     "NotDifferentiableError",
     "ShapeError",
     "SourceLine",
@@ -331,6 +335,39 @@ class DeviceError(FusegradError, ValueError):
     """
 
     code = "FG105"
+
+
+class LinAlgError(FusegradError, np.linalg.LinAlgError):
+    """A matrix does not have what a function of linear algebra needs.
+
+    The situation::
+
+        fg.linalg.inv(fg.zeros((2, 2)))                    # singular
+        fg.linalg.cholesky([[1.0, 2.0], [2.0, 1.0]])       # not positive definite
+        fg.linalg.eig([[0.0, -1.0], [1.0, 0.0]])           # complex eigenvalues
+
+    It is raised when somebody looks at the value. A compiled function gives NaN for the matrices
+    that fail, and what it should for the others.
+
+    The way out: add a small multiple of the identity, use ``pinv`` or ``lstsq``, or ``eigh`` for
+    symmetric matrices.
+    """
+
+    code = "FG110"
+
+
+class MatrixShapeError(ShapeError, LinAlgError):
+    """An array is no matrix, or not a square one.
+
+    The situation::
+
+        fg.linalg.inv(fg.ones(3))
+        fg.linalg.det(fg.ones((3, 4)))
+
+    The way out: the last two axes are the matrix, all axes before them a batch.
+    """
+
+    code = "FG111"
 
 
 class TracedValueError(FusegradError, TypeError):

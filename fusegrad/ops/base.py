@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn, TypeVar, final
+from typing import Any, ClassVar, NoReturn, TypeVar, final
 
 import numpy as np
 
@@ -86,13 +86,17 @@ class LoopOp(Op):
 
 
 class CallOp(Op):
-    """An op (CALL) whose meaning is its code: a compiled program calls `ref` in the host.
+    """An op (CALL) whose meaning is its code: a compiled program calls it in the host.
 
-    It may have several results (`infer` gives a TupleType, `ref` a tuple of arrays). What `ref`
+    It may have several results (`infer` gives a TupleType, `ref` a tuple of arrays). What `call`
     raises is raised after the step that called it; its results are zeros until then.
     """
 
     pattern: ClassVar[Pattern] = Pattern.CALL
+
+    def call(self, *arrays: Array) -> Any:
+        """What a compiled program computes: `ref`, unless failure is told in the values."""
+        return self.ref(*arrays)
 
 
 # --- type checks ----------------------------------------------------------------------------------
@@ -140,6 +144,8 @@ class InputSpec:
         Values that differ by at least 0.01, for functions with kinks at equal values.
     ordered : bool
         Values that ascend along the last axis, NaN last.
+    form : {"", "regular", "definite"}
+        Square matrices that have an inverse, or are symmetric and positive definite.
     """
 
     shape: tuple[int, ...]
@@ -148,6 +154,7 @@ class InputSpec:
     high: float = 2.0
     distinct: bool = False
     ordered: bool = False
+    form: str = ""
 
     def make(self, rng: np.random.Generator, special: bool = False) -> Array:
         """Values for the input; with `special`, NaN, infinities and signed zeros among them."""
@@ -171,7 +178,12 @@ class InputSpec:
         if special:
             places = rng.permutation(size)[: len(_SPECIAL)]
             values[places] = _SPECIAL[: len(places)]
-        return np.asarray(TABLE["cast"].meaning(values.reshape(self.shape), self.dtype))
+        values = values.reshape(self.shape)
+        if self.form == "definite":
+            values = values @ np.swapaxes(values, -1, -2)
+        if self.form:
+            values = values + (2 + self.shape[-1]) * np.eye(self.shape[-1])
+        return np.asarray(TABLE["cast"].meaning(values, self.dtype))
 
 
 @final

@@ -65,6 +65,7 @@ class HostCall:
     """
 
     def __init__(self, node: Node) -> None:
+        assert isinstance(node.op, CallOp)
         # The node itself would keep what was traced alive.
         self._op = node.op
         self._operands = [i.tensor_type for i in node.inputs]
@@ -97,7 +98,7 @@ class HostCall:
                 result[...] = 0
             return
         with np.errstate(all="ignore"):
-            found = self._op.ref(*operands)
+            found = self._op.call(*operands)
         values = tuple(found) if self._several else (found,)
         for result, value in zip(results, values, strict=True):
             array = np.asarray(value)

@@ -10,17 +10,40 @@ import numpy.typing as npt
 from fusegrad.codegen.dtypes import float32
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.ir.node import Node, Op
-from fusegrad.ir.types import TensorType
+from fusegrad.ir.types import TensorType, TupleType
 from fusegrad.ops import ELEMENTWISE, build
 from fusegrad.ops.base import Sample
 from fusegrad.ops.contract import Dot
 from fusegrad.ops.convolution import Convolution
 from fusegrad.ops.cumulative import Cumulative, LinearRecurrence
+from fusegrad.ops.decomposition import (
+    LU,
+    QR,
+    Cholesky,
+    Eig,
+    Eigenvalues,
+    Eigh,
+    RowOrder,
+    SingularValues,
+    Svd,
+    SymmetricEigenvalues,
+)
 from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.reduce import ArgReduce, Reduce
 from fusegrad.ops.scatter import Scatter
+from fusegrad.ops.solving import (
+    Cofactor,
+    CofactorDerivative,
+    Determinant,
+    Exponential,
+    Inverse,
+    LogDeterminant,
+    PseudoInverse,
+    Solve,
+    TriangularSolve,
+)
 from fusegrad.ops.sorting import Argsort, SearchSorted, Sort
 from fusegrad.ops.source import Constant, Iota
 from fusegrad.ops.window import Overlap, Windows
@@ -61,8 +84,34 @@ OPS: tuple[Op, ...] = (
     Overlap((), (), ()),
     WindowExtreme((1,), (1,), (1,), Monoid.MAX, False),
     Convolution((1,), (1,), False),
+    TriangularSolve(True, False),
+    Solve(),
+    Inverse(),
+    Determinant(),
+    Cofactor(),
+    CofactorDerivative(),
+    LogDeterminant(),
+    PseudoInverse(False),
+    Exponential(),
+    Cholesky(),
+    QR(False),
+    LU(),
+    RowOrder(1),
+    Svd(False),
+    SingularValues(),
+    Eigh(True),
+    SymmetricEigenvalues(True),
+    Eig(),
+    Eigenvalues(),
 )
 """One op of each row and class."""
+
+
+def results(node: Node) -> list[Node]:
+    """The node, or its items if it has several results."""
+    if not isinstance(node.type, TupleType):
+        return [node]
+    return [build.item(node, i) for i in range(len(node.type.items))]
 
 
 def all_samples() -> list[Sample]:

@@ -16,7 +16,7 @@ from fusegrad.ir.node import Node
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
 from fusegrad.ops.base import Sample
-from tests.ops.samples import all_samples, inputs_of
+from tests.ops.samples import all_samples, inputs_of, results
 
 Array = npt.NDArray[Any]
 STEP = 1e-5
@@ -58,13 +58,24 @@ def weighted(node: Node, rng: np.random.Generator) -> Node:
     return build.mul(node, build.array_constant(weights))
 
 
+def total_of(terms: Sequence[Node]) -> Node:
+    if len(terms) == 1 and not terms[0].shape:
+        return terms[0]
+    totals = [build.sum_(term, range(len(term.shape))) for term in terms]
+    output = totals[0]
+    for total in totals[1:]:
+        output = build.add(output, total)
+    return output
+
+
 @pytest.mark.parametrize("sample", smooth_samples(), ids=str)
 def test_gradients_to_second_order(sample: Sample) -> None:
     rng = np.random.default_rng(7)
     nodes, environment = inputs_of(sample, rng)
     variables = [node for node in nodes if node.dtype.is_float]
     directions = [rng.uniform(-1, 1, node.shape) for node in variables]
-    output = weighted(Node(sample.op, tuple(nodes)), rng)
+    values = [y for y in results(Node(sample.op, tuple(nodes))) if y.dtype.is_float]
+    output = total_of([weighted(value, rng) for value in values])
     for _order in (1, 2):
         expected = directional([output], variables, directions)(environment)
         gradients = vjp([output], [build.ones_like(output)], variables)
@@ -76,10 +87,7 @@ def test_gradients_to_second_order(sample: Sample) -> None:
         if not terms:
             assert expected == pytest.approx(0, abs=1e-6)
             return
-        totals = [build.sum_(term, range(len(term.shape))) for term in terms]
-        output = totals[0]
-        for total in totals[1:]:
-            output = build.add(output, total)
+        output = total_of(terms)
         (value,) = evaluate([output], environment)
         assert float(value) == pytest.approx(expected, rel=2e-5, abs=2e-5)
 

@@ -20,7 +20,7 @@ from fusegrad.ir.types import TensorType
 from fusegrad.ops import CLASSES, ELEMENTWISE, build
 from fusegrad.ops.base import IndexedOp, LoopOp, Pattern, Sample
 from fusegrad.ops.convolution import Convolution
-from tests.ops.samples import OPS, all_samples, inputs_of
+from tests.ops.samples import OPS, all_samples, inputs_of, results
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +56,11 @@ def computed(node: Node, environment: Mapping[Node, Array]) -> Array:
 @pytest.mark.parametrize("special", [False, True], ids=["", "special"])
 def test_type_meaning_and_code_agree(sample: Sample, special: bool) -> None:
     rng = np.random.default_rng(3)
+    if sample.op.pattern is Pattern.CALL:
+        # The meaning is the code. Matrices with NaN in them have no decomposition.
+        nodes, environment = inputs_of(sample, rng)
+        evaluate(results(Node(sample.op, tuple(nodes))), environment)
+        return
     nodes, environment = inputs_of(sample, rng, special)
     node = Node(sample.op, tuple(nodes))
     # The interpreter checks the meaning against the inferred type.

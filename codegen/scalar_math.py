@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from . import meanings
+from . import scalar_bessel as bessel
 from . import scalar_bits as bits
 from . import scalar_error as error
 from . import scalar_exponential as exponential
+from . import scalar_gamma as gamma
 from . import scalar_logarithm as logarithm
 from . import scalar_power as power
+from . import scalar_quantile as quantile
 from . import scalar_trigonometric as trigonometric
+from .definition import by_expansion
 from .dtypes import DType, float32, float64, uint32, uint64
 from .expr import Expr
 from .scalar_primitives import ANY, NUMBER, ScalarOp, TypeRule, same, test
@@ -101,6 +105,32 @@ def _functions() -> list[ScalarOp]:
     ]
 
 
+def _defined(
+    name: str, expand: Callable[..., Expr], ulp: float, cost: float, arity: int = 1
+) -> ScalarOp:
+    """A function that NumPy does not have: its expansion says what it means."""
+    operands = ", ".join(f"{{{n}}}" for n in range(arity))
+    spelling = f"{name}({operands})"
+    return _real(name, by_expansion(expand, arity), spelling, expand, ulp, cost, arity)
+
+
+def _special() -> list[ScalarOp]:
+    """Special functions."""
+    lgamma = meanings.elementwise(meanings.log_gamma)
+    return [
+        _real("lgamma", lgamma, "math.lgamma({0})", gamma.lgamma, 6, 150),
+        _defined("digamma", gamma.digamma, 6, 160),
+        _defined("trigamma", gamma.trigamma, 6, 160),
+        _defined("zeta", gamma.zeta, 16, 1000, arity=2),
+        _defined("erfinv", quantile.erfinv, 4, 90),
+        _defined("erfcinv", quantile.erfcinv, 4, 90),
+        _defined("i0", bessel.i0, 6, 90),
+        _defined("i0e", bessel.i0e, 4, 60),
+        _defined("i1", bessel.i1, 6, 90),
+        _defined("i1e", bessel.i1e, 4, 60),
+    ]
+
+
 def _others() -> list[ScalarOp]:
     """Functions of all numbers, classes, logic and random bits."""
     number, real, boolean = same(NUMBER), test("float"), test(ANY)
@@ -130,5 +160,6 @@ def _others() -> list[ScalarOp]:
     ]
 
 
-EXPANSIONS: dict[str, ScalarOp] = {row.name: row for row in (*_functions(), *_others())}
+_ROWS = (*_functions(), *_special(), *_others())
+EXPANSIONS: dict[str, ScalarOp] = {row.name: row for row in _ROWS}
 """The rows made of primitive ones, by name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math as _math
 
-from . import errors, nn, optim, random, testing
+from . import errors, nn, optim, random, special, testing
 from .codegen.dtypes import (
     DType,
     bfloat16,
@@ -491,6 +491,7 @@ __all__ = [
     "sinh",
     "sliding_window_view",
     "sort",
+    "special",
     "split",
     "sqrt",
     "square",

@@ -47,7 +47,7 @@ LAYERS = [
         "dispatch",
         "compile",
     ],
-    ["nn", "optim", "serialization", "testing", "objectives"],
+    ["nn", "optim", "serialization", "testing", "objectives", "special"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -47,12 +47,15 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
+    "digamma",
     "div",
     "dot",
     "elementwise",
     "eq",
     "erf",
     "erfc",
+    "erfcinv",
+    "erfinv",
     "exp",
     "exp2",
     "expand_dims",
@@ -67,6 +70,10 @@ __all__ = [
     "ge",
     "gt",
     "hypot",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
     "input_",
     "iota",
     "isfinite",
@@ -75,6 +82,7 @@ __all__ = [
     "item",
     "le",
     "leaf",
+    "lgamma",
     "log",
     "log1p",
     "log2",
@@ -95,6 +103,7 @@ __all__ = [
     "mul",
     "ne",
     "neg",
+    "not_differentiable",
     "ones_like",
     "pad",
     "philox",
@@ -129,9 +138,11 @@ __all__ = [
     "tan",
     "tanh",
     "transpose",
+    "trigamma",
     "trunc",
     "zeros",
     "zeros_like",
+    "zeta",
 ]
 
 Shape = Sequence[Extent]
@@ -187,9 +198,21 @@ sin, cos, tan = map(_unary, ("sin", "cos", "tan"))
 asin, acos, atan = map(_unary, ("asin", "acos", "atan"))
 sinh, cosh, tanh = map(_unary, ("sinh", "cosh", "tanh"))
 asinh, acosh, atanh = map(_unary, ("asinh", "acosh", "atanh"))
-erf, erfc = map(_unary, ("erf", "erfc"))
+erf, erfc, erfinv, erfcinv = map(_unary, ("erf", "erfc", "erfinv", "erfcinv"))
+lgamma, digamma, trigamma = map(_unary, ("lgamma", "digamma", "trigamma"))
+i0, i0e, i1, i1e = map(_unary, ("i0", "i0e", "i1", "i1e"))
 floor, ceil, trunc, round_ = map(_unary, ("floor", "ceil", "trunc", "round"))
 isnan, isinf, isfinite, signbit = map(_unary, ("isnan", "isinf", "isfinite", "signbit"))
+
+
+def zeta(s: Node, q: Node) -> Node:
+    """The zeta function of Hurwitz; it has a derivative by `q` alone."""
+    return Node(ROWS["zeta"], (not_differentiable(s, "zeta has no derivative by s"), q))
+
+
+def not_differentiable(x: Node, reason: str) -> Node:
+    """`x`, through which asking for a gradient is an error."""
+    return Node(_op("not_differentiable", reason), (x,))
 
 
 def pow_(a: Node, b: Node) -> Node:

@@ -28,7 +28,9 @@ from ..codegen.dtypes import (
     uint64,
 )
 from ..codegen.expr import Expr
+from ..errors import NotDifferentiableError
 from ..ir.halves import wide
+from ..ir.node import where
 from . import build as b
 from .base import (
     ROWS,
@@ -47,7 +49,16 @@ from .base import (
 )
 from .batch import batch_extent, spread, with_batch
 
-__all__ = ["ELEMENTWISE", "Barrier", "Cast", "Leaf", "Map", "Mark", "StopGradient"]
+__all__ = [
+    "ELEMENTWISE",
+    "Barrier",
+    "Cast",
+    "Leaf",
+    "Map",
+    "Mark",
+    "NotDifferentiable",
+    "StopGradient",
+]
 
 Rule = Callable[..., tuple[Node | None, ...]]
 """Cotangent, result and operands to the cotangents of the operands."""
@@ -71,6 +82,8 @@ class Map(IndexedOp):
         Where tests take the operands from, one for each.
     kinks : bool
         Whether the derivative jumps where operands are equal.
+    complete : bool
+        Whether the rule has a derivative by every operand.
     """
 
     name: str
@@ -78,6 +91,7 @@ class Map(IndexedOp):
     rule: Rule | None
     ranges: tuple[Range, ...]
     kinks: bool = False
+    complete: bool = True
     _known: dict[tuple[TensorType, ...], TensorType] = field(default_factory=dict)
     pattern: ClassVar[Pattern] = Pattern.MAP
 
@@ -169,7 +183,7 @@ class Map(IndexedOp):
                         InputSpec(shape, d, low, high, self.kinks)
                         for d, (low, high) in zip(dtypes, self.ranges, strict=True)
                     ),
-                    gradient=self.rule is not None,
+                    gradient=self.rule is not None and self.complete,
                 )
 
 
@@ -188,8 +202,9 @@ def _row(
     *ranges: Range,
     scalar: str | None = None,
     kinks: bool = False,
+    complete: bool = True,
 ) -> None:
-    ELEMENTWISE[name] = ROWS[name] = Map(name, scalar or name, rule, ranges, kinks)
+    ELEMENTWISE[name] = ROWS[name] = Map(name, scalar or name, rule, ranges, kinks, complete)
 
 
 # --- rules that take more than a line -------------------------------------------------------------
@@ -260,6 +275,23 @@ def _same_sign(p: Node, q: Node) -> Node:
     return b.mul(b.copysign(one, p), b.copysign(one, q))
 
 
+def _zeta_rule(g: Node, y: Node, s: Node, q: Node) -> tuple[Node | None, ...]:
+    """By `q`; `build.zeta` wraps `s` so that a gradient that gets there is an error."""
+    following = Node(y.op, (b.add(s, b.ones_like(s)), q))
+    return b.zeros_like(s), b.neg(b.mul(g, b.mul(s, following)))
+
+
+def _erfinv_slope(y: Node) -> Node:
+    return _scaled(b.exp(b.square(y)), math.sqrt(math.pi) / 2)
+
+
+def _per(x: Node, y: Node) -> Node:
+    """``y / x``, at 0 its limit 1/2: of i1 and i1e."""
+    zero = b.eq(x, b.zeros_like(x))
+    safe = b.select(zero, b.ones_like(x), x)
+    return b.select(zero, b.full_like(x, 0.5), b.div(y, safe))
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 _ANY: Range = (-3, 3)
@@ -316,6 +348,24 @@ _row("acosh", lambda g, y, x: (b.div(g, b.sqrt(b.neg(_one_minus_square(x)))),), 
 _row("atanh", lambda g, y, x: (b.div(g, _one_minus_square(x)),), _UNIT)
 _row("erf", lambda g, y, x: (b.mul(g, _erf_slope(x)),), _ANY)
 _row("erfc", lambda g, y, x: (b.neg(b.mul(g, _erf_slope(x))),), _ANY)
+_row("lgamma", lambda g, y, x: (b.mul(g, b.digamma(x)),), _POSITIVE)
+_row("digamma", lambda g, y, x: (b.mul(g, b.trigamma(x)),), _POSITIVE)
+_row(
+    "trigamma",
+    lambda g, y, x: (b.mul(g, _scaled(b.zeta(b.full_like(x, 3.0), x), -2.0)),),
+    _POSITIVE,
+)
+_row("zeta", _zeta_rule, (1.5, 4), _POSITIVE, complete=False)
+_row("erfinv", lambda g, y, x: (b.mul(g, _erfinv_slope(y)),), _UNIT)
+_row("erfcinv", lambda g, y, x: (b.neg(b.mul(g, _erfinv_slope(y))),), (0.1, 1.9))
+_row("i0", lambda g, y, x: (b.mul(g, b.i1(x)),), _ANY)
+_row("i0e", lambda g, y, x: (b.mul(g, b.sub(b.i1e(x), b.mul(b.sign(x), y))),), _POSITIVE)
+_row("i1", lambda g, y, x: (b.mul(g, b.sub(b.i0(x), _per(x, y))),), _ANY)
+_row(
+    "i1e",
+    lambda g, y, x: (b.mul(g, b.sub(b.sub(b.i0e(x), _per(x, y)), b.mul(b.sign(x), y))),),
+    _POSITIVE,
+)
 for _name in ("floor", "ceil", "trunc", "round", "isnan", "isinf", "isfinite", "signbit"):
     _row(_name, None, _ANY)
 _row("copysign", lambda g, y, p, q: (b.mul(g, _same_sign(p, q)), None), _POSITIVE, _POSITIVE)
@@ -402,6 +452,35 @@ class StopGradient(_Identity):
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(self, (InputSpec((3,)),), gradient=False)
+
+
+@op_class("not_differentiable")
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class NotDifferentiable(_Identity):
+    """The operand, through which no gradient can flow: asking for one is an error.
+
+    Attributes
+    ----------
+    reason : str
+        The message of the error.
+    """
+
+    reason: str
+    name: ClassVar[str] = "not_differentiable"
+
+    def params(self) -> tuple[Any, ...]:
+        return (self.reason,)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        raise NotDifferentiableError(
+            self.reason,
+            where=where(node),
+            remedy="detach that operand, or take the derivative by another one",
+        )
+
+    def samples(self) -> Iterator[Sample]:
+        yield Sample(NotDifferentiable("a sample"), (InputSpec((3,)),), gradient=False)
 
 
 @op_class("leaf")

@@ -13,7 +13,7 @@ from ..ir.node import Node
 from ..ir.types import TupleType
 from ..ops import build
 from ..ops.base import Pattern
-from ..ops.elementwise import ELEMENTWISE, Cast, Leaf, Mark, StopGradient
+from ..ops.elementwise import ELEMENTWISE, Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Monoid, Reduce
 from ..ops.source import Constant
@@ -35,7 +35,8 @@ def is_constant(node: Node) -> bool:
 
 def drop_identities(node: Node) -> Node | None:
     """stop_gradient(x), leaf(x), mark(x) = x once gradients are taken."""
-    return node.inputs[0] if isinstance(node.op, (StopGradient, Leaf, Mark)) else None
+    passing = (StopGradient, NotDifferentiable, Leaf, Mark)
+    return node.inputs[0] if isinstance(node.op, passing) else None
 
 
 def multiply_by_one(node: Node) -> Node | None:

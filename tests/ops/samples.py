@@ -28,7 +28,7 @@ from fusegrad.ops.decomposition import (
     Svd,
     SymmetricEigenvalues,
 )
-from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, StopGradient
+from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.reduce import ArgReduce, Reduce
@@ -55,6 +55,7 @@ OPS: tuple[Op, ...] = (
     *ELEMENTWISE.values(),
     Cast(float32),
     StopGradient(),
+    NotDifferentiable("a sample"),
     Leaf(object()),
     Mark(object()),
     Barrier(),

@@ -60,12 +60,15 @@ class DType:
 
     def __eq__(self, other: object) -> bool:
         # NumPy's dtypes and names may be compared with, as NumPy itself allows.
-        if isinstance(other, DType) or other in _PYTHON:
+        if isinstance(other, DType):
             return self is other
-        try:
-            return as_dtype(other) is self
-        except TypeError:
-            return NotImplemented
+        if isinstance(other, str):
+            return self.name == other
+        if isinstance(other, np.dtype) or (
+            isinstance(other, type) and issubclass(other, np.generic)
+        ):
+            return self.numpy == other
+        return NotImplemented
 
     __hash__ = object.__hash__
 
@@ -199,7 +202,7 @@ def as_dtype(value: object) -> DType:
         return _PYTHON[value]
     try:
         wanted = np.dtype(value)  # type: ignore[call-overload]
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         found = None
     else:
         found = _BY_NUMPY.get(wanted)

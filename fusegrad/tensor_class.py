@@ -425,6 +425,8 @@ def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
 def common_nodes(operands: Sequence[ArrayLike]) -> tuple[list[Node], list[Tensor]]:
     """The nodes of operands in their common dtype, and the tensors among the operands."""
     items, tensors = _gathered(operands)
+    if not items:
+        raise ShapeError("there are no arrays", remedy="pass at least one")
     return nodes_of(items), tensors
 
 

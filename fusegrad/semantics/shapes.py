@@ -96,7 +96,14 @@ def broadcast_to(x: Node, shape: Shape) -> Node:
 
 def one_axis(name: str, axis: int, ndim: int) -> int:
     """`axis`, counted from 0, of an array of `ndim` axes."""
-    axis = operator.index(axis)
+    try:
+        axis = operator.index(axis)
+    except TypeError as error:
+        if isinstance(error, FusegradError):
+            raise
+        raise DTypeError(
+            f"{name}: an axis is an integer, not {axis!r}", remedy="count axes from 0"
+        ) from None
     if not -ndim <= axis < ndim:
         have = f"axes 0 to {ndim - 1}" if ndim > 1 else ("one axis" if ndim else "no axes")
         raise AxisError(

@@ -182,6 +182,18 @@ def test_counts_that_are_none() -> None:
         fg.zeros((2, 2.5))
 
 
+def test_axes_that_are_none() -> None:
+    x = fg.ones((2, 3))
+    for axis in (1.5, "a", None):
+        with pytest.raises(DTypeError, match="unstack: an axis is an integer"):
+            fg.unstack(x, axis=axis)
+    with pytest.raises(TypeError, match="sum: an axis is an integer, not 1"):
+        fg.sum(x, axis=1.5)
+    for join in (fg.concat, fg.stack):
+        with pytest.raises(ShapeError, match="there are no arrays"):
+            join([])
+
+
 # --- dtypes ---------------------------------------------------------------------------------------
 
 
@@ -193,7 +205,8 @@ def test_dtypes_are_numpys_too(name: str) -> None:
     assert np.dtype(name) == dtype
     assert dtype == np.dtype(name).type
     assert dtype != "complex64"
-    assert dtype != "no dtype"
+    for other in ("no dtype", "a, b", {}, [1], None, 1, float, fg):
+        assert dtype != other
     assert (dtype == np.dtype("int8")) is (name == "int8")
     assert np.zeros(2, dtype=dtype).dtype == name
     assert len({dtype, getattr(fg, name)}) == 1

@@ -151,7 +151,11 @@ class Indexing(State, ABC, Generic[TensorT]):
 
     def _check_mask(self, mask: State, axis: int) -> None:
         want = self.shape[axis : axis + mask.ndim]
-        if want != mask.shape:
+        # As in NumPy, a mask of extent 0 stands for an axis of any extent.
+        fits = len(want) == mask.ndim and all(
+            given in (0, extent) for given, extent in zip(mask.shape, want, strict=True)
+        )
+        if not fits:
             raise IndexBoundsError(
                 f"a mask of shape {show(mask.shape)} for axes of shape {show(want)} of an array "
                 f"of shape {show(self.shape)}",

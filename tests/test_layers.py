@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 # each other as long as there is no cycle between modules.
 LAYERS = [
     ["codegen"],
-    ["errors", "config", "pytree", "state"],
+    ["source_lines", "errors", "config", "pytree", "state"],
     ["ir"],
     ["ops"],
     ["autodiff", "batching"],

@@ -39,6 +39,14 @@ from .context import (
     enable_grad,
     no_grad,
 )
+from .control import (
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    while_loop,
+)
 from .creation import (
     array,
     asarray,
@@ -330,6 +338,7 @@ __all__ = [
     "clip",
     "compile",
     "concat",
+    "cond",
     "conj",
     "convolve",
     "copysign",
@@ -374,6 +383,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fori_loop",
     "from_dlpack",
     "from_numpy",
     "full",
@@ -426,6 +436,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "map",
     "matmul",
     "matrix_transpose",
     "max",
@@ -480,6 +491,7 @@ __all__ = [
     "rsqrt",
     "runtime_scalar",
     "save",
+    "scan",
     "scipy_objective",
     "searchsorted",
     "setdiff1d",
@@ -501,6 +513,7 @@ __all__ = [
     "subtract",
     "sum",
     "swapaxes",
+    "switch",
     "take",
     "take_along_axis",
     "tan",
@@ -531,6 +544,7 @@ __all__ = [
     "vjp",
     "vmap",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

@@ -90,6 +90,8 @@ class Recorder(ABC):
     """What a trace does for the tensors that are used while it is active."""
 
     finished: bool = False
+    # The trace that the body of a loop is part of.
+    outer: Recorder | None = None
 
     @abstractmethod
     def capture(self, tensor: Cell) -> Node:

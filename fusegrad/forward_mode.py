@@ -157,7 +157,7 @@ class _Linear:
         given = _along(tangents, self.structure, self.what)
         pairs = zip(given, self.variables.marks, self.names, strict=True)
         for value, mark, name in pairs:
-            if value is None or getattr(getattr(value, "dtype", None), "names", 0) != 0:
+            if value is None or getattr(getattr(value, "dtype", None), "names", None):
                 found.append(None)
                 continue
             tangent = as_tensor(value)

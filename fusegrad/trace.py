@@ -209,8 +209,9 @@ def runtime_scalar(getter: Getter, label: str, dtype: DType | None = None) -> Te
     0.5
     """
     trace = active.trace
-    if trace is None:
+    while trace is not None and trace.outer is not None:
+        trace = trace.outer
+    if not isinstance(trace, Trace):
         return getter()
-    assert isinstance(trace, Trace)
     kind = {"bool": "bool", "int": "int64", "float": "float64"}[kind_of(getter())]
     return made(trace.scalar(getter, dtype or kind, label), weak=True)

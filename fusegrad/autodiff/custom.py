@@ -13,7 +13,11 @@ from ..batching import batch
 from ..errors import GradientError, NotDifferentiableError, ShapeError
 from ..ir.digest import digest
 from ..ir.interpret import evaluate
+<<<<<<< HEAD
 from ..ir.node import Array, Item, Node, Op, Pattern, substitute, toposort, where
+=======
+from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, where
+>>>>>>> 7e1eed1 (Loops and branches: scan, while_loop, fori_loop, cond, switch, map)
 from ..ir.rewrite import rewrite
 from ..ir.types import Extent, TensorType, TupleType, Type
 from ..ops.batch import batch_extent, with_batch
@@ -345,7 +349,13 @@ def inline_custom(outputs: Sequence[Node]) -> list[Node]:
         if not isinstance(node.op, Item):
             return None
         (call,) = node.inputs
+<<<<<<< HEAD
         if not isinstance(call.op, Custom):
+=======
+        if isinstance(call.op, Pack):
+            return call.inputs[node.op.number]
+        if not isinstance(call.op, CustomVjp):
+>>>>>>> 7e1eed1 (Loops and branches: scan, while_loop, fori_loop, cond, switch, map)
             return None
         return call.op.inline(call.inputs)[node.op.number]
 

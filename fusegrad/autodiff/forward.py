@@ -15,7 +15,7 @@ from ..ir.types import TupleType
 from ..ops import build
 from .reverse import vjp
 
-__all__ = ["jvp"]
+__all__ = ["Tangents", "jvp"]
 
 Tangents = tuple[Node | None, ...]
 

@@ -35,8 +35,10 @@ __all__ = [
     "Item",
     "Node",
     "Op",
+    "Pack",
     "Pattern",
     "Role",
+    "all_nodes",
     "inherit_source",
     "record_source",
     "role",
@@ -301,6 +303,29 @@ class Item(Op):
         return Node(self, tuple(operands))
 
 
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Pack(Op):
+    """Several nodes as the results of one."""
+
+    name: ClassVar[str] = "pack"
+    pattern: ClassVar[Pattern] = Pattern.CALL
+
+    def infer(self, *types: Any) -> Type:
+        return TupleType(types)
+
+    def ref(self, *arrays: Array) -> Any:
+        return arrays
+
+    def vjp_of_results(
+        self, node: Node, cotangents: tuple[Node | None, ...]
+    ) -> tuple[Node | None, ...]:
+        return cotangents
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        raise BatchingError("pack is the result of a rule for vmap", where=where(node))
+
+
 # --- where a node comes from ----------------------------------------------------------------------
 
 
@@ -387,6 +412,18 @@ def toposort(outputs: Iterable[Node], known: Container[Node] = ()) -> list[Node]
             seen.add(node)
             order.append(node)
     return order
+
+
+def all_nodes(outputs: Iterable[Node]) -> Iterator[Node]:
+    """Every node that `outputs` need, and those of the bodies of ops, each once."""
+    seen: set[Node] = set()
+    graphs = [tuple(outputs)]
+    while graphs:
+        for node in toposort(graphs.pop()):
+            if node not in seen:
+                seen.add(node)
+                graphs.extend(node.op.bodies())
+                yield node
 
 
 def substitute(outputs: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:

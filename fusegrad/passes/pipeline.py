@@ -16,6 +16,7 @@ from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
 from .contractions import transpose_contractions
 from .halves import widen_halves
+from .loops import tidy_loops
 from .simplify import CANONICAL, SIMPLIFY
 
 __all__ = ["PASSES", "Observer", "Pass", "run_passes"]
@@ -37,6 +38,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
     Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
     Pass("contractions", transpose_contractions),
+    Pass("loops", tidy_loops),
     Pass("halves", widen_halves),
     Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
 )

@@ -6,25 +6,29 @@ Knows every stage by name; runs nothing.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from .. import config
+from ..autodiff.closed import Closed
 from ..codegen.program import Call, Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel
 from ..errors import ConfigError
-from ..ir.node import Node, toposort
+from ..ir.node import Node, all_nodes
 from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
 from ..ops import build
+from ..ops.base import CallOp
 from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.regions import Kind, Region, results_of, size_of
+from .bodies import Body, body_task, functions_of
 from .calls import symbol_of
 from .plan import CommandTask, Plan, Task, plan
 
@@ -133,11 +137,12 @@ def build_record(
         clock,
         observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
     )
-    mapped_donations = _mapped_donations(donations, unit, inputs)
+    units = [*_inside(unit), unit]
+    mapped_donations = _mapped_donations(donations, unit, units, inputs)
     kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {
-        n for r in unit.regions for s in r.stages for n in s.access.reads
+        n for u in units for r in u.regions for s in r.stages for n in s.access.reads
     }
-    first = _lower(made, unit)
+    first = _lower(made, units)
     clock.lap("lower")
     _schedule(made, first, set(unit.roots) - kept_cached, features)
     clock.lap("schedule")
@@ -174,6 +179,7 @@ class _Unit:
 
     ``roots`` are its different results, ``positions`` where each output is among them.
     ``lowered`` has the position of each region's kernel among all that are lowered, None for calls.
+    ``bodies`` has those of the functions that loops and branches run.
     """
 
     roots: list[Node]
@@ -181,27 +187,49 @@ class _Unit:
     regions: list[Region]
     wanted: dict[int, frozenset[Node]]
     lowered: list[int | None] = field(default_factory=list)
+    bodies: dict[Node, list[_Unit]] = field(default_factory=dict)
+
+
+def _inside(unit: _Unit) -> Iterator[_Unit]:
+    """The graphs of loops and branches, inner ones first."""
+    for bodies in unit.bodies.values():
+        for body in bodies:
+            yield from _inside(body)
+            yield body
 
 
 def _analyse(
-    made: Artifacts, outputs: Sequence[Node], clock: Clock, observe: Observer | None = None
+    made: Artifacts,
+    outputs: Sequence[Node],
+    clock: Clock,
+    observe: Observer | None = None,
+    distinct: bool = False,
 ) -> _Unit:
-    """Passes and fusion."""
+    """Passes and fusion; with `distinct`, no two results are the same value in memory."""
     simplified = run_passes(outputs, verify=config.current().check, observe=observe)
     clock.lap("passes")
     unique: dict[Node, int] = {}
     positions = []
     for node in simplified:
         written = build.stop_gradient(node) if is_leaf(node) else node
+        while distinct and written in unique:
+            written = build.stop_gradient(written)
         positions.append(unique.setdefault(written, len(unique)))
     roots = list(unique)
     regions = fuse(roots)
-    made.regions += regions
     clock.lap("fuse")
-    return _Unit(roots, positions, regions, _read_outside(regions, roots))
+    unit = _Unit(roots, positions, regions, _read_outside(regions, roots))
+    for region in regions:
+        node = region.stages[0].node
+        functions = functions_of(node)
+        if functions:
+            unit.bodies[node] = [
+                _analyse(made, function.results, clock, distinct=True) for function in functions
+            ]
+    return unit
 
 
-def _lower(made: Artifacts, unit: _Unit) -> list[int]:
+def _lower(made: Artifacts, units: Sequence[_Unit]) -> list[int]:
     """Lower every region that is a kernel; equal ones once.
 
     Returns
@@ -212,9 +240,10 @@ def _lower(made: Artifacts, unit: _Unit) -> list[int]:
     known: dict[Any, int] = {}
     orders: list[list[Node]] = []
     first: list[int] = []
-    for region in unit.regions:
+    for unit, region in [(u, r) for u in units for r in u.regions]:
         name = _name(region, len(made.names))
         made.names.append(name)
+        made.regions.append(region)
         if region.kind is Kind.CALL:
             unit.lowered.append(None)
             continue
@@ -290,11 +319,15 @@ def _read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int,
 
 
 def _mapped_donations(
-    donations: Sequence[tuple[int, int]], unit: _Unit, inputs: Sequence[Node]
+    donations: Sequence[tuple[int, int]],
+    unit: _Unit,
+    units: Sequence[_Unit],
+    inputs: Sequence[Node],
 ) -> list[tuple[int, int]]:
     """Donations between unique outputs and inputs, each used once."""
     # A call that fails must leave the state as it was.
-    if any(region.kind is Kind.CALL for region in unit.regions):
+    ops = (stage.node.op for u in units for region in u.regions for stage in region.stages)
+    if any(isinstance(op, CallOp) for op in ops):
         return []
     result: list[tuple[int, int]] = []
     written: set[int] = set()
@@ -358,19 +391,55 @@ def _plan(
     features: base.Features,
 ) -> Plan:
     inputs, constants = leaves
+    planner = _Planner(made, features)
+    tasks = planner.tasks(unit)
     scratch = max((_layout(m, features).scratch_bytes for m in made.mapped), default=0)
-    calls: dict[str, int] = {}
-    tasks: list[Task | CommandTask] = []
-    nbytes: dict[Any, int] = {}
-    for region, number in zip(unit.regions, unit.lowered, strict=True):
-        if number is None:
-            task = _call(region.stages[0].node, calls)
-            nbytes.update((node, _nbytes(node)) for node in region.nodes)
-            tasks.append(task)
-            continue
-        tasks.append(_launch(made, number, features))
-        nbytes.update((node, _nbytes(node)) for node in made.lowered[number].arguments)
-    return plan("step", tasks, inputs, unit.roots, constants, nbytes, donations, scratch, [*calls])
+    return plan(
+        "step",
+        tasks,
+        inputs,
+        unit.roots,
+        constants,
+        planner.nbytes,
+        donations,
+        scratch,
+        [*planner.calls],
+        next(planner.cursors),
+    )
+
+
+@final
+class _Planner:
+    """The tasks of all graphs of a step."""
+
+    def __init__(self, made: Artifacts, features: base.Features) -> None:
+        self.made = made
+        self.features = features
+        self.calls: dict[str, int] = {}
+        self.cursors = itertools.count()
+        self.nbytes: dict[Any, int] = {}
+
+    def tasks(self, unit: _Unit) -> list[Task | CommandTask]:
+        found: list[Task | CommandTask] = []
+        for region, number in zip(unit.regions, unit.lowered, strict=True):
+            self.nbytes.update((node, _nbytes(node)) for node in region.nodes)
+            if number is not None:
+                found.append(_launch(self.made, number, self.features))
+                continue
+            node = region.stages[0].node
+            bodies = unit.bodies.get(node)
+            if bodies is None:
+                found.append(_call(node, self.calls))
+                continue
+            functions = functions_of(node)
+            plans = [self.body(u, f) for u, f in zip(bodies, functions, strict=True)]
+            found.append(body_task(node, plans, self.cursors))
+        return found
+
+    def body(self, unit: _Unit, function: Closed) -> Body:
+        tasks = self.tasks(unit)
+        planned = plan("body", tasks, function.parameters, unit.roots, [], self.nbytes, [], 0)
+        return Body(planned, unit.positions)
 
 
 def _layout(mapped: Mapped, features: base.Features) -> Any:
@@ -409,4 +478,4 @@ def _call(node: Node, calls: dict[str, int]) -> CommandTask:
 
 def array_constants(outputs: Sequence[Node]) -> list[Node]:
     """Array constants, in the order in which programs number them."""
-    return [n for n in toposort(outputs) if isinstance(n.op, ArrayConstant)]
+    return [n for n in all_nodes(outputs) if isinstance(n.op, ArrayConstant)]

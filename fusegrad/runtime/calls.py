@@ -15,7 +15,7 @@ from typing import Any, final
 import numpy as np
 
 from ..errors import InternalError
-from ..ir.node import Array, Node, toposort
+from ..ir.node import Array, Node, all_nodes
 from ..ir.types import TensorType, TupleType
 from ..ops.base import CallOp
 
@@ -30,18 +30,8 @@ def symbol_of(node: Node) -> str:
 
 def find_calls(outputs: Iterable[Node]) -> dict[str, Node]:
     """The calls of a graph and of the bodies in it, by symbol."""
-    found: dict[str, Node] = {}
-    seen: set[Node] = set()
-    graphs = [tuple(outputs)]
-    while graphs:
-        for node in toposort(graphs.pop()):
-            if node in seen:
-                continue
-            seen.add(node)
-            graphs.extend(node.op.bodies())
-            if isinstance(node.op, CallOp):
-                found[symbol_of(node)] = node
-    return found
+    calls = (node for node in all_nodes(outputs) if isinstance(node.op, CallOp))
+    return {symbol_of(node): node for node in calls}
 
 
 class _Failures(threading.local):

@@ -1,0 +1,337 @@
+"""Loops of a known number of iterations: `Scan`, its derivative and its batches.
+
+Knows closed functions and adjoints; knows no user functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort
+from ..ir.types import TensorType, TupleType, Type
+from ..ops import build
+from ..ops.batch import batch_extent, with_batch
+from .closed import Closed, batched_function, carried_tangents, close
+from .forward import Tangents
+from .reverse import vjp
+
+__all__ = ["Scan", "scan_results"]
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan(Op):
+    """A loop: ``carries, y = body(*consts, *carries, *x)`` for each of `length` slices x of xs.
+
+    The operands are consts, initial carries and xs; the results the last carries and the ys, each
+    stacked along a new axis 0.
+
+    Attributes
+    ----------
+    body : Closed
+    consts, carries : int
+        How many of its parameters are the same always, and how many are results of the iteration
+        before; the others are slices.
+    length : int
+        At least 1.
+    reverse : bool
+        Whether the last slice comes first.
+    recompute : bool
+        Whether the derivative computes everything of an iteration again from its carries.
+    """
+
+    body: Closed
+    consts: int
+    carries: int
+    length: int
+    reverse: bool
+    recompute: bool
+    name: ClassVar[str] = "scan"
+    pattern: ClassVar[Pattern] = Pattern.CALL
+
+    @classmethod
+    def intern_key(cls, *args: Any) -> Hashable:
+        return (args[0].key, *args[1:])
+
+    def params(self) -> tuple[Any, ...]:
+        return self.body.name, self.consts, self.carries, self.length, self.reverse, self.recompute
+
+    def bodies(self) -> tuple[tuple[Node, ...], ...]:
+        return (self.body.results,)
+
+    def infer(self, *types: Any) -> Type:
+        fixed = self.consts + self.carries
+        expected = [
+            t if i < fixed else TensorType((self.length, *t.shape), t.dtype)
+            for i, t in enumerate(self.body.types)
+        ]
+        if list(types) != expected:
+            raise ShapeError(
+                f"scan{types}: the body was recorded for {tuple(expected)}",
+                remedy="pass operands of these shapes and dtypes",
+            )
+        results = [r.tensor_type for r in self.body.results]
+        if tuple(results[: self.carries]) != self.body.types[self.consts : fixed]:
+            raise ShapeError(
+                "scan: the carries that the body returns differ in type from those it takes",
+                remedy="return carries of the types of the initial ones",
+            )
+        ys = [TensorType((self.length, *t.shape), t.dtype) for t in results[self.carries :]]
+        return TupleType([*results[: self.carries], *ys])
+
+    def ref(self, *arrays: Array) -> Any:
+        fixed = self.consts + self.carries
+        consts, carries, xs = (
+            arrays[: self.consts],
+            list(arrays[self.consts : fixed]),
+            arrays[fixed:],
+        )
+        ys = [
+            np.empty((self.length, *map(int, r.shape)), r.dtype.numpy)  # type: ignore[arg-type]
+            for r in self.body.results[self.carries :]
+        ]
+        steps = range(self.length)
+        for i in reversed(steps) if self.reverse else steps:
+            results = self.body.run([*consts, *carries, *(x[i] for x in xs)])
+            carries = results[: self.carries]
+            for y, value in zip(ys, results[self.carries :], strict=True):
+                y[i] = value
+        return (*carries, *ys)
+
+    def vjp_of_results(
+        self, node: Node, cotangents: tuple[Node | None, ...]
+    ) -> tuple[Node | None, ...]:
+        return _Adjoint(self, node, cotangents).operands()
+
+    def jvp(self, node: Node, tangents: Tangents) -> Tangents:
+        """The tangents come from a loop that carries those of the carries along."""
+        fixed = self.consts + self.carries
+        flags = [t is not None for t in tangents]
+        pushed = carried_tangents(self.body, flags, self.consts, self.carries)
+        flags = pushed.flags
+        carried = flags[self.consts : fixed]
+        stacked = [t is not None for t in pushed.tangents[self.carries :]]
+        given = [
+            build.zeros_like(x) if t is None else t
+            for x, t, has in zip(node.inputs, tangents, flags, strict=True)
+            if has
+        ]
+        first, second = sum(flags[: self.consts]), sum(flags[:fixed])
+        results = self.body.results
+        news = pushed.filled(results, [*carried, *stacked])
+        count = sum(carried)
+
+        def merged(plain: Sequence[Node], more: Sequence[Node]) -> list[Node]:
+            consts = [*plain[: self.consts], *more[:first]]
+            carries = [*plain[self.consts : fixed], *more[first:second]]
+            return [*consts, *carries, *plain[fixed:], *more[second:]]
+
+        body = Closed.of(
+            merged(self.body.parameters, pushed.seeds), [*results[: self.carries], *news]
+        )
+        scan = Scan(
+            body,
+            self.consts + first,
+            self.carries + count,
+            self.length,
+            self.reverse,
+            self.recompute,
+        )
+        found = iter(scan_results(scan, merged(node.inputs, given))[self.carries :])
+        return tuple(next(found) if has else None for has in (*carried, *stacked))
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        extent = batch_extent(operands, batched)
+        fixed = self.consts + self.carries
+        flags = list(batched)
+        while True:
+            body, found = batched_function(self.body, flags, extent)
+            changed = [
+                has and not known
+                for has, known in zip(
+                    found[: self.carries], flags[self.consts : fixed], strict=True
+                )
+            ]
+            if not any(changed):
+                break
+            for i, new in enumerate(changed):
+                flags[self.consts + i] |= new
+        carried = flags[self.consts : fixed]
+        wanted = [*carried, *[False] * (len(found) - self.carries)]
+        body, found = batched_function(self.body, flags, extent, wanted)
+        given: list[Node] = []
+        for i, (x, has, flag) in enumerate(zip(operands, batched, flags, strict=True)):
+            if i >= fixed and has:
+                given.append(_swapped(x))
+            else:
+                given.append(with_batch(x, extent) if flag and not has else x)
+        scan = Scan(body, self.consts, self.carries, self.length, self.reverse, self.recompute)
+        results = scan_results(scan, given)
+        whole = []
+        for i, (result, has) in enumerate(zip(results, found, strict=True)):
+            if not has:
+                whole.append(with_batch(result, extent))
+            else:
+                whole.append(result if i < self.carries else _swapped(result))
+        return Node(Pack(), tuple(whole))
+
+
+def scan_results(scan: Scan, operands: Sequence[Node]) -> list[Node]:
+    """The results of a scan, each as a node."""
+    node = Node(scan, tuple(operands))
+    return [Node(Item(i), (node,)) for i in range(len(scan.body.results))]
+
+
+def _swapped(x: Node) -> Node:
+    """Axes 0 and 1 exchanged: the batch and the iterations."""
+    return build.transpose(x, (1, 0, *range(2, len(x.shape))))
+
+
+# --- the derivative -------------------------------------------------------------------------------
+
+
+@final
+class _Adjoint:
+    """The cotangents of the operands, by a loop that runs the other way.
+
+    The loop forward is run with more results: what the loop back needs of every iteration. Both
+    forward loops become one when the graph is compiled.
+    """
+
+    def __init__(self, op: Scan, node: Node, cotangents: Sequence[Node | None]) -> None:
+        self.op = op
+        self.node = node
+        self.cotangents = cotangents
+        fixed = op.consts + op.carries
+        parameters = op.body.parameters
+        self.consts = parameters[: op.consts]
+        self.carries = parameters[op.consts : fixed]
+        self.slices = parameters[fixed:]
+        results = op.body.results
+        self.seeds: dict[int, Node] = {
+            i: build.input_(r.tensor_type)
+            for i, r in enumerate(results)
+            if r.dtype.is_float and (i < op.carries or cotangents[i] is not None)
+        }
+        self.wrt = [p for p in parameters if p.dtype.is_float]
+        found = vjp([results[i] for i in self.seeds], list(self.seeds.values()), self.wrt)
+        self.given = dict(zip(self.wrt, found, strict=True))
+
+    def operands(self) -> tuple[Node | None, ...]:
+        kept = self._kept()
+        stacks = self._forward(kept)
+        given = self._reading(kept)
+        carries = [c for c in self.carries if c in given]
+        totals = [c for c in self.consts if given.get(c) is not None]
+        slices = [s for s in self.slices if given.get(s) is not None]
+        sums = [build.input_(c.tensor_type) for c in totals]
+        number = {c: i for i, c in enumerate(self.carries)}
+        incoming = [self.seeds[number[c]] for c in carries]
+        outgoing = [i for i in self.seeds if i >= self.op.carries]
+        used = [i for i, s in enumerate(self.slices) if s not in kept]
+        variables = [
+            *incoming,
+            *sums,
+            *kept.values(),
+            *(self.slices[i] for i in used),
+            *(self.seeds[i] for i in outgoing),
+        ]
+        results = [
+            *(_or_zeros(given[c], c) for c in carries),
+            *(build.add(s, _known(given[c])) for s, c in zip(sums, totals, strict=True)),
+            *(_known(given[s]) for s in slices),
+        ]
+        body, captured = close(variables, results)
+        fixed = self.op.consts + self.op.carries
+        operands = [
+            *self._outside(captured),
+            *(self._cotangent(number[c]) for c in carries),
+            *(build.zeros_like(c) for c in totals),
+            *stacks,
+            *(self.node.inputs[fixed + i] for i in used),
+            *(self._cotangent(i) for i in outgoing),
+        ]
+        if not results:
+            return (None,) * len(self.node.inputs)
+        count = len(carries) + len(totals)
+        reverse = not self.op.reverse
+        back = Scan(body, len(captured), count, self.op.length, reverse, self.op.recompute)
+        found = dict(zip((*carries, *totals, *slices), scan_results(back, operands), strict=True))
+        return tuple(found.get(p) for p in self.op.body.parameters)
+
+    def _kept(self) -> dict[Node, Node]:
+        """Values of an iteration that are stored for the loop back, and variables for them."""
+        targets = [g for g in self.given.values() if g is not None]
+        order = toposort(targets)
+        seeded = set(self.seeds.values())
+        varying = {*self.carries, *self.slices}
+        for node in order:
+            if not seeded.isdisjoint(node.inputs):
+                seeded.add(node)
+            if not varying.isdisjoint(node.inputs):
+                varying.add(node)
+        kept: dict[Node, Node] = {}
+        seen: set[Node] = set()
+        stack = targets[::-1]
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            stored = node not in seeded and node in varying and self._is_costly(node)
+            if node in self.carries or stored:
+                kept[node] = build.input_(node.tensor_type)
+            else:
+                stack.extend(reversed(node.inputs))
+        return kept
+
+    def _is_costly(self, node: Node) -> bool:
+        """Whether an iteration's value is stored rather than computed again."""
+        if self.op.recompute or isinstance(node.type, TupleType):
+            return False
+        if isinstance(node.op, Item):
+            inner = node.inputs[0].op
+            return not (isinstance(inner, Scan) and inner.recompute)
+        return node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
+
+    def _forward(self, kept: dict[Node, Node]) -> list[Node]:
+        """What is stored, of all iterations."""
+        if not kept:
+            return []
+        op = self.op
+        body = Closed(op.body.parameters, (*op.body.results, *kept))
+        scan = Scan(body, op.consts, op.carries, op.length, op.reverse, op.recompute)
+        return scan_results(scan, self.node.inputs)[len(op.body.results) :]
+
+    def _reading(self, kept: dict[Node, Node]) -> dict[Node, Node | None]:
+        """The cotangents of the parameters, as functions of what is stored."""
+        known = [p for p in self.wrt if self.given[p] is not None]
+        replaced = substitute([_known(self.given[p]) for p in known], kept)
+        found = dict(zip(known, replaced, strict=True))
+        return {p: found.get(p) for p in self.wrt}
+
+    def _cotangent(self, number: int) -> Node:
+        """Of a result of the loop."""
+        given = self.cotangents[number]
+        if given is not None:
+            return given
+        kind = self.node.type.items[number]  # type: ignore[union-attr]
+        return build.full(kind.shape, 0, kind.dtype)
+
+    def _outside(self, captured: Sequence[Node]) -> list[Node]:
+        """Values that are the same in every iteration, of the operands."""
+        return substitute(captured, dict(zip(self.consts, self.node.inputs, strict=False)))
+
+
+def _or_zeros(node: Node | None, like: Node) -> Node:
+    return build.zeros_like(like) if node is None else node
+
+
+def _known(node: Node | None) -> Node:
+    assert node is not None
+    return node

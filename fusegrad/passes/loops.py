@@ -1,0 +1,169 @@
+"""Loops with no more in them than somebody reads, and equal loops as one.
+
+Knows `Scan`; knows no fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..autodiff.closed import Closed, parameter
+from ..autodiff.scan import Scan
+from ..ir.node import Item, Node, role, source, substitute, toposort, where
+
+__all__ = ["tidy_loops"]
+
+
+def tidy_loops(outputs: Sequence[Node]) -> list[Node]:
+    """`outputs` with loops over the same operands joined, and without results that nobody reads.
+
+    A loop and the same loop that stores more for its derivative become one. What an iteration
+    computes for results that nobody reads is left out, and a carry that never changes is no carry.
+    """
+    if not any(isinstance(node.op, Scan) for node in toposort(outputs)):
+        return list(outputs)
+    return _prune(_join(outputs))
+
+
+def _rebuilt(outputs: Sequence[Node], results: dict[Node, dict[int, Node]]) -> list[Node]:
+    """`outputs` with the items of some nodes replaced."""
+    mapping = {
+        Node(Item(i), (node,)): new for node, items in results.items() for i, new in items.items()
+    }
+    return substitute(outputs, mapping)
+
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def _join(outputs: Sequence[Node]) -> list[Node]:
+    result = list(outputs)
+    # Joined loops give their users equal operands, which may be loops again.
+    while True:
+        groups: dict[object, list[Node]] = {}
+        for node in toposort(result):
+            op = node.op
+            if isinstance(op, Scan):
+                carried = op.body.results[: op.carries]
+                key = (op.consts, op.carries, op.length, op.reverse, carried, node.inputs)
+                groups.setdefault(key, []).append(node)
+        several = [group for group in groups.values() if len(group) > 1]
+        if not several:
+            return result
+        result = _rebuilt(result, dict(pair for group in several for pair in _joined(group)))
+
+
+def _joined(group: Sequence[Node]) -> list[tuple[Node, dict[int, Node]]]:
+    """For each loop of a group, its results as those of one loop."""
+    first = group[0]
+    op = first.op
+    assert isinstance(op, Scan)
+    places: dict[Node, int] = {}
+    for node in group:
+        assert isinstance(node.op, Scan)
+        for y in node.op.body.results[op.carries :]:
+            places.setdefault(y, op.carries + len(places))
+    body = Closed(op.body.parameters, (*op.body.results[: op.carries], *places))
+    recompute = all(node.op.recompute for node in group)  # type: ignore[attr-defined]
+    with source(where(first), role(first)):
+        joined = Node(
+            Scan(body, op.consts, op.carries, op.length, op.reverse, recompute), first.inputs
+        )
+    found = []
+    for node in group:
+        assert isinstance(node.op, Scan)
+        items = {i: Node(Item(i), (joined,)) for i in range(op.carries)}
+        for i, y in enumerate(node.op.body.results[op.carries :], op.carries):
+            items[i] = Node(Item(places[y]), (joined,))
+        if node is not joined:
+            found.append((node, items))
+    return found
+
+
+# --- pruning --------------------------------------------------------------------------------------
+
+
+def _prune(outputs: Sequence[Node]) -> list[Node]:
+    order = toposort(outputs)
+    alive = set(outputs)
+    read: dict[Node, set[int]] = {}
+    needs: dict[Node, _Needs] = {}
+    for node in reversed(order):
+        if node not in alive:
+            continue
+        inputs: Sequence[Node] = node.inputs
+        if isinstance(node.op, Item):
+            read.setdefault(node.inputs[0], set()).add(node.op.number)
+        elif isinstance(node.op, Scan):
+            needs[node] = _Needs(node.op, read.get(node, set()))
+            inputs = [node.inputs[i] for i in needs[node].operands]
+        alive.update(inputs)
+    done: dict[Node, Node] = {}
+    for node in order:
+        if node not in alive:
+            continue
+        if isinstance(node.op, Scan):
+            needs[node].build(node, done)
+        elif isinstance(node.op, Item) and isinstance(node.inputs[0].op, Scan):
+            done[node] = needs[node.inputs[0]].results[node.op.number]
+        else:
+            inputs = tuple(done[i] for i in node.inputs)
+            same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
+            with source(where(node), role(node)):
+                done[node] = node if same else Node(node.op, inputs)
+    return [done[node] for node in outputs]
+
+
+class _Needs:
+    """Which operands and results of a loop matter."""
+
+    def __init__(self, op: Scan, read: set[int]) -> None:
+        self.op = op
+        self.read = read
+        self.results: dict[int, Node] = {}
+        fixed = op.consts + op.carries
+        parameters = op.body.parameters
+        places = {p: i for i, p in enumerate(parameters)}
+        # Carries that stay as they are.
+        self.still = [
+            i for i in range(op.carries) if op.body.results[i] is parameters[op.consts + i]
+        ]
+        kept = set(read)
+        while True:
+            order = toposort([op.body.results[i] for i in sorted(kept)])
+            used = {places[n] for n in order if n in places}
+            more = {i - op.consts for i in used if op.consts <= i < fixed}
+            if more <= kept:
+                break
+            kept |= more
+        used |= {op.consts + i for i in read if i < op.carries}
+        self.operands = sorted(used)
+        self.kept = sorted(kept)
+
+    def build(self, node: Node, done: dict[Node, Node]) -> None:
+        """The smaller loop, and its results by their old numbers."""
+        op = self.op
+        fixed = op.consts + op.carries
+        still = {op.consts + i for i in self.still}
+        for i in self.still:
+            if i in self.read:
+                self.results[i] = done[node.inputs[op.consts + i]]
+        consts = [i for i in self.operands if i < op.consts or i in still]
+        carries = [i for i in self.operands if op.consts <= i < fixed and i not in still]
+        slices = [i for i in self.operands if i >= fixed]
+        ys = [i for i in self.kept if i >= op.carries]
+        places = [*consts, *carries, *slices]
+        renamed = {
+            op.body.parameters[i]: parameter(place, op.body.types[i])
+            for place, i in enumerate(places)
+        }
+        wanted = [*(i - op.consts for i in carries), *ys]
+        if not wanted:
+            return
+        results = substitute([op.body.results[i] for i in wanted], renamed)
+        body = Closed(tuple(renamed.values()), tuple(results))
+        scan = Scan(body, len(consts), len(carries), op.length, op.reverse, op.recompute)
+        with source(where(node), role(node)):
+            new = Node(scan, tuple(done[node.inputs[i]] for i in places))
+            for place, i in enumerate(wanted):
+                self.results[i] = Node(Item(place), (new,))

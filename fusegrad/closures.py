@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast, final
 
 from . import pytree
-from .autodiff.closed import Closed, close
+from .autodiff.body import Body, body_of
 from .context import Cell, Recorder, Token, active
 from .errors import ArgumentStructureError, DTypeError, ShapeError, StateError, user_frame
 from .ir.node import Node, set_recording, substitute, where
@@ -245,23 +245,23 @@ def finish(
 
 def closed_functions(
     variables: Sequence[Node], results: Sequence[Sequence[Node]], outside: Outside
-) -> tuple[list[Closed], list[Node]]:
+) -> tuple[list[Body], list[Node]]:
     """Functions of the same variables, closed over the same values from outside.
 
     Returns
     -------
-    list of Closed
+    list of Body
         One for each of `results`, over the values from outside and then the variables.
     list of Node
         The values from outside.
     """
     flat = outside.constants([node for nodes in results for node in nodes])
-    _, captured = close(variables, flat)
+    _, captured = body_of(variables, flat)
     functions = []
     rest = iter(flat)
     for nodes in results:
         own = [next(rest) for _ in nodes]
-        functions.append(Closed.of([*captured, *variables], own))
+        functions.append(Body.of([*captured, *variables], own))
     return functions, outside.nodes(captured)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import pytree
+from .autodiff.body import Body
 from .autodiff.branch import Switch
-from .autodiff.closed import Closed
 from .autodiff.loop import While
 from .autodiff.scan import Scan, scan_results
 from .closures import Carried, Closure, Outside, closed_functions, finish, recorded
@@ -145,7 +145,7 @@ def _pair(closure: Closure) -> pytree.Structure:
 
 
 def _unrolled_scan(
-    body: Closed,
+    body: Body,
     consts: Sequence[Node],
     starts: Sequence[Node],
     columns: Sequence[Node],
@@ -185,7 +185,7 @@ def _unrolled_scan(
     return [*carries, *(build.concat(ys, 0) for ys in zip(*parts, strict=True))]
 
 
-def _chunk(body: Closed, consts: int, carries: int, length: int, reverse: bool) -> Closed:
+def _chunk(body: Body, consts: int, carries: int, length: int, reverse: bool) -> Body:
     """A scan over some iterations as the body of another."""
     fixed = consts + carries
     variables = [
@@ -193,7 +193,7 @@ def _chunk(body: Closed, consts: int, carries: int, length: int, reverse: bool) 
         for i, p in enumerate(body.parameters)
     ]
     inner = Scan(body, consts, carries, length, reverse, False)
-    return Closed.of(variables, scan_results(inner, variables))
+    return Body.of(variables, scan_results(inner, variables))
 
 
 def _rows(x: Node, start: int, stop: int) -> Node:
@@ -348,13 +348,13 @@ def _condition(closure: Closure) -> Node:
     return closure.nodes[0]
 
 
-def _guarded(test: Closed, body: Closed, consts: int) -> Closed:
+def _guarded(test: Body, body: Body, consts: int) -> Body:
     """An iteration that changes nothing once the condition does not hold."""
     parameters = body.parameters
     (goes_on,) = test.results
-    same = Closed(parameters, parameters[consts:])
+    same = Body(parameters, parameters[consts:])
     chosen = Node(Switch((same, body)), (build.cast(goes_on, int64), *parameters))
-    return Closed(parameters, tuple(item(chosen, i) for i in range(len(body.results))))
+    return Body(parameters, tuple(item(chosen, i) for i in range(len(body.results))))
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: Any) -> Any:

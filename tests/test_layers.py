@@ -34,14 +34,9 @@ LAYERS = [
         *("cumulative", "histograms", "order_statistics", "searching", "sets", "sorting"),
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
-<<<<<<< HEAD
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
-        *("data_types", "interop", "inspection", "ranges", "precision", "windows"),
-=======
-        *("forward_mode", "jacobians"),
         *("closures", "control"),
-        *("data_types", "interop", "inspection", "precision", "windows"),
->>>>>>> 7e1eed1 (Loops and branches: scan, while_loop, fori_loop, cond, switch, map)
+        *("data_types", "interop", "inspection", "ranges", "precision", "windows"),
     ],
     [
         "layout",

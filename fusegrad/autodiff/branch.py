@@ -17,7 +17,7 @@ from ..ir.node import Array, Item, Node, Op, Pack, Pattern
 from ..ir.types import TensorType, TupleType, Type
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
-from .closed import Closed, Pushed, batched_function
+from .body import Body, Pushed, batched_function
 from .forward import Tangents
 from .reverse import vjp
 
@@ -34,10 +34,10 @@ class Switch(Op):
 
     Attributes
     ----------
-    branches : tuple of Closed
+    branches : tuple of Body
     """
 
-    branches: tuple[Closed, ...]
+    branches: tuple[Body, ...]
     name: ClassVar[str] = "switch"
     pattern: ClassVar[Pattern] = Pattern.CALL
 
@@ -101,7 +101,7 @@ class Switch(Op):
                 gradient = gradients[i]
                 like = branch.parameters[wrt[i]]
                 filled.append(build.zeros_like(like) if gradient is None else gradient)
-            branches.append(Closed.of([*branch.parameters, *seeds], filled))
+            branches.append(Body.of([*branch.parameters, *seeds], filled))
         back = Node(Switch(tuple(branches)), (*node.inputs, *given))
         for place, i in enumerate(active):
             answer[1 + wrt[i]] = Node(Item(place), (back,))
@@ -118,7 +118,7 @@ class Switch(Op):
         if not any(wanted):
             return (None,) * len(wanted)
         branches = tuple(
-            Closed.of([*branch.parameters, *p.seeds], p.filled(branch.results, wanted))
+            Body.of([*branch.parameters, *p.seeds], p.filled(branch.results, wanted))
             for branch, p in zip(self.branches, pushed, strict=True)
         )
         given = [t for t in tangents if t is not None]

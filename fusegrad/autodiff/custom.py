@@ -13,11 +13,7 @@ from ..batching import batch
 from ..errors import GradientError, NotDifferentiableError, ShapeError
 from ..ir.digest import digest
 from ..ir.interpret import evaluate
-<<<<<<< HEAD
-from ..ir.node import Array, Item, Node, Op, Pattern, substitute, toposort, where
-=======
-from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, where
->>>>>>> 7e1eed1 (Loops and branches: scan, while_loop, fori_loop, cond, switch, map)
+from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort, where
 from ..ir.rewrite import rewrite
 from ..ir.types import Extent, TensorType, TupleType, Type
 from ..ops.batch import batch_extent, with_batch
@@ -349,13 +345,9 @@ def inline_custom(outputs: Sequence[Node]) -> list[Node]:
         if not isinstance(node.op, Item):
             return None
         (call,) = node.inputs
-<<<<<<< HEAD
-        if not isinstance(call.op, Custom):
-=======
         if isinstance(call.op, Pack):
             return call.inputs[node.op.number]
-        if not isinstance(call.op, CustomVjp):
->>>>>>> 7e1eed1 (Loops and branches: scan, while_loop, fori_loop, cond, switch, map)
+        if not isinstance(call.op, Custom):
             return None
         return call.op.inline(call.inputs)[node.op.number]
 

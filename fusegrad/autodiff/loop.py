@@ -15,7 +15,7 @@ from ..ir.node import Array, Node, Op, Pack, Pattern, where
 from ..ir.types import TensorType, TupleType, Type
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
-from .closed import Closed, batched_function, carried_tangents
+from .body import Body, batched_function, carried_tangents
 from .forward import Tangents
 
 __all__ = ["While"]
@@ -28,15 +28,15 @@ class While(Op):
 
     Attributes
     ----------
-    test : Closed
+    test : Body
         Its result is one bool.
-    body : Closed
+    body : Body
     consts : int
         How many parameters are the same always; the others are the carries.
     """
 
-    test: Closed
-    body: Closed
+    test: Body
+    body: Body
     consts: int
     name: ClassVar[str] = "while"
     pattern: ClassVar[Pattern] = Pattern.CALL
@@ -103,7 +103,7 @@ class While(Op):
 
         variables = merged(self.body.parameters, pushed.seeds)
         results = [*self.body.results, *pushed.filled(self.body.results, carried)]
-        test, body = (Closed.of(variables, r) for r in (self.test.results, results))
+        test, body = (Body.of(variables, r) for r in (self.test.results, results))
         loop = Node(While(test, body, self.consts + first), tuple(merged(node.inputs, given)))
         found = iter(range(len(carried), len(results)))
         return tuple(build.item(loop, next(found)) if has else None for has in carried)
@@ -135,14 +135,14 @@ class While(Op):
         return Node(Pack(), tuple(whole))
 
 
-def _until_all_are_done(test: Closed, body: Closed, consts: int) -> tuple[Closed, Closed]:
+def _until_all_are_done(test: Body, body: Body, consts: int) -> tuple[Body, Body]:
     """A loop over a batch: it runs while some element goes on, and leaves the others alone."""
     (goes_on,) = test.results
-    some = Closed(test.parameters, (build.any_(goes_on, (0,)),))
+    some = Body(test.parameters, (build.any_(goes_on, (0,)),))
     carries = body.parameters[consts:]
     (mine,) = test(body.parameters)
     kept = [
         build.select(build.broadcast(mine, new.shape, (0,)), new, old)
         for new, old in zip(body.results, carries, strict=True)
     ]
-    return some, Closed(body.parameters, tuple(kept))
+    return some, Body(body.parameters, tuple(kept))

@@ -16,7 +16,7 @@ from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort
 from ..ir.types import TensorType, TupleType, Type
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
-from .closed import Closed, batched_function, carried_tangents, close
+from .body import Body, batched_function, body_of, carried_tangents
 from .forward import Tangents
 from .reverse import vjp
 
@@ -33,7 +33,7 @@ class Scan(Op):
 
     Attributes
     ----------
-    body : Closed
+    body : Body
     consts, carries : int
         How many of its parameters are the same always, and how many are results of the iteration
         before; the others are slices.
@@ -45,7 +45,7 @@ class Scan(Op):
         Whether the derivative computes everything of an iteration again from its carries.
     """
 
-    body: Closed
+    body: Body
     consts: int
     carries: int
     length: int
@@ -131,7 +131,7 @@ class Scan(Op):
             carries = [*plain[self.consts : fixed], *more[first:second]]
             return [*consts, *carries, *plain[fixed:], *more[second:]]
 
-        body = Closed.of(
+        body = Body.of(
             merged(self.body.parameters, pushed.seeds), [*results[: self.carries], *news]
         )
         scan = Scan(
@@ -246,7 +246,7 @@ class _Adjoint:
             *(build.add(s, _known(given[c])) for s, c in zip(sums, totals, strict=True)),
             *(_known(given[s]) for s in slices),
         ]
-        body, captured = close(variables, results)
+        body, captured = body_of(variables, results)
         fixed = self.op.consts + self.op.carries
         operands = [
             *self._outside(captured),
@@ -304,7 +304,7 @@ class _Adjoint:
         if not kept:
             return []
         op = self.op
-        body = Closed(op.body.parameters, (*op.body.results, *kept))
+        body = Body(op.body.parameters, (*op.body.results, *kept))
         scan = Scan(body, op.consts, op.carries, op.length, op.reverse, op.recompute)
         return scan_results(scan, self.node.inputs)[len(op.body.results) :]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..autodiff.closed import Closed, parameter
+from ..autodiff.body import Body, parameter
 from ..autodiff.scan import Scan
 from ..ir.node import Item, Node, role, source, substitute, toposort, where
 
@@ -63,7 +63,7 @@ def _joined(group: Sequence[Node]) -> list[tuple[Node, dict[int, Node]]]:
         assert isinstance(node.op, Scan)
         for y in node.op.body.results[op.carries :]:
             places.setdefault(y, op.carries + len(places))
-    body = Closed(op.body.parameters, (*op.body.results[: op.carries], *places))
+    body = Body(op.body.parameters, (*op.body.results[: op.carries], *places))
     recompute = all(node.op.recompute for node in group)  # type: ignore[attr-defined]
     with source(where(first), role(first)):
         joined = Node(
@@ -161,7 +161,7 @@ class _Needs:
         if not wanted:
             return
         results = substitute([op.body.results[i] for i in wanted], renamed)
-        body = Closed(tuple(renamed.values()), tuple(results))
+        body = Body(tuple(renamed.values()), tuple(results))
         scan = Scan(body, len(consts), len(carries), op.length, op.reverse, op.recompute)
         with source(where(node), role(node)):
             new = Node(scan, tuple(done[node.inputs[i]] for i in places))

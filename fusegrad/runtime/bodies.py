@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from ..autodiff.body import Body
 from ..autodiff.branch import Switch
-from ..autodiff.closed import Closed
 from ..autodiff.loop import While
 from ..autodiff.scan import Scan
 from ..codegen import program
@@ -20,12 +20,12 @@ from ..ir.node import Node
 from ..passes.regions import results_of, size_of
 from .plan import CommandTask, Places, Plan
 
-__all__ = ["Body", "body_task", "functions_of"]
+__all__ = ["Planned", "body_task", "functions_of"]
 
 ALIGN = 64
 
 
-def functions_of(node: Node) -> tuple[Closed, ...]:
+def functions_of(node: Node) -> tuple[Body, ...]:
     """The closed functions that a loop or a branch runs."""
     match node.op:
         case Scan(body):
@@ -37,7 +37,7 @@ def functions_of(node: Node) -> tuple[Closed, ...]:
     return ()
 
 
-class Body:
+class Planned:
     """The plan of a closed function, and the output that each of its results is."""
 
     def __init__(self, plan: Plan, positions: Sequence[int]) -> None:
@@ -61,7 +61,7 @@ class Body:
         return map_slots(self.commands, place, lambda cursor: cursor)
 
 
-def body_task(node: Node, bodies: Sequence[Body], numbers: Iterator[int]) -> CommandTask:
+def body_task(node: Node, bodies: Sequence[Planned], numbers: Iterator[int]) -> CommandTask:
     """A loop or a branch as a task of the plan; `numbers` gives new cursors."""
     arena = max(body.bytes for body in bodies)
     make: Callable[[Places, Places], tuple[Command, ...]]
@@ -91,7 +91,7 @@ def _nbytes(node: Node) -> int:
 
 
 def _branches(
-    node: Node, bodies: Sequence[Body]
+    node: Node, bodies: Sequence[Planned]
 ) -> Callable[[Places, Places], tuple[Command, ...]]:
     def commands(place: Places, private: Places) -> tuple[Command, ...]:
         index, *operands = map(place, node.inputs)
@@ -119,7 +119,7 @@ def _take(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _scan(
-    node: Node, op: Scan, body: Body, numbers: Iterator[int]
+    node: Node, op: Scan, body: Planned, numbers: Iterator[int]
 ) -> Callable[[Places, Places], tuple[Command, ...]]:
     fixed = op.consts + op.carries
     firsts = [_take(numbers, 3)[0] for _ in range(op.carries)]
@@ -160,7 +160,7 @@ def _scan(
 
 
 def _while(
-    node: Node, op: While, bodies: Sequence[Body], numbers: Iterator[int]
+    node: Node, op: While, bodies: Sequence[Planned], numbers: Iterator[int]
 ) -> Callable[[Places, Places], tuple[Command, ...]]:
     test, body = bodies
     firsts = [_take(numbers, 3)[0] for _ in op.body.results]

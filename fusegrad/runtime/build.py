@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from .. import config
-from ..autodiff.closed import Closed
+from ..autodiff.body import Body
 from ..codegen.program import Call, Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
@@ -28,7 +28,7 @@ from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.regions import Kind, Region, results_of, size_of
-from .bodies import Body, body_task, functions_of
+from .bodies import Planned, body_task, functions_of
 from .calls import symbol_of
 from .plan import CommandTask, Plan, Task, plan
 
@@ -436,10 +436,10 @@ class _Planner:
             found.append(body_task(node, plans, self.cursors))
         return found
 
-    def body(self, unit: _Unit, function: Closed) -> Body:
+    def body(self, unit: _Unit, function: Body) -> Planned:
         tasks = self.tasks(unit)
         planned = plan("body", tasks, function.parameters, unit.roots, [], self.nbytes, [], 0)
-        return Body(planned, unit.positions)
+        return Planned(planned, unit.positions)
 
 
 def _layout(mapped: Mapped, features: base.Features) -> Any:

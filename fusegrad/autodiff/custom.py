@@ -74,6 +74,9 @@ class Custom(Op):
         label, parameters, results, reverse, forward = args
         return label, tuple(map(id, parameters)), tuple(map(id, results)), id(reverse), id(forward)
 
+    def bodies(self) -> tuple[tuple[Node, ...], ...]:
+        return (self.results,)
+
     def infer(self, *types: Any) -> Type:
         expected = tuple(node.type for node in self.parameters)
         if types != expected:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..batching import batch
 from ..ir.digest import digest
+from ..ir.halves import meaning
 from ..ir.node import Array, Node, Pattern, substitute, toposort
 from ..ir.types import Extent, TensorType
 from ..ops import build
@@ -96,14 +97,14 @@ class Body:
         return substitute(self.results, dict(zip(self.parameters, operands, strict=True)))
 
     @cached_property
-    def _order(self) -> tuple[list[tuple[Any, list[int], int]], list[int]]:
-        """What to compute in which order: (meaning, operands, place); and where the results are."""
+    def _order(self) -> tuple[list[tuple[Node, list[int], int]], list[int]]:
+        """What to compute in which order: (node, operands, place); and where the results are."""
         places = {p: i for i, p in enumerate(self.parameters)}
         steps = []
         for node in toposort(self.results):
             if node not in places:
                 places[node] = len(places)
-                steps.append((node.op.ref, [places[i] for i in node.inputs], places[node]))
+                steps.append((node, [places[i] for i in node.inputs], places[node]))
         return steps, [places[r] for r in self.results]
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
@@ -111,8 +112,8 @@ class Body:
         steps, results = self._order
         values: list[Any] = [*arrays, *[None] * len(steps)]
         with np.errstate(all="ignore"):
-            for ref, operands, place in steps:
-                values[place] = ref(*[values[i] for i in operands])
+            for node, operands, place in steps:
+                values[place] = meaning(node, [values[i] for i in operands])
         return [np.asarray(values[i]) for i in results]
 
 

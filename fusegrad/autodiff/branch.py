@@ -38,6 +38,7 @@ class Switch(Op):
     """
 
     branches: tuple[Body, ...]
+    widens: ClassVar[bool] = False
     name: ClassVar[str] = "switch"
     pattern: ClassVar[Pattern] = Pattern.CALL
 

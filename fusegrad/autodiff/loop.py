@@ -38,6 +38,7 @@ class While(Op):
     test: Body
     body: Body
     consts: int
+    widens: ClassVar[bool] = False
     name: ClassVar[str] = "while"
     pattern: ClassVar[Pattern] = Pattern.CALL
 

@@ -51,6 +51,7 @@ class Scan(Op):
     length: int
     reverse: bool
     recompute: bool
+    widens: ClassVar[bool] = False
     name: ClassVar[str] = "scan"
     pattern: ClassVar[Pattern] = Pattern.CALL
 

@@ -308,6 +308,7 @@ class Item(Op):
 class Pack(Op):
     """Several nodes as the results of one."""
 
+    widens: ClassVar[bool] = False
     name: ClassVar[str] = "pack"
     pattern: ClassVar[Pattern] = Pattern.CALL
 

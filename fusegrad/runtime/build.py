@@ -29,7 +29,7 @@ from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.regions import Kind, Region, results_of, size_of
 from .bodies import Planned, body_task, functions_of
-from .calls import symbol_of
+from .calls import callee_of
 from .plan import CommandTask, Plan, Task, plan
 
 __all__ = ["Artifacts", "Clock", "Record", "array_constants", "build_record", "target"]
@@ -466,7 +466,7 @@ def _launch(made: Artifacts, number: int, features: base.Features) -> Task:
 
 def _call(node: Node, calls: dict[str, int]) -> CommandTask:
     """A call as a task of the plan; `calls` numbers the symbols."""
-    callee = calls.setdefault(symbol_of(node), len(calls))
+    callee = calls.setdefault(callee_of(node).symbol, len(calls))
     values = (*node.inputs, *results_of(node))
     return CommandTask(
         frozenset(node.inputs),

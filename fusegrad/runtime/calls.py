@@ -10,28 +10,50 @@ import ctypes
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
 from ..errors import InternalError
-from ..ir.node import Array, Node, all_nodes
+from ..ir.halves import wide
+from ..ir.node import Array, Node, Op, all_nodes
 from ..ir.types import TensorType, TupleType
 from ..ops.base import CallOp
 
-__all__ = ["HostCall", "find_calls", "raising", "resolve", "symbol_of"]
+__all__ = ["Callee", "HostCall", "callee_of", "find_calls", "raising", "resolve"]
 
 
-def symbol_of(node: Node) -> str:
-    """The name of the call that computes `node`, equal in every process."""
-    what = repr((node.op.signature, [i.type for i in node.inputs], node.type))
-    return f"{node.op.name}_{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+@final
+@dataclass(frozen=True)
+class Callee:
+    """An op and the types that it is called with."""
+
+    op: Op
+    operands: tuple[TensorType, ...]
+
+    @property
+    def symbol(self) -> str:
+        """Its name, equal in every process."""
+        what = repr((self.op.signature, self.operands))
+        return f"{self.op.name}_{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
-def find_calls(outputs: Iterable[Node]) -> dict[str, Node]:
-    """The calls of a graph and of the bodies in it, by symbol."""
-    calls = (node for node in all_nodes(outputs) if isinstance(node.op, CallOp))
-    return {symbol_of(node): node for node in calls}
+def callee_of(node: Node) -> Callee:
+    """The call that computes `node`."""
+    return Callee(node.op, tuple(i.tensor_type for i in node.inputs))
+
+
+def find_calls(outputs: Iterable[Node]) -> dict[str, Callee]:
+    """The calls of a graph and of the bodies in it, by symbol; of halves in float32 too."""
+    found: dict[str, Callee] = {}
+    for node in all_nodes(outputs):
+        if isinstance(node.op, CallOp):
+            callee = callee_of(node)
+            single = tuple(TensorType(t.shape, wide(t.dtype)) for t in callee.operands)
+            for each in (callee, Callee(node.op, single)):
+                found[each.symbol] = each
+    return found
 
 
 class _Failures(threading.local):
@@ -54,15 +76,13 @@ class HostCall:
         ``void call(void **places)``; valid as long as the object lives.
     """
 
-    def __init__(self, node: Node) -> None:
-        assert isinstance(node.op, CallOp)
-        # The node itself would keep what was traced alive.
-        self._op = node.op
-        self._operands = [i.tensor_type for i in node.inputs]
-        self._several = isinstance(node.type, TupleType)
-        self._results: Sequence[TensorType] = (
-            node.type.items if isinstance(node.type, TupleType) else (node.type,)
-        )
+    def __init__(self, callee: Callee) -> None:
+        assert isinstance(callee.op, CallOp)
+        self._op = callee.op
+        self._operands = callee.operands
+        kind = callee.op.infer(*callee.operands)
+        self._several = isinstance(kind, TupleType)
+        self._results = kind.items if isinstance(kind, TupleType) else (kind,)
         self._function = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_void_p))(self._call)
         self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
 
@@ -126,6 +146,6 @@ def raising(run: Callable[[Any], None]) -> Callable[[Any], None]:
     return checked
 
 
-def resolve(symbols: Sequence[str], known: Mapping[str, Node]) -> list[HostCall]:
+def resolve(symbols: Sequence[str], known: Mapping[str, Callee]) -> list[HostCall]:
     """The functions of the host that a program names."""
     return [HostCall(known[symbol]) for symbol in symbols]

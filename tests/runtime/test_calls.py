@@ -22,7 +22,7 @@ from fusegrad.ir.node import Item, Node
 from fusegrad.ir.types import TensorType, TupleType, Type
 from fusegrad.ops import build
 from fusegrad.ops.base import CLASSES, CallOp
-from fusegrad.runtime.calls import find_calls, symbol_of
+from fusegrad.runtime.calls import callee_of, find_calls
 from fusegrad.tensor_class import Tensor, record
 from tests.lower.support import compiled, variable
 
@@ -221,12 +221,20 @@ def test_another_process_finds_the_call_again(tmp_path: object) -> None:
         assert done.stdout.split() == ["[1.0,", "3.0]", origin]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_are_called_in_float32(dtype: str) -> None:
+    f = fg.compile(lambda x: record(lambda n: halves(n)[0], (x,)) * 2)
+    found = f(fg.asarray([1.0, -2.0], dtype=dtype))
+    assert str(found.dtype) == dtype
+    assert found.astype("float32").numpy().tolist() == [2, 0]
+
+
 def test_calls_are_found_by_symbol() -> None:
     x = variable((3,))
     first, other = halves(x)[0], halves(x, 2.0)[0]
     found = find_calls([first, other])
     assert len(found) == 2
-    assert symbol_of(halves(variable((3,)))[1].inputs[0]) in found
+    assert callee_of(halves(variable((3,)))[1].inputs[0]).symbol in found
 
 
 def test_programs_with_calls_are_verified_and_read_again() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import dlpack
 from .codegen.dtypes import DType, as_dtype
 from .errors import DTypeError, FusegradError
 from .ir.halves import as_array
@@ -29,7 +30,7 @@ def array_of(value: Any, dtype: DType | None) -> Array:
         If it is none of these, or if Python numbers do not fit the dtype.
     """
     try:
-        array = np.from_dlpack(value) if _has_dlpack_only(value) else np.asarray(value)
+        array = _read(value)
         if is_complex(array):
             raise no_complex(f"the {type(value).__name__}")
         if _is_array(value):
@@ -45,6 +46,18 @@ def array_of(value: Any, dtype: DType | None) -> Array:
             f"cannot make a tensor of a {type(value).__name__}: {_problem(value, error)}",
             remedy="pass an array, a number, or nested lists of numbers of equal length",
         ) from None
+
+
+def _read(value: Any) -> Array:
+    if _has_dlpack_only(value):
+        return dlpack.from_dlpack(value)
+    try:
+        return np.asarray(value)
+    except TypeError:
+        # torch has no NumPy form of bfloat16.
+        if hasattr(value, "__dlpack__"):
+            return dlpack.from_dlpack(value)
+        raise
 
 
 def _has_dlpack_only(value: Any) -> bool:

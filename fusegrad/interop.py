@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import dlpack
 from .codegen.dtypes import DType
 from .context import active
 from .errors import CopyError, DeviceError, DTypeError
@@ -78,7 +79,7 @@ def _array_of(x: Any) -> Array:
             remedy="copy it to the CPU first, as with x.cpu() in torch",
         )
     try:
-        return np.from_dlpack(x)
+        return dlpack.from_dlpack(x)
     except (RuntimeError, TypeError, ValueError, BufferError) as error:
         raise DTypeError(
             f"a {type(x).__name__} cannot be read: {str(error).partition(chr(10))[0]}",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import pytree
 from .codegen.dtypes import DType, bfloat16, bool_, float32, int64
 from .codegen.half import from_bfloat16, is_record
+from .dlpack import as_bfloat16
 from .errors import CopyError, DeviceError, DTypeError, ShapeError
 from .semantics.shapes import show
 from .storage import Storage
@@ -122,8 +123,10 @@ class Looks(ABC):
         if storage is not None and (max_version is None or max_version < (1, 0)):
             view = storage.lent()
         else:
-            view = self._view("DLPack")
-        return view.__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
+            view = self._look("DLPack") if storage is None else storage.view()
+        bits = view.view(np.uint16) if self.dtype is bfloat16 else view
+        capsule = bits.__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
+        return as_bfloat16(capsule) if self.dtype is bfloat16 else capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)

@@ -25,6 +25,7 @@ LAYERS = [
     ["lower"],
     ["runtime"],
     [
+        "dlpack",
         *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor_class"),
         *("tensor_conversions", "tensor_gradients", "tensor_indexing", "tensor_looks"),
         *("array_values", "tensor_methods", "tensor_operands", "tensor_operators"),

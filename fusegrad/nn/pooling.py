@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import functional as fg
 from ..creation import asarray
+from ..precision import in_float32
 from ..semantics import pooling as semantics
 from ..semantics.convolution import numbers
 from ..semantics.pooling import Pooling
@@ -46,6 +47,7 @@ def _largest(
     return values, record(semantics.largest_places, (x,), pooling)
 
 
+@in_float32
 def _average(
     name: str,
     input: ArrayLike,
@@ -64,6 +66,7 @@ def _average(
     return record(average, (x,))
 
 
+@in_float32
 def _power(
     name: str,
     input: ArrayLike,

@@ -155,6 +155,10 @@ def plan(
     offsets, total = assign_offsets(requests)
     for value, offset in zip(local, offsets, strict=False):
         places[value] = Slot(SlotKind.ARENA, offset)
+    for value in (read for task in tasks for read in task.reads):
+        # What has no elements was never written, and lies nowhere.
+        if value not in places and nbytes.get(value) == 0:
+            places[value] = Slot(SlotKind.ARENA, 0)
     own = {key: Slot(SlotKind.ARENA, offsets[i]) for key, i in private.items()}
     commands: list[Command] = []
     for numbers in steps:

@@ -96,6 +96,8 @@ def test_sums_inside_of_means_do_not_overflow() -> None:
     big = fg.asarray([60000.0, -60000.0], dtype="float16")
     assert float(fg.var(big)) == np.inf  # 3.6e9 is no float16
     assert float(fg.std(big)) == 60000
+    image = fg.full((1, 1, 4, 4), 60000.0, dtype="float16")
+    assert wide(F.avg_pool2d(image, 2)).tolist() == [[[[60000] * 2] * 2]]
     assert wide(F.softmax(big)).tolist() == [1, 0]
     assert float(F.mse_loss(big, fg.zeros_like(big))) == np.inf
     assert wide(F.layer_norm(big, 2)).tolist() == [1, -1]
@@ -183,6 +185,48 @@ def test_values_come_in_and_go_out(dtype: str, tmp_path: Path) -> None:
     assert fg.arange(5, dtype=dtype).tolist() == [0, 1, 2, 3, 4]
     assert fg.linspace(0, 1, 3, dtype=dtype).tolist() == [0, 0.5, 1]
     assert fg.eye(2, dtype=dtype).tolist() == [[1, 0], [0, 1]]
+
+
+class Foreign:
+    """An array of another library, known by the protocol alone."""
+
+    def __init__(self, tensor: fg.Tensor) -> None:
+        self.tensor = tensor
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, **params: Any) -> Any:
+        return self.tensor.__dlpack__(**params)
+
+
+class Older(Foreign):
+    """The same before the protocol had parameters."""
+
+    def __dlpack__(self) -> Any:  # type: ignore[override]
+        return self.tensor.__dlpack__()
+
+
+class Wrong(Foreign):
+    """An array whose capsule is none."""
+
+    def __dlpack__(self, **params: Any) -> Any:
+        return object()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("library", [Foreign, Older])
+def test_memory_is_shared_through_dlpack(dtype: str, library: type[Foreign]) -> None:
+    x = draw(3, 5, dtype=dtype)
+    shared = fg.from_dlpack(library(x))
+    assert shared.dtype is x.dtype
+    assert shared.tolist() == x.tolist()
+    assert shared.numpy().ctypes.data == x.numpy().ctypes.data
+    copied = fg.asarray(library(x))
+    assert copied.dtype is x.dtype
+    assert copied.tolist() == x.tolist()
+    with pytest.raises(DTypeError, match="cannot be read"):
+        fg.from_dlpack(Wrong(x))
 
 
 def test_text() -> None:

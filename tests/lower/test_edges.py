@@ -129,3 +129,10 @@ def test_special_values_in_rows() -> None:
             g.output(build.min_(x, (0, 1)))
             g.output(build.sum_(build.select(build.lt(x, x), x, build.zeros_like(x)), (0, 1)))
     g.check()
+
+
+def test_a_loop_nest_reads_a_computed_value_without_elements() -> None:
+    x, updates = variable((2, 3), float64), variable((2, 0), float64)
+    indices = variable((0,), int64)
+    result = build.scatter(x, build.neg(updates), indices, 1, "sum")
+    check([result, build.neg(result)], arrays(x, updates, indices))

@@ -64,3 +64,16 @@ def test_what_torch_has_and_this_has_not() -> None:
     assert fg.from_dlpack(torch.ones(2, 3).T).shape == (3, 2)
     with pytest.raises(DTypeError, match="detach"):
         fg.from_dlpack(torch.ones(2, requires_grad=True))
+
+
+def test_bfloat16() -> None:
+    theirs = torch.tensor([[1.0, 2.5], [0.1, -3.0]], dtype=torch.bfloat16)
+    x = fg.from_dlpack(theirs)
+    assert x.dtype is fg.bfloat16
+    assert address(x) == address(theirs)
+    assert x.tolist() == theirs.tolist() == fg.asarray(theirs).tolist()
+    assert fg.asarray(theirs.T).tolist() == theirs.T.tolist()
+    for take in (torch.from_dlpack, jax.dlpack.from_dlpack):
+        back = take(x)
+        assert str(back.dtype).endswith("bfloat16")
+        assert back.tolist() == x.tolist()

@@ -1,0 +1,50 @@
+"""Every op on 16-bit floats, compiled, computes what the interpreter says."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fusegrad.codegen.dtypes import bfloat16, float16
+from fusegrad.errors import DTypeError
+from fusegrad.ir.node import Node, Op
+from fusegrad.ops.base import Sample
+from tests.lower.support import Array, check
+from tests.ops.samples import OPS, inputs_of
+
+MOST = 6
+
+
+def _in_halves(op: Op) -> list[Sample]:
+    """Some samples of an op, their floats replaced by halves of either kind."""
+    floating = [s for s in op.samples() if any(spec.dtype.is_float for spec in s.inputs)]
+    step = max(1, len(floating) // MOST)
+    found = []
+    for sample, half in zip(floating[::step], itertools.cycle((float16, bfloat16)), strict=False):
+        specs = [replace(s, dtype=half) if s.dtype.is_float else s for s in sample.inputs]
+        found.append(replace(sample, inputs=tuple(specs)))
+    return found
+
+
+def _with_floats() -> list[Op]:
+    return [op for op in OPS if _in_halves(op)]
+
+
+@pytest.mark.parametrize("op", _with_floats(), ids=lambda op: op.name)
+def test_samples(op: Op) -> None:
+    rng = np.random.default_rng(5)
+    outputs: list[Node] = []
+    environment: dict[Node, Array] = {}
+    labels: list[str] = []
+    for sample in _in_halves(op):
+        nodes, values = inputs_of(sample, rng)
+        try:
+            outputs.append(Node(sample.op, tuple(nodes)))
+        except DTypeError:
+            continue  # its parameters name another dtype
+        environment |= values
+        labels.append(str(sample))
+    check(outputs, environment, label=labels.__getitem__)

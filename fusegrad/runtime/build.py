@@ -424,6 +424,8 @@ class _Planner:
         for region, number in zip(unit.regions, unit.lowered, strict=True):
             self.nbytes.update((node, _nbytes(node)) for node in region.nodes)
             if number is not None:
+                read = self.made.lowered[number].arguments
+                self.nbytes.update((node, _nbytes(node)) for node in read)
                 found.append(_launch(self.made, number, self.features))
                 continue
             node = region.stages[0].node

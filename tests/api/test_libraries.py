@@ -18,13 +18,18 @@ import pytest
 SCRIPT = """
 import json, sys
 import numpy as np
-import scipy.cluster.vq, scipy.signal, scipy.special, scipy.stats
-from sklearn import config_context, metrics, preprocessing
+import scipy.cluster.vq, scipy.differentiate, scipy.integrate, scipy.signal, scipy.special
+import scipy.stats
+from scipy.optimize import elementwise
+from sklearn import config_context, metrics, naive_bayes, preprocessing
 import fusegrad as fg
 
 rng = np.random.default_rng(0)
 x, labels = rng.standard_normal((20, 4)), np.repeat([0, 1], 10)
 y = x @ np.arange(4.0) + 1
+
+def square(z):
+    return z**2
 
 CALLS = {
     "logsumexp": lambda x, y, labels: scipy.special.logsumexp(x, axis=1),
@@ -36,7 +41,17 @@ CALLS = {
     "StandardScaler": lambda x, y, labels: preprocessing.StandardScaler().fit_transform(x),
     "PolynomialFeatures": lambda x, y, labels: preprocessing.PolynomialFeatures().fit_transform(x),
     "euclidean_distances": lambda x, y, labels: metrics.pairwise.euclidean_distances(x),
+    "pearsonr": lambda x, y, labels: scipy.stats.pearsonr(x[:, 0], x[:, 1]).pvalue,
+    "derivative": lambda x, y, labels: scipy.differentiate.derivative(square, x[0, :]).df,
+    "find_root": lambda x, y, labels: elementwise.find_root(
+        lambda z: z**3 - 2, (x[:2, 0] * 0, x[:2, 0] * 0 + 2)
+    ).x,
+    "trapezoid": lambda x, y, labels: scipy.integrate.trapezoid(x),
+    "GaussianNB": lambda x, y, labels: naive_bayes.GaussianNB().fit(x, labels).predict(x),
+    "LabelEncoder": lambda x, y, labels: preprocessing.LabelEncoder().fit_transform(labels),
     "mean_squared_error": lambda x, y, labels: metrics.mean_squared_error(y, 2 * y),
+    "accuracy_score": lambda x, y, labels: metrics.accuracy_score(labels, 1 - labels),
+    "f1_score": lambda x, y, labels: metrics.f1_score(labels, labels),
 }
 
 report = {}
@@ -59,8 +74,14 @@ TENSORS = [
     "StandardScaler",
     "PolynomialFeatures",
     "euclidean_distances",
+    "pearsonr",
+    "derivative",
+    "find_root",
+    "trapezoid",
+    "GaussianNB",
+    "LabelEncoder",
 ]
-NUMBERS = ["mean_squared_error"]
+NUMBERS = ["mean_squared_error", "accuracy_score", "f1_score"]
 
 
 @pytest.fixture(scope="module")

@@ -469,3 +469,13 @@ def test_data_types() -> None:
     assert not fg.can_cast(fg.uint8, fg.int8)
     assert not fg.can_cast(fg.int8, fg.uint64)
     assert fg.astype([1, 0], bool).tolist() == [True, False]
+
+
+def test_dtypes_compare_with_anything() -> None:
+    assert fg.float32 == "float32"
+    assert fg.float32 == np.float32
+    for other in (None, float, "no, such: dtype", [1], {}, object()):
+        assert fg.float64 != other
+        assert fg.float32 != other
+    with pytest.raises(fg.errors.DTypeError, match="there is no dtype a,b"):
+        fg.ones(2, dtype="a,b")

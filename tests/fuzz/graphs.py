@@ -20,7 +20,7 @@ from fusegrad.codegen.dtypes import DType, bool_, float32, float64, int32, int64
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.ir.node import Node
 from fusegrad.ir.types import TensorType
-from fusegrad.ops import build
+from fusegrad.ops import build, build_order
 
 Array = npt.NDArray[Any]
 
@@ -157,6 +157,7 @@ class RandomGraph:
             *[self.contract] * 2,
             self.gather,
             self.scatter,
+            self.order,
         ]
         if not self.smooth:
             kinds += [self.convert, self.compare, self.arg]
@@ -353,6 +354,30 @@ class RandomGraph:
         else:
             y = build.scatter_add(x, self.indices((shape[axis],), extent), axis, extent)
         self.keep(self.scaled(y, 0.25) if self.smooth else y, size)
+
+    def order(self) -> None:
+        """Sorting, cumulative ops and searching."""
+        x = self.any(lambda n: bool(n.shape) and n.dtype is not bool_ and n.dtype.bits >= 32)
+        if x is None:
+            return
+        axis = self.random.randrange(len(x.shape))
+        count, reverse = max(1, self.count(x, (axis,))), self.random.random() < 0.5
+        if self.smooth:
+            y = build_order.cumulative("add", x, axis, reverse)
+            self.keep(self.scaled(y, 1 / count), 1)
+            return
+        kind = self.random.choice(("sort", "argsort", "add", "maximum", "minimum", "search"))
+        if kind == "sort":
+            self.keep(build_order.sort(x, reverse), self.size[x])
+        elif kind == "argsort":
+            self.keep(build_order.argsort(x, reverse), float(x.shape[-1]))  # type: ignore[arg-type]
+        elif kind == "search":
+            rows = build_order.sort(self.like(x))
+            places = build_order.searchsorted(rows, x, reverse)
+            self.keep(places, float(x.shape[-1]))  # type: ignore[arg-type]
+        elif kind != "add" or self.exact(x.dtype, self.size[x] * count):
+            y = build_order.cumulative(kind, x, axis, reverse)
+            self.keep(y, self.size[x] * (count if kind == "add" else 1))
 
     def outputs(self) -> list[Node]:
         """Some of the values, and what nobody reads."""

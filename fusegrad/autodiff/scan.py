@@ -18,6 +18,7 @@ from ..ops import build
 from ..ops.batch import batch_extent, with_batch
 from .body import Body, batched_function, body_of, carried_tangents
 from .forward import Tangents
+from .products import Stacks, product, terms
 from .reverse import vjp
 
 __all__ = ["Scan", "scan_results"]
@@ -225,45 +226,68 @@ class _Adjoint:
 
     def operands(self) -> tuple[Node | None, ...]:
         kept = self._kept()
-        stacks = self._forward(kept)
         given = self._reading(kept)
-        carries = [c for c in self.carries if c in given]
-        totals = [c for c in self.consts if given.get(c) is not None]
-        slices = [s for s in self.slices if given.get(s) is not None]
-        sums = [build.input_(c.tensor_type) for c in totals]
-        number = {c: i for i, c in enumerate(self.carries)}
-        incoming = [self.seeds[number[c]] for c in carries]
-        outgoing = [i for i in self.seeds if i >= self.op.carries]
-        used = [i for i, s in enumerate(self.slices) if s not in kept]
-        variables = [
-            *incoming,
-            *sums,
-            *kept.values(),
-            *(self.slices[i] for i in used),
-            *(self.seeds[i] for i in outgoing),
-        ]
-        results = [
-            *(_or_zeros(given[c], c) for c in carries),
-            *(build.add(s, _known(given[c])) for s, c in zip(sums, totals, strict=True)),
-            *(_known(given[s]) for s in slices),
-        ]
-        body, captured = body_of(variables, results)
         fixed = self.op.consts + self.op.carries
-        operands = [
-            *self._outside(captured),
-            *(self._cotangent(number[c]) for c in carries),
-            *(build.zeros_like(c) for c in totals),
-            *stacks,
-            *(self.node.inputs[fixed + i] for i in used),
-            *(self._cotangent(i) for i in outgoing),
+        outgoing = [i for i in self.seeds if i >= self.op.carries]
+        used = {s: self.node.inputs[fixed + i] for i, s in enumerate(self.slices) if s not in kept}
+        columns = dict(zip(kept.values(), self._forward(kept), strict=True))
+        columns |= used | {self.seeds[i]: self._cotangent(i) for i in outgoing}
+        number = {c: i for i, c in enumerate(self.carries) if c in given}
+        carries = {self.seeds[i]: c for c, i in number.items()}
+        stacks = Stacks(columns, [*columns, *carries])
+        products, sums = self._sums(given, stacks)
+        slices = [s for s in self.slices if given.get(s) is not None]
+        totals = {build.input_(c.tensor_type): c for c in sums}
+        results = [
+            *(_or_zeros(given[c], c) for c in number),
+            *(build.add(s, sums[c]) for s, c in totals.items()),
+            *(_known(given[s]) for s in slices),
+            *stacks.wanted,
         ]
         if not results:
             return (None,) * len(self.node.inputs)
+        body, captured = body_of([*carries, *totals, *columns], results)
         count = len(carries) + len(totals)
-        reverse = not self.op.reverse
-        back = Scan(body, len(captured), count, self.op.length, reverse, self.op.recompute)
-        found = dict(zip((*carries, *totals, *slices), scan_results(back, operands), strict=True))
+        back = Scan(
+            body, len(captured), count, self.op.length, not self.op.reverse, self.op.recompute
+        )
+        operands = [
+            *self._outside(captured),
+            *(self._cotangent(i) for i in number.values()),
+            *(build.zeros_like(c) for c in totals.values()),
+            *columns.values(),
+        ]
+        names = (*number, *totals.values(), *slices, *stacks.wanted)
+        returned = dict(zip(names, scan_results(back, operands), strict=True))
+        found = {p: returned[p] for p in (*number, *totals.values(), *slices)}
+        for c, pairs in products.items():
+            for dot, turned in pairs:
+                left, right = (stacks.of(x, returned) for x in dot.inputs)
+                more = product(left, right, turned)
+                found[c] = build.add(found[c], more) if c in found else more
         return tuple(found.get(p) for p in self.op.body.parameters)
+
+    def _sums(
+        self, given: dict[Node, Node | None], stacks: Stacks
+    ) -> tuple[dict[Node, list[tuple[Node, bool]]], dict[Node, Node]]:
+        """The cotangents of the consts: products after the loop, and what iterations add up."""
+        products: dict[Node, list[tuple[Node, bool]]] = {}
+        sums: dict[Node, Node] = {}
+        for const in self.consts:
+            gradient = given.get(const)
+            if gradient is None:
+                continue
+            found, rest = terms(gradient)
+            if not all(stacks.varies(x) for dot, _ in found for x in dot.inputs):
+                found, rest = [], gradient
+            for dot, _ in found:
+                for operand in dot.inputs:
+                    stacks.want(operand)
+            if found:
+                products[const] = found
+            if rest is not None:
+                sums[const] = rest
+        return products, sums
 
     def _kept(self) -> dict[Node, Node]:
         """Values of an iteration that are stored for the loop back, and variables for them."""

@@ -37,6 +37,7 @@ __all__ = [
     "count",
     "filled",
     "flat_places",
+    "gather",
     "get",
     "get_marked",
     "read_box",
@@ -392,6 +393,28 @@ def choose(x: Node, mask: Node, value: Node) -> Node:
         )
     mask, value, x = broadcast_all("fill", (mask, build.cast(value, x.dtype), x))
     return build.select(mask, value, x)
+
+
+def gather(x: Node, indices: Node, axis: int) -> Node:
+    """Elements of `x` at `indices` along an axis, which may be shorter in other axes."""
+    place = one_axis("gather", axis, len(x.shape))
+    if not x.shape and not indices.shape:
+        flat = gather(build.reshape(x, (1,)), build.reshape(indices, (1,)), 0)
+        return build.reshape(flat, ())
+    fits = len(indices.shape) == len(x.shape) and all(
+        e == f or (isinstance(e, int) and isinstance(f, int) and e <= f)
+        for a, (e, f) in enumerate(zip(indices.shape, x.shape, strict=True))
+        if a != place
+    )
+    if not fits:
+        raise ShapeError(
+            f"gather: indices of shape {show(indices.shape)} for an array of shape {show(x.shape)}",
+            remedy=f"they need as many axes, and may be longer only along axis {place}",
+        )
+    stops = (*indices.shape[:place], x.shape[place], *indices.shape[place + 1 :])
+    count = len(stops)
+    x = build.slice_(x, [0] * count, stops, [1] * count)
+    return build.take_along(x, wrap(indices, x.shape[place]), place)
 
 
 # --- indices whose arrays come apart --------------------------------------------------------------

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import math as _math
 
+from . import arranging as _arranging
+from . import choosing as _choosing
+from . import diagonals as _diagonals
 from . import errors, nn, optim, random, special, testing
+from . import inserting as _inserting
+from . import joining as _joining
+from . import picking as _picking
+from .arranging import *  # noqa: F403
+from .choosing import *  # noqa: F403
 from .codegen.dtypes import (
     DType,
     bfloat16,
@@ -82,6 +90,7 @@ from .data_types import (
     isrealobj,
     result_type,
 )
+from .diagonals import *  # noqa: F403
 from .errors import (
     FusegradError,
     FusegradWarning,
@@ -176,10 +185,11 @@ from .histograms import (
     histogram,
     histogram_bin_edges,
 )
+from .inserting import *  # noqa: F403
 from .inspection import __array_namespace_info__
 from .interop import from_dlpack, from_numpy
 from .jacobians import hessian, hvp, jacfwd, jacobian, jacrev, vhp
-from .joining import cat, chunk, concat, meshgrid, split, stack, unstack
+from .joining import *  # noqa: F403
 from .manipulation import (
     broadcast_arrays,
     broadcast_to,
@@ -188,7 +198,6 @@ from .manipulation import (
     flip,
     matrix_transpose,
     moveaxis,
-    pad,
     permute_dims,
     repeat,
     reshape,
@@ -213,6 +222,8 @@ from .order_statistics import (
     percentile,
     quantile,
 )
+from .padding import pad
+from .picking import *  # noqa: F403
 from .products import (
     dot,
     einsum,
@@ -331,13 +342,10 @@ __all__ = [
     "broadcast_to",
     "bucketize",
     "can_cast",
-    "cat",
     "ceil",
     "checkpoint",
-    "chunk",
     "clip",
     "compile",
-    "concat",
     "cond",
     "conj",
     "convolve",
@@ -443,7 +451,6 @@ __all__ = [
     "maximum",
     "mean",
     "median",
-    "meshgrid",
     "min",
     "minimum",
     "mm",
@@ -504,11 +511,9 @@ __all__ = [
     "sliding_window_view",
     "sort",
     "special",
-    "split",
     "sqrt",
     "square",
     "squeeze",
-    "stack",
     "std",
     "subtract",
     "sum",
@@ -536,7 +541,6 @@ __all__ = [
     "unique_counts",
     "unique_inverse",
     "unique_values",
-    "unstack",
     "value_and_grad",
     "var",
     "vecdot",
@@ -548,3 +552,9 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+__all__ += _arranging.__all__
+__all__ += _choosing.__all__
+__all__ += _diagonals.__all__
+__all__ += _inserting.__all__
+__all__ += _joining.__all__
+__all__ += _picking.__all__

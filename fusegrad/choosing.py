@@ -6,15 +6,16 @@ What torch and NumPy do in place is done in a new array here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .codegen.dtypes import as_dtype, bool_, int64
-from .errors import DTypeError, IndexBoundsError, ShapeError
+from .errors import DTypeError, ShapeError
 from .functional import where
 from .semantics import indexing
-from .semantics.shapes import as_shape, broadcast_shapes, show
+from .semantics.shapes import broadcast_shapes, known_shape, one_axis, show
 from .tensor_class import ArrayLike, Tensor, as_tensor, record
+from .tensor_indexing import known
 
 __all__ = [
     "choose",
@@ -108,9 +109,7 @@ def masked_scatter(x: ArrayLike, mask: ArrayLike, source: ArrayLike) -> Tensor:
     values = tensor._coerce(source, fitting=True).reshape(-1)
     if not tensor.size or not values.size:
         return tensor
-    places = cumulative_sum(test.reshape(-1).astype(int64), axis=0) - 1
-    chosen = values.at[places.clip(0)].get().reshape(tensor.shape)
-    return where(test, chosen, tensor)
+    return record(indexing.masked_scatter, (tensor, test, values))
 
 
 def _mask(name: str, mask: Tensor) -> Tensor:
@@ -288,23 +287,9 @@ def choose(a: ArrayLike, choices: Any, mode: str = "raise") -> Tensor:
     lead = len(shape) - options.ndim + 1
     aligned = options.reshape(options.shape[0], *[1] * lead, *options.shape[1:])
     wide = aligned.broadcast_to(options.shape[0], *shape)
-    if mode == "raise":
-        _check_number(number, options.shape[0])
-    places = record(_wrapped, (number.broadcast_to(*shape),), options.shape[0], mode)
+    places = record(indexing.checked, (known(number),), options.shape[0], mode)
+    places = places.broadcast_to(*shape)
     return record(indexing.take_along, (wide, places[None]), 0)[0]
-
-
-def _wrapped(number: Any, count: int, mode: str) -> Any:
-    return indexing.wrap(number, count, mode)
-
-
-def _check_number(number: Tensor, count: int) -> None:
-    storage = number._own_storage() if not number._is_traced() else None
-    if storage is not None and storage.array.size and storage.array.min() < 0:
-        raise IndexBoundsError(
-            f"choice {storage.array.min()} of {count}",
-            remedy="count choices from 0, or pass mode='wrap' or 'clip'",
-        )
 
 
 def one_hot(x: ArrayLike, num_classes: int = -1, *, dtype: Any = int64, axis: int = -1) -> Tensor:
@@ -347,17 +332,11 @@ def one_hot(x: ArrayLike, num_classes: int = -1, *, dtype: Any = int64, axis: in
             "one_hot without num_classes", "say how many classes there are, num_classes=10"
         )
         num_classes = int(values.max()) + 1 if values.size else 0
-    rows = as_tensor(range(num_classes)).astype(classes.dtype)
-    record(indexing.checked, (classes,), num_classes)
-    place = axis % (classes.ndim + 1) if -classes.ndim - 1 <= axis <= classes.ndim else axis
-    shape = [1] * (classes.ndim + 1)
+    place = one_axis("one_hot", axis, classes.ndim + 1)
+    wide = record(indexing.checked, (known(classes),), num_classes).unsqueeze(place)
+    shape = [1] * wide.ndim
     shape[place] = num_classes
-    wide = record(_expanded, (classes,), place)
-    return (wide == rows.reshape(shape)).astype(as_dtype(dtype))
-
-
-def _expanded(x: Any, axis: int) -> Any:
-    return indexing.expand(x, axis)
+    return (wide == as_tensor(range(num_classes)).reshape(shape)).astype(as_dtype(dtype))
 
 
 # --- flat indices ---------------------------------------------------------------------------------
@@ -382,8 +361,8 @@ def unravel_index(indices: ArrayLike, shape: Any) -> tuple[Tensor, ...]:
     >>> fg.unravel_index([1, 5], (2, 3))
     (Tensor([0, 1]), Tensor([1, 2]))
     """
-    extents = [int(extent) for extent in as_shape((shape,))]
-    rest = record(indexing.checked, (as_tensor(indices),), math.prod(extents)).astype(int64)
+    extents = known_shape("unravel_index", shape)
+    rest = record(indexing.checked, (known(as_tensor(indices)),), math.prod(extents))
     result = []
     for extent in reversed(extents):
         result.append(rest % max(extent, 1))
@@ -413,7 +392,7 @@ def ravel_multi_index(multi_index: Sequence[ArrayLike], dims: Any, mode: str = "
     >>> fg.ravel_multi_index(([0, 1], [1, 2]), (2, 3))
     Tensor([1, 5])
     """
-    extents = [int(extent) for extent in as_shape((dims,))]
+    extents = known_shape("ravel_multi_index", dims)
     indices = [as_tensor(index) for index in multi_index]
     if len(indices) != len(extents):
         raise ShapeError(
@@ -422,5 +401,5 @@ def ravel_multi_index(multi_index: Sequence[ArrayLike], dims: Any, mode: str = "
         )
     place = as_tensor(0)
     for index, extent in zip(indices, extents, strict=True):
-        place = place * extent + record(indexing.checked, (index,), extent, mode).astype(int64)
+        place = place * extent + record(indexing.checked, (known(index),), extent, mode)
     return place

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .errors import ShapeError
-from .semantics import indexing
+from .semantics import indexing, positions
 from .semantics import manipulation as semantics
-from .semantics.shapes import as_shape, broadcast_shapes, show
+from .semantics.shapes import as_shape, broadcast_shapes, one_axis
 from .tensor_class import ArrayLike, Tensor, as_tensor, record
+from .tensor_indexing import known
 from .tensor_methods import Axis, pick_axis
 
 __all__ = [
@@ -24,7 +27,6 @@ __all__ = [
     "flip",
     "matrix_transpose",
     "moveaxis",
-    "pad",
     "permute_dims",
     "repeat",
     "reshape",
@@ -348,14 +350,15 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Tensor:
     return record(semantics.tile, (as_tensor(x),), as_shape((repetitions,)))
 
 
-def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Tensor:
+def repeat(x: ArrayLike, repeats: Any, axis: int | None = None) -> Tensor:
     """Each element repeated.
 
     Parameters
     ----------
     x : array_like
-    repeats : int
-        How often.
+    repeats : int or array_like
+        How often: all of them, or each slice along the axis. The shape of the result depends on
+        it, so its values must be known: in a compiled function it is no argument.
     axis : int, optional
         By default the array is taken flat.
 
@@ -366,46 +369,30 @@ def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Tensor:
     Examples
     --------
     >>> import fusegrad as fg
-    >>> fg.repeat([1, 2], 2)
-    Tensor([1, 1, 2, 2])
-    """
-    return record(semantics.repeat, (as_tensor(x),), repeats, axis)
-
-
-def pad(
-    x: ArrayLike,
-    pad_width: int | Sequence[Any],
-    *,
-    constant_values: float | int | bool = 0,
-) -> Tensor:
-    """Elements of one value before and behind the axes.
-
-    Parameters
-    ----------
-    x : array_like
-    pad_width : int, pair, or sequence of pairs
-        How many before and behind: everywhere, on every axis, or for each axis.
-    constant_values : number, optional
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.pad([1, 2], (1, 2))
-    Tensor([0, 1, 2, 0, 0])
+    >>> fg.repeat([1, 2], 2), fg.repeat([1, 2], [0, 3])
+    (Tensor([1, 1, 2, 2]), Tensor([2, 2, 2]))
     """
     tensor = as_tensor(x)
-    widths: list[tuple[int, int]]
-    if isinstance(pad_width, int):
-        widths = [(pad_width, pad_width)] * tensor.ndim
-    elif len(pad_width) == 2 and all(isinstance(width, int) for width in pad_width):
-        widths = [(pad_width[0], pad_width[1])] * tensor.ndim
-    else:
-        widths = [(low, high) for low, high in pad_width]
-    return record(semantics.pad, (tensor,), widths, constant_values)
+    if axis is None:
+        tensor, axis = tensor.reshape(-1), 0
+    if isinstance(repeats, Tensor):
+        repeats = repeats._look("repeats", "pass Python ints or a NumPy array")
+    counts = np.asarray(repeats)
+    if counts.size and (counts.dtype.kind not in "iu" or counts.ndim > 1 or counts.min() < 0):
+        raise ShapeError(
+            f"repeat: {counts.tolist()!r} is no number of repetitions",
+            remedy="give one int from 0, or a vector of them",
+        )
+    if counts.size == 1:
+        return record(semantics.repeat, (tensor,), int(counts.reshape(-1)[0]), axis)
+    place = one_axis("repeat", axis, tensor.ndim)
+    if counts.shape != (tensor.shape[place],):
+        raise ShapeError(
+            f"repeat: {counts.size} numbers for an axis of extent {tensor.shape[place]}",
+            remedy="give one number, or one for each slice",
+        )
+    order = np.repeat(np.arange(counts.size), counts)
+    return record(positions.at_positions, (tensor,), place, order)
 
 
 def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
@@ -455,7 +442,14 @@ def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
 
 
 def take(
-    x: ArrayLike, indices: ArrayLike, /, axis: int | None = None, *, dim: int | None = None
+    x: ArrayLike,
+    indices: ArrayLike,
+    /,
+    axis: int | None = None,
+    *,
+    dim: int | None = None,
+    mode: str | None = None,
+    fill_value: Any = None,
 ) -> Tensor:
     """Slices along an axis, picked by index. The gradient adds up where an index occurs repeatedly.
 
@@ -463,9 +457,14 @@ def take(
     ----------
     x : array_like
     indices : array_like
-        Integers. Negative ones count from the end; others outside are clamped to the axis.
+        Integers. Negative ones count from the end.
     axis : int, optional
-        Needed unless `x` has one axis.
+        By default the array is taken flat.
+    mode : {"raise", "clip", "wrap", "fill"}, optional
+        What becomes of indices that lie outside. By default they are an error where their values
+        are known, and clamped to the axis in compiled code.
+    fill_value : number, optional
+        What mode "fill" gives for them; by default NaN, or 0 for integers.
 
     Returns
     -------
@@ -480,17 +479,19 @@ def take(
     tensor = as_tensor(x)
     place = pick_axis(axis, dim)
     if place is None:
-        if tensor.ndim != 1:
-            raise ShapeError(
-                f"take from an array of shape {show(tensor.shape)} needs an axis",
-                remedy="name it, fg.take(x, indices, axis=0)",
-            )
-        place = 0
-    return record(indexing.take, (tensor, as_tensor(indices)), place)
+        tensor, place = tensor.reshape(-1), 0
+    index = known(as_tensor(indices))
+    return record(indexing.take, (tensor, index), place, mode, fill_value)
 
 
 def take_along_axis(
-    x: ArrayLike, indices: ArrayLike, /, axis: int = -1, *, dim: int | None = None
+    x: ArrayLike,
+    indices: ArrayLike,
+    /,
+    axis: int | None = -1,
+    *,
+    dim: int | None = None,
+    mode: str | None = None,
 ) -> Tensor:
     """Elements picked by index along one axis, each from its own row.
 
@@ -500,6 +501,9 @@ def take_along_axis(
     indices : array_like
         Integers, with as many axes as `x`; the other axes broadcast.
     axis : int, optional
+        None to take both arrays flat.
+    mode : {"raise", "clip", "wrap"}, optional
+        What becomes of indices that lie outside, as for `take`.
 
     Returns
     -------
@@ -513,4 +517,7 @@ def take_along_axis(
             [3]])
     """
     place = axis if dim is None else dim
-    return record(indexing.take_along, (as_tensor(x), as_tensor(indices)), place)
+    tensor, index = as_tensor(x), known(as_tensor(indices))
+    if place is None:
+        tensor, index, place = tensor.reshape(-1), index.reshape(-1), 0
+    return record(indexing.take_along, (tensor, index), place, mode)

@@ -18,6 +18,7 @@ from .ops import build
 from .semantics import assignment, indexing
 from .semantics.shapes import broadcast_shapes, one_axis, show
 from .tensor_class import ArrayLike, Tensor, as_tensor, record
+from .tensor_indexing import known
 
 __all__ = [
     "gather",
@@ -95,7 +96,7 @@ def gather(x: ArrayLike, dim: int, index: ArrayLike) -> Tensor:
     Tensor([[1, 1],
             [4, 3]])
     """
-    return record(indexing.gather, (as_tensor(x), as_tensor(index)), dim)
+    return record(indexing.gather, (as_tensor(x), known(as_tensor(index))), dim)
 
 
 def take_along_dim(x: ArrayLike, indices: ArrayLike, dim: int | None = None) -> Tensor:
@@ -120,19 +121,17 @@ def take_along_dim(x: ArrayLike, indices: ArrayLike, dim: int | None = None) -> 
     Tensor([[2],
             [3]])
     """
-    tensor, index = as_tensor(x), as_tensor(indices)
+    tensor, index = as_tensor(x), known(as_tensor(indices))
     if dim is None:
         tensor, index, dim = tensor.reshape(-1), index.reshape(-1), 0
     return record(indexing.take_along, (tensor, index), dim)
 
 
-def _written(
-    x: ArrayLike, dim: int, index: ArrayLike, src: ArrayLike, how: str
-) -> Tensor:
+def _written(x: ArrayLike, dim: int, index: ArrayLike, src: ArrayLike, how: str) -> Tensor:
     tensor = as_tensor(x)
     value = tensor._coerce(src, fitting=True)
     tensor._fitting(value, "assign to", None)
-    return record(_scatter, (tensor, as_tensor(index), value), dim, how)
+    return record(_scatter, (tensor, known(as_tensor(index)), value), dim, how)
 
 
 def _scatter(x: Node, index: Node, value: Node, dim: int, how: str) -> Node:
@@ -328,9 +327,7 @@ def put_along_axis(
     wide = [e if a != place else index.shape[a] for a, e in enumerate(tensor.shape)]
     shape = broadcast_shapes("put along an axis of", [index.shape, tuple(wide)])
     value = tensor._coerce(values, fitting=True)
-    return _written(
-        tensor, place, index.broadcast_to(*shape), value.broadcast_to(*shape), "set"
-    )
+    return _written(tensor, place, index.broadcast_to(*shape), value.broadcast_to(*shape), "set")
 
 
 # --- slices along an axis -------------------------------------------------------------------------

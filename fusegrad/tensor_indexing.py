@@ -21,9 +21,10 @@ from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.shapes import show
 from .tensor_state import State
 
-__all__ = ["At", "Indexing", "Place"]
+__all__ = ["At", "Indexing", "Place", "known"]
 
 TensorT = TypeVar("TensorT", bound="Indexing[Any]")
+StateT = TypeVar("StateT", bound=State)
 _MASK_REMEDY = (
     "the shape of the result would depend on values: write fg.where(mask, x, 0), "
     "or multiply by the mask"
@@ -135,11 +136,8 @@ class Indexing(State, ABC, Generic[TensorT]):
                 axis += len(self.shape) - used if item is Ellipsis else _axes_of(item)
                 continue
             if item.dtype is not bool_:
-                # A value that is known now is looked at, so that what lies outside is an error.
-                if active.trace is None and not active.abstract:
-                    item._materialize()
                 plain.append(indexing.ARRAY)
-                arrays.append(item)
+                arrays.append(known(item))
             else:
                 self._check_mask(item, axis)
                 holds = item._look("an index with a mask", _MASK_REMEDY)
@@ -188,6 +186,13 @@ class Indexing(State, ABC, Generic[TensorT]):
         shape = value.shape
         same = len(shape) <= after or shape[len(shape) - after - 1] == 1
         return (place, mask) if same else None
+
+
+def known(indices: StateT) -> StateT:
+    """The same indices, computed now if they can be, so that what lies outside is an error."""
+    if active.trace is None and not active.abstract:
+        indices._materialize()
+    return indices
 
 
 def _axes_of(item: Any) -> int:

@@ -318,9 +318,11 @@ class Methods(ABC, Generic[TensorT]):
 
     # picking
 
-    def take(self, indices: Any, axis: int = 0) -> TensorT:
-        """Slices along an axis, picked by index."""
-        return self._record_with(indexing.take, (indices,), axis)
+    def take(self, indices: Any, axis: int | None = None, mode: str | None = None) -> TensorT:
+        """Slices along an axis, picked by index; by default of the flat array."""
+        if axis is None:
+            return self._record_with(indexing.take_flat, (indices,), mode)
+        return self._record_with(indexing.take, (indices,), axis, mode)
 
     def index_select(self, dim: int, index: Any) -> TensorT:
         """`take` under torch's name."""
@@ -328,7 +330,7 @@ class Methods(ABC, Generic[TensorT]):
 
     def gather(self, dim: int, index: Any) -> TensorT:
         """Elements picked by index along one axis, each from its own row."""
-        return self._record_with(indexing.take_along, (index,), dim)
+        return self._record_with(indexing.gather, (index,), dim)
 
     def masked_fill(self, mask: Any, value: Any) -> TensorT:
         """Another value where the mask holds, which broadcasts."""

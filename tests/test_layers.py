@@ -34,6 +34,8 @@ LAYERS = [
     [
         *("cumulative", "histograms", "order_statistics", "searching", "sets", "sorting"),
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
+        *("arranging", "averages", "choosing", "diagonals", "differences", "inserting"),
+        *("padding", "picking", "nan_reductions"),
         *("random", "variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
         *("closures", "control"),

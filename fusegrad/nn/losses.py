@@ -287,11 +287,13 @@ def _against_labels(
         )
     valid = None if ignore_index is None else target != ignore_index
     labels = target if valid is None else fg.where(valid, target, 0)
-    picked = take_along_axis(logs, expand_dims(labels, axis=axis), axis=axis)
+    picked = take_along_axis(logs, expand_dims(labels, axis=axis), axis=axis, mode="clip")
     # A label that is no class gives NaN: compiled code cannot raise, and must not guess.
     inside = fg.logical_and(labels >= 0, labels < logs.shape[axis])
     terms = fg.where(inside, -squeeze(picked, axis=axis), math.nan)
-    scale = None if weight is None else take(_class_weights(weight, logs, axis), labels, axis=0)
+    scale = None
+    if weight is not None:
+        scale = take(_class_weights(weight, logs, axis), labels, axis=0, mode="clip")
     if scale is not None:
         terms = terms * scale
     if smoothing:

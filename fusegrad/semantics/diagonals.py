@@ -25,9 +25,7 @@ def _axes(name: str, x: Node, first: int, second: int) -> tuple[int, int]:
         )
     one, two = one_axis(name, first, ndim), one_axis(name, second, ndim)
     if one == two:
-        raise ShapeError(
-            f"{name}: the diagonal of axis {one} with itself", remedy="name two axes"
-        )
+        raise ShapeError(f"{name}: the diagonal of axis {one} with itself", remedy="name two axes")
     return one, two
 
 

@@ -24,8 +24,9 @@ from ..errors import DTypeError, IndexBoundsError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
+from ..ops.build_order import cumulative
 from ..ops.source import ArrayConstant, Input, Iota
-from .shapes import Shape, broadcast_all, broadcast_to, one_axis, show
+from .shapes import Shape, broadcast_all, broadcast_to, one_axis, resolve, show
 
 __all__ = [
     "ARRAY",
@@ -33,6 +34,7 @@ __all__ = [
     "Box",
     "NewAxis",
     "box_of",
+    "checked",
     "choose",
     "count",
     "filled",
@@ -40,9 +42,11 @@ __all__ = [
     "gather",
     "get",
     "get_marked",
+    "masked_scatter",
     "read_box",
     "take",
     "take_along",
+    "take_flat",
     "wrap",
 ]
 
@@ -227,11 +231,7 @@ def wrap(indices: Node, extent: Extent, mode: str | None = None) -> Node:
     """
     if mode not in MODES:
         raise ValueError(f"there is no mode {mode!r} of indexing: take one of {MODES[1:]}")
-    if not indices.dtype.is_integer:
-        raise DTypeError(
-            f"an index array has dtype {indices.dtype}",
-            remedy='convert it to integers, indices.astype("int64")',
-        )
+    _check_integers(indices)
     if isinstance(indices.op, Iota) or not isinstance(extent, int):
         return indices
     if mode in (None, "raise"):
@@ -253,13 +253,58 @@ def wrap(indices: Node, extent: Extent, mode: str | None = None) -> Node:
     return build.select(build.lt(indices, build.zeros_like(indices)), shifted, indices)
 
 
+def checked(indices: Node, extent: int, mode: str = "raise") -> Node:
+    """Indices from 0, below an extent: known ones that lie outside are errors, or they are moved.
+
+    Modes are "raise", "clip" and "wrap"; negative ones do not count from the end.
+    """
+    _check_integers(indices)
+    wide = build.cast(indices, int64)
+    if mode == "wrap":
+        return wrap(wide, extent, mode)
+    if mode == "clip":
+        return _below(wrap(wide, extent, mode), extent)
+    if mode != "raise":
+        raise ValueError(f"there is no mode {mode!r} of indexing: take 'raise', 'wrap' or 'clip'")
+    values = _known(indices)
+    if values is not None and values.size and not 0 <= values.min() <= values.max() < extent:
+        outside = values.min() if values.min() < 0 else values.max()
+        raise IndexBoundsError(
+            f"index {outside} is not in 0 to {extent - 1}",
+            remedy="compare the indices with the extent; negative ones do not count from the end",
+        )
+    return wide
+
+
+def _check_integers(indices: Node) -> None:
+    if not indices.dtype.is_integer:
+        raise DTypeError(
+            f"an index array has dtype {indices.dtype}",
+            remedy='convert it to integers, indices.astype("int64")',
+        )
+
+
+def masked_scatter(x: Node, mask: Node, values: Node) -> Node:
+    """The elements of the vector `values`, in order, where a mask holds."""
+    flat = build.cast(build.reshape(mask, resolve(mask.shape, (-1,))), int64)
+    order = cumulative("add", flat, 0)
+    places = build.sub(order, build.ones_like(order))
+    chosen = build.take(build.cast(values, x.dtype), places, 0)
+    return build.select(mask, build.reshape(chosen, x.shape), x)
+
+
 def take(x: Node, indices: Node, axis: int, mode: str | None = None, fill: Any = None) -> Node:
     """Slices of `x` along an axis; the axes of `indices` take its place."""
     place = one_axis("take", axis, len(x.shape))
     return get(x, (*[slice(None)] * place, indices), mode, fill)
 
 
-def take_along(x: Node, indices: Node, axis: int) -> Node:
+def take_flat(x: Node, indices: Node, mode: str | None = None) -> Node:
+    """Elements of the flat array."""
+    return take(build.reshape(x, resolve(x.shape, (-1,))), indices, 0, mode)
+
+
+def take_along(x: Node, indices: Node, axis: int, mode: str | None = None) -> Node:
     """Elements of `x` at `indices` along an axis; the other axes broadcast."""
     ndim = len(x.shape)
     place = one_axis("take_along_axis", axis, ndim)
@@ -273,7 +318,7 @@ def take_along(x: Node, indices: Node, axis: int) -> Node:
     wide = [e if f == 1 else f for e, f in zip(*others, strict=True)]
     x = broadcast_to(x, (*wide[:place], x.shape[place], *wide[place + 1 :]))
     indices = broadcast_to(indices, (*wide[:place], indices.shape[place], *wide[place + 1 :]))
-    return build.take_along(x, wrap(indices, x.shape[place]), place)
+    return build.take_along(x, wrap(indices, x.shape[place], mode), place)
 
 
 def flat_places(

@@ -5,6 +5,7 @@ Functions from nodes to nodes; knows no Tensor.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 
 from ..codegen.dtypes import bool_, int64
@@ -139,16 +140,24 @@ def flip(x: Node, axis: int | Iterable[int] | None = None) -> Node:
 
 def roll(x: Node, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Node:
     """The elements moved along axes; what leaves at one end enters at the other."""
+    shifts = [shift] if isinstance(shift, int) else [operator.index(by) for by in shift]
     if axis is None:
-        if not isinstance(shift, int):
-            raise ShapeError("roll: several shifts need axes", remedy="give an axis for each")
-        return build.reshape(roll(reshape(x, (-1,)), shift, 0), x.shape)
+        return build.reshape(roll(reshape(x, (-1,)), sum(shifts), 0), x.shape)
     axes = [axis] if isinstance(axis, int) else list(axis)
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
+        raise ShapeError(
+            f"roll: {len(shifts)} shifts for {len(axes)} axes", remedy="give a shift for each axis"
+        )
+    count = max(len(shifts), len(axes))
+    shifts, axes = shifts * (count // len(shifts)), axes * (count // len(axes))
     for a, by in zip(axes, shifts, strict=True):
         place = one_axis("roll", a, len(x.shape))
         extent = x.shape[place]
-        assert isinstance(extent, int)
+        if not isinstance(extent, int):
+            raise ShapeError(
+                f"roll: the extent {extent} of axis {place} is not known",
+                remedy="compile for known extents",
+            )
         if extent and by % extent:
             cut = extent - by % extent
             head = build.slice_axis(x, place, 0, cut)

@@ -20,6 +20,7 @@ __all__ = [
     "broadcast_all",
     "broadcast_shapes",
     "broadcast_to",
+    "known_shape",
     "one_axis",
     "resolve",
     "show",
@@ -144,6 +145,17 @@ def as_shape(shape: Any) -> Shape:
         raise DTypeError(
             f"{shape!r} is no shape", remedy="a shape is an integer or a sequence of integers"
         ) from None
+
+
+def known_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """A shape without symbols; `name` is the operation for the message."""
+    extents = as_shape((shape,))
+    known = tuple(extent for extent in extents if isinstance(extent, int))
+    if len(known) < len(extents):
+        raise ShapeError(
+            f"{name}: shape {show(extents)} is not known", remedy="compile for known extents"
+        )
+    return known
 
 
 def resolve(old: Shape, new: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""Every op on 16-bit floats, compiled, computes what the interpreter says."""
+"""Every op but elementwise ones on 16-bit floats, compiled, computes what the interpreter says."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from fusegrad.codegen.dtypes import bfloat16, float16
 from fusegrad.errors import DTypeError
 from fusegrad.ir.node import Node, Op
 from fusegrad.ops.base import Sample
+from fusegrad.ops.elementwise import Map
 from tests.lower.support import Array, check
-from tests.ops.samples import OPS, inputs_of
+from tests.ops.samples import OPS, inputs_of, results
 
-MOST = 6
+MOST = 4
 
 
 def _in_halves(op: Op) -> list[Sample]:
@@ -30,7 +31,8 @@ def _in_halves(op: Op) -> list[Sample]:
 
 
 def _with_floats() -> list[Op]:
-    return [op for op in OPS if _in_halves(op)]
+    # All rows of the elementwise table are tested together, with the functions made of them.
+    return [op for op in OPS if not isinstance(op, Map) and _in_halves(op)]
 
 
 @pytest.mark.parametrize("op", _with_floats(), ids=lambda op: op.name)
@@ -42,9 +44,10 @@ def test_samples(op: Op) -> None:
     for sample in _in_halves(op):
         nodes, values = inputs_of(sample, rng)
         try:
-            outputs.append(Node(sample.op, tuple(nodes)))
+            found = results(Node(sample.op, tuple(nodes)))
         except DTypeError:
             continue  # its parameters name another dtype
+        outputs += found
         environment |= values
-        labels.append(str(sample))
+        labels += [str(sample)] * len(found)
     check(outputs, environment, label=labels.__getitem__)

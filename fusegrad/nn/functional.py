@@ -7,16 +7,14 @@ and fused like the user's own; nothing here knows the compiler.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from .. import functional as fg
-from ..creation import asarray, zeros_like
-from ..errors import DTypeError, ShapeError
+from ..creation import asarray
+from ..errors import DTypeError
 from ..manipulation import expand_dims, take
 from ..precision import in_float32
 from ..products import matmul
-from ..random import uniform
 from ..ranges import arange
 from ..tensor_class import Tensor
 from .adaptive_pooling import (
@@ -35,6 +33,15 @@ from .convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from .dropout import (
+    dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+)
+from .interpolation import (
+    interpolate,
+)
 from .losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -43,6 +50,15 @@ from .losses import (
     mse_loss,
     nll_loss,
     shifted,
+)
+from .normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
 )
 from .pooling import (
     avg_pool1d,
@@ -55,6 +71,14 @@ from .pooling import (
     max_pool2d,
     max_pool3d,
 )
+from .rearrangement import (
+    channel_shuffle,
+    fold,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -66,7 +90,9 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "batch_norm",
     "binary_cross_entropy_with_logits",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -75,12 +101,20 @@ __all__ = [
     "conv_transpose3d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "embedding",
+    "fold",
     "gelu",
+    "group_norm",
+    "instance_norm",
+    "interpolate",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "lp_pool1d",
@@ -91,13 +125,19 @@ __all__ = [
     "max_pool3d",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
     "tanh",
+    "unfold",
 ]
 
 # --- activations ----------------------------------------------------------------------------------
@@ -228,77 +268,6 @@ def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     output = matmul(asarray(input), weight.T if weight.ndim == 2 else weight)
     return output if bias is None else output + bias
-
-
-@in_float32
-def layer_norm(
-    input: Any,
-    normalized_shape: int | Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Shift and scale to mean 0 and variance 1 over the last axes, then by `weight` and `bias`.
-
-    Parameters
-    ----------
-    input : Tensor or array
-    normalized_shape : int or sequence of int
-        The extents of these last axes.
-    weight, bias : Tensor, optional
-        Of this shape.
-    eps : float, optional
-        Added to the variance.
-
-    Examples
-    --------
-    >>> import fusegrad.nn.functional as F
-    >>> F.layer_norm([[1.0, 3.0]], 2, eps=0.0).numpy()
-    array([[-1.,  1.]], dtype=float32)
-    """
-    x = asarray(input)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or tuple(x.shape[-len(shape) :]) != shape:
-        raise ShapeError(
-            f"layer_norm over shape {shape} cannot take an input of shape {tuple(x.shape)}",
-            remedy="normalized_shape are the last extents of the input",
-        )
-    axes = tuple(range(-len(shape), 0))
-    # The mean first and then the squares of what is left: no cancellation.
-    centred = x - x.mean(axis=axes, keepdims=True)
-    variance = (centred * centred).mean(axis=axes, keepdims=True)
-    output = centred * fg.rsqrt(variance + eps)
-    if weight is not None:
-        output = output * weight
-    return output if bias is None else output + bias
-
-
-def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Set each element to zero with probability `p`, and divide the others by ``1 - p``.
-
-    Parameters
-    ----------
-    input : Tensor or array
-    p : float, optional
-    training : bool, optional
-        Without it the input is returned.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> import fusegrad.nn.functional as F
-    >>> sorted({float(v) for v in F.dropout(fg.ones(100), 0.75).numpy()})
-    [0.0, 4.0]
-    """
-    if not 0 <= p <= 1:
-        raise ValueError(f"a probability lies between 0 and 1, {p} does not")
-    x = asarray(input)
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return zeros_like(x)
-    kept = uniform(x.shape) >= p
-    return fg.where(kept, x * (1 / (1 - p)), 0)
 
 
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers: linear, embedding, layer norm, dropout and reshaping, under torch's names.
+"""Layers: linear, embedding, dropout and reshaping, under torch's names.
 
 User-level code: each makes its parameters and calls its function.
 """
@@ -6,10 +6,9 @@ User-level code: each makes its parameters and calls its function.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-from ..creation import asarray, empty, ones, zeros
+from ..creation import asarray, empty
 from ..manipulation import reshape
 from ..tensor_class import Tensor
 from . import functional as F
@@ -17,7 +16,16 @@ from . import init
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "LayerNorm", "Linear"]
+__all__ = [
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "Linear",
+]
 
 
 class Identity(Module):
@@ -148,74 +156,18 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
-class LayerNorm(Module):
-    """Shifts and scales to mean 0 and variance 1 over the last axes, then by weight and bias.
-
-    Parameters
-    ----------
-    normalized_shape : int or sequence of int
-        The extents of these last axes.
-    eps : float, optional
-        Added to the variance.
-    elementwise_affine : bool, optional
-        Whether there are weight and bias.
-    bias : bool, optional
-        Whether there is a bias, if there is a weight.
-    dtype : optional
-        Of the parameters, float32 by default.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> from fusegrad import nn
-    >>> nn.LayerNorm(4)(fg.ones((2, 4))).shape
-    (2, 4)
-    """
-
-    weight: Parameter | None
-    bias: Parameter | None
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-    ) -> None:
+class _Dropout(Module):
+    def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if isinstance(normalized_shape, int):
-            normalized_shape = (normalized_shape,)
-        self.normalized_shape = tuple(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        shape = self.normalized_shape
-        self.register_parameter("weight", None)
-        self.register_parameter("bias", None)
-        if elementwise_affine:
-            self.weight = Parameter(ones(shape, dtype=dtype))
-            if bias:
-                self.bias = Parameter(zeros(shape, dtype=dtype))
-
-    def reset_parameters(self) -> None:
-        """Set the weight to ones and the bias to zeros."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
-    def forward(self, input: Any) -> Tensor:
-        """Normalise."""
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        if not 0 <= p <= 1:
+            raise ValueError(f"a probability lies between 0 and 1, {p} does not")
+        self.p = p
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-        )
+        return f"p={self.p}"
 
 
-class Dropout(Module):
+class Dropout(_Dropout):
     """In training sets elements to zero at random and scales the others; then returns its input.
 
     Parameters
@@ -231,18 +183,51 @@ class Dropout(Module):
     array([1., 1., 1.], dtype=float32)
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"a probability lies between 0 and 1, {p} does not")
-        self.p = p
-
     def forward(self, input: Any) -> Tensor:
         """Drop in training."""
         return F.dropout(input, self.p, self.training)
 
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
+
+class Dropout1d(_Dropout):
+    """`Dropout` of whole channels, of an input of shape ``(N, C, L)``.
+
+    Parameters
+    ----------
+    p : float, optional
+        The probability of zero.
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """Drop in training."""
+        return F.dropout1d(input, self.p, self.training)
+
+
+class Dropout2d(_Dropout):
+    """`Dropout` of whole channels, of an input of shape ``(N, C, H, W)``.
+
+    Parameters
+    ----------
+    p : float, optional
+        The probability of zero.
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """Drop in training."""
+        return F.dropout2d(input, self.p, self.training)
+
+
+class Dropout3d(_Dropout):
+    """`Dropout` of whole channels, of an input of shape ``(N, C, D, H, W)``.
+
+    Parameters
+    ----------
+    p : float, optional
+        The probability of zero.
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """Drop in training."""
+        return F.dropout3d(input, self.p, self.training)
 
 
 class Flatten(Module):

@@ -480,7 +480,7 @@ def take(
     place = pick_axis(axis, dim)
     if place is None:
         tensor, place = tensor.reshape(-1), 0
-    index = known(as_tensor(indices))
+    index = known(as_tensor(indices), mode)
     return record(indexing.take, (tensor, index), place, mode, fill_value)
 
 
@@ -517,7 +517,7 @@ def take_along_axis(
             [3]])
     """
     place = axis if dim is None else dim
-    tensor, index = as_tensor(x), known(as_tensor(indices))
+    tensor, index = as_tensor(x), known(as_tensor(indices), mode)
     if place is None:
         tensor, index, place = tensor.reshape(-1), index.reshape(-1), 0
     return record(indexing.take_along, (tensor, index), place, mode)

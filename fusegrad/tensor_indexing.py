@@ -81,7 +81,7 @@ class Indexing(State, ABC, Generic[TensorT]):
         return At(self)
 
     def _get(self, key: Any, mode: str | None = None, fill: Any = None) -> TensorT:
-        plain, arrays = self._key(key)
+        plain, arrays = self._key(key, mode)
         return self._record_with(indexing.get_marked, arrays, plain, mode=mode, fill=fill)
 
     def _put(self, key: Any, value: Any, how: str, mode: str | None = None) -> TensorT:
@@ -95,15 +95,15 @@ class Indexing(State, ABC, Generic[TensorT]):
             whole = [slice(None)] * len(mask.shape)
             plain = (*items[:place], *whole, *items[place + 1 :])
             return self._record_with(assignment.put_mask, (mask, new), plain, place, how=how)
-        plain, arrays = self._without_arrays(items)
+        plain, arrays = self._without_arrays(items, mode)
         return self._record_with(assignment.put_marked, (*arrays, new), plain, how=how, mode=mode)
 
     # --- keys -------------------------------------------------------------------------------------
 
-    def _key(self, key: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    def _key(self, key: Any, mode: str | None = None) -> tuple[tuple[Any, ...], list[Any]]:
         """An index whose arrays are replaced by marks, and the arrays."""
         items = key if isinstance(key, tuple) else (key,)
-        return self._without_arrays([self._item(item) for item in items])
+        return self._without_arrays([self._item(item) for item in items], mode)
 
     def _item(self, item: Any) -> Any:
         """One item of an index: an int, a slice, None, Ellipsis, or a tensor."""
@@ -124,7 +124,9 @@ class Indexing(State, ABC, Generic[TensorT]):
             raise _no_index(f"an array of {tensor.dtype}")
         return tensor
 
-    def _without_arrays(self, items: Sequence[Any]) -> tuple[tuple[Any, ...], list[Any]]:
+    def _without_arrays(
+        self, items: Sequence[Any], mode: str | None
+    ) -> tuple[tuple[Any, ...], list[Any]]:
         """Masks become the positions at which they hold, tensors become marks."""
         plain: list[Any] = []
         arrays: list[Any] = []
@@ -137,7 +139,7 @@ class Indexing(State, ABC, Generic[TensorT]):
                 continue
             if item.dtype is not bool_:
                 plain.append(indexing.ARRAY)
-                arrays.append(known(item))
+                arrays.append(known(item, mode))
             else:
                 self._check_mask(item, axis)
                 holds = item._look("an index with a mask", _MASK_REMEDY)
@@ -188,9 +190,9 @@ class Indexing(State, ABC, Generic[TensorT]):
         return (place, mask) if same else None
 
 
-def known(indices: StateT) -> StateT:
-    """The same indices, computed now if they can be, so that what lies outside is an error."""
-    if active.trace is None and not active.abstract:
+def known(indices: StateT, mode: str | None = None) -> StateT:
+    """The same indices, computed now if possible where one that lies outside is an error."""
+    if mode in (None, "raise") and active.trace is None and not active.abstract:
         indices._materialize()
     return indices
 

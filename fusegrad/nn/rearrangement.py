@@ -13,8 +13,8 @@ import numpy as np
 
 from ..creation import asarray
 from ..errors import ShapeError
-from ..manipulation import pad as pad_constant
 from ..manipulation import permute_dims, reshape, take
+from ..padding import pad as pad_constant
 from ..semantics import columns
 from ..tensor_class import ArrayLike, Tensor, as_tensor, record
 

@@ -34,6 +34,7 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "ceil",
+    "choose",
     "clip",
     "conj",
     "copysign",
@@ -242,16 +243,42 @@ signbit = _unary("signbit", "Whether the sign is minus.", "[-0.0, 1.0] -> [ True
 # --- choices --------------------------------------------------------------------------------------
 
 
-def _select(condition: Node, a: Node, b: Node) -> Node:
-    return build.select(*broadcast_all("choose between", (condition, a, b)))
+Choice = Callable[[Node, Node, Node], Node]
+
+
+def _chosen(choice: Choice, condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
+    test = as_tensor(condition)
+    if test.dtype is not bool_:
+        raise DTypeError(
+            f"the condition of where has dtype {test.dtype}, not bool",
+            remedy="compare, as in fg.where(x != 0, a, b)",
+        )
+
+    def choose() -> tuple[Node, list[Tensor]]:
+        (a, b), tensors = common_nodes((x1, x2))
+        return choice(*broadcast_all("choose between", (test._read(), a, b))), tensors
+
+    return record_nodes(choose)
+
+
+def choose(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
+    """As `where`, for values whose derivatives are finite wherever the values are.
+
+    It spares the gradient the tests that keep infinite derivatives of what is not chosen apart.
+
+    Examples
+    --------
+    >>> choose(True, 1.0, 2.0)
+    Tensor(1.)
+    """
+    return _chosen(build.select, condition, x1, x2)
 
 
 def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """`x1` where the condition holds, else `x2`.
 
-    No gradient flows into what is not chosen, so a NaN or an infinity there does no harm to the
-    gradient of `x1` and `x2` themselves. It does if it arises on the way to them: write
-    ``where(x > 0, log(where(x > 0, x, 1)), 0)``.
+    No gradient flows into what is not chosen, nor through what it was computed from element by
+    element: where ``x`` is 0, the gradient of ``where(x > 0, sqrt(x), 0)`` is 0, not NaN.
 
     Parameters
     ----------
@@ -271,18 +298,7 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
     >>> fg.where(x > 0, x, 0.0)
     Tensor([0., 2.])
     """
-    test = as_tensor(condition)
-    if test.dtype is not bool_:
-        raise DTypeError(
-            f"the condition of where has dtype {test.dtype}, not bool",
-            remedy="compare, as in fg.where(x != 0, a, b)",
-        )
-
-    def choose() -> tuple[Node, list[Tensor]]:
-        (a, b), tensors = common_nodes((x1, x2))
-        return _select(test._read(), a, b), tensors
-
-    return record_nodes(choose)
+    return _chosen(build.where_, condition, x1, x2)
 
 
 def clip(x: ArrayLike, min: ArrayLike = None, max: ArrayLike = None) -> Tensor:

@@ -93,17 +93,30 @@ def _active(order: Sequence[Node], wrt: Sequence[Node]) -> set[Node]:
     return active
 
 
+Cotangents = tuple[Node | None, ...]
+
+
 class _Adjoint:
     """Cotangents while they are collected, users before operands."""
 
     def __init__(self, active: set[Node]) -> None:
         self._active = active
         self._cotangents: dict[Node, Node] = {}
+        # Where cotangents can be other than zero; not there: everywhere.
+        self._live: dict[Node, Node] = {}
         self._of_results: dict[Node, list[Node | None]] = {}
 
-    def add(self, node: Node, cotangent: Node) -> None:
+    def add(self, node: Node, cotangent: Node, live: Node | None = None) -> None:
         known = self._cotangents.get(node)
-        self._cotangents[node] = cotangent if known is None else build.add(known, cotangent)
+        if known is None:
+            self._cotangents[node] = cotangent
+            if live is not None:
+                self._live[node] = live
+            return
+        self._cotangents[node] = build.add(known, cotangent)
+        before = self._live.pop(node, None)
+        if before is not None and live is not None:
+            self._live[node] = before if before is live else build.logical_or(before, live)
 
     def visit(self, node: Node) -> Node | None:
         """Send the cotangent of `node` to its operands; its users have all been visited."""
@@ -118,7 +131,8 @@ class _Adjoint:
         if isinstance(node.op, Item):
             self._add_to_result(node.inputs[0], node.op.number, cotangent)
         elif not self._active.isdisjoint(node.inputs):
-            self._send(node, node.op.vjp(node, cotangent))
+            live = self._live.pop(node, None)
+            self._send(node, *_without_dead(node, node.op.vjp(node, cotangent), live))
         return cotangent
 
     def _add_to_result(self, node: Node, number: int, cotangent: Node) -> None:
@@ -128,8 +142,14 @@ class _Adjoint:
         known = results[number]
         results[number] = cotangent if known is None else build.add(known, cotangent)
 
-    def _send(self, node: Node, cotangents: tuple[Node | None, ...]) -> None:
-        for operand, cotangent in zip(node.inputs, cotangents, strict=True):
+    def _send(
+        self,
+        node: Node,
+        cotangents: tuple[Node | None, ...],
+        masks: tuple[Node | None, ...] | None = None,
+    ) -> None:
+        masks = (None,) * len(cotangents) if masks is None else masks
+        for operand, cotangent, live in zip(node.inputs, cotangents, masks, strict=True):
             if cotangent is None or operand not in self._active:
                 continue
             if cotangent.type is not operand.type:
@@ -137,4 +157,20 @@ class _Adjoint:
                     f"the rule of {node.op} gave {cotangent.type} for {operand.type}",
                     where=where(node),
                 )
-            self.add(operand, cotangent)
+            self.add(operand, cotangent, live)
+
+
+def _without_dead(
+    node: Node, cotangents: Cotangents, live: Node | None
+) -> tuple[Cotangents, Cotangents]:
+    """The cotangents of the operands, and where they can be other than zero.
+
+    A branch that is not taken gets a cotangent of zero, which times an infinite derivative would be
+    NaN; so zeros stay zeros from there on.
+    """
+    op = node.op
+    if live is not None and not op.keeps_zero(node):
+        cotangents = tuple(
+            None if c is None else build.select(live, c, build.zeros_like(c)) for c in cotangents
+        )
+    return cotangents, op.live(node, live)

@@ -117,6 +117,17 @@ class Op(ABC, metaclass=_OpMeta):
         """As `vjp`, for an op with several results; None where a result has no cotangent."""
         raise NotDifferentiableError(f"{self.name} has no derivative", where=where(node))
 
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        """Where cotangents of the inputs can be other than zero; None: everywhere.
+
+        `mask` says so of the cotangent of the result.
+        """
+        return (None,) * len(node.inputs)
+
+    def keeps_zero(self, node: Node) -> bool:
+        """Whether a cotangent of zero gives zeros, be the values infinite or NaN."""
+        return True
+
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Any:
         """The tangent of the result, from those of the inputs (None: zero).
 

@@ -47,7 +47,7 @@ def _dropped(x: Tensor, p: float, training: bool, shape: Sequence[int]) -> Tenso
     if p == 1:
         return zeros_like(x)
     kept = uniform(tuple(shape)) >= p
-    return fg.where(kept, x * (1 / (1 - p)), 0)
+    return fg.choose(kept, x * (1 / (1 - p)), 0)
 
 
 def _channels(name: str, input: Any, p: float, training: bool, rank: int) -> Tensor:

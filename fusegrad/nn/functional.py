@@ -154,14 +154,14 @@ def relu(input: Any) -> Tensor:
     """
     x = asarray(input)
     # Not the maximum, whose derivative is split at a tie; and nan stays nan.
-    return fg.where(x <= 0, 0, x)
+    return fg.choose(x <= 0, 0, x)
 
 
 @in_float32
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     """``x`` above 0, ``negative_slope * x`` elsewhere."""
     x = asarray(input)
-    return fg.where(x > 0, x, x * negative_slope)
+    return fg.choose(x > 0, x, x * negative_slope)
 
 
 @in_float32
@@ -207,8 +207,8 @@ def sigmoid(input: Any) -> Tensor:
     x = asarray(input)
     positive = x >= 0
     # Not -abs(x), whose derivative at 0 is 0.
-    power = fg.exp(fg.where(positive, -x, x))
-    return fg.where(positive, 1, power) / (power + 1)
+    power = fg.exp(fg.choose(positive, -x, x))
+    return fg.choose(positive, 1, power) / (power + 1)
 
 
 @in_float32
@@ -300,7 +300,7 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     if padding_idx is None:
         return rows
     padding = padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx
-    return fg.where(expand_dims(x == padding, axis=-1), rows.detach(), rows)
+    return fg.choose(expand_dims(x == padding, axis=-1), rows.detach(), rows)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:

@@ -286,11 +286,11 @@ def _against_labels(
             remedy="drop the axis of length 1, or pass probabilities as floating numbers",
         )
     valid = None if ignore_index is None else target != ignore_index
-    labels = target if valid is None else fg.where(valid, target, 0)
+    labels = target if valid is None else fg.choose(valid, target, 0)
     picked = take_along_axis(logs, expand_dims(labels, axis=axis), axis=axis, mode="clip")
     # A label that is no class gives NaN: compiled code cannot raise, and must not guess.
     inside = fg.logical_and(labels >= 0, labels < logs.shape[axis])
-    terms = fg.where(inside, -squeeze(picked, axis=axis), math.nan)
+    terms = fg.choose(inside, -squeeze(picked, axis=axis), math.nan)
     scale = None
     if weight is not None:
         scale = take(_class_weights(weight, logs, axis), labels, axis=0, mode="clip")
@@ -299,11 +299,11 @@ def _against_labels(
     if smoothing:
         terms = terms * (1 - smoothing) + _evenly(logs, axis, weight) * smoothing
     if valid is not None:
-        terms = fg.where(valid, terms, 0)
+        terms = fg.choose(valid, terms, 0)
     if reduction != "mean" or (scale is None and valid is None):
         return _reduced(terms, reduction)
     ones = ones_like(terms) if scale is None else scale
-    counted = ones if valid is None else fg.where(valid, ones, 0)
+    counted = ones if valid is None else fg.choose(valid, ones, 0)
     return terms.sum() / counted.sum()
 
 

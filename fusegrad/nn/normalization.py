@@ -386,7 +386,7 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
         squares = (x * x).sum(axis=dim, keepdims=True)
         zero = squares == 0
         # The root has no derivative at 0, the norm's is 0 there.
-        norm = fg.where(zero, 0, fg.sqrt(fg.where(zero, 1, squares)))
+        norm = fg.choose(zero, 0, fg.sqrt(fg.choose(zero, 1, squares)))
     else:
         norm = (fg.abs(x) ** p).sum(axis=dim, keepdims=True) ** (1 / p)
     return x / fg.maximum(norm, eps)

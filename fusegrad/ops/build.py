@@ -140,6 +140,7 @@ __all__ = [
     "transpose",
     "trigamma",
     "trunc",
+    "where_",
     "zeros",
     "zeros_like",
     "zeta",
@@ -229,6 +230,11 @@ def pow_(a: Node, b: Node) -> Node:
 def select(condition: Node, a: Node, b: Node) -> Node:
     """`a` where the condition holds, else `b`."""
     return Node(ROWS["select"], (condition, a, b))
+
+
+def where_(condition: Node, a: Node, b: Node) -> Node:
+    """As `select`, but no NaN comes back through the branch that is not taken."""
+    return Node(ROWS["where"], (condition, a, b))
 
 
 def cast(x: Node, dtype: DType) -> Node:

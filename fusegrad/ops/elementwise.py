@@ -155,6 +155,22 @@ class Map(IndexedOp):
     def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
         return scalar.apply(self.scalar, *[read(index) for read in reads])
 
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        if self.name != "where":
+            return (mask,) * self.arity
+        taken = node.inputs[0]
+        other = b.logical_not(taken)
+        if mask is None:
+            return None, taken, other
+        return None, b.logical_and(mask, taken), b.logical_and(mask, other)
+
+    def keeps_zero(self, node: Node) -> bool:
+        if self.name in ("mul", "div"):
+            # A finite factor, and no derivative by it is asked for.
+            factors = [b.constant_value(x) for x in node.inputs]
+            return any(x is not None and math.isfinite(x) and x != 0 for x in factors)
+        return self.name in ("add", "sub", "neg", "select", "where", "minimum", "maximum")
+
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return Node(self, tuple(spread(operands, batched)))
 
@@ -372,6 +388,8 @@ _row("copysign", lambda g, y, p, q: (b.mul(g, _same_sign(p, q)), None), _POSITIV
 _row("hypot", _hypot_rule, _POSITIVE, _ANY)
 _row("logaddexp", _logaddexp_rule, _ANY, _ANY)
 _row("select", _select_rule, (0, 1), _ANY, _ANY)
+# As select, for branches that are not to be differentiated where they are not taken.
+_row("where", _select_rule, (0, 1), _ANY, _ANY, scalar="select")
 _row("philox", None, (0, 1000), (0, 1000))
 _row("philox64", None, (0, 1000), (0, 1000))
 
@@ -398,6 +416,9 @@ class Cast(IndexedOp):
             return (None,)
         return (b.cast(cotangent, given),)
 
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        return (mask,)
+
     def ref(self, *arrays: Array) -> Any:
         return scalar.TABLE["cast"].meaning(arrays[0], self.dtype)
 
@@ -419,6 +440,9 @@ class _Identity(IndexedOp):
     """The operand itself, as another node."""
 
     pattern: ClassVar[Pattern] = Pattern.MAP
+
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        return (mask,)
 
     def infer(self, *types: TensorType) -> TensorType:
         return types[0]
@@ -549,6 +573,9 @@ class Barrier(IndexedOp):
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         return cotangent, None
+
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        return mask, None
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
         return tangents[0]

@@ -41,6 +41,15 @@ from .batch import shifted, spread
 __all__ = ["Broadcast", "Concat", "Flip", "Pad", "Reshape", "Slice", "Transpose"]
 
 
+class _Moving(IndexedOp):
+    """An op whose cotangents are those of the result, moved, and zeros."""
+
+    pattern: ClassVar[Pattern] = Pattern.MOVE
+
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        return (None,) * len(node.inputs) if mask is None else self.vjp(node, mask)
+
+
 @op_class("broadcast")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,6 +90,10 @@ class Broadcast(IndexedOp):
         new = tuple(a for a in range(len(self.shape)) if a not in self.dims)
         return (build.sum_(cotangent, new),)
 
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        new = [a for a in range(len(self.shape)) if a not in self.dims]
+        return (None if mask is None else build.any_(mask, new),)
+
     def ref(self, *arrays: Array) -> Array:
         new = tuple(a for a in range(len(self.shape)) if a not in self.dims)
         return np.broadcast_to(np.expand_dims(arrays[0], new), self.shape)  # type: ignore[arg-type]
@@ -106,12 +119,11 @@ class Broadcast(IndexedOp):
 @op_class("reshape")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Reshape(IndexedOp):
+class Reshape(_Moving):
     """The same elements in row-major order under another shape."""
 
     shape: tuple[Extent, ...]
     name: ClassVar[str] = "reshape"
-    pattern: ClassVar[Pattern] = Pattern.MOVE
 
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types
@@ -196,12 +208,11 @@ def _split(position: Expr, shape: Sequence[Extent]) -> Index:
 @op_class("transpose")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Transpose(IndexedOp):
+class Transpose(_Moving):
     """Axis i of the result is axis ``permutation[i]`` of the input."""
 
     permutation: tuple[int, ...]
     name: ClassVar[str] = "transpose"
-    pattern: ClassVar[Pattern] = Pattern.MOVE
 
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types
@@ -246,14 +257,13 @@ class Transpose(IndexedOp):
 @op_class("slice")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Slice(IndexedOp):
+class Slice(_Moving):
     """Elements start, start + step, ... below stop, along every axis; steps are positive."""
 
     starts: tuple[int, ...]
     stops: tuple[Extent, ...]
     steps: tuple[int, ...]
     name: ClassVar[str] = "slice"
-    pattern: ClassVar[Pattern] = Pattern.MOVE
 
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types
@@ -332,12 +342,11 @@ class Slice(IndexedOp):
 @op_class("flip")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Flip(IndexedOp):
+class Flip(_Moving):
     """Some axes backwards."""
 
     axes: tuple[int, ...]
     name: ClassVar[str] = "flip"
-    pattern: ClassVar[Pattern] = Pattern.MOVE
 
     def infer(self, *types: TensorType) -> TensorType:
         for axis in self.axes:
@@ -368,14 +377,13 @@ class Flip(IndexedOp):
 @op_class("pad")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Pad(IndexedOp):
+class Pad(_Moving):
     """Zeros (or False) before, behind and between the elements of every axis."""
 
     low: tuple[int, ...]
     high: tuple[int, ...]
     interior: tuple[int, ...]
     name: ClassVar[str] = "pad"
-    pattern: ClassVar[Pattern] = Pattern.MOVE
 
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types
@@ -483,12 +491,11 @@ def _without(shape: tuple[Extent, ...], axis: int) -> tuple[Extent, ...]:
 @op_class("concat")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Concat(IndexedOp):
+class Concat(_Moving):
     """The inputs one behind the other along an axis."""
 
     axis: int
     name: ClassVar[str] = "concat"
-    pattern: ClassVar[Pattern] = Pattern.MOVE
 
     def infer(self, *types: TensorType) -> TensorType:
         if not types:

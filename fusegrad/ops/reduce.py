@@ -100,6 +100,11 @@ class Reduce(Op):
             _check_not_empty(spelling, x, self.axes)
         return TensorType([e for a, e in enumerate(x.shape) if a not in self.axes], x.dtype)
 
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        if mask is None or self.monoid is not Monoid.SUM:
+            return (None,)
+        return (self._spread(mask, node.inputs[0]),)
+
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         (x,) = node.inputs
         if not x.dtype.is_float:

@@ -335,6 +335,17 @@ class PseudoInverse(MatrixOp):
         yield Sample(PseudoInverse(True), symmetric, gradient=False)
 
 
+def _along(a: Node, direction: Node) -> Node:
+    """The derivative of expm: the corner of that of a triangle of blocks, [[a, d], [0, a]]."""
+    ndim, count = len(a.shape), a.shape[-1]
+    top = build.concat([a, direction], ndim - 1)
+    bottom = build.concat([build.zeros_like(a), a], ndim - 1)
+    full = matrix.expm(build.concat([top, bottom], ndim - 2))
+    assert isinstance(count, int)
+    rows = build.slice_axis(full, ndim - 2, 0, count)
+    return build.slice_axis(rows, ndim - 1, count, 2 * count)
+
+
 @op_class("expm")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
@@ -351,15 +362,11 @@ class Exponential(MatrixOp):
         return exponential(*arrays)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        """The corner of the exponential of a triangle of blocks, [[a.mT, g], [0, a.mT]]."""
-        turned = _T(node.inputs[0])
-        ndim, count = len(turned.shape), turned.shape[-1]
-        top = build.concat([turned, cotangent], ndim - 1)
-        bottom = build.concat([build.zeros_like(turned), turned], ndim - 1)
-        full = matrix.expm(build.concat([top, bottom], ndim - 2))
-        assert isinstance(count, int)
-        rows = build.slice_axis(full, ndim - 2, 0, count)
-        return (build.slice_axis(rows, ndim - 1, count, 2 * count),)
+        return (_along(_T(node.inputs[0]), cotangent),)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        (tangent,) = tangents
+        return None if tangent is None else _along(node.inputs[0], tangent)
 
     def samples(self) -> Iterator[Sample]:
         return _square_samples(self, form="")

@@ -39,6 +39,11 @@ def drop_identities(node: Node) -> Node | None:
     return node.inputs[0] if isinstance(node.op, passing) else None
 
 
+def plain_select(node: Node) -> Node | None:
+    """where(c, x, y) = select(c, x, y) once gradients are taken."""
+    return build.select(*node.inputs) if node.op is ELEMENTWISE["where"] else None
+
+
 def multiply_by_one(node: Node) -> Node | None:
     """x * 1 = 1 * x = x; x / 1 = x."""
     if node.op is ELEMENTWISE["mul"]:
@@ -263,7 +268,7 @@ def arg_of_one(node: Node) -> Node | None:
     return None
 
 
-CANONICAL = (drop_identities,)
+CANONICAL = (drop_identities, plain_select)
 SIMPLIFY = (
     nothing,
     from_nothing,

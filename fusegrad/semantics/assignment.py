@@ -166,7 +166,7 @@ def put_mask(
     value = build.cast(_fitted(value, narrow), x.dtype)
     value = build.reshape(value, (*shape[:first], *[1] * rank, *shape[first + rank :]))
     wide = build.broadcast(mask, shape, range(first, first + rank))
-    new = build.select(wide, combine(part, build.broadcast_to(value, shape)), part)
+    new = build.where_(wide, combine(part, build.broadcast_to(value, shape)), part)
     return _put_box(x, box, new)
 
 

@@ -437,7 +437,7 @@ def choose(x: Node, mask: Node, value: Node) -> Node:
             f"a mask has dtype {mask.dtype}, not bool", remedy="compare, as in mask != 0"
         )
     mask, value, x = broadcast_all("fill", (mask, build.cast(value, x.dtype), x))
-    return build.select(mask, value, x)
+    return build.where_(mask, value, x)
 
 
 def gather(x: Node, indices: Node, axis: int) -> Node:

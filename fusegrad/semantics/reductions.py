@@ -6,6 +6,7 @@ Functions from nodes to nodes; knows no Tensor.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -164,8 +165,10 @@ def var(x: Node, axis: Axis = None, correction: float = 0.0, keepdims: bool = Fa
 
 @_in_float32
 def std(x: Node, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Node:
-    """The square root of the variance."""
-    return build.sqrt(var(x, axis, correction, keepdims))
+    """The square root of the variance; its gradient is zero where the variance is."""
+    square = var(x, axis, correction, keepdims)
+    zero = build.zeros_like(square)
+    return build.where_(build.eq(square, zero), zero, build.sqrt(square))
 
 
 def count_nonzero(x: Node, axis: Axis = None, keepdims: bool = False) -> Node:
@@ -184,4 +187,7 @@ def logsumexp(x: Node, axis: Axis = None, keepdims: bool = False) -> Node:
     top = build.select(build.isfinite(top), top, build.zeros_like(top))
     wide = build.broadcast_to(build.expand_dims(top, axes), x.shape)
     total = build.sum_(build.exp(build.sub(x, wide)), axes)
-    return _finish(build.add(build.log(total), top), axes, keepdims)
+    # The logarithm of nothing has no gradient to elements of minus infinity.
+    none = build.eq(total, build.zeros_like(total))
+    logarithm = build.where_(none, build.full_like(total, -math.inf), build.log(total))
+    return _finish(build.add(logarithm, top), axes, keepdims)

@@ -97,6 +97,11 @@ REPLACED: dict[str, tuple[Rule, Node, Node]] = {
     ),
     "stop_gradient": (simplify.drop_identities, build.stop_gradient(X), X),
     "mark": (simplify.drop_identities, build.mark(X, object()), X),
+    "where": (
+        simplify.plain_select,
+        raw("where", raw("eq", X, Y), X, Y),
+        raw("select", raw("eq", X, Y), X, Y),
+    ),
     "leaf": (simplify.drop_identities, build.leaf(X, object()), X),
     "reshape of reshape": (
         simplify.merge_movement,

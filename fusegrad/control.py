@@ -22,9 +22,11 @@ from .codegen.dtypes import bool_, int64
 from .errors import ArgumentStructureError, DTypeError, ShapeError
 from .ir.node import Node, record_source, substitute, where
 from .ir.types import TensorType
+from .joining import concat
 from .ops import build
 from .ops.build import item
 from .tensor_class import Tensor, as_tensor
+from .vectorized import vmap
 
 __all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
 
@@ -232,7 +234,7 @@ def _length(what: str, columns: Sequence[Tensor], paths: Sequence[str], length: 
     return found
 
 
-def map(f: Function, xs: Any) -> Any:
+def map(f: Function, xs: Any, *, batch_size: int | None = None) -> Any:
     """`f` of every slice of `xs`, one after the other.
 
     `vmap` computes the same for all slices at once; this takes no more memory than one slice needs.
@@ -242,6 +244,8 @@ def map(f: Function, xs: Any) -> Any:
     f : callable
         Of one slice along axis 0.
     xs : array_like, or containers of them
+    batch_size : int, optional
+        Compute so many slices at once.
 
     Returns
     -------
@@ -254,7 +258,26 @@ def map(f: Function, xs: Any) -> Any:
     >>> fg.map(lambda x: x.sum(), fg.asarray([[1.0, 2.0], [3.0, 4.0]]))
     Tensor([3., 7.])
     """
-    return scan(lambda _, x: ((), f(x)), (), xs)[1]
+    if batch_size is None:
+        return scan(lambda _, x: ((), f(x)), (), xs)[1]
+    leaves, structure = pytree.flatten(xs)
+    columns = [as_tensor(leaf) for leaf in leaves]
+    count = _length("map", columns, pytree.paths(structure), None)
+    size = operator.index(batch_size)
+    if size < 1:
+        raise ShapeError(f"map: batch_size is {size}", remedy="take a positive integer")
+    whole = count // size * size
+    parts = []
+    if whole:
+        batches = [x[:whole].reshape((whole // size, size, *x.shape[1:])) for x in columns]
+        several = map(vmap(f), pytree.unflatten(structure, batches))
+        found, shape = pytree.flatten(several)
+        parts.append([y.reshape((whole, *y.shape[2:])) for y in found])
+    if whole < count or not whole:
+        rest = vmap(f)(pytree.unflatten(structure, [x[whole:] for x in columns]))
+        found, shape = pytree.flatten(rest)
+        parts.append(list(found))
+    return pytree.unflatten(shape, [concat(list(ys), 0) for ys in zip(*parts, strict=True)])
 
 
 # --- loops on a condition -------------------------------------------------------------------------
@@ -432,7 +455,8 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
     Parameters
     ----------
     pred : bool or Tensor
-        One bool. For a Python bool the other function is not even recorded.
+        One bool, or a number that is not 0. For one of Python's the other function is not even
+        recorded.
     true_fun, false_fun : callable
         Of the operands, to results of the same structure, shapes and dtypes.
     *operands : array_like, or containers of them
@@ -448,14 +472,16 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
     >>> fg.cond(x > 0, lambda x: x, lambda x: -3.0 * x, x)
     Tensor(6.)
     """
-    if isinstance(pred, (bool, np.bool_)):
+    if isinstance(pred, (bool, np.bool_, int, float)):
         return true_fun(*operands) if pred else false_fun(*operands)
     tensor = as_tensor(pred)
-    if tensor.shape or tensor.dtype is not bool_:
-        raise DTypeError(
+    if tensor.shape:
+        raise ShapeError(
             f"cond: the condition is {tensor._type}, not one bool",
-            remedy="compare, and reduce with fg.any or fg.all",
+            remedy="reduce it with fg.any or fg.all",
         )
+    if tensor.dtype is not bool_:
+        tensor = tensor != 0
     with record_source():
         return _choose("cond", tensor.astype(int64), (false_fun, true_fun), operands)
 

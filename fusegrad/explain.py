@@ -13,9 +13,10 @@ from typing import final
 
 from .codegen.printer import print_kernel
 from .codegen.program import print_program
-from .ir.node import Node, where
+from .ir.node import Node, all_nodes, where
 from .ir.printer import print_graph
 from .passes.regions import Region, size_of
+from .runtime.bodies import functions_of
 from .runtime.step import Artifacts, build_record
 from .statistics import Statistics
 
@@ -68,13 +69,23 @@ def explain(
     launched = _launch_names(made)
     sections = (
         ("summary", _summary(name, made, statistics)),
-        ("graph", print_graph(made.graphs[-1][1], sources=True)),
+        ("graph", _graphs(made.graphs[-1][1])),
         ("regions", regions_text(made)),
         ("kernels", "\n\n".join(print_kernel(e.kernel) for e in made.lowered)),
         ("program", print_program(record.program, launched)),
         ("memory", _memory(made)),
     )
     return Explanation(name, sections)
+
+
+def _graphs(outputs: Sequence[Node]) -> str:
+    """The graph, and the bodies of its loops and branches as they were recorded."""
+    texts = {"": print_graph(outputs, sources=True)}
+    for node in all_nodes(outputs):
+        for body in functions_of(node):
+            names = {p: f"p{i}" for i, p in enumerate(body.parameters)}
+            texts[body.name] = f"body {body.name}:\n" + print_graph(body.results, names, True)
+    return "\n\n".join(texts.values())
 
 
 def _launch_names(made: Artifacts) -> list[str]:

@@ -90,7 +90,7 @@ class Body:
     @cached_property
     def name(self) -> str:
         """The same text for the same function in every process."""
-        return digest(self.results, self.parameters).hex()
+        return digest(self.results, self.parameters).hex()[:32]
 
     def __call__(self, operands: Sequence[Node]) -> list[Node]:
         """The results as ordinary graph of the operands."""

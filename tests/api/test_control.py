@@ -488,8 +488,9 @@ def test_branches_agree() -> None:
         fg.cond(x > 0, lambda: x, lambda: fg.zeros(2))
     with pytest.raises(ArgumentStructureError, match="different structures"):
         fg.cond(x > 0, lambda: (x, x), lambda: x)
-    with pytest.raises(DTypeError, match="the condition is f32"):
-        fg.cond(x, lambda: x, lambda: x)
+    with pytest.raises(ShapeError, match=r"the condition is bool\[2\]"):
+        fg.cond(fg.zeros(2) > 0, lambda: x, lambda: x)
+    assert fg.cond(x * 0, lambda: x, lambda: x + 1).item() == 2
     with pytest.raises(ArgumentStructureError, match="no branches"):
         fg.switch(fg.asarray(0), [])
     with pytest.raises(DTypeError, match="the index is f32"):
@@ -512,6 +513,16 @@ def test_random_numbers_of_branches() -> None:
 
 
 # --- map, batches and forward mode ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5])
+def test_map_in_batches(count: int) -> None:
+    given = {"a": numbers(count, 3), "b": numbers(count)}
+    found = fg.map(lambda x: (x["a"] * x["b"], x["b"]), given, batch_size=2)
+    np.testing.assert_array_equal(found[0].numpy(), given["a"] * given["b"][:, None])
+    np.testing.assert_array_equal(found[1].numpy(), given["b"])
+    with pytest.raises(ShapeError, match="batch_size is 0"):
+        fg.map(lambda x: x, fg.zeros(3), batch_size=0)
 
 
 def test_map() -> None:

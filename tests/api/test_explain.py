@@ -270,17 +270,18 @@ def test_dump_writes_every_stage_of_every_trace(tmp_path: Path) -> None:
     names = sorted(p.name for p in folder.iterdir())
     stages = [
         *("00-trace.graph", "01-inline.graph", "02-canonical.graph", "03-simplify.graph"),
-        *("04-contractions.graph", "05-halves.graph", "06-movement.graph", "07-fuse.regions"),
-        *("08-lower.kernel", "09-schedule.kernel", "10-emit.ll", "11-plan.program"),
+        *("04-contractions.graph", "05-loops.graph", "06-halves.graph", "07-movement.graph"),
+        *("08-fuse.regions", "09-lower.kernel", "10-schedule.kernel", "11-emit.ll"),
+        "12-plan.program",
     ]
     assert names == [f"f.{trace}-{stage}" for trace in (1, 2) for stage in stages]
     texts = {name: (folder / name).read_text() for name in names}
     assert "f32[4, 5] = input" in texts["f.1-00-trace.graph"]
     assert "f32[4, 6] = input" in texts["f.2-00-trace.graph"]
-    assert texts["f.1-08-lower.kernel"].startswith("kernel k0_")
-    assert "parallel" in texts["f.1-09-schedule.kernel"]
-    assert "define void @fg_" in texts["f.1-10-emit.ll"]
-    assert texts["f.1-11-plan.program"].startswith("program step(inputs 1, outputs 1,")
+    assert texts["f.1-09-lower.kernel"].startswith("kernel k0_")
+    assert "parallel" in texts["f.1-10-schedule.kernel"]
+    assert "define void @fg_" in texts["f.1-11-emit.ll"]
+    assert texts["f.1-12-plan.program"].startswith("program step(inputs 1, outputs 1,")
 
 
 def test_reasons_and_regions_are_reported_when_asked_for() -> None:

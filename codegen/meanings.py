@@ -5,7 +5,6 @@ Knows arrays and dtypes; knows no expressions and no targets.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -24,7 +23,6 @@ __all__ = [
     "floor_divide",
     "fma",
     "integer_power",
-    "log_gamma",
     "number",
     "philox",
     "philox64",
@@ -66,13 +64,6 @@ def elementwise(function: Callable[..., float]) -> Callable[..., Any]:
         return np.asarray(vectorised(x.astype(np.float64))).astype(x.dtype)
 
     return call
-
-
-def log_gamma(x: float) -> float:
-    """``math.lgamma`` with infinity at its poles, where that raises."""
-    if x <= 0 and (math.isinf(x) or x == math.floor(x)):
-        return math.inf
-    return math.lgamma(x)
 
 
 # --- fused multiply-add --------------------------------------------------------------------------

@@ -68,6 +68,47 @@ _GAMMA64 = (
     -0.10031730167435392,
     0.42278433509846713,
 )
+# p in digamma(x) = (x - root) * p(2 x - 3) from 1 to 2
+_ROOT32 = (
+    -3.1067026487559866e-05,
+    9.339481030694158e-05,
+    -0.00020350689239956258,
+    0.0006151471771783476,
+    -0.0019377209019169558,
+    0.005944763862086814,
+    -0.018550279690076197,
+    0.06013461324811798,
+    -0.21181371736950597,
+    0.9510558962329134,
+)
+_ROOT64 = (
+    2.832706668021759e-11,
+    -8.498137230186096e-11,
+    9.206434499177992e-11,
+    -2.7619635330317715e-10,
+    1.2358072433984831e-09,
+    -3.7075072647122386e-09,
+    1.0542687624027994e-08,
+    -3.163020268955334e-08,
+    9.542050972688906e-08,
+    -2.86315275846934e-07,
+    8.589127353033379e-07,
+    -2.57809436305308e-06,
+    7.741232223504057e-06,
+    -2.325824239445257e-05,
+    6.995018873950506e-05,
+    -0.00021074841140458636,
+    0.0006368880303257201,
+    -0.0019350666648590097,
+    0.005936795278305649,
+    -0.018550615381735115,
+    0.060135621060196744,
+    -0.2118137106407303,
+    0.9510558760318328,
+)
+# The positive zero of digamma, in two parts.
+_ZERO32 = (1.4616321325302124, 1.2438149938918909e-08)
+_ZERO64 = (1.4616321449683622, 9.549995429965697e-17)
 # Stirling's series, B(2n) / (2n (2n - 1)), the highest first.
 _STIRLING = (
     -3617 / 122400,
@@ -141,6 +182,15 @@ def _steps(x: Expr) -> int:
     return 6 if x.dtype is float32 else 10
 
 
+def _near_zero(x: Expr) -> Expr:
+    """``digamma(x)`` from 1 to 2, where it is zero once."""
+    single = x.dtype is float32
+    high, low = _ZERO32 if single else _ZERO64
+    u = fma(x, 2.0, -3.0)
+    factor = polynomial(u, _ROOT32 if single else _ROOT64, mul(u, u))
+    return mul(sub(sub(x, high), low), factor)
+
+
 def digamma(x: Expr) -> Expr:
     """The derivative of `lgamma`: an asymptotic series after the recurrence."""
     turned = lt(x, 0.5)
@@ -158,6 +208,7 @@ def digamma(x: Expr) -> Expr:
     cotangent = div(math.pi, tan(mul(_fraction(x), math.pi)))
     negative = select(_is_pole(x), math.nan, sub(value, cotangent))
     zero = neg(div(1.0, x))
+    value = select(or_(lt(x, 1.0), gt(x, 2.0)), value, _near_zero(x))
     return select(eq(x, 0.0), zero, select(turned, negative, value))
 
 

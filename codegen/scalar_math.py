@@ -116,9 +116,8 @@ def _defined(
 
 def _special() -> list[ScalarOp]:
     """Special functions."""
-    lgamma = meanings.elementwise(meanings.log_gamma)
     return [
-        _real("lgamma", lgamma, "math.lgamma({0})", gamma.lgamma, 6, 150),
+        _defined("lgamma", gamma.lgamma, 6, 150),
         _defined("digamma", gamma.digamma, 6, 160),
         _defined("trigamma", gamma.trigamma, 6, 160),
         _defined("zeta", gamma.zeta, 16, 1000, arity=2),

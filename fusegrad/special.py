@@ -26,7 +26,6 @@ from .functional import (
     sigmoid,
     where,
 )
-from .nn.functional import log_softmax, softmax
 from .ops import build
 from .reductions import logsumexp
 from .semantics.elementwise import Function
@@ -287,6 +286,51 @@ def multigammaln(a: ArrayLike, d: int) -> Tensor:
     for k in range(1, d):
         total = total + gammaln(a - k / 2)
     return total + d * (d - 1) / 4 * math.log(math.pi)
+
+
+def log_softmax(x: ArrayLike, axis: int | None = None) -> Tensor:
+    """``log(softmax(x, axis))``, accurate where it is large.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, optional
+        By default all of them.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.special.log_softmax([0.0, 0.0])
+    Tensor([-0.6931472, -0.6931472])
+    """
+    y = _floating(x)
+    return y - logsumexp(y, axis=axis, keepdims=True)
+
+
+def softmax(x: ArrayLike, axis: int | None = None) -> Tensor:
+    """``exp(x)`` over its sum.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, optional
+        By default all of them.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.special.softmax([0.0, 0.0])
+    Tensor([0.5, 0.5])
+    """
+    return exp(log_softmax(x, axis))
 
 
 # --- probabilities --------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ LAYERS = [
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("arranging", "averages", "choosing", "diagonals", "differences", "inserting"),
         *("padding", "picking", "nan_reductions"),
-        *("random", "variables", "gradients", "custom_rules", "vectorized"),
+        *("random", "draws", "distributions", "gamma_distributions", "discrete", "special"),
+        *("variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
         *("closures", "control"),
         *("data_types", "interop", "inspection", "ranges", "precision", "windows"),
@@ -51,7 +52,7 @@ LAYERS = [
         "dispatch",
         "compile",
     ],
-    ["nn", "optim", "serialization", "testing", "objectives", "special"],
+    ["nn", "optim", "serialization", "testing", "objectives"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -81,7 +81,7 @@ _FUNCTIONS = {
     "remainder": "np.remainder({0}, {1})",
 }
 # Rows that have no spelling, or one with another meaning for integers.
-_EXPANDED = {"philox", "philox64", "digamma", "trigamma", "zeta", "erfinv", "erfcinv"}
+_EXPANDED = {"philox", "philox64", "lgamma", "digamma", "trigamma", "zeta", "erfinv", "erfcinv"}
 _EXPANDED |= {"i0", "i0e", "i1", "i1e"}
 # Rows that give the operands' float dtype in Python and in numba.
 _CLOSED = {"add", "sub", "mul", "div", "neg", "abs", "fma", "minimum", "maximum", "square"}

@@ -50,7 +50,7 @@ def alternating(x: T) -> T:
         halved = lambda c, _: (
             fg.cond(c.sum() > 0, lambda a: a * 0.5 - 1, lambda a: a + 2, c),
             None,
-        )  # noqa: E501, E731
+        )
         return i + 1, fg.scan(halved, c, length=3)[0]
 
     return fg.while_loop(lambda s: s[0] < 4, body, (0, x), max_iterations=5)[1]  # type: ignore[no-any-return]

@@ -136,6 +136,7 @@ def _check(
             np.testing.assert_array_equal(got, want, err_msg=name)
 
 
+LONG = {"lgamma", "trigamma", "zeta", "erfcinv", "i0", "i0e", "i1"}
 INDEX = Var("i", extent=8)
 OPERANDS: dict[str, list[Expr]] = {
     d.name: [Load(Buffer(name, d, (8,)), (INDEX,)) for name in "abc"]
@@ -164,6 +165,9 @@ def test_every_row(dtype: DType, make: Callable[[Kernel], Callable[..., None]]) 
         # These are index arithmetic: never negative, never by zero.
         del values["divtrunc"], values["remtrunc"]
     assert len(values) > 10
+    if make is compiled:
+        # Long expansions of the same primitive rows: numba would take half a minute for them.
+        values = {name: value for name, value in values.items() if name not in LONG}
     _check(make, values, _data(dtype, 3))
 
 

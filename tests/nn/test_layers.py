@@ -45,7 +45,7 @@ def test_layer_norm() -> None:
     np.testing.assert_allclose(y.std((1, 2)), 1, rtol=1e-4)
     assert list(nn.LayerNorm(4, elementwise_affine=False).parameters()) == []
     assert list(nn.LayerNorm(4, bias=False).state_dict()) == ["weight"]
-    assert repr(nn.LayerNorm(4)) == "LayerNorm((4,), eps=1e-05, elementwise_affine=True)"
+    assert repr(nn.LayerNorm(4)) == "LayerNorm((4,), eps=1e-05, elementwise_affine=True, bias=True)"
     nn.init.constant_(layer.weight, 3.0)
     layer.reset_parameters()
     assert float(layer.weight.detach().max()) == 1

@@ -65,9 +65,6 @@ from .functional import (
 from .functional import (
     trunc as fix,
 )
-from .joining import (
-    concat as concatenate,
-)
 from .reductions import (
     max as amax,
 )
@@ -88,7 +85,6 @@ __all__ = [
     "arctanh",
     "around",
     "bitwise_not",
-    "concatenate",
     "conjugate",
     "fabs",
     "fix",

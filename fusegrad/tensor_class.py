@@ -30,6 +30,7 @@ from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
 from .tensor_indexing import Indexing
 from .tensor_looks import Looks
+from .tensor_named_methods import NamedMethods
 from .tensor_operands import KINDS, SCALARS, elementwise_node, plain_number
 from .tensor_operands import common_nodes as nodes_of
 from .tensor_operators import UFUNCS
@@ -54,7 +55,13 @@ _OPERANDS = (State, *SCALARS, np.ndarray)
 _SMALL = 1024
 
 
-class Tensor(Gradients["Tensor"], Indexing["Tensor"], Looks, Conversions["Tensor"]):
+class Tensor(
+    Gradients["Tensor"],
+    Indexing["Tensor"],
+    NamedMethods["Tensor"],
+    Looks,
+    Conversions["Tensor"],
+):
     """An array of numbers, or the recipe for it.
 
     Operations on tensors record a graph. A value is computed when somebody looks at it: ``float``,
@@ -117,6 +124,10 @@ class Tensor(Gradients["Tensor"], Indexing["Tensor"], Looks, Conversions["Tensor
     ) -> Tensor:
         tensors = [self._coerce(other, fitting) for other in others]
         return record(function, (self, *tensors), *args, **params)
+
+    @staticmethod
+    def _fresh(function: Callable[[], Node]) -> Tensor:
+        return record_nodes(lambda: (function(), ()))
 
     def _unary(self, function: Function) -> Tensor:
         return elementwise(function, self)
@@ -225,7 +236,7 @@ class Tensor(Gradients["Tensor"], Indexing["Tensor"], Looks, Conversions["Tensor
         """A tensor of its own with the same value, through which gradients flow."""
         return record(_same, (self,))
 
-    contiguous = clone
+    contiguous = copy = clone
 
     def _convert(self, dtype: DType, copy: Any) -> Tensor:
         if dtype is self.dtype and not copy:

@@ -28,8 +28,15 @@ LAYERS = [
         "dlpack",
         *("context", "storage", "semantics", "evaluation", "leaves", "trace", "tensor_class"),
         *("tensor_conversions", "tensor_gradients", "tensor_indexing", "tensor_looks"),
-        *("array_values", "tensor_methods", "tensor_operands", "tensor_operators"),
+        *(
+            "array_values",
+            "tensor_methods",
+            "tensor_named_methods",
+            "tensor_operands",
+            "tensor_operators",
+        ),
         *("tensor_order_methods", "tensor_state"),
+        "tensor_named_methods",
     ],
     [
         *("cumulative", "histograms", "order_statistics", "searching", "sets", "sorting"),
@@ -40,7 +47,7 @@ LAYERS = [
         *("variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
         *("closures", "control"),
-        *("data_types", "interop", "inspection", "ranges", "precision", "windows"),
+        *("data_types", "interop", "inspection", "ranges", "numpy_names", "precision", "windows"),
     ],
     [
         "layout",

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import fusegrad as fg
+from fusegrad import numpy_names
 from fusegrad.errors import DeviceError, DTypeError, ShapeError
+from fusegrad.tensor_named_methods import NamedMethods
+from fusegrad.testing import check_grads
 
 INFO = fg.__array_namespace_info__()
 
@@ -232,3 +235,85 @@ def test_formats() -> None:
     assert f"{fg.asarray(3.14159):.3f}|{fg.asarray(7):>4}" == "3.142|   7"
     with pytest.raises(DTypeError, match=r"the format '.3f' is one for numbers"):
         f"{fg.asarray([3.14159]):.3f}"
+
+
+# --- names of others ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", numpy_names.__all__)
+def test_names_of_numpy(name: str) -> None:
+    function, reference = getattr(fg, name), getattr(np, name)
+    values = [np.array([3, 1, 2])] if "shift" in name or name in BITS else [np.array([0.5, 0.25])]
+    if getattr(reference, "nin", 1) == 2:
+        values *= 2
+    if name == "arccosh":
+        values = [values[0] + 1]
+    np.testing.assert_allclose(function(*values).numpy(), reference(*values), rtol=1e-6)
+
+
+BITS = {"invert", "bitwise_not"}
+METHODS = sorted(
+    name
+    for name, method in vars(NamedMethods).items()
+    if not name.startswith("_") and hasattr(np, name) and callable(method)
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_numpys_functions(name: str) -> None:
+    if name == "select":
+        return
+    reference = getattr(np, name)
+    whole = name.startswith("bitwise")
+    x, y = (
+        (np.array([3, 1]), np.array([5, 3]))
+        if whole
+        else (
+            np.array([0.5, 0.25]),
+            np.array([0.5, -2.0]),
+        )
+    )
+    operands = [y] if getattr(reference, "nin", 1) == 2 else []
+    start = x + 1 if name in ("acosh", "arccosh") else x
+    method = getattr(fg.asarray(start), name)
+    np.testing.assert_allclose(method(*operands).numpy(), reference(start, *operands), rtol=1e-12)
+
+
+def test_methods_under_torchs_names() -> None:
+    x = fg.asarray([[1.0, -2.0, 3.5], [4.0, 5.0, -6.0]])
+    assert x.add(1, alpha=2).tolist() == (x + 2).tolist()
+    assert x.sub(x, alpha=2).tolist() == (-x).tolist()
+    assert x.div(2, rounding_mode="floor").tolist() == [[0, -1, 1], [2, 2, -3]]
+    assert x.div(2, rounding_mode="trunc").tolist() == [[0, -1, 1], [2, 2, -3]]
+    assert x.div(-4, rounding_mode="trunc").tolist()[1] == [-1, -1, 1]
+    assert x.eq(4).tolist()[1] == [True, False, False]
+    assert x.ge(x.T.T).tolist() == [[True] * 3] * 2
+    assert x.real.tolist() == x.tolist()
+    assert x.imag.tolist() == [[0, 0, 0]] * 2
+    assert x.select(1, -1).tolist() == [3.5, -6]
+    assert x.narrow(1, 1, 2).tolist() == [[-2, 3.5], [5, -6]]
+    assert x.narrow(1, -2, 1).tolist() == [[-2], [5]]
+    assert [part.tolist() for part in x.unbind(1)] == x.T.tolist()
+    assert x.new_zeros(2, 3).dtype is fg.float32
+    assert x.new_ones((2,), dtype="int8").tolist() == [1, 1]
+    assert x.new_full((2,), 7).tolist() == [7, 7]
+    assert (x.is_floating_point(), x.is_contiguous(), x.element_size()) == (True, True, 4)
+    assert x.copy() is not x
+    with pytest.raises(ShapeError, match="axis 1 of extent 3 has no 3 positions from 1"):
+        x.narrow(1, 1, 3)
+    with pytest.raises(ValueError, match="rounding_mode is"):
+        x.div(2, rounding_mode="up")
+    with pytest.raises(TypeError, match="add of a tensor and a str"):
+        x.add("a")
+
+
+def test_methods_are_differentiated_and_compiled() -> None:
+    x = np.array([0.3, 0.7])
+
+    def f(x: Any) -> Any:
+        return (x.tan().mul(x.log2()).sub(x.expm1()).atan2(x.select(0, 1))).sum()
+
+    expected = np.arctan2(np.tan(x) * np.log2(x) - np.expm1(x), x[1]).sum()
+    for run in (f, fg.compile(f)):
+        assert float(run(fg.asarray(x))) == pytest.approx(expected)
+    check_grads(f, (fg.asarray(x),), order=2)

@@ -14,6 +14,7 @@ from . import diagonals as _diagonals
 from . import errors, nn, optim, random, special, testing
 from . import inserting as _inserting
 from . import joining as _joining
+from . import numpy_names as _numpy_names
 from . import picking as _picking
 from .arranging import *  # noqa: F403
 from .choosing import *  # noqa: F403
@@ -213,30 +214,7 @@ from .manipulation import (
 from .manipulation import (
     broadcast_shapes_of as broadcast_shapes,
 )
-from .numpy_names import (
-    absolute,
-    amax,
-    amin,
-    arccos,
-    arccosh,
-    arcsin,
-    arcsinh,
-    arctan,
-    arctan2,
-    arctanh,
-    around,
-    bitwise_not,
-    conjugate,
-    fabs,
-    fix,
-    invert,
-    left_shift,
-    mod,
-    power,
-    right_shift,
-    rint,
-    true_divide,
-)
+from .numpy_names import *  # noqa: F403
 from .objectives import scipy_objective
 from .order_statistics import (
     median,
@@ -333,28 +311,17 @@ __all__ = [
     "Tensor",
     "__array_namespace_info__",
     "abs",
-    "absolute",
     "acos",
     "acosh",
     "add",
     "all",
-    "amax",
-    "amin",
     "any",
     "arange",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
     "argmax",
     "argmin",
     "argpartition",
     "argsort",
     "argwhere",
-    "around",
     "array",
     "asarray",
     "asin",
@@ -368,7 +335,6 @@ __all__ = [
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
-    "bitwise_not",
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
@@ -384,7 +350,6 @@ __all__ = [
     "compile",
     "cond",
     "conj",
-    "conjugate",
     "convolve",
     "copysign",
     "correlate",
@@ -419,9 +384,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
-    "fabs",
     "finfo",
-    "fix",
     "flatnonzero",
     "flatten",
     "flip",
@@ -453,7 +416,6 @@ __all__ = [
     "int32",
     "int64",
     "intersect1d",
-    "invert",
     "isclose",
     "iscomplexobj",
     "isdtype",
@@ -467,7 +429,6 @@ __all__ = [
     "jacrev",
     "jvp",
     "kthvalue",
-    "left_shift",
     "less",
     "less_equal",
     "lexsort",
@@ -495,7 +456,6 @@ __all__ = [
     "min",
     "minimum",
     "mm",
-    "mod",
     "mode",
     "moveaxis",
     "multiply",
@@ -524,7 +484,6 @@ __all__ = [
     "pi",
     "positive",
     "pow",
-    "power",
     "prod",
     "quantile",
     "random",
@@ -536,8 +495,6 @@ __all__ = [
     "repeat",
     "reshape",
     "result_type",
-    "right_shift",
-    "rint",
     "roll",
     "round",
     "rsqrt",
@@ -575,7 +532,6 @@ __all__ = [
     "topk",
     "tril",
     "triu",
-    "true_divide",
     "trunc",
     "uint8",
     "uint16",
@@ -603,4 +559,5 @@ __all__ += _choosing.__all__
 __all__ += _diagonals.__all__
 __all__ += _inserting.__all__
 __all__ += _joining.__all__
+__all__ += _numpy_names.__all__
 __all__ += _picking.__all__

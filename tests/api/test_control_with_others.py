@@ -46,12 +46,10 @@ def scattered(x: T) -> T:
 
 def alternating(x: T) -> T:
     def body(state: tuple[T, T]) -> tuple[T, T]:
-        i, c = state
-        halved = lambda c, _: (
-            fg.cond(c.sum() > 0, lambda a: a * 0.5 - 1, lambda a: a + 2, c),
-            None,
-        )
-        return i + 1, fg.scan(halved, c, length=3)[0]
+        def halved(c: T, _: Any) -> Any:
+            return fg.cond(c.sum() > 0, lambda a: a * 0.5 - 1, lambda a: a + 2, c), None
+
+        return state[0] + 1, fg.scan(halved, state[1], length=3)[0]
 
     return fg.while_loop(lambda s: s[0] < 4, body, (0, x), max_iterations=5)[1]  # type: ignore[no-any-return]
 

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .codegen.dtypes import int64
-from .errors import DTypeError
+from .errors import DTypeError, ShapeError
 from .ir.node import Node
-from .searching import values_of
 from .semantics import histograms as semantics
 from .semantics.promotion import as_float
 from .tensor_class import ArrayLike, Tensor, as_tensor, record
@@ -83,8 +82,12 @@ def bincount(
         raise DTypeError(
             f"bincount of {tensor.dtype}", remedy='convert to integers, x.astype("int64")'
         )
+    if tensor.ndim > 1:
+        raise ShapeError(
+            f"bincount of an array of {tensor.ndim} dimensions", remedy="take it flat, x.flatten()"
+        )
     if length is None:
-        values = values_of("bincount", tensor, "give the extent of the result, length=...")
+        values = tensor._look_for_shape("fg.bincount", "give the extent of the result, length=...")
         if values.size and values.min() < 0:
             raise ValueError(f"bincount: the index {values.min()} is negative")
         length = max(int(values.max()) + 1 if values.size else 0, operator.index(minlength))
@@ -136,7 +139,9 @@ def histogram_bin_edges(
     if isinstance(bins, str):
         if weights is not None:
             raise TypeError("histogram: the rules for the number of bins know no weights")
-        values = values_of("histogram_bin_edges", tensor, "give the number of bins, or the edges")
+        values = tensor._look_for_shape(
+            "fg.histogram_bin_edges", "give the number of bins, or the edges"
+        )
         edges = np.histogram_bin_edges(values, bins, range)
         return as_tensor(edges.astype(as_float(tensor.dtype).numpy))
     if isinstance(bins, Tensor) or np.ndim(bins):

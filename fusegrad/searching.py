@@ -6,12 +6,17 @@ values are looked at, which is an error inside of a compiled function.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .errors import DataDependentShapeError, ShapeError, TracedValueError
+from .codegen.dtypes import int64
+from .creation import zeros
+from .errors import ShapeError
+from .joining import stack
+from .semantics import sets
 from .semantics import sorting as semantics
 from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
 
@@ -23,25 +28,7 @@ __all__ = [
     "isin",
     "nonzero",
     "searchsorted",
-    "values_of",
 ]
-
-Array = npt.NDArray[Any]
-
-
-def values_of(name: str, x: Tensor, remedy: str | None = None) -> Array:
-    """The values of `x`, for a function whose result has a shape that depends on them.
-
-    Raises
-    ------
-    DataDependentShapeError
-        Inside of a compiled function.
-    """
-    try:
-        return x._look(f"fg.{name}")
-    except TracedValueError as error:
-        text = f"the shape of what fg.{name} gives depends on values, which do not exist yet"
-        raise DataDependentShapeError(text, where=error.where, remedy=remedy) from None
 
 
 def searchsorted(
@@ -204,16 +191,26 @@ def isin(
 
 # --- elements that are not zero -------------------------------------------------------------------
 
-_MASK = "keep the shape: write fg.where(x != 0, a, b), or multiply by the mask"
+_SIZE = (
+    "give the number of elements, size=..., or keep the shape: write fg.where(x != 0, a, b), or "
+    "multiply by the mask"
+)
 
 
-def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
+def nonzero(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: int | Sequence[int] = 0
+) -> tuple[Tensor, ...]:
     """Where the elements are that are not zero: for each axis their indices, in order.
 
     Parameters
     ----------
     x : array_like
         With an axis.
+    size : int, optional
+        How many indices there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : int or sequence of int, optional
+        What stands for missing ones, or that for each axis.
 
     Returns
     -------
@@ -223,7 +220,7 @@ def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function: the shape of the result depends on values.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -236,15 +233,25 @@ def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
         raise ShapeError(
             "nonzero of an array without axes", remedy="give it one first, x.reshape(1)"
         )
-    return tuple(as_tensor(places) for places in values_of("nonzero", tensor, _MASK).nonzero())
+    if size is None:
+        places = tensor._look_for_shape("fg.nonzero", _SIZE).nonzero()
+        return tuple(map(as_tensor, places))
+    return tuple(_sized(tensor, size, fill_value))
 
 
-def argwhere(x: ArrayLike, /) -> Tensor:
+def argwhere(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: int | Sequence[int] = 0
+) -> Tensor:
     """The indices of the elements that are not zero, one row for each.
 
     Parameters
     ----------
     x : array_like
+    size : int, optional
+        How many rows there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : int or sequence of int, optional
+        What stands for missing ones, or that for each axis.
 
     Returns
     -------
@@ -254,7 +261,7 @@ def argwhere(x: ArrayLike, /) -> Tensor:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function: the shape of the result depends on values.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -263,15 +270,24 @@ def argwhere(x: ArrayLike, /) -> Tensor:
     Tensor([[0, 1],
             [1, 0]])
     """
-    return as_tensor(np.argwhere(values_of("argwhere", as_tensor(x), _MASK)))
+    tensor = as_tensor(x)
+    if size is None:
+        return as_tensor(np.argwhere(tensor._look_for_shape("fg.argwhere", _SIZE)))
+    columns = _sized(tensor, size, fill_value)
+    return stack(columns, axis=1) if columns else zeros((size, 0), dtype=int64)
 
 
-def flatnonzero(x: ArrayLike, /) -> Tensor:
+def flatnonzero(x: ArrayLike, /, *, size: int | None = None, fill_value: int = 0) -> Tensor:
     """The indices of the elements that are not zero in the array taken flat.
 
     Parameters
     ----------
     x : array_like
+    size : int, optional
+        How many indices there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : int, optional
+        What stands for missing ones.
 
     Returns
     -------
@@ -281,7 +297,7 @@ def flatnonzero(x: ArrayLike, /) -> Tensor:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function: the shape of the result depends on values.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -289,4 +305,20 @@ def flatnonzero(x: ArrayLike, /) -> Tensor:
     >>> fg.flatnonzero([[0, 3], [4, 0]])
     Tensor([1, 2])
     """
-    return as_tensor(np.flatnonzero(values_of("flatnonzero", as_tensor(x), _MASK)))
+    tensor = as_tensor(x)
+    if size is None:
+        return as_tensor(np.flatnonzero(tensor._look_for_shape("fg.flatnonzero", _SIZE)))
+    return _sized(tensor.reshape(-1), size, fill_value)[0]
+
+
+def _sized(x: Tensor, size: int, fill_value: int | Sequence[int]) -> list[Tensor]:
+    count = operator.index(size)
+    if count < 0:
+        raise ValueError(f"the size of a result is not negative, as {count} is")
+    fills = fill_value if isinstance(fill_value, Sequence) else [fill_value] * x.ndim
+    if len(fills) != x.ndim:
+        raise ValueError(f"{len(fills)} fill values for {x.ndim} axes")
+    return [
+        record(sets.nonzero_places, (x,), axis, count, operator.index(fill))
+        for axis, fill in enumerate(fills)
+    ]

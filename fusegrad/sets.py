@@ -6,14 +6,16 @@ flow to the elements that were picked.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .joining import concat
-from .searching import values_of
-from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes
+from .semantics import sets as semantics
+from .semantics.shapes import one_axis
+from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record
 from .tensor_methods import pick_axis
 
 __all__ = [
@@ -82,18 +84,45 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
+_SIZE = "give the number of distinct elements, size=..., or do this outside"
+
+
 def _distinct(
-    name: str, x: ArrayLike, axis: int | None = None, equal_nan: bool = False
+    name: str,
+    x: ArrayLike,
+    size: int | None,
+    fill_value: ArrayLike | None,
+    axis: int | None = None,
+    equal_nan: bool = False,
 ) -> UniqueAll:
     tensor = as_tensor(x)
-    _, indices, inverse, counts = np.unique(
-        values_of(name, tensor), True, True, True, axis, equal_nan=equal_nan
-    )
+    if size is not None:
+        return _sized(tensor, operator.index(size), fill_value, equal_nan)
+    values = tensor._look_for_shape(f"fg.{name}", _SIZE)
+    _, indices, inverse, counts = np.unique(values, True, True, True, axis, equal_nan=equal_nan)
     picked = tensor.reshape(-1).take(indices) if axis is None else tensor.take(indices, axis)
     return UniqueAll(picked, as_tensor(indices), as_tensor(inverse), as_tensor(counts))
 
 
-def unique_all(x: ArrayLike, /) -> UniqueAll:
+def _sized(x: Tensor, size: int, fill_value: ArrayLike | None, equal_nan: bool) -> UniqueAll:
+    if size < 0:
+        raise ValueError(f"the size of a result is not negative, as {size} is")
+    given = [] if fill_value is None else [as_tensor(fill_value, x.dtype)]
+
+    def item(number: int) -> Tensor:
+        return record(
+            lambda node, *fill: semantics.distinct(
+                node, size, fill[0] if fill else None, equal_nan
+            )[number],
+            (x, *given),
+        )
+
+    return UniqueAll(item(0), item(1), item(2), item(3))
+
+
+def unique_all(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> UniqueAll:
     """The distinct elements in order, where each occurs first, which each element is, how often.
 
     Each NaN counts as a value of its own.
@@ -102,6 +131,11 @@ def unique_all(x: ArrayLike, /) -> UniqueAll:
     ----------
     x : array_like
         Taken flat.
+    size : int, optional
+        How many values there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : number, optional
+        What stands for missing ones; by default the smallest value.
 
     Returns
     -------
@@ -111,7 +145,7 @@ def unique_all(x: ArrayLike, /) -> UniqueAll:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -120,16 +154,23 @@ def unique_all(x: ArrayLike, /) -> UniqueAll:
     >>> values, indices, inverse, counts
     (Tensor([2, 5]), Tensor([1, 0]), Tensor([1, 0, 1]), Tensor([1, 2]))
     """
-    return _distinct("unique_all", x)
+    return _distinct("unique_all", x, size, fill_value)
 
 
-def unique_counts(x: ArrayLike, /) -> UniqueCounts:
+def unique_counts(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> UniqueCounts:
     """The distinct elements in order, and how often each occurs.
 
     Parameters
     ----------
     x : array_like
         Taken flat.
+    size : int, optional
+        How many values there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : number, optional
+        What stands for missing ones; by default the smallest value.
 
     Returns
     -------
@@ -139,7 +180,7 @@ def unique_counts(x: ArrayLike, /) -> UniqueCounts:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -147,17 +188,24 @@ def unique_counts(x: ArrayLike, /) -> UniqueCounts:
     >>> fg.unique_counts([5, 2, 5])
     UniqueCounts(values=Tensor([2, 5]), counts=Tensor([1, 2]))
     """
-    found = _distinct("unique_counts", x)
+    found = _distinct("unique_counts", x, size, fill_value)
     return UniqueCounts(found.values, found.counts)
 
 
-def unique_inverse(x: ArrayLike, /) -> UniqueInverse:
+def unique_inverse(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> UniqueInverse:
     """The distinct elements in order, and which of them each element is.
 
     Parameters
     ----------
     x : array_like
         Taken flat.
+    size : int, optional
+        How many values there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : number, optional
+        What stands for missing ones; by default the smallest value.
 
     Returns
     -------
@@ -167,7 +215,7 @@ def unique_inverse(x: ArrayLike, /) -> UniqueInverse:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -175,17 +223,24 @@ def unique_inverse(x: ArrayLike, /) -> UniqueInverse:
     >>> fg.unique_inverse([5, 2, 5])
     UniqueInverse(values=Tensor([2, 5]), inverse_indices=Tensor([1, 0, 1]))
     """
-    found = _distinct("unique_inverse", x)
+    found = _distinct("unique_inverse", x, size, fill_value)
     return UniqueInverse(found.values, found.inverse_indices)
 
 
-def unique_values(x: ArrayLike, /) -> Tensor:
+def unique_values(
+    x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None
+) -> Tensor:
     """The distinct elements in order; each NaN counts as a value of its own.
 
     Parameters
     ----------
     x : array_like
         Taken flat.
+    size : int, optional
+        How many values there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : number, optional
+        What stands for missing ones; by default the smallest value.
 
     Returns
     -------
@@ -194,7 +249,7 @@ def unique_values(x: ArrayLike, /) -> Tensor:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -202,7 +257,7 @@ def unique_values(x: ArrayLike, /) -> Tensor:
     >>> fg.unique_values([5, 2, 5])
     Tensor([2, 5])
     """
-    return _distinct("unique_values", x).values
+    return _distinct("unique_values", x, size, fill_value).values
 
 
 def unique(
@@ -214,6 +269,8 @@ def unique(
     axis: int | None = None,
     *,
     equal_nan: bool = True,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
     dim: int | None = None,
 ) -> Any:
     """The distinct elements in order, as in NumPy.
@@ -228,6 +285,11 @@ def unique(
         Distinct slices along an axis; by default the array is taken flat.
     equal_nan : bool, optional
         Whether all NaN are one.
+    size : int, optional
+        How many values there are, so that the shape is known: more are cut off. Needed inside of a
+        compiled function.
+    fill_value : number, optional
+        What stands for missing ones; by default the smallest value.
 
     Returns
     -------
@@ -236,7 +298,7 @@ def unique(
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -244,7 +306,12 @@ def unique(
     >>> fg.unique([5, 2, 5], return_counts=True)
     (Tensor([2, 5]), Tensor([1, 2]))
     """
-    found = _distinct("unique", x, pick_axis(axis, dim), equal_nan)
+    axis = pick_axis(axis, dim)
+    if axis is not None:
+        axis = one_axis("unique", axis, as_tensor(x).ndim)
+        if size is not None:
+            raise ValueError("unique: a size is for arrays taken flat, without an axis")
+    found = _distinct("unique", x, size, fill_value, axis, equal_nan)
     wanted = (True, return_index, return_inverse, return_counts)
     results = tuple(item for item, is_wanted in zip(found, wanted, strict=True) if is_wanted)
     return results if len(results) > 1 else results[0]
@@ -284,7 +351,7 @@ def union1d(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.union1d([3, 1], [2, 3])
     Tensor([1, 2, 3])
     """
-    return _distinct("union1d", concat(_pair(x1, x2)), equal_nan=True).values
+    return _distinct("union1d", concat(_pair(x1, x2)), None, None, equal_nan=True).values
 
 
 def intersect1d(
@@ -317,7 +384,7 @@ def intersect1d(
     Tensor([3, 4])
     """
     first, second = _pair(x1, x2)
-    a, b = (values_of("intersect1d", x) for x in (first, second))
+    a, b = (x._look_for_shape("fg.intersect1d") for x in (first, second))
     _, own, other = np.intersect1d(a, b, assume_unique, return_indices=True)
     common = first.take(own)
     return (common, as_tensor(own), as_tensor(other)) if return_indices else common
@@ -349,7 +416,7 @@ def setdiff1d(x1: ArrayLike, x2: ArrayLike, /, assume_unique: bool = False) -> T
     Tensor([1, 3])
     """
     first, second = _pair(x1, x2)
-    a, b = (values_of("setdiff1d", x) for x in (first, second))
+    a, b = (x._look_for_shape("fg.setdiff1d") for x in (first, second))
     places = np.arange(a.size) if assume_unique else np.unique(a, return_index=True)[1]
     return first.take(places[np.isin(a[places], b, invert=True)])
 

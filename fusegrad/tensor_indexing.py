@@ -142,7 +142,7 @@ class Indexing(State, ABC, Generic[TensorT]):
                 arrays.append(known(item, mode))
             else:
                 self._check_mask(item, axis)
-                holds = item._look("an index with a mask", _MASK_REMEDY)
+                holds = item._look_for_shape("an index with a mask", _MASK_REMEDY)
                 found = np.nonzero(holds) if holds.ndim else (np.zeros(int(holds), np.int64),)
                 plain += [indexing.ARRAY if holds.ndim else indexing.NEW_ARRAY] * len(found)
                 arrays += [self._coerce(positions) for positions in found]

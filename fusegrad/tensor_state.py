@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .codegen.dtypes import DType
 from .context import Cell, Recorder, Token, active
-from .errors import GradientError
+from .errors import DataDependentShapeError, GradientError, TracedValueError
 from .evaluation import (
     check_leak,
     check_value,
@@ -155,6 +155,15 @@ class State(Cell):
         assert self._node is not None
         check_value(self._node, what, remedy)
         return values([self._node])[0].array
+
+    def _look_for_shape(self, what: str, remedy: str | None = None) -> Array:
+        """As `_look`, for values that the shape of a result depends on."""
+        try:
+            return self._look(what, remedy)
+        except TracedValueError as error:
+            raise DataDependentShapeError(
+                error.message, where=error.where, remedy=error.remedy
+            ) from None
 
     # --- what it is -------------------------------------------------------------------------------
 

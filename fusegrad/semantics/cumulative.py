@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..codegen.dtypes import DType, float32
+from ..codegen.dtypes import DType, bool_, float32
 from ..errors import ShapeError
 from ..ir.node import Node
 from ..ir.types import known_size
@@ -73,6 +73,9 @@ def along(name: str, x: Node, axis: int | None, function: Callable[[Node, int], 
 
 def _accumulated(scalar: str, x: Node, axis: int, dtype: DType | None, reverse: bool) -> Node:
     x = build.cast(x, dtype or sum_dtype(x.dtype))
+    if x.dtype is bool_:
+        # Sums and products of bools are logic, as they are of two.
+        scalar = "maximum" if scalar == "add" else "minimum"
     return widened(lambda wide: build_order.cumulative(scalar, wide, axis, reverse), x)
 
 

@@ -57,6 +57,12 @@ def test_the_standards_functions(shape: tuple[int, ...]) -> None:
         assert fg.cumulative_sum(x).shape == shape
 
 
+def test_sums_of_bools_as_bools_are_logic() -> None:
+    x = np.array([False, True, False])
+    assert fg.cumsum(x, dtype=bool).tolist() == np.cumsum(x, dtype=bool).tolist()
+    assert fg.cumprod(~x, dtype=bool).tolist() == np.cumprod(~x, dtype=bool).tolist()
+
+
 def test_a_number_is_one_element() -> None:
     assert fg.cumsum(3.0).tolist() == [3]
     assert fg.asarray(3.0).cumsum(0).item() == 3

@@ -191,9 +191,10 @@ def _channels_last(out: int, count: int, stride: int) -> bool:
 
 def _pointwise(x: Node, w: Node, strides: Sequence[int]) -> Node:
     """Windows of one element: a matrix product for each image."""
-    rank = len(strides)
-    zeros, ones = [0] * 3, [1] * 3
-    x = build.slice_(x, [*zeros, *[0] * rank], x.shape, [*ones, *strides])
+    if any(stride > 1 for stride in strides):
+        ones = [1] * len(strides)
+        picked = windows(x, ones, strides, ones)
+        x = build.squeeze(picked, range(3, 3 + len(strides)))
     groups, batch, channels, *places = x.shape
     size = 1
     for extent in places:
@@ -295,13 +296,9 @@ def _by_phases(
         used = build.slice_(cotangent, [0] * len(stops), stops, [1] * len(stops))
         ones = [1] * len(strides)
         parts.append(convolution(build.pad(used, low, high), part, ones, dilations))
-    rank = len(strides)
-    stacked = build.concat([build.expand_dims(p, (0,)) for p in parts], 0)
-    stacked = build.reshape(stacked, (*strides, *shape))
-    order = [rank, rank + 1, rank + 2]
-    for axis in range(rank):
-        order += [rank + 3 + axis, axis]
+    stacked = build.concat([build.expand_dims(part, (3,)) for part in parts], 3)
+    apart = build.reshape(stacked, (*shape[:3], *strides, *lengths))
     whole = [length * s for length, s in zip(lengths, strides, strict=True)]
-    result = build.reshape(build.transpose(stacked, order), (*shape[:3], *whole))
+    result = overlap(apart, whole, strides, [1] * len(strides))
     starts, steps = [0] * len(shape), [1] * len(shape)
     return build.slice_(result, starts, (*shape[:3], *extents), steps)

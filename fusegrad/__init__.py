@@ -16,6 +16,7 @@ from . import inserting as _inserting
 from . import joining as _joining
 from . import numpy_names as _numpy_names
 from . import picking as _picking
+from .amp import autocast
 from .arranging import *  # noqa: F403
 from .choosing import *  # noqa: F403
 from .codegen.dtypes import (
@@ -330,6 +331,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autocast",
     "bfloat16",
     "bincount",
     "bitwise_and",

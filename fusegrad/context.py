@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
+from .codegen.dtypes import DType
 from .ir.node import Node
 from .ir.types import TensorType
 from .storage import Storage
@@ -185,6 +186,8 @@ class Thread(threading.local):
         How many functions are being recorded over variables without values.
     levels : list of Level
         The batches that are being mapped over, outermost first.
+    autocast : DType or None
+        What products of float32 values are computed in, if not in float32.
     at_once : bool
         Whether the next result is computed when it is recorded: it reads memory that others own.
     pending : list of weakref to Tensor
@@ -198,6 +201,7 @@ class Thread(threading.local):
         self.inline = 0
         self.abstract = 0
         self.levels: list[Level] = []
+        self.autocast: DType | None = None
         self.at_once = False
         self.pending: list[weakref.ref[Cell]] = []
 

@@ -193,10 +193,12 @@ class _Writer:
     def text(self, lock: Any) -> str:
         """The function as text."""
         names = ", ".join(f"a{i}" for i in range(self.count))
+        autocast = self.name(self.entry.autocast, "autocast")
         lines = [
             "def call(args):",
             f"    if active.trace is not None or active.inline or len(args) != {self.count}: "
             "return MISS",
+            f"    if active.autocast is not {autocast}: return MISS",
         ]
         if self.count:
             lines.append(f"    {names}, = args")

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from .codegen.dtypes import DType, float32
+from .context import active
 from .semantics.promotion import as_dtype, promote
 from .tensor_class import Tensor, as_tensor
 
-__all__ = ["in_float32", "widened"]
+__all__ = ["in_float32", "kept_in_float32", "narrowed", "widened"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +30,27 @@ def widened(tensor: Tensor) -> Tensor:
     fusegrad.float32
     """
     return tensor.astype(float32) if tensor.dtype.is_half else tensor
+
+
+def narrowed(tensor: Tensor) -> Tensor:
+    """A float32 operand of a product, in the dtype of the open `autocast`."""
+    dtype = active.autocast
+    return tensor.astype(dtype) if dtype is not None and tensor.dtype is float32 else tensor
+
+
+def kept_in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """As `in_float32`; while an `autocast` is open, results are not rounded either."""
+    rounded = in_float32(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if active.autocast is None:
+            return rounded(*args, **kwargs)
+        given = tuple(map(_argument, args))
+        named = {name: _argument(value) for name, value in kwargs.items()}
+        return function(*given, **named)
+
+    return call
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:

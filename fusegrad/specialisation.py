@@ -14,6 +14,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from . import pytree
+from .context import active
 from .guards import Guards
 from .ir.node import Node
 from .layout import layout_of
@@ -78,9 +79,12 @@ class Specialisation:
         self.structure: pytree.Structure | None = None
         self.fast: Callable[..., Any] | None = None
         self.fast_known = False
+        self.autocast = active.autocast
 
     def holds(self) -> bool:
         """Whether the surroundings are as they were traced."""
+        if self.autocast is not active.autocast:
+            return False
         for tensor, kind, grad in self.captured:
             if tensor._type is not kind or tensor.requires_grad is not grad:
                 return False
@@ -91,6 +95,8 @@ class Specialisation:
 
     def difference(self) -> str | None:
         """What changed since the trace, in words."""
+        if self.autocast is not active.autocast:
+            return f"autocast was {self.autocast} and is {active.autocast}"
         for tensor, kind, grad in self.captured:
             name = tensor.name or "a captured tensor"
             if tensor._type is not kind:

@@ -13,7 +13,7 @@ from .. import functional as fg
 from ..creation import asarray
 from ..errors import DTypeError
 from ..manipulation import expand_dims, take
-from ..precision import in_float32
+from ..precision import in_float32, kept_in_float32, narrowed
 from ..products import matmul
 from ..ranges import arange
 from ..tensor_class import Tensor
@@ -231,7 +231,7 @@ def logsigmoid(input: Any) -> Tensor:
     return -softplus(-asarray(input))
 
 
-@in_float32
+@kept_in_float32
 def softmax(input: Any, dim: int = -1) -> Tensor:
     """Positive numbers that sum to 1 along an axis: ``exp(x)`` over its sum.
 
@@ -267,7 +267,7 @@ def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         Of shape ``(out,)``.
     """
     output = matmul(asarray(input), weight.T if weight.ndim == 2 else weight)
-    return output if bias is None else output + bias
+    return output if bias is None else output + narrowed(bias)
 
 
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:

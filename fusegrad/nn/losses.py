@@ -12,7 +12,7 @@ from .. import functional as fg
 from ..creation import asarray, ones_like
 from ..errors import DTypeError, ShapeError
 from ..manipulation import expand_dims, reshape, squeeze, take, take_along_axis
-from ..precision import in_float32
+from ..precision import kept_in_float32
 from ..tensor_class import Tensor
 
 __all__ = [
@@ -35,7 +35,7 @@ def shifted(input: Tensor, dim: int) -> Tensor:
     return input - input.detach().max(axis=dim, keepdims=True)
 
 
-@in_float32
+@kept_in_float32
 def log_softmax(input: Any, dim: int = -1) -> Tensor:
     """The logarithm of `softmax`, without overflow or cancellation.
 
@@ -78,7 +78,7 @@ def _same_shapes(name: str, input: Tensor, target: Tensor) -> None:
         )
 
 
-@in_float32
+@kept_in_float32
 def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     """The squares of the differences.
 
@@ -100,7 +100,7 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     return _reduced(difference * difference, reduction)
 
 
-@in_float32
+@kept_in_float32
 def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     """The absolute values of the differences.
 
@@ -115,7 +115,7 @@ def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     return _reduced(fg.abs(input - target), reduction)
 
 
-@in_float32
+@kept_in_float32
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
@@ -159,7 +159,7 @@ def binary_cross_entropy_with_logits(
 # --- classification -------------------------------------------------------------------------------
 
 
-@in_float32
+@kept_in_float32
 def cross_entropy(
     input: Any,
     target: Any,
@@ -206,7 +206,7 @@ def cross_entropy(
     )
 
 
-@in_float32
+@kept_in_float32
 def nll_loss(
     input: Any,
     target: Any,

@@ -14,7 +14,7 @@ from ..context import no_grad
 from ..creation import asarray
 from ..errors import ShapeError
 from ..manipulation import reshape
-from ..precision import in_float32, widened
+from ..precision import in_float32, kept_in_float32, widened
 from ..tensor_class import Tensor
 from ..windows import reduce_window
 
@@ -39,7 +39,7 @@ def _normalized_axes(name: str, x: Tensor, normalized_shape: int | Sequence[int]
     return tuple(range(-len(shape), 0))
 
 
-@in_float32
+@kept_in_float32
 def layer_norm(
     input: Any,
     normalized_shape: int | Sequence[int],
@@ -76,7 +76,7 @@ def layer_norm(
     return output if bias is None else output + bias
 
 
-@in_float32
+@kept_in_float32
 def rms_norm(
     input: Any,
     normalized_shape: int | Sequence[int],
@@ -228,7 +228,7 @@ def batch_norm(
     return _like(reshape(_affine(scaled, weight, bias), x.shape), x)
 
 
-@in_float32
+@kept_in_float32
 def group_norm(
     input: Any,
     num_groups: int,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import schedulers as lr_scheduler
 from .adam import Adam, AdamW
 from .optimizer import Optimizer, ParamGroup
+from .scaler import GradScaler
 from .schedulers import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler, StepLR
 from .sgd import SGD
 
@@ -16,6 +17,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CosineAnnealingLR",
+    "GradScaler",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",

@@ -130,9 +130,15 @@ def merge_movement(node: Node) -> Node | None:
 
 
 def repeated_cast(node: Node) -> Node | None:
-    """cast to the dtype that the operand has = the operand."""
-    if isinstance(node.op, Cast) and node.inputs[0].dtype is node.dtype:
-        return node.inputs[0]
+    """cast to the dtype that the operand has, or had before a wider one = the operand."""
+    if not isinstance(node.op, Cast):
+        return None
+    (source,) = node.inputs
+    if source.dtype is node.dtype:
+        return source
+    if isinstance(source.op, Cast) and source.inputs[0].dtype is node.dtype:
+        wider = source.dtype.kind == node.dtype.kind and source.dtype.bits > node.dtype.bits
+        return source.inputs[0] if wider else None
     return None
 
 

@@ -13,6 +13,7 @@ from ..codegen.dtypes import bool_
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ops import build, build_window
+from .autocast import narrowed
 from .manipulation import pad
 from .shapes import show
 
@@ -106,6 +107,7 @@ def convolution(
     Without the batch axis of the input there is none in the result.
     """
     _check(name, x, w, rank)
+    x, w = narrowed(x), narrowed(w)
     single = len(x.shape) == rank + 1
     x = build.expand_dims(x, (0,)) if single else x
     strides = numbers(name, "stride", stride, rank)
@@ -147,6 +149,7 @@ def convolution_transpose(
     The derivative of `convolution` by its input, as a function of its own.
     """
     _check(name, x, w, rank, transposed=True)
+    x, w = narrowed(x), narrowed(w)
     single = len(x.shape) == rank + 1
     x = build.expand_dims(x, (0,)) if single else x
     strides = numbers(name, "stride", stride, rank)
@@ -209,7 +212,7 @@ def _finished(name: str, x: Node, bias: Node | None, single: bool) -> Node:
             remedy="the bias has one axis, with a number for each channel of the result",
         )
     if bias is not None:
-        x = build.add(x, build.broadcast(bias, x.shape, (1,)))
+        x = build.add(x, build.broadcast(narrowed(bias), x.shape, (1,)))
     return build.squeeze(x, (0,)) if single else x
 
 

@@ -13,6 +13,7 @@ from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, known_size
 from ..ops import build
+from .autocast import narrowed
 from .shapes import broadcast_all, broadcast_shapes, one_axis, show
 
 __all__ = ["einsum", "matmul", "tensordot", "vecdot"]
@@ -21,7 +22,7 @@ __all__ = ["einsum", "matmul", "tensordot", "vecdot"]
 def _dot(a: Node, b: Node) -> Node:
     """Batched product of matrices whose batch axes are equal."""
     if a.dtype.is_float:
-        return build.dot(a, b)
+        return build.dot(narrowed(a), narrowed(b))
     if not a.dtype.is_integer:
         raise DTypeError(
             f"there is no matrix product of {a.dtype}", remedy='convert first, x.astype("float32")'

@@ -11,7 +11,7 @@ import math as _math
 from . import arranging as _arranging
 from . import choosing as _choosing
 from . import diagonals as _diagonals
-from . import errors, nn, optim, random, special, testing
+from . import errors, linalg, nn, optim, random, special, testing
 from . import inserting as _inserting
 from . import joining as _joining
 from . import numpy_names as _numpy_names
@@ -434,6 +434,7 @@ __all__ = [
     "less",
     "less_equal",
     "lexsort",
+    "linalg",
     "linearize",
     "linspace",
     "load",

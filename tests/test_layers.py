@@ -46,7 +46,7 @@ LAYERS = [
         *("random", "draws", "distributions", "gamma_distributions", "discrete", "special"),
         *("variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
-        *("closures", "control", "amp"),
+        *("closures", "control", "amp", "linalg"),
         *("data_types", "interop", "inspection", "ranges", "numpy_names", "precision", "windows"),
     ],
     [

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..codegen.dtypes import DType, float32
 from ..codegen.scalar import TABLE
-from .node import Array, Node, Op, Pattern
+from ..errors import FusegradError
+from .node import Array, Node, Op, Pattern, where
 from .types import TensorType, Type
 
 __all__ = ["as_array", "in_float32", "meaning", "number_of", "wide"]
@@ -36,6 +37,15 @@ def in_float32(op: Op, types: Sequence[Type]) -> bool:
 
 def meaning(node: Node, arrays: Sequence[Array]) -> Any:
     """What the op of `node` gives for values of its operands; halves computed in float32."""
+    try:
+        return _meaning(node, arrays)
+    except FusegradError as error:
+        # What an op itself raises knows no line.
+        error.where = error.where or where(node)
+        raise
+
+
+def _meaning(node: Node, arrays: Sequence[Array]) -> Any:
     if not in_float32(node.op, [operand.type for operand in node.inputs]):
         return node.op.ref(*arrays)
     cast = TABLE["cast"].meaning

@@ -23,6 +23,7 @@ __all__ = [
     "eigvals",
     "eigvalsh",
     "expm",
+    "expm_derivative",
     "eye",
     "half",
     "identity_mask",
@@ -65,9 +66,9 @@ def solve(a: Node, b: Node) -> Node:
     return _node("solve", (a, b))
 
 
-def inv(a: Node) -> Node:
-    """The inverse."""
-    return _node("inv", (a,))
+def inv(a: Node, checked: bool = True) -> Node:
+    """The inverse; unless `checked`, NaN for singular matrices."""
+    return _node("inv", (a,), checked)
 
 
 def det(a: Node) -> Node:
@@ -99,6 +100,11 @@ def pinv(a: Node, rtol: Node, hermitian: bool) -> Node:
 def expm(a: Node) -> Node:
     """The exponential of a matrix."""
     return _node("expm", (a,))
+
+
+def expm_derivative(a: Node, direction: Node) -> Node:
+    """The derivative of `expm` along a direction."""
+    return _node("expm_derivative", (a, direction))
 
 
 def qr(a: Node, complete: bool) -> tuple[Node, Node]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = [
     "CofactorDerivative",
     "Determinant",
     "Exponential",
+    "ExponentialDerivative",
     "Inverse",
     "LogDeterminant",
     "PseudoInverse",
@@ -145,8 +146,15 @@ class Solve(MatrixOp):
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Inverse(MatrixOp):
-    """The inverse."""
+    """The inverse.
 
+    Attributes
+    ----------
+    checked : bool
+        Whether a singular matrix is an error where the value is looked at; else it gives NaN.
+    """
+
+    checked: bool
     name: ClassVar[str] = "inv"
 
     def infer(self, *types: TensorType) -> TensorType:
@@ -156,12 +164,16 @@ class Inverse(MatrixOp):
     def compute(self, *arrays: Array) -> Array:
         return np.asarray(np.linalg.inv(*arrays))
 
+    def ref(self, *arrays: Array) -> Any:
+        return super().ref(*arrays) if self.checked else self.call(*arrays)
+
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         turned = _T(node)
         return (build.neg(build.dot(build.dot(turned, cotangent), turned)),)
 
     def samples(self) -> Iterator[Sample]:
-        return _square_samples(self)
+        yield from _square_samples(Inverse(True))
+        yield from _square_samples(Inverse(False))
 
 
 @op_class("det")
@@ -335,17 +347,6 @@ class PseudoInverse(MatrixOp):
         yield Sample(PseudoInverse(True), symmetric, gradient=False)
 
 
-def _along(a: Node, direction: Node) -> Node:
-    """The derivative of expm: the corner of that of a triangle of blocks, [[a, d], [0, a]]."""
-    ndim, count = len(a.shape), a.shape[-1]
-    top = build.concat([a, direction], ndim - 1)
-    bottom = build.concat([build.zeros_like(a), a], ndim - 1)
-    full = matrix.expm(build.concat([top, bottom], ndim - 2))
-    assert isinstance(count, int)
-    rows = build.slice_axis(full, ndim - 2, 0, count)
-    return build.slice_axis(rows, ndim - 1, count, 2 * count)
-
-
 @op_class("expm")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
@@ -362,11 +363,52 @@ class Exponential(MatrixOp):
         return exponential(*arrays)
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return (_along(_T(node.inputs[0]), cotangent),)
-
-    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
-        (tangent,) = tangents
-        return None if tangent is None else _along(node.inputs[0], tangent)
+        return (matrix.expm_derivative(_T(node.inputs[0]), cotangent),)
 
     def samples(self) -> Iterator[Sample]:
         return _square_samples(self, form="")
+
+
+@op_class("expm_derivative")
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class ExponentialDerivative(MatrixOp):
+    """The derivative of the exponential of a matrix along a direction, which it is linear in.
+
+    It is the corner of the exponential of a triangle of blocks, [[a, direction], [0, a]].
+    """
+
+    name: ClassVar[str] = "expm_derivative"
+
+    def infer(self, *types: TensorType) -> TensorType:
+        check_square(self.name, types[0])
+        if types[0] is not types[1]:
+            shape_error(self.name, types, "the types differ", "the direction is like the matrix")
+        return types[0]
+
+    def compute(self, *arrays: Array) -> Array:
+        a, direction = arrays
+        count = a.shape[-1]
+        top = np.concatenate([a, direction], -1)
+        bottom = np.concatenate([np.zeros_like(a), a], -1)
+        return exponential(np.concatenate([top, bottom], -2))[..., :count, count:]
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        a, direction = node.inputs
+        rows, columns = len(a.shape) - 2, len(a.shape) - 1
+        count = a.shape[-1]
+        assert isinstance(count, int)
+        zero = build.zeros_like(a)
+        top = build.concat([a, direction], columns)
+        blocks = build.concat([top, build.concat([zero, a], columns)], rows)
+        corner = build.concat([zero, cotangent], columns)
+        corner = build.concat([corner, build.concat([zero, zero], columns)], rows)
+        full = matrix.expm_derivative(_T(blocks), corner)
+        first = build.slice_axis(build.slice_axis(full, rows, 0, count), columns, 0, count)
+        second = build.slice_axis(full, rows, count, 2 * count)
+        second = build.slice_axis(second, columns, count, 2 * count)
+        return build.add(first, second), matrix.expm_derivative(_T(a), cotangent)
+
+    def samples(self) -> Iterator[Sample]:
+        for shape in _SQUARE:
+            yield Sample(self, (InputSpec(shape), InputSpec(shape)))

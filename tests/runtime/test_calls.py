@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 # The ops that compiled programs compute in the host. Everything else is native code.
 CALLS = {
-    *("triangular_solve", "solve", "inv", "pinv", "expm"),
+    *("triangular_solve", "solve", "inv", "pinv", "expm", "expm_derivative"),
     *("det", "cofactor", "cofactor_derivative", "slogdet"),
     *("cholesky", "qr", "lu", "row_order", "svd", "svdvals"),
     *("eigh", "eigvalsh", "eig", "eigvals"),

@@ -9,15 +9,20 @@ from __future__ import annotations
 import math as _math
 
 from . import arranging as _arranging
+from . import averages as _averages
 from . import choosing as _choosing
 from . import diagonals as _diagonals
+from . import differences as _differences
 from . import errors, linalg, nn, optim, random, special, testing
 from . import inserting as _inserting
 from . import joining as _joining
+from . import nan_reductions as _nan_reductions
 from . import numpy_names as _numpy_names
 from . import picking as _picking
+from . import products as _products
 from .amp import autocast
 from .arranging import *  # noqa: F403
+from .averages import *  # noqa: F403
 from .choosing import *  # noqa: F403
 from .codegen.dtypes import (
     DType,
@@ -93,6 +98,7 @@ from .data_types import (
     result_type,
 )
 from .diagonals import *  # noqa: F403
+from .differences import *  # noqa: F403
 from .errors import (
     FusegradError,
     FusegradWarning,
@@ -215,6 +221,7 @@ from .manipulation import (
 from .manipulation import (
     broadcast_shapes_of as broadcast_shapes,
 )
+from .nan_reductions import *  # noqa: F403
 from .numpy_names import *  # noqa: F403
 from .objectives import scipy_objective
 from .order_statistics import (
@@ -227,16 +234,7 @@ from .order_statistics import (
 )
 from .padding import pad
 from .picking import *  # noqa: F403
-from .products import (
-    dot,
-    einsum,
-    matmul,
-    mm,
-    mv,
-    outer,
-    tensordot,
-    vecdot,
-)
+from .products import *  # noqa: F403
 from .ranges import arange, eye, linspace
 from .reductions import (
     all,
@@ -369,11 +367,9 @@ __all__ = [
     "detach",
     "digitize",
     "divide",
-    "dot",
     "double",
     "e",
     "eager",
-    "einsum",
     "empty",
     "empty_like",
     "enable_grad",
@@ -450,7 +446,6 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "map",
-    "matmul",
     "matrix_transpose",
     "max",
     "maximum",
@@ -458,11 +453,9 @@ __all__ = [
     "median",
     "min",
     "minimum",
-    "mm",
     "mode",
     "moveaxis",
     "multiply",
-    "mv",
     "nan",
     "nan_to_num",
     "nancumprod",
@@ -479,7 +472,6 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
-    "outer",
     "pad",
     "partition",
     "percentile",
@@ -529,7 +521,6 @@ __all__ = [
     "tan",
     "tanh",
     "tensor",
-    "tensordot",
     "testing",
     "tile",
     "topk",
@@ -548,7 +539,6 @@ __all__ = [
     "unique_values",
     "value_and_grad",
     "var",
-    "vecdot",
     "vhp",
     "vjp",
     "vmap",
@@ -564,3 +554,7 @@ __all__ += _inserting.__all__
 __all__ += _joining.__all__
 __all__ += _numpy_names.__all__
 __all__ += _picking.__all__
+__all__ += _averages.__all__
+__all__ += _differences.__all__
+__all__ += _nan_reductions.__all__
+__all__ += _products.__all__

@@ -8,29 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..codegen.dtypes import int64
-from ..errors import DTypeError, ShapeError
+from ..codegen.dtypes import bool_, int64
+from ..errors import ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, known_size
 from ..ops import build
 from .autocast import narrowed
-from .shapes import broadcast_all, broadcast_shapes, one_axis, show
+from .shapes import Shape, broadcast_all, broadcast_shapes, one_axis, show
 
-__all__ = ["einsum", "matmul", "tensordot", "vecdot"]
+__all__ = ["cross", "dot", "einsum", "inner", "kron", "matmul", "tensordot", "vecdot"]
 
 
 def _dot(a: Node, b: Node) -> Node:
     """Batched product of matrices whose batch axes are equal."""
     if a.dtype.is_float:
         return build.dot(narrowed(a), narrowed(b))
-    if not a.dtype.is_integer:
-        raise DTypeError(
-            f"there is no matrix product of {a.dtype}", remedy='convert first, x.astype("float32")'
-        )
     shape = (*a.shape, b.shape[-1])
     ndim = len(shape)
     left = build.broadcast(a, shape, tuple(range(ndim - 1)))
     right = build.broadcast(b, shape, (*range(ndim - 3), ndim - 2, ndim - 1))
+    if a.dtype is bool_:
+        return build.any_(build.logical_and(left, right), (ndim - 2,))
     return build.sum_(build.mul(left, right), (ndim - 2,))
 
 
@@ -74,20 +72,95 @@ def _batched(a: Node, b: Node) -> Node:
     )
 
 
+def _times(a: Node, b: Node) -> Node:
+    return build.logical_and(a, b) if a.dtype is bool_ else build.mul(a, b)
+
+
+def _total(x: Node, axes: Sequence[int]) -> Node:
+    return build.any_(x, axes) if x.dtype is bool_ else build.sum_(x, axes)
+
+
 def vecdot(a: Node, b: Node, axis: int = -1) -> Node:
     """The sum of products along one axis; the others broadcast."""
+    extents = [x.shape[one_axis("vecdot", axis, len(x.shape))] for x in (a, b)]
+    if extents[0] != extents[1]:
+        raise ShapeError(
+            f"vecdot of shapes {show(a.shape)} and {show(b.shape)}: axis {axis} has extents "
+            f"{extents[0]} and {extents[1]}",
+            remedy="the axis that is summed over does not broadcast",
+        )
     a, b = broadcast_all("multiply", (a, b))
-    return build.sum_(build.mul(a, b), (one_axis("vecdot", axis, len(a.shape)),))
+    return _total(_times(a, b), (one_axis("vecdot", axis, len(a.shape)),))
 
 
-def tensordot(a: Node, b: Node, axes: int | Sequence[Sequence[int]]) -> Node:
+def dot(a: Node, b: Node) -> Node:
+    """The sum over the last axis of `a` and the last but one of `b`; numbers multiply."""
+    if not a.shape or not b.shape:
+        a, b = broadcast_all("multiply", (a, b))
+        return _times(a, b)
+    if len(b.shape) <= 2:
+        return matmul(a, b)
+    return tensordot(a, b, ([-1], [-2]))
+
+
+def inner(a: Node, b: Node) -> Node:
+    """The sum over the last axes; numbers multiply."""
+    if not a.shape or not b.shape:
+        return dot(a, b)
+    return tensordot(a, b, ([-1], [-1]))
+
+
+def kron(a: Node, b: Node) -> Node:
+    """Every element of `a` times all of `b`, in blocks."""
+    ndim = max(len(a.shape), len(b.shape))
+    one, two = ((1,) * (ndim - len(x.shape)) + x.shape for x in (a, b))
+    wide: list[Extent] = [e for pair in zip(one, two, strict=True) for e in pair]
+    shape = [
+        e * f for e, f in zip(one, two, strict=True) if isinstance(e, int) and isinstance(f, int)
+    ]
+    if len(shape) < ndim:
+        raise ShapeError(
+            f"kron of shapes {show(a.shape)} and {show(b.shape)}",
+            remedy="compile for known extents",
+        )
+    left = build.broadcast(build.reshape(a, one), wide, range(0, 2 * ndim, 2))
+    right = build.broadcast(build.reshape(b, two), wide, range(1, 2 * ndim, 2))
+    return build.reshape(_times(left, right), shape)
+
+
+def cross(a: Node, b: Node) -> Node:
+    """The cross product over the last axes, which have 2 or 3 elements; of two planes a number."""
+    extents = a.shape[-1:], b.shape[-1:]
+    if any(extent not in ((2,), (3,)) for extent in extents):
+        raise ShapeError(
+            f"cross of shapes {show(a.shape)} and {show(b.shape)}",
+            remedy="the axis has 3 elements, or 2 for vectors in the plane",
+        )
+    batch = broadcast_shapes("multiply", [a.shape[:-1], b.shape[:-1]])
+    one, two = _components(a, batch), _components(b, batch)
+
+    def minor(i: int, j: int) -> Node:
+        return build.sub(build.mul(one[i], two[j]), build.mul(one[j], two[i]))
+
+    if extents == ((2,), (2,)):
+        return minor(0, 1)
+    last = (len(batch),)
+    parts = [build.expand_dims(minor(i, j), last) for i, j in ((1, 2), (2, 0), (0, 1))]
+    return build.concat(parts, len(batch))
+
+
+def _components(x: Node, batch: Shape) -> list[Node]:
+    axis = len(x.shape) - 1
+    count = x.shape[-1]
+    assert isinstance(count, int)
+    parts = [build.squeeze(build.slice_axis(x, axis, i, i + 1), (axis,)) for i in range(count)]
+    parts = [build.broadcast_to(part, batch) for part in parts]
+    return parts if count == 3 else [*parts, build.zeros(batch, x.dtype)]
+
+
+def tensordot(a: Node, b: Node, axes: int | Sequence[int | Sequence[int]]) -> Node:
     """The sum of products over pairs of axes; the remaining axes of `a`, then those of `b`."""
-    if isinstance(axes, int):
-        first = list(range(len(a.shape) - axes, len(a.shape)))
-        second = list(range(axes))
-    else:
-        first = [one_axis("tensordot", axis, len(a.shape)) for axis in axes[0]]
-        second = [one_axis("tensordot", axis, len(b.shape)) for axis in axes[1]]
+    first, second = _paired_axes(a, b, axes)
     extents = [a.shape[axis] for axis in first], [b.shape[axis] for axis in second]
     if extents[0] != extents[1]:
         raise ShapeError(
@@ -101,6 +174,28 @@ def tensordot(a: Node, b: Node, axes: int | Sequence[Sequence[int]]) -> Node:
     right = _merged(b, second, keep_b)
     shape = [a.shape[axis] for axis in keep_a] + [b.shape[axis] for axis in keep_b]
     return build.reshape(_dot(left, right), shape)
+
+
+def _paired_axes(
+    a: Node, b: Node, axes: int | Sequence[int | Sequence[int]]
+) -> tuple[list[int], list[int]]:
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(len(a.shape), len(b.shape)):
+            raise ShapeError(
+                f"tensordot over {axes} axes of shapes {show(a.shape)} and {show(b.shape)}",
+                remedy="both need at least as many axes",
+            )
+        return list(range(len(a.shape) - axes, len(a.shape))), list(range(axes))
+    given = [[item] if isinstance(item, int) else list(item) for item in axes]
+    if len(given) != 2 or len(given[0]) != len(given[1]):
+        raise ShapeError(
+            f"tensordot: the axes {axes} do not pair", remedy="name as many axes of each operand"
+        )
+    first = [one_axis("tensordot", axis, len(a.shape)) for axis in given[0]]
+    second = [one_axis("tensordot", axis, len(b.shape)) for axis in given[1]]
+    if len(set(first)) < len(first) or len(set(second)) < len(second):
+        raise ShapeError(f"tensordot: the axes {axes} name one twice", remedy="name each axis once")
+    return first, second
 
 
 def _merged(x: Node, rows: Sequence[int], columns: Sequence[int]) -> Node:
@@ -127,17 +222,22 @@ def einsum(formula: str, operands: Sequence[Node]) -> Node:
     extents: dict[str, Extent] = {}
     for x, letters in terms:
         for letter, extent in zip(letters, x.shape, strict=True):
-            if extents.setdefault(letter, extent) != extent:
+            known = extents.setdefault(letter, extent)
+            if known == 1:
+                extents[letter] = extent
+            elif extent not in (1, known):
+                name = "..." if ord(letter) > 0x7F else letter
                 raise ShapeError(
-                    f"einsum {formula!r}: {letter!r} has extents {extents[letter]} and {extent}",
+                    f"einsum {formula!r}: {name!r} has extents {known} and {extent}",
                     remedy="one letter stands for one extent",
                 )
+    terms = [_without_ones(x, letters, extents) for x, letters in terms]
     current, letters = terms[0]
     for position, (x, others) in enumerate(terms[1:], 1):
         wanted = set(output).union(*[set(rest) for _, rest in terms[position + 1 :]])
         current, letters = _pair(current, letters, x, others, wanted)
     gone = [axis for axis, letter in enumerate(letters) if letter not in output]
-    current = build.sum_(current, gone)
+    current = _total(current, gone)
     letters = "".join(letter for letter in letters if letter in output)
     return build.transpose(current, tuple(letters.index(letter) for letter in output))
 
@@ -146,6 +246,15 @@ def _parse(formula: str, operands: Sequence[Node]) -> tuple[list[str], str]:
     """The letters of each operand and of the result, the ellipsis written out in digits."""
     inputs, arrow, output = formula.replace(" ", "").partition("->")
     names = inputs.split(",")
+    plain = "".join(names).replace("...", "") + output.replace("...", "")
+    if (
+        not all(c.isascii() and c.isalpha() for c in plain)
+        or max(map(_ellipses, [*names, output])) > 1
+    ):
+        raise ShapeError(
+            f"einsum {formula!r} has characters that are no letters",
+            remedy="write letters for axes, '...' for any axes, and '->' before the result",
+        )
     if len(names) != len(operands):
         raise ShapeError(
             f"einsum {formula!r} names {len(names)} operands, {len(operands)} are given",
@@ -174,6 +283,17 @@ def _parse(formula: str, operands: Sequence[Node]) -> tuple[list[str], str]:
             remedy="name each axis of the result once, with a letter of an operand",
         )
     return names, output
+
+
+def _ellipses(name: str) -> int:
+    return name.count("...")
+
+
+def _without_ones(x: Node, letters: str, extents: dict[str, Extent]) -> tuple[Node, str]:
+    """Axes of extent 1 that stand for longer ones are dropped: products broadcast over them."""
+    gone = [a for a, c in enumerate(letters) if x.shape[a] == 1 and extents[c] != 1]
+    rest = "".join(c for a, c in enumerate(letters) if a not in gone)
+    return build.squeeze(x, gone), rest
 
 
 def _diagonals(x: Node, letters: str) -> tuple[Node, str]:
@@ -209,7 +329,7 @@ def _pair(a: Node, left: str, b: Node, right: str, wanted: set[str]) -> tuple[No
     shape += [b.shape[right.index(c)] for c in columns]
     if not inner and not (rows and columns):
         # No contraction: an elementwise product.
-        full = build.mul(
+        full = _times(
             build.broadcast(_moved(a, left, [*batch, *rows]), shape, range(count + len(rows))),
             build.broadcast(
                 _moved(b, right, [*batch, *columns]),
@@ -223,7 +343,7 @@ def _pair(a: Node, left: str, b: Node, right: str, wanted: set[str]) -> tuple[No
 
 def _sum_alone(x: Node, letters: str, wanted: set[str]) -> tuple[Node, str]:
     gone = [axis for axis, letter in enumerate(letters) if letter not in wanted]
-    return build.sum_(x, gone), "".join(c for c in letters if c in wanted)
+    return _total(x, gone), "".join(c for c in letters if c in wanted)
 
 
 def _moved(x: Node, letters: str, order: Sequence[str]) -> Node:

@@ -173,6 +173,8 @@ def convolution(x: Node, w: Node, strides: Sequence[int], dilations: Sequence[in
     known = not any(isinstance(e, Symbol) for e in (*x.shape, *w.shape))
     if known and all(count == 1 for count in counts):
         return _single_window(x, w, dilations)
+    if known and w.shape[1] == 1 and _long_windows(w.shape, counts):  # type: ignore[arg-type]
+        return _as_reduction(x, w, counts, strides, dilations)  # type: ignore[arg-type]
     last = known and _channels_last(int(w.shape[1]), int(counts[-1] or 0), strides[-1])  # type: ignore[arg-type]
     op = CLASSES["convolution"](tuple(strides), tuple(dilations), last)
     if not last:
@@ -187,6 +189,28 @@ def _channels_last(out: int, count: int, stride: int) -> bool:
     columns = -(-count // LANES) * out * (spread + 1 / max(1, min(out, 8)))
     channels = -(-out // LANES) * count * (1 + 1 / max(1, min(count, 8)))
     return 1.25 * channels < columns
+
+
+def _long_windows(weight: Sequence[int], counts: Sequence[int]) -> bool:
+    """Whether there are few windows with many elements, as in the derivative by a weight."""
+    return math.prod(weight[2:]) >= 64 and math.prod(weight[2:]) >= math.prod(counts)
+
+
+def _as_reduction(
+    x: Node, w: Node, counts: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Node:
+    """One channel of long windows: products summed, so that vectors run along the windows."""
+    rank = len(counts)
+    # The windows as elements of other windows, so that their own elements come last.
+    view = windows(x, counts, dilations, strides)
+    sizes = [int(e) for e in w.shape[3:]]  # type: ignore[arg-type]
+    starts = [0] * len(view.shape)
+    view = build.slice_(view, starts, (*view.shape[: 3 + rank], *sizes), [1] * len(starts))
+    weight = build.squeeze(w, (1,))
+    kept = (0, 2, *range(3 + rank, 3 + 2 * rank))
+    products = build.mul(view, build.broadcast(weight, view.shape, kept))
+    result = build.sum_(products, (2, *range(3 + rank, 3 + 2 * rank)))
+    return build.expand_dims(result, (2,))
 
 
 def _pointwise(x: Node, w: Node, strides: Sequence[int]) -> Node:

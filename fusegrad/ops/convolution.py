@@ -37,6 +37,8 @@ from .window import affine_place, loops
 __all__ = ["Convolution"]
 
 Part = TypeVar("Part")
+Place = tuple[Expr, Expr]
+"""An image, and a place or channel of it."""
 
 MOST_SUMS = 8
 """How many sums run side by side, so that an element that is loaded serves all of them."""
@@ -187,29 +189,43 @@ class Convolution(LoopOp):
         x, w = inputs
         _, out, channels, sizes = self.parts(w.shape)
         counts = output.shape[2:-1] if self.channels_last else output.shape[3:]
-        groups = [Var(n, int64, e) for n, e in zip("gn", output.shape[:2], strict=True)]
+        group = Var("g", int64, output.shape[0])
         before = [Var(f"i{a}", int64, e) for a, e in enumerate(counts[:-1])]
 
-        def sums(several: Sequence[Expr], vector: Var) -> tuple[Stmt, ...]:
-            """The results at several channels (or places) and one place (or channel)."""
+        def sums(several: Sequence[Place], vector: Var) -> tuple[Stmt, ...]:
+            """The results at several places, or channels, side by side."""
             inner = [Var(f"k{a}", int64, e) for a, e in enumerate((channels, *sizes))]
             pairs: list[tuple[Expr, Expr]] = []
             targets: list[tuple[Expr, ...]] = []
-            for one in several:
+            for image, one in several:
                 place, o = (one, vector) if self.channels_last else (vector, one)
                 at = (*before, place)
                 read = map(affine_place, at, self.strides, inner[1:], self.dilations)
                 weight = (*inner, o) if self.channels_last else (o, *inner)
-                pairs.append((Load(x, (*groups, inner[0], *read)), Load(w, (groups[0], *weight))))
-                targets.append((*groups, *at, o) if self.channels_last else (*groups, o, *at))
+                loads = Load(x, (group, image, inner[0], *read)), Load(w, (group, *weight))
+                pairs.append(loads)
+                last = (*at, o) if self.channels_last else (o, *at)
+                targets.append((group, image, *last))
             loop, results = _accumulated(inner, pairs, output.dtype)
             stores = (Store(output, t, r) for t, r in zip(targets, results, strict=True))
             return (loop, *stores)
 
-        several, vector = (counts[-1], out) if self.channels_last else (out, counts[-1])
+        several, width = (counts[-1], out) if self.channels_last else (out, counts[-1])
+        vector = Var("v", int64, width)
+        images = output.shape[1]
         assert isinstance(several, int)
-        body = _jammed(several, Var("v", int64, vector), sums)
-        return loops((*groups, *before), AnyOrder(), body)
+        assert isinstance(images, int)
+        together = _divisor(images, MOST_SUMS // max(1, several)) if self.channels_last else 1
+        if together == 1:
+            image = Var("n", int64, images)
+            body = _jammed(several, vector, lambda at, v: sums([(image, a) for a in at], v))
+            return loops((group, image, *before), AnyOrder(), body)
+        # Few places: those of several images.
+        block = Var("block", int64, images // together)
+        first = scalar.apply("mul", block, number(together))
+        offsets = [scalar.apply("add", first, number(r)) if r else first for r in range(together)]
+        all_ = [(image, number(i)) for image in offsets for i in range(several)]
+        return loops((group, *before, block, vector), AnyOrder(), sums(all_, vector))
 
     def samples(self) -> Iterator[Sample]:
         for strides, dilations, x, w in (
@@ -242,6 +258,11 @@ def _box(starts: Sequence[int], steps: Sequence[int], counts: Sequence[int]) -> 
     """The index of every `steps`-th element of the last axes, `counts` of them."""
     every = zip(starts, steps, counts, strict=True)
     return (..., *(slice(a, a + s * (count - 1) + 1, s) for a, s, count in every))
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor that is no larger than `most`."""
+    return next((d for d in range(min(number, most), 1, -1) if number % d == 0), 1)
 
 
 def _accumulated(

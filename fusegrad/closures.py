@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, final
 
+import numpy as np
+
 from . import pytree
 from .autodiff.body import Body, body_of
+from .codegen.dtypes import int64
 from .context import Cell, Recorder, Token, active
 from .errors import ArgumentStructureError, DTypeError, ShapeError, StateError, user_frame
 from .ir.node import Node, set_recording, substitute, where
@@ -23,7 +26,7 @@ from .ops import build
 from .storage import Storage
 from .tensor_class import Tensor, as_tensor, made
 
-__all__ = ["Carried", "Closure", "Outside", "closed_functions", "finish", "recorded"]
+__all__ = ["Carried", "Closure", "Counters", "Outside", "closed_functions", "finish", "recorded"]
 
 
 @final
@@ -263,6 +266,67 @@ def closed_functions(
         own = [next(rest) for _ in nodes]
         functions.append(Body.of([*captured, *variables], own))
     return functions, outside.nodes(captured)
+
+
+@final
+class Counters:
+    """Integers from outside to which every iteration adds the same, as drawing numbers does.
+
+    Their value in an iteration follows from its number, so that they are no carries.
+
+    Attributes
+    ----------
+    steps : dict of Tensor to int
+        What an iteration adds.
+    """
+
+    def __init__(self, closure: Closure, outside: Outside) -> None:
+        self.outside = outside
+        self.number = build.input_(TensorType((), int64))
+        self.steps: dict[Tensor, int] = {}
+        for tensor, variable in outside.written.items():
+            new = closure.writes[tensor]
+            if variable.shape or not variable.dtype.is_integer or new.op.name != "add":
+                continue
+            step = build.constant_value(new.inputs[1])
+            if new.inputs[0] is variable and step is not None:
+                self.steps[tensor] = int(step)
+
+    def variables(self) -> list[Node]:
+        """The number of the iteration, if it is needed."""
+        return [self.number] if self.steps else []
+
+    def columns(self, length: int, reverse: bool) -> list[Node]:
+        """The numbers of all iterations, where their slices lie."""
+        if not self.steps:
+            return []
+        numbers = build.iota(length)
+        if reverse:
+            numbers = build.sub(build.full_like(numbers, length - 1), numbers)
+        return [numbers]
+
+    def counted(self, results: Sequence[Node]) -> list[Node]:
+        """Results with the counters as functions of the number."""
+        values = {}
+        for tensor, step in self.steps.items():
+            variable = self.outside.written[tensor]
+            done = build.mul(build.cast(self.number, variable.dtype), _number(step, variable))
+            values[variable] = build.add(variable, done)
+        return substitute(results, values)
+
+    def writes(self, length: int) -> list[tuple[Tensor, Node]]:
+        """What the counters are after the loop."""
+        found = []
+        for tensor, step in self.steps.items():
+            node = self.outside.read[tensor][1]
+            found.append((tensor, build.add(node, _number(step * length, node))))
+        return found
+
+
+def _number(value: int, like: Node) -> Node:
+    """An integer that wraps around as its dtype does."""
+    wrapped = np.array(value & (2**64 - 1), np.uint64).astype(like.dtype.numpy)
+    return build.constant(wrapped.item(), like.dtype)
 
 
 # --- what is carried ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .autodiff.body import Body
 from .autodiff.branch import Switch
 from .autodiff.loop import While
 from .autodiff.scan import Scan, scan_results
-from .closures import Carried, Closure, Outside, closed_functions, finish, recorded
+from .closures import Carried, Closure, Counters, Outside, closed_functions, finish, recorded
 from .codegen.dtypes import bool_, int64
 from .errors import ArgumentStructureError, DTypeError, ShapeError
 from .ir.node import Node, record_source, substitute, where
@@ -97,8 +97,8 @@ def _scan(
     f: Function, init: Any, xs: Any, length: int | None, reverse: bool, every: int | None
 ) -> tuple[Any, Any]:
     leaves, structure = pytree.flatten(init)
-    slices, slice_structure = pytree.flatten(xs)
-    columns = [as_tensor(leaf) for leaf in slices]
+    rows_given, slice_structure = pytree.flatten(xs)
+    columns = [as_tensor(leaf) for leaf in rows_given]
     trips = _length("scan", columns, pytree.paths(slice_structure), length)
     if every is not None and (not isinstance(every, int) or every < 1):
         raise ShapeError(f"scan: checkpoint_every is {every!r}", remedy="take a positive integer")
@@ -112,22 +112,24 @@ def _scan(
     labels = [f"x{path}" for path in pytree.paths(slice_structure)]
     carried = Carried("scan", leaves, structure)
     outside, closure, news = carried.record(f, arguments, rows, labels, _pair)
-    ys = closure.nodes[count:]
-    written = list(outside.written.items())
+    counters = Counters(closure, outside)
+    written = [(t, v) for t, v in outside.written.items() if t not in counters.steps]
     variables = [
         *closure.parameters[:count],
         *(v for _, v in written),
         *closure.parameters[count:],
+        *counters.variables(),
     ]
-    results = [*news, *(closure.writes.get(t, v) for t, v in written), *ys]
-    (body,), captured = closed_functions(variables, [results], outside)
+    results = [*news, *(closure.writes[t] for t, _ in written), *closure.nodes[count:]]
+    (body,), captured = closed_functions(variables, [counters.counted(results)], outside)
     starts = [*carried.nodes(), *(outside.read[t][1] for t, _ in written)]
-    columns_read = [t._read() for t in columns]
-    nodes = _unrolled_scan(body, captured, starts, columns_read, trips, reverse, every)
+    slices = [*(t._read() for t in columns), *counters.columns(trips, reverse)]
+    nodes = _unrolled_scan(body, captured, starts, slices, trips, reverse, every)
     requires = carried.requires_grad() or outside.requires_grad()
     requires = requires or any(t.requires_grad for t in columns)
     total = count + len(written)
     writes = list(zip((t for t, _ in written), nodes[count:total], strict=True))
+    writes += counters.writes(trips)
     tensors = finish([*nodes[:count], *nodes[total:]], requires, writes)
     y_structure = closure.structure.children[1]
     return (

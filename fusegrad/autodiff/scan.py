@@ -277,7 +277,8 @@ class _Adjoint:
             gradient = given.get(const)
             if gradient is None:
                 continue
-            found, rest = terms(gradient)
+            # To save memory is what computing again is for.
+            found, rest = ([], gradient) if self.op.recompute else terms(gradient)
             if not all(stacks.varies(x) for dot, _ in found for x in dot.inputs):
                 found, rest = [], gradient
             for dot, _ in found:

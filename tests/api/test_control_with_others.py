@@ -201,3 +201,55 @@ def test_another_process_compiles_nothing(tmp_path: object) -> None:
         lines.append(done.stdout.split())
     assert [line[-1] for line in lines] == ["compiled", "disk"]
     assert lines[0][:-1] == lines[1][:-1]
+
+
+def test_checkpoints_take_less_memory() -> None:
+    def loss(w: T, every: int | None) -> T:
+        start = fg.ones((16, 16))
+        body = lambda c, _: (fg.sin(c @ w), None)  # noqa: E731
+        return fg.scan(body, start, length=256, checkpoint_every=every)[0].sum()
+
+    w = (numbers(16, 16) * 0.1).astype(np.float32)
+    sizes, found = [], []
+    for every in (None, 16):
+        slope = fg.compile(fg.grad(lambda w, every=every: loss(w, every)))
+        found.append(slope(w).numpy())
+        sizes.append(slope.stats().arena_bytes)
+    assert sizes[1] * 4 < sizes[0]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("every", [None, 2])
+def test_random_numbers_of_a_loop_are_those_of_the_unrolled_one(
+    reverse: bool, every: int | None
+) -> None:
+    def f(x: T) -> T:
+        body = lambda c, v: (c * 0.5 + fg.random.uniform(2) * v, c)  # noqa: E731
+        carry, ys = fg.scan(body, x[0], x, reverse=reverse, checkpoint_every=every)
+        return carry + ys.sum(axis=0) + fg.random.uniform(2)
+
+    def unrolled(x: T) -> T:
+        carry, ys = x[0], 0.0
+        for i in range(5):
+            ys = ys + carry
+            carry = carry * 0.5 + fg.random.uniform(2) * x[4 - i if reverse else i]
+        return carry + ys + fg.random.uniform(2)
+
+    x = fg.asarray(numbers(5, 2), dtype="float32")
+    found = []
+    for run in (unrolled, f, fg.compile(f)):
+        fg.random.seed(7)
+        found.append([run(x).numpy() for _ in range(2)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
+
+
+def test_random_numbers_of_loops_in_batches() -> None:
+    def walk(x: T) -> T:
+        return fg.scan(lambda c, _: (c + fg.random.uniform(2), None), x, length=3)[0]  # type: ignore[no-any-return]
+
+    different = fg.vmap(walk, randomness="different")(fg.zeros((4, 2))).numpy()
+    assert len(np.unique(different)) == 8
+    same = fg.vmap(walk, randomness="same")(fg.zeros((4, 2))).numpy()
+    assert len(np.unique(same)) == 2

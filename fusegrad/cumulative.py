@@ -259,7 +259,9 @@ def nancumprod(
     return cumprod(_without_nan(x, 1.0), axis, dtype, dim=dim)
 
 
-def cummax(x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None) -> Ranked[Tensor]:
+def cummax(
+    x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None, reverse: bool = False
+) -> Ranked[Tensor]:
     """The largest of each element and all before it, and where it is.
 
     Of equal elements the index is that of the latest, which gets the gradient; a NaN stays.
@@ -269,6 +271,8 @@ def cummax(x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None) 
     x : array_like
     axis : int, optional
         By default the array is taken flat.
+    reverse : bool, optional
+        Whether elements are combined with those behind them.
 
     Returns
     -------
@@ -282,10 +286,12 @@ def cummax(x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None) 
     >>> values, indices
     (Tensor([1, 3, 3, 3]), Tensor([0, 1, 1, 3]))
     """
-    return as_tensor(x).cummax(axis, dim=dim)
+    return as_tensor(x).cummax(axis, dim=dim, reverse=reverse)
 
 
-def cummin(x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None) -> Ranked[Tensor]:
+def cummin(
+    x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None, reverse: bool = False
+) -> Ranked[Tensor]:
     """The smallest of each element and all before it, and where it is.
 
     Of equal elements the index is that of the latest, which gets the gradient; a NaN stays.
@@ -295,6 +301,8 @@ def cummin(x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None) 
     x : array_like
     axis : int, optional
         By default the array is taken flat.
+    reverse : bool, optional
+        Whether elements are combined with those behind them.
 
     Returns
     -------
@@ -307,7 +315,7 @@ def cummin(x: ArrayLike, /, axis: int | None = None, *, dim: int | None = None) 
     >>> fg.cummin([3, 1, 2]).values
     Tensor([3, 1, 1])
     """
-    return as_tensor(x).cummin(axis, dim=dim)
+    return as_tensor(x).cummin(axis, dim=dim, reverse=reverse)
 
 
 def logcumsumexp(

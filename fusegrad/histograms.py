@@ -6,18 +6,29 @@ Knows the functions on nodes that they record.
 from __future__ import annotations
 
 import operator
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .codegen.dtypes import int64
 from .errors import DTypeError, ShapeError
 from .ir.node import Node
+from .joining import stack, unstack
+from .searching import edges_for
 from .semantics import histograms as semantics
 from .semantics.promotion import as_float
 from .tensor_class import ArrayLike, Tensor, as_tensor, record
 
-__all__ = ["Histogram", "bincount", "histc", "histogram", "histogram_bin_edges"]
+__all__ = [
+    "Histogram",
+    "bincount",
+    "histc",
+    "histogram",
+    "histogram2d",
+    "histogram_bin_edges",
+    "histogramdd",
+]
 
 
 class Histogram(NamedTuple):
@@ -145,7 +156,7 @@ def histogram_bin_edges(
         edges = np.histogram_bin_edges(values, bins, range)
         return as_tensor(edges.astype(as_float(tensor.dtype).numpy))
     if isinstance(bins, Tensor) or np.ndim(bins):
-        return _given_edges(as_tensor(bins))
+        return _given_edges(edges_for(tensor, bins))
     count = operator.index(bins)
     if count < 1:
         raise ValueError(f"histogram: there must be a bin, not {count}")
@@ -256,3 +267,115 @@ def histc(x: ArrayLike, /, bins: int = 100, min: float = 0, max: float = 0) -> T
     tensor = as_tensor(x)
     found = histogram(tensor, bins, None if min == max else (min, max))
     return found.hist.astype(tensor.dtype)
+
+
+def histogram2d(
+    x: ArrayLike,
+    y: ArrayLike,
+    /,
+    bins: Any = 10,
+    range: Sequence[tuple[float, float] | None] | None = None,
+    density: bool = False,
+    weights: ArrayLike | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How many pairs of values lie in each bin of two dimensions.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Of one axis and equal extent.
+    bins : int, array_like, or two of them, optional
+        How many equal bins, or edges: for both dimensions, or for each.
+    range : pair of (float, float), optional
+        Where equal bins begin and end; by default the extremes of the values.
+    density : bool, optional
+        Whether counts are divided such that their integral is 1.
+    weights : array_like, optional
+        What is added for each pair in place of 1.
+
+    Returns
+    -------
+    tuple of Tensor
+        The counts, in a floating dtype as in NumPy, and the edges of both dimensions.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.histogram2d([0.0, 1.0, 1.0], [0.0, 1.0, 1.0], bins=2)[0]
+    Tensor([[1., 0.],
+            [0., 2.]])
+    """
+    if not isinstance(bins, (int, np.integer)) and len(bins) != 2:
+        bins = [bins, bins]
+    points = stack([as_tensor(x), as_tensor(y)], axis=1)
+    found = histogramdd(points, bins, range, density, weights)
+    return (found[0], *found[1])  # type: ignore[return-value]
+
+
+def histogramdd(
+    x: ArrayLike,
+    /,
+    bins: Any = 10,
+    range: Sequence[tuple[float, float] | None] | None = None,
+    density: bool = False,
+    weights: ArrayLike | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """How many points lie in each bin of several dimensions.
+
+    Parameters
+    ----------
+    x : array_like
+        The points, one a row.
+    bins : int, or sequence of int or array_like, optional
+        How many equal bins, or edges, for each dimension.
+    range : sequence of (float, float), optional
+        Where equal bins begin and end in each dimension; by default the extremes of the values.
+    density : bool, optional
+        Whether counts are divided such that their integral is 1.
+    weights : array_like, optional
+        What is added for each point in place of 1.
+
+    Returns
+    -------
+    tuple
+        The counts, in a floating dtype as in NumPy, and a list of the edges.
+
+    Raises
+    ------
+    ShapeError
+        If the points are not the rows of an array of two axes, or bins and dimensions differ.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> counts, edges = fg.histogramdd([[0.0, 0.0], [1.0, 3.0]], bins=(2, 3))
+    >>> counts.shape, len(edges)
+    ((2, 3), 2)
+    """
+    tensor = as_tensor(x)
+    if tensor.ndim != 2:
+        raise ShapeError(
+            f"histogramdd of an array of {tensor.ndim} dimensions", remedy="give one point a row"
+        )
+    dimensions = tensor.shape[1]
+    each = [bins] * dimensions if isinstance(bins, (int, np.integer)) else list(bins)
+    limits = [None] * dimensions if range is None else list(range)
+    if not len(each) == len(limits) == dimensions:
+        raise ShapeError(
+            f"histogramdd: {len(each)} bins and {len(limits)} ranges for points of {dimensions} "
+            "dimensions",
+            remedy="give one for each dimension",
+        )
+    columns = unstack(tensor, axis=1)
+    edges = [
+        histogram_bin_edges(column, count, limit)
+        for column, count, limit in zip(columns, each, limits, strict=True)
+    ]
+    given = () if weights is None else (as_tensor(weights),)
+
+    def function(*nodes: Node) -> Node:
+        values, borders = nodes[:dimensions], nodes[dimensions : 2 * dimensions]
+        own = nodes[-1] if given else None
+        return semantics.joint_counts(values, borders, own, density)
+
+    return record(function, (*columns, *edges, *given)), edges

@@ -92,6 +92,7 @@ def quantile(
     keepdims: bool = False,
     *,
     method: str = "linear",
+    interpolation: str | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -111,6 +112,8 @@ def quantile(
     method : str, optional
         What lies between two elements, by the names of NumPy: ``"linear"``, ``"lower"``,
         ``"higher"``, ``"midpoint"``, ``"nearest"``, ``"hazen"``, ``"weibull"``, ...
+    interpolation : str, optional
+        `method` under torch's name.
 
     Returns
     -------
@@ -128,8 +131,8 @@ def quantile(
     >>> fg.quantile([1.0, 2.0, 4.0], [0.0, 0.25, 1.0])
     Tensor([1. , 1.5, 4. ])
     """
-    keep = pick_keepdims(keepdims, keepdim)
-    return _quantile("quantile", x, q, 1.0, pick_axis(axis, dim), method, keep, False)
+    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
+    return _quantile("quantile", x, q, 1.0, pick_axis(axis, dim), rule, keep, False)
 
 
 def nanquantile(
@@ -140,6 +143,7 @@ def nanquantile(
     keepdims: bool = False,
     *,
     method: str = "linear",
+    interpolation: str | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -156,6 +160,8 @@ def nanquantile(
         Whether they stay with extent 1 instead.
     method : str, optional
         As in `quantile`.
+    interpolation : str, optional
+        `method` under torch's name.
 
     Returns
     -------
@@ -167,8 +173,8 @@ def nanquantile(
     >>> fg.nanquantile([1.0, fg.nan, 4.0], 0.5)
     Tensor(2.5)
     """
-    keep = pick_keepdims(keepdims, keepdim)
-    return _quantile("nanquantile", x, q, 1.0, pick_axis(axis, dim), method, keep, True)
+    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
+    return _quantile("nanquantile", x, q, 1.0, pick_axis(axis, dim), rule, keep, True)
 
 
 def percentile(
@@ -179,6 +185,7 @@ def percentile(
     keepdims: bool = False,
     *,
     method: str = "linear",
+    interpolation: str | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -195,6 +202,8 @@ def percentile(
         Whether they stay with extent 1 instead.
     method : str, optional
         As in `quantile`.
+    interpolation : str, optional
+        `method` under torch's name.
 
     Returns
     -------
@@ -206,8 +215,8 @@ def percentile(
     >>> fg.percentile([1.0, 2.0, 4.0], 25)
     Tensor(1.5)
     """
-    keep = pick_keepdims(keepdims, keepdim)
-    return _quantile("percentile", x, q, 100.0, pick_axis(axis, dim), method, keep, False)
+    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
+    return _quantile("percentile", x, q, 100.0, pick_axis(axis, dim), rule, keep, False)
 
 
 def nanpercentile(
@@ -218,6 +227,7 @@ def nanpercentile(
     keepdims: bool = False,
     *,
     method: str = "linear",
+    interpolation: str | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -234,6 +244,8 @@ def nanpercentile(
         Whether they stay with extent 1 instead.
     method : str, optional
         As in `quantile`.
+    interpolation : str, optional
+        `method` under torch's name.
 
     Returns
     -------
@@ -245,8 +257,8 @@ def nanpercentile(
     >>> fg.nanpercentile([1.0, fg.nan, 4.0], 50)
     Tensor(2.5)
     """
-    keep = pick_keepdims(keepdims, keepdim)
-    return _quantile("nanpercentile", x, q, 100.0, pick_axis(axis, dim), method, keep, True)
+    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
+    return _quantile("nanpercentile", x, q, 100.0, pick_axis(axis, dim), rule, keep, True)
 
 
 def _quantile(

@@ -24,6 +24,7 @@ __all__ = [
     "argwhere",
     "bucketize",
     "digitize",
+    "edges_for",
     "flatnonzero",
     "isin",
     "nonzero",
@@ -108,7 +109,17 @@ def bucketize(x: ArrayLike, boundaries: ArrayLike, *, right: bool = False) -> Te
     >>> fg.bucketize([0.5, 1.0, 3.0], [1.0, 2.0])
     Tensor([0, 0, 2])
     """
-    return searchsorted(boundaries, x, side="right" if right else "left")
+    tensor = as_tensor(x)
+    return searchsorted(edges_for(tensor, boundaries), tensor, right=right)
+
+
+def edges_for(x: Tensor, edges: ArrayLike) -> Tensor:
+    """Edges as a tensor; lists of Python floats are taken in the precision of floating values."""
+    tensor = as_tensor(edges)
+    known = isinstance(edges, (Tensor, np.ndarray))
+    if known or not (tensor.dtype.is_float and x.dtype.is_float):
+        return tensor
+    return as_tensor(edges, x.dtype)
 
 
 def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Tensor:
@@ -138,14 +149,15 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Tensor:
     >>> fg.digitize([0.5, 1.0, 3.0], [1.0, 2.0])
     Tensor([0, 1, 2])
     """
-    edges = as_tensor(bins)
+    tensor = as_tensor(x)
+    edges = edges_for(tensor, bins)
     if not edges._is_traced():
         steps = np.diff(np.asarray(edges).reshape(-1).astype(np.float64))
         if not (np.all(steps >= 0) or np.all(steps <= 0)):
             raise ValueError("digitize: the edges must ascend or descend")
 
     def function() -> tuple[Any, list[Tensor]]:
-        nodes, tensors = common_nodes((as_tensor(x), edges))
+        nodes, tensors = common_nodes((tensor, edges))
         return semantics.digitize(nodes[0], nodes[1], right), tensors
 
     return record_nodes(function)

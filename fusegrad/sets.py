@@ -28,6 +28,7 @@ __all__ = [
     "union1d",
     "unique",
     "unique_all",
+    "unique_consecutive",
     "unique_counts",
     "unique_inverse",
     "unique_values",
@@ -315,6 +316,56 @@ def unique(
     wanted = (True, return_index, return_inverse, return_counts)
     results = tuple(item for item, is_wanted in zip(found, wanted, strict=True) if is_wanted)
     return results if len(results) > 1 else results[0]
+
+
+def unique_consecutive(
+    x: ArrayLike,
+    /,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+    *,
+    axis: int | None = None,
+) -> Any:
+    """The elements that differ from the one in front of them, as in torch.
+
+    Parameters
+    ----------
+    x : array_like
+    return_inverse, return_counts : bool, optional
+        Whether the result says which of them each element is, and how many equal ones follow.
+    dim : int, optional
+        Slices along an axis; by default the array is taken flat.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+
+    Raises
+    ------
+    DataDependentShapeError
+        Inside of a compiled function.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.unique_consecutive([1, 1, 2, 1], return_counts=True)
+    (Tensor([1, 2, 1]), Tensor([2, 1, 1]))
+    """
+    tensor = as_tensor(x)
+    place = pick_axis(axis, dim)
+    place = None if place is None else one_axis("unique_consecutive", place, tensor.ndim)
+    values = tensor._look_for_shape("fg.unique_consecutive")
+    rows = values.reshape(-1) if place is None else np.moveaxis(values, place, 0)
+    differs = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
+    first = np.concatenate([[True][: len(rows)], differs])
+    starts = np.flatnonzero(first)
+    inverse = np.cumsum(first) - 1
+    counts = np.diff(np.append(starts, len(rows)))
+    picked = tensor.reshape(-1).take(starts) if place is None else tensor.take(starts, place)
+    extra = [inverse.reshape(values.shape) if place is None else inverse] * return_inverse
+    extra += [counts] * return_counts
+    return (picked, *map(as_tensor, extra)) if extra else picked
 
 
 # --- two sets -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ __all__ = [
     "kthvalue",
     "lexsort",
     "mode",
+    "msort",
     "partition",
     "sort",
     "topk",
@@ -60,6 +61,27 @@ def sort(
             [6, 5, 4]])
     """
     return as_tensor(x).sort(axis, descending, dim=dim)
+
+
+def msort(x: ArrayLike, /) -> Tensor:
+    """The elements in order along the first axis.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.msort([[3, 1], [2, 5]])
+    Tensor([[2, 1],
+            [3, 5]])
+    """
+    return as_tensor(x).sort(0)
 
 
 def argsort(

@@ -90,17 +90,21 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
         """The middle of the elements in order, see `fusegrad.median`."""
         return self._reduce(quantiles.median, axis, keepdims, dim, keepdim, skip_nan=False)
 
-    def cummax(self, axis: int | None = None, *, dim: int | None = None) -> Ranked[TensorT]:
+    def cummax(
+        self, axis: int | None = None, *, dim: int | None = None, reverse: bool = False
+    ) -> Ranked[TensorT]:
         """The largest of each element and all before it, see `fusegrad.cummax`."""
-        return self._extreme(pick_axis(axis, dim), largest=True)
+        return self._extreme(pick_axis(axis, dim), largest=True, reverse=reverse)
 
-    def cummin(self, axis: int | None = None, *, dim: int | None = None) -> Ranked[TensorT]:
+    def cummin(
+        self, axis: int | None = None, *, dim: int | None = None, reverse: bool = False
+    ) -> Ranked[TensorT]:
         """The smallest of each element and all before it, see `fusegrad.cummin`."""
-        return self._extreme(pick_axis(axis, dim), largest=False)
+        return self._extreme(pick_axis(axis, dim), largest=False, reverse=reverse)
 
-    def _extreme(self, axis: int | None, largest: bool) -> Ranked[TensorT]:
-        values = self._record(cumulative.cumulative_extreme, axis, largest)
-        return Ranked(values, self._record(cumulative.extreme_places, axis, largest))
+    def _extreme(self, axis: int | None, largest: bool, reverse: bool) -> Ranked[TensorT]:
+        values = self._record(cumulative.cumulative_extreme, axis, largest, reverse)
+        return Ranked(values, self._record(cumulative.extreme_places, axis, largest, reverse))
 
     def topk(
         self,

@@ -124,6 +124,7 @@ class _Rows:
         self.extent = int(x.shape[-1])  # type: ignore[arg-type]
         self.rows = [Var(f"i{a}", int64, e) for a, e in enumerate(x.shape[:-1])]
         self.key_dtype = _key_dtype(x.dtype)
+        self.place = int32 if self.extent <= int32.highest else int64
 
     def nest(self) -> tuple[Stmt, ...]:
         if self.extent == 0:
@@ -165,14 +166,14 @@ class _Rows:
         to the other. A pass whose digits are all equal is left out."""
         extent, passes = self.extent, self.key_dtype.itemsize
         keys = Buffer("keys", self.key_dtype, (2, extent), space="row")
-        places = Buffer("places", int32, (2, extent), space="row")
-        counts = Buffer("counts", int32, (passes, _DIGITS), space="row")
+        places = Buffer("places", self.place, (2, extent), space="row")
+        counts = Buffer("counts", self.place, (passes, _DIGITS), space="row")
         d, half = Var("d", int64, passes), Var("half", int64)
         buffers = (keys, places, counts) if self.positions else (keys, counts)
         allocations = tuple(map(Alloc, buffers))
         fill = self._fill(keys, places, counts)
         first = self._digit(Load(keys, (half, number(0))), d)
-        equal, single = Var("equal", int32), Var("single", bool_)
+        equal, single = Var("equal", self.place), Var("single", bool_)
         several = apply("select", single, number(0), number(extent))
         turned = apply("select", single, half, apply("sub", number(1), half))
         turn = For(
@@ -181,7 +182,7 @@ class _Rows:
             Serial(),
             (
                 Let(equal, Load(counts, (d, first))),
-                Let(single, apply("eq", equal, Const(extent, int32))),
+                Let(single, apply("eq", equal, Const(extent, self.place))),
                 self._starts(counts, d),
                 self._distribute(keys, places, counts, d, half, several),
             ),
@@ -204,17 +205,17 @@ class _Rows:
     def _fill(self, keys: Buffer, places: Buffer, counts: Buffer) -> tuple[Stmt, ...]:
         """The keys in the first half, and how often each digit occurs."""
         d, c = Var("d", int64, counts.shape[0]), Var("c", int64, _DIGITS)
-        empty = Store(counts, (d, c), Const(0, int32))
+        empty = Store(counts, (d, c), Const(0, self.place))
         i, count = (Var(name, int64, self.extent) for name in ("f", "m"))
         fill = [Store(keys, (number(0), i), self._key(i))]
         if self.positions:
-            fill.append(Store(places, (number(0), i), apply("cast", i, dtype=int32)))
+            fill.append(Store(places, (number(0), i), apply("cast", i, dtype=self.place)))
         key = Var("key", keys.dtype)
         add = [
             Store(
                 counts,
                 (number(p), self._digit(key, number(p))),
-                Const(1, int32),
+                Const(1, self.place),
                 Monoid.SUM,
             )
             for p in range(int(counts.shape[0]))  # type: ignore[arg-type]
@@ -230,26 +231,25 @@ class _Rows:
             ),
         )
 
-    @staticmethod
-    def _starts(counts: Buffer, d: Var) -> For:
+    def _starts(self, counts: Buffer, d: Var) -> For:
         """How often each digit occurs becomes where its elements begin."""
-        c, total, own = Var("c", int64, _DIGITS), Var("total", int32), Var("own", int32)
+        c, total, own = Var("c", int64, _DIGITS), Var("total", self.place), Var("own", self.place)
         body = (Let(own, Load(counts, (d, c))), Store(counts, (d, c), total))
         following = (apply("add", total, own),)
-        return For(c, _DIGITS, Serial(), body, ((total, Const(0, int32)),), following)
+        return For(c, _DIGITS, Serial(), body, ((total, Const(0, self.place)),), following)
 
     def _distribute(
         self, keys: Buffer, places: Buffer, counts: Buffer, d: Var, half: Var, extent: Expr
     ) -> For:
         i, key, digit = Var("i", int64), Var("key", keys.dtype), Var("digit", int64)
-        start = Var("start", int32)
+        start = Var("start", self.place)
         target = (apply("sub", number(1), half), apply("cast", start, dtype=int64))
         body = [
             Let(key, Load(keys, (half, i))),
             Let(digit, self._digit(key, d)),
             Let(start, Load(counts, (d, digit))),
             Store(keys, target, key),
-            Store(counts, (d, digit), apply("add", start, Const(1, int32))),
+            Store(counts, (d, digit), apply("add", start, Const(1, self.place))),
         ]
         if self.positions:
             body.append(Store(places, target, Load(places, (half, i))))

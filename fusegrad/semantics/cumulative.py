@@ -95,22 +95,22 @@ def with_initial(x: Node, axis: int, value: float, reverse: bool) -> Node:
     return build.concat([x, start] if reverse else [start, x], axis)
 
 
-def cumulative_extreme(x: Node, axis: int | None, largest: bool) -> Node:
+def cumulative_extreme(x: Node, axis: int | None, largest: bool, reverse: bool = False) -> Node:
     """The largest or smallest of each element and all before it; NaN stays."""
     name, scalar = ("cummax", "maximum") if largest else ("cummin", "minimum")
 
     def accumulated(flat: Node, place: int) -> Node:
-        return widened(lambda wide: build_order.cumulative(scalar, wide, place), flat)
+        return widened(lambda wide: build_order.cumulative(scalar, wide, place, reverse), flat)
 
     return along(name, x, axis, accumulated)
 
 
-def extreme_places(x: Node, axis: int | None, largest: bool) -> Node:
-    """Where the extreme so far is: the latest of equal elements."""
+def extreme_places(x: Node, axis: int | None, largest: bool, reverse: bool = False) -> Node:
+    """Where the extreme so far is: the latest of equal elements on the way."""
 
     def places(flat: Node, place: int) -> Node:
-        extreme = cumulative_extreme(flat, place, largest)
-        return build_order.cumulative_places(flat, extreme, place, reverse=False)
+        extreme = cumulative_extreme(flat, place, largest, reverse)
+        return build_order.cumulative_places(flat, extreme, place, reverse)
 
     return along("cummax" if largest else "cummin", x, axis, places)
 

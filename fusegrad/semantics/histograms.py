@@ -5,16 +5,19 @@ Functions from nodes to nodes; knows no Tensor.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from ..codegen.dtypes import bool_, float32, float64, int64
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import known_size
 from ..ops import build
-from .promotion import as_float
+from .promotion import as_float, promote
 from .shapes import show
 from .sorting import searchsorted
 
-__all__ = ["bin_edges", "bin_numbers", "counts", "density"]
+__all__ = ["bin_edges", "bin_numbers", "counts", "density", "joint_counts"]
 
 
 def _flat(x: Node) -> Node:
@@ -111,3 +114,36 @@ def density(found: Node, edges: Node) -> Node:
     amounts, widths = build.cast(found, dtype), build.cast(widths, dtype)
     total = build.broadcast(build.sum_(amounts, (0,)), (bins,), ())
     return build.div(build.div(amounts, widths), total)
+
+
+def joint_counts(
+    columns: Sequence[Node], edges: Sequence[Node], weights: Node | None, is_density: bool
+) -> Node:
+    """What lies in each bin of several dimensions, given the coordinates and the edges of each."""
+    shape = [int(e.shape[0]) - 1 for e in edges]  # type: ignore[arg-type]
+    place, outside = None, None
+    for column, borders, count in zip(columns, edges, shape, strict=True):
+        own = bin_numbers(column, borders)
+        missing = build.lt(own, build.zeros_like(own))
+        if place is None or outside is None:
+            place, outside = own, missing
+        else:
+            place = build.add(build.mul(place, build.full_like(place, count)), own)
+            outside = build.logical_or(outside, missing)
+    assert place is not None
+    assert outside is not None
+    place = build.select(outside, build.full_like(place, -1), place)
+    found = build.reshape(counts(place, weights, math.prod(shape)), shape)
+    dtype = found.dtype if weights is not None else as_float(edges[0].dtype)
+    for borders in edges:
+        dtype = promote(dtype, as_float(borders.dtype))
+    found = build.cast(found, dtype)
+    if not is_density:
+        return found
+    total = build.broadcast(build.sum_(found, range(len(shape))), shape, ())
+    for axis, borders in enumerate(edges):
+        count = shape[axis]
+        ends = build.slice_axis(borders, 0, 1, count + 1)
+        widths = build.sub(ends, build.slice_axis(borders, 0, 0, count))
+        found = build.div(found, build.broadcast(build.cast(widths, found.dtype), shape, (axis,)))
+    return build.div(found, total)

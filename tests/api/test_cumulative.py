@@ -97,6 +97,9 @@ def test_extremes_say_where_they_are() -> None:
     assert largest.indices.tolist() == [[0, 1, 2, 2, 4, 4], [0, 0, 0, 3, 3, 5]]
     assert smallest.values.tolist() == np.minimum.accumulate(x, 1).tolist()
     assert smallest.indices.tolist() == [[0, 0, 0, 3, 3, 5], [0, 1, 2, 2, 4, 4]]
+    back = fg.cummax(x, 1, reverse=True)
+    assert back.values.tolist() == flipped(np.maximum.accumulate, x, 1).tolist()
+    assert back.indices.tolist() == [[4, 4, 4, 4, 4, 5], [0, 3, 3, 3, 5, 5]]
     nan = fg.cummax([1.0, fg.nan, 3.0, fg.nan])
     assert nan.indices.tolist() == [0, 1, 1, 3]
     assert fg.cummax([True, False]).values.dtype is fg.bool

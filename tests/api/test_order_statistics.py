@@ -62,6 +62,7 @@ def test_quantiles_in_every_way() -> None:
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
     assert fg.quantile(np.float32([1, 2]), 0.5).dtype is fg.float32
     assert fg.quantile([1, 2], 0.5).dtype is fg.float32
+    assert fg.quantile([1.0, 2], 0.5, interpolation="lower").item() == 1
     assert fg.quantile(3.0, [0.1, 0.2]).tolist() == [3, 3]
     assert fg.quantile([1.0, fg.inf], [0.0, 1.0]).tolist() == [1, np.inf]
 

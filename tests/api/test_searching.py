@@ -116,6 +116,19 @@ def test_distinct_slices() -> None:
             np.testing.assert_array_equal(ours.numpy(), numpys, strict=True)
 
 
+def test_elements_that_differ_from_the_one_before() -> None:
+    x = np.array([[1, 1], [2, 2], [2, 2], [1, 1]])
+    values, inverse, counts = fg.unique_consecutive(x, True, True)
+    assert values.tolist() == [1, 2, 1]
+    assert inverse.tolist() == [[0, 0], [1, 1], [1, 1], [2, 2]]
+    assert counts.tolist() == [2, 4, 2]
+    values, inverse, counts = fg.unique_consecutive(x, True, True, dim=0)
+    assert values.tolist() == [[1, 1], [2, 2], [1, 1]]
+    assert inverse.tolist() == [0, 1, 1, 2]
+    assert counts.tolist() == [1, 2, 1]
+    assert fg.unique_consecutive([]).shape == (0,)
+
+
 def test_two_sets() -> None:
     for a, b in (
         ([3, 1, 2, 3], [2, 4, 3]),
@@ -184,6 +197,27 @@ def test_histograms(dtype: str, bins: Any) -> None:
                     np.testing.assert_allclose(hist.numpy(), wanted, rtol=1e-5)
                 if weights is None and not density:
                     assert hist.dtype is fg.int64
+
+
+@pytest.mark.parametrize("bins", [4, (3, 5), ([0.0, 1.0, 3.0], 4)], ids=str)
+def test_histograms_of_points(bins: Any) -> None:
+    x, y = RNG.uniform(-1, 4, (2, 60))
+    w = RNG.uniform(size=60)
+    for limits in (None, [(0, 3), (-1, 2)]):
+        for density in (False, True):
+            for weights in (None, w):
+                found = fg.histogram2d(x, y, bins, limits, density, weights)
+                expected = np.histogram2d(x, y, bins, limits, density, weights)
+                for ours, numpys in zip(found, expected, strict=True):
+                    assert ours.shape == numpys.shape
+                    np.testing.assert_allclose(ours.numpy(), numpys, rtol=1e-12, atol=1e-15)
+    points = RNG.uniform(size=(50, 3)).astype(np.float32)
+    run = fg.compile(lambda a: fg.histogramdd(a, 3)[0])
+    np.testing.assert_array_equal(run(points).numpy(), np.histogramdd(points, 3)[0])
+    with pytest.raises(ShapeError, match="2 bins and 3 ranges for points of 3 dimensions"):
+        fg.histogramdd(points, (1, 2))
+    with pytest.raises(ShapeError, match="histogramdd of an array of 1 dimensions"):
+        fg.histogramdd(x)
 
 
 def test_histograms_of_little() -> None:

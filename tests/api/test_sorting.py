@@ -74,6 +74,7 @@ def test_without_an_axis_all_elements_are_sorted() -> None:
     x = RNG.standard_normal((3, 4))
     np.testing.assert_array_equal(fg.sort(x, axis=None).numpy(), np.sort(x, None))
     np.testing.assert_array_equal(fg.argsort(x, axis=None).numpy(), np.argsort(x, None))
+    np.testing.assert_array_equal(fg.msort(x).numpy(), np.sort(x, 0))
     assert fg.sort(2.0).item() == 2
     assert fg.argsort(2.0).item() == 0
 

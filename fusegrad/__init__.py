@@ -9,11 +9,11 @@ from __future__ import annotations
 import math as _math
 
 from . import arranging as _arranging
+from . import autograd, errors, func, linalg, nn, optim, random, special, testing
 from . import averages as _averages
 from . import choosing as _choosing
 from . import diagonals as _diagonals
 from . import differences as _differences
-from . import errors, linalg, nn, optim, random, special, testing
 from . import inserting as _inserting
 from . import joining as _joining
 from . import nan_reductions as _nan_reductions
@@ -52,7 +52,10 @@ from .compile import compile
 from .context import (
     eager,
     enable_grad,
+    inference_mode,
+    is_grad_enabled,
     no_grad,
+    set_grad_enabled,
 )
 from .control import (
     cond,
@@ -86,6 +89,7 @@ from .cumulative import (
     nancumprod,
     nancumsum,
 )
+from .custom_function import Function
 from .custom_rules import checkpoint, custom_jvp, custom_vjp
 from .data_types import (
     astype,
@@ -184,6 +188,7 @@ from .functional import (
 from .gradients import (
     detach,
     grad,
+    stop_gradient,
     value_and_grad,
     vjp,
 )
@@ -309,6 +314,7 @@ newaxis = None
 
 __all__ = [
     "DType",
+    "Function",
     "FusegradError",
     "FusegradWarning",
     "Tensor",
@@ -334,6 +340,7 @@ __all__ = [
     "atan2",
     "atanh",
     "autocast",
+    "autograd",
     "bfloat16",
     "bincount",
     "bitwise_and",
@@ -400,6 +407,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "grad",
     "greater",
     "greater_equal",
@@ -415,11 +423,13 @@ __all__ = [
     "iinfo",
     "imag",
     "inf",
+    "inference_mode",
     "int8",
     "int16",
     "int32",
     "int64",
     "intersect1d",
+    "is_grad_enabled",
     "isclose",
     "iscomplexobj",
     "isdtype",
@@ -505,6 +515,7 @@ __all__ = [
     "scan",
     "scipy_objective",
     "searchsorted",
+    "set_grad_enabled",
     "setdiff1d",
     "setxor1d",
     "sigmoid",
@@ -519,6 +530,7 @@ __all__ = [
     "square",
     "squeeze",
     "std",
+    "stop_gradient",
     "subtract",
     "sum",
     "swapaxes",

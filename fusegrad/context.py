@@ -9,8 +9,8 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import final
+from contextlib import AbstractContextManager, ContextDecorator, contextmanager
+from typing import Any, final
 
 from .codegen.dtypes import DType
 from .ir.node import Node
@@ -26,8 +26,11 @@ __all__ = [
     "active",
     "eager",
     "enable_grad",
+    "inference_mode",
+    "is_grad_enabled",
     "mapped",
     "no_grad",
+    "set_grad_enabled",
     "transforming",
 ]
 
@@ -252,6 +255,69 @@ def enable_grad() -> Iterator[None]:
         yield
     finally:
         active.grad = before
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations record gradients in this thread.
+
+    Examples
+    --------
+    >>> with no_grad():
+    ...     is_grad_enabled()
+    False
+    """
+    return active.grad
+
+
+@final
+class set_grad_enabled(ContextDecorator):
+    """Switch gradients on or off, for good or for a ``with`` block. Also a decorator.
+
+    Parameters
+    ----------
+    mode : bool
+
+    Examples
+    --------
+    >>> with set_grad_enabled(False):
+    ...     is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._mode = mode
+        self._before = [active.grad]
+        active.grad = mode
+
+    def __call__(self, function: Any) -> Any:
+        # As a decorator it is for the calls alone.
+        active.grad = self._before.pop()
+        return super().__call__(function)
+
+    def __enter__(self) -> None:
+        if active.grad is not self._mode or not self._before:
+            self._before.append(active.grad)
+        active.grad = self._mode
+
+    def __exit__(self, *error: object) -> None:
+        active.grad = self._before.pop()
+
+
+def inference_mode(mode: bool = True) -> AbstractContextManager[None]:
+    """As `no_grad`, under torch's other name.
+
+    Parameters
+    ----------
+    mode : bool, optional
+        False: with gradients.
+
+    Examples
+    --------
+    >>> with inference_mode():
+    ...     is_grad_enabled()
+    False
+    """
+    return no_grad() if mode else enable_grad()
 
 
 @contextmanager

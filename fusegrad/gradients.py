@@ -18,7 +18,7 @@ from .semantics.shapes import show
 from .tensor_class import ArrayLike, Tensor, as_tensor
 from .variables import Variables, argument_names, listed, result_of
 
-__all__ = ["detach", "grad", "position", "value_and_grad", "vjp"]
+__all__ = ["detach", "grad", "position", "stop_gradient", "value_and_grad", "vjp"]
 
 Function = Callable[..., Any]
 
@@ -205,6 +205,27 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
         return answer
 
     return pytree.unflatten(shape, shown), pullback
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same values, through which no gradient flows.
+
+    Parameters
+    ----------
+    x : array_like, or containers of them
+
+    Returns
+    -------
+    Tensor, or containers of them
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.grad(lambda x: x * fg.stop_gradient({"y": x})["y"])(3.0)
+    Tensor(3.)
+    """
+    leaves, structure = pytree.flatten(listed(x))
+    return pytree.unflatten(structure, [as_tensor(leaf).detach() for leaf in leaves])
 
 
 def detach(x: ArrayLike) -> Tensor:

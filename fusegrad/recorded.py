@@ -11,7 +11,7 @@ from typing import Any, final
 
 from . import pytree
 from .autodiff.closed import Closed, close
-from .autodiff.custom import Rule, custom_call, with_residuals
+from .autodiff.custom import Rule, custom_call, forward_with_residuals, with_residuals
 from .context import Token, active, transforming
 from .errors import GradientError
 from .ir.node import Node
@@ -71,7 +71,7 @@ class Recorded:
     ) -> list[Tensor]:
         """The first `count` results of the closed function, as tensors with these rules.
 
-        `reverse` sees the other results too, and gets cotangents of the first ones.
+        The rules see the other results too, and are for the first ones.
 
         With `captured`, gradients flow also to what the function took from outside.
         """
@@ -79,7 +79,9 @@ class Recorded:
         assert closed is not None
         operands = (*self.inputs, *closed.captured)
         if count < len(closed.results):
-            reverse = with_residuals(reverse, closed.parameters, closed.results, count)
+            graph = closed.parameters, closed.results, count
+            reverse = with_residuals(reverse, *graph)
+            forward = None if forward is None else forward_with_residuals(forward, *graph)
         results = custom_call(
             closed.parameters, closed.results, reverse, operands, forward=forward, label=label
         )[:count]

@@ -59,7 +59,7 @@ LAYERS = [
         "dispatch",
         "compile",
     ],
-    ["nn", "optim", "serialization", "testing", "objectives"],
+    ["nn", "optim", "serialization", "testing", "objectives", "func"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -26,6 +26,7 @@ __all__ = [
     "Rule",
     "custom_call",
     "forward_by_inlining",
+    "forward_with_residuals",
     "inline_custom",
     "reverse_by_inlining",
     "transposed",
@@ -288,6 +289,19 @@ def with_residuals(
         ]
 
     return reverse
+
+
+def forward_with_residuals(
+    rule: Rule, parameters: Sequence[Node], results: Sequence[Node], count: int
+) -> Rule:
+    """As `with_residuals`, for a tangent rule of the first `count` results."""
+    natural = forward_by_inlining(parameters, results[count:])
+
+    def forward(inputs: Sequence[Node], items: Sequence[Node], tangents: Nodes) -> Nodes:
+        own = rule(inputs, items, tangents)
+        return [*own, *natural(inputs, items[count:], tangents)]
+
+    return forward
 
 
 def forward_by_inlining(parameters: Sequence[Node], results: Sequence[Node]) -> Rule:

@@ -41,6 +41,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "nextafter",
     "philox",
     "philox64",
     "round_",
@@ -62,6 +63,17 @@ def copysign(x: Expr, y: Expr) -> Expr:
     negative, _ = split_sign(y)
     size = and_(bitcast(x, negative.dtype), ~sign_bit(x.dtype))
     return bitcast(or_(size, negative), x.dtype)
+
+
+def nextafter(x: Expr, y: Expr) -> Expr:
+    """The number next to `x` on the way to `y`; `y` where they are equal."""
+    steps = bitcast(x, integer_of(x))
+    # The bits of numbers of one sign are ordered as their sizes.
+    outward = not_(xor(gt(y, x), gt(x, 0.0)))
+    moved = bitcast(add(steps, select(outward, number(1, steps), -1)), x.dtype)
+    least = copysign(bitcast(number(1, steps), x.dtype), y)
+    result = select(eq(x, y), y, select(eq(x, 0.0), least, moved))
+    return select(or_(ne(x, x), ne(y, y)), add(x, y), result)
 
 
 def signbit(x: Expr) -> Expr:

@@ -101,6 +101,7 @@ def _functions() -> list[ScalarOp]:
         _real("reciprocal", np.reciprocal, "1 / {0}", power.reciprocal, 0.5, 6),
         _real("round", np.rint, "np.rint({0})", bits.round_, 0.5, 1),
         _two("copysign", np.copysign, "math.copysign({0}, {1})", bits.copysign, 0.5, 3),
+        _two("nextafter", np.nextafter, "np.nextafter({0}, {1})", bits.nextafter, 0.5, 10),
         _two("fmod", np.fmod, "math.fmod({0}, {1})", power.fmod, 0.5, 20),
     ]
 

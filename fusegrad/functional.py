@@ -73,6 +73,7 @@ __all__ = [
     "multiply",
     "nan_to_num",
     "negative",
+    "nextafter",
     "not_equal",
     "positive",
     "pow",
@@ -166,6 +167,11 @@ maximum = _binary(
 )
 minimum = _binary(
     "minimum", "The smaller of two; equal ones share the gradient.", "[1.0, 5.0], 3 -> [1., 3.]"
+)
+nextafter = _binary(
+    "nextafter",
+    "The number next to the first one on the way to the second.",
+    "[1.0, 0.0], [2.0, 0.0] -> [1.0000001, 0.       ]",
 )
 hypot = _binary("hypot", "sqrt(x1**2 + x2**2) without overflow.", "[3.0], [4.0] -> [5.]")
 copysign = _binary("copysign", "`x1` with the sign of `x2`.", "[1.0, 2.0], -1.0 -> [-1., -2.]")

@@ -118,7 +118,7 @@ def stack(arrays: Sequence[ArrayLike], /, axis: int = 0, *, dim: int | None = No
     return record_nodes(join)
 
 
-def unstack(x: ArrayLike, /, *, axis: int = 0) -> list[Tensor]:
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis.
 
     Parameters
@@ -128,18 +128,18 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> list[Tensor]:
 
     Returns
     -------
-    list of Tensor
+    tuple of Tensor
 
     Examples
     --------
     >>> import fusegrad as fg
     >>> fg.unstack([[1, 2], [3, 4]])
-    [Tensor([1, 2]), Tensor([3, 4])]
+    (Tensor([1, 2]), Tensor([3, 4]))
     """
     tensor = as_tensor(x)
     place = one_axis("unstack", axis, tensor.ndim)
     before = (slice(None),) * place
-    return [tensor[(*before, position)] for position in range(tensor.shape[place])]
+    return tuple(tensor[(*before, position)] for position in range(tensor.shape[place]))
 
 
 def split(

@@ -103,6 +103,7 @@ __all__ = [
     "mul",
     "ne",
     "neg",
+    "nextafter",
     "not_differentiable",
     "ones_like",
     "pad",
@@ -190,6 +191,7 @@ bitwise_and, bitwise_or = map(_binary, ("bitwise_and", "bitwise_or"))
 bitwise_xor, bitwise_not = _binary("bitwise_xor"), _unary("bitwise_not")
 shift_left, shift_right = map(_binary, ("shift_left", "shift_right"))
 atan2, hypot, copysign = map(_binary, ("atan2", "hypot", "copysign"))
+nextafter = _binary("nextafter")
 logaddexp, philox, philox64 = map(_binary, ("logaddexp", "philox", "philox64"))
 neg, abs_, sign, square, reciprocal = map(_unary, ("neg", "abs", "sign", "square", "reciprocal"))
 exp, exp2, expm1 = map(_unary, ("exp", "exp2", "expm1"))

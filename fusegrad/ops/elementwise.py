@@ -385,6 +385,7 @@ _row(
 for _name in ("floor", "ceil", "trunc", "round", "isnan", "isinf", "isfinite", "signbit"):
     _row(_name, None, _ANY)
 _row("copysign", lambda g, y, p, q: (b.mul(g, _same_sign(p, q)), None), _POSITIVE, _POSITIVE)
+_row("nextafter", None, _ANY, _ANY)
 _row("hypot", _hypot_rule, _POSITIVE, _ANY)
 _row("logaddexp", _logaddexp_rule, _ANY, _ANY)
 _row("select", _select_rule, (0, 1), _ANY, _ANY)

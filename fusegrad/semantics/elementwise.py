@@ -49,12 +49,15 @@ class Function:
         The kinds of dtypes that it takes.
     to_float : bool
         Whether integers and bools are converted to the default float first.
+    halves : bool
+        Whether it can be computed in float32 for floats of 16 bits.
     """
 
     name: str
     build: Callable[..., Node]
     kinds: frozenset[str] = _ALL
     to_float: bool = False
+    halves: bool = True
 
     @property
     def verb(self) -> str:
@@ -63,6 +66,11 @@ class Function:
 
     def operand_dtype(self, dtype: DType) -> DType:
         """What operands of the common `dtype` are converted to; DTypeError if there is none."""
+        if dtype.is_half and not self.halves:
+            raise DTypeError(
+                f"{self.name} does not take {dtype}: it takes float32 and float64",
+                remedy='convert the operands first, x.astype("float32")',
+            )
         if self.to_float:
             return as_float(dtype)
         if dtype.kind not in self.kinds:
@@ -199,6 +207,7 @@ _ROWS = (
     Function("minimum", _minimum),
     _float("hypot", build.hypot),
     _float("copysign", build.copysign),
+    Function("nextafter", build.nextafter, to_float=True, halves=False),
     # comparisons and logic
     Function("equal", build.eq),
     Function("not_equal", build.ne),

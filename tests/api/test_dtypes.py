@@ -42,7 +42,14 @@ _BINARY = (
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "pow", "maximum"),
     *("minimum", "hypot", "copysign", "equal", "not_equal", "less", "less_equal", "greater"),
     *("greater_equal", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or"),
-    *("bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "logaddexp", "atan2"),
+    *(
+        "bitwise_xor",
+        "bitwise_left_shift",
+        "bitwise_right_shift",
+        "logaddexp",
+        "atan2",
+        "nextafter",
+    ),
 )
 
 

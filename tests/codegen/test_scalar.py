@@ -288,6 +288,9 @@ def test_classes_of_floats(name: str, dtype: DType) -> None:
     got = value("copysign", x, y, dtypes=[dtype] * 2, expanded=True)
     np.testing.assert_array_equal(got, np.copysign(x, y))
     np.testing.assert_array_equal(np.signbit(got), np.signbit(y))
+    got = value("nextafter", x, y, dtypes=[dtype] * 2, expanded=True)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(got, np.nextafter(x, y))
 
 
 @pytest.mark.parametrize("name", ["logical_and", "logical_or", "logical_xor"])

@@ -26,6 +26,7 @@ from .functional import (
     sigmoid,
     where,
 )
+from .incomplete import betainc, gammainc, gammaincc
 from .ops import build
 from .reductions import logsumexp
 from .semantics.elementwise import Function
@@ -33,6 +34,7 @@ from .tensor_class import ArrayLike, Tensor, as_tensor, elementwise
 
 __all__ = [
     "beta",
+    "betainc",
     "betaln",
     "digamma",
     "entr",
@@ -44,6 +46,8 @@ __all__ = [
     "expit",
     "expm1",
     "gamma",
+    "gammainc",
+    "gammaincc",
     "gammaln",
     "i0",
     "i0e",

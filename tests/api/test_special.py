@@ -184,3 +184,69 @@ def test_shapes(shape: tuple[int, ...]) -> None:
     x = np.full(shape, 0.25, "float32")
     assert fg.compile(special.erfinv)(x).shape == shape
     assert special.gammaln(x).shape == shape
+
+
+# --- incomplete functions -------------------------------------------------------------------------
+
+
+def _spread(low: float, high: float, seed: int) -> Any:
+    return np.exp(np.random.default_rng(seed).uniform(np.log(low), np.log(high), 600))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_incomplete_gamma(upper: bool) -> None:
+    a = _spread(0.02, 1e4, 1)
+    x = a * _spread(0.2, 5, 2)
+    function, reference = (
+        (special.gammaincc, scipy.special.gammaincc)
+        if upper
+        else (special.gammainc, scipy.special.gammainc)
+    )
+    expected = reference(a, x)
+    usual = expected > 1e-250
+    got = fg.compile(function)(a, x).numpy()
+    np.testing.assert_allclose(got[usual], expected[usual], rtol=1e-10)
+    single = function(a.astype("float32"), x.astype("float32")).numpy()
+    exact = reference(a.astype("float32").astype(float), x.astype("float32").astype(float))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, exact, rtol=1e-6, atol=1e-30)
+
+
+def test_incomplete_beta() -> None:
+    a, b = _spread(0.02, 1e3, 3), _spread(0.02, 1e3, 4)
+    x = np.random.default_rng(5).uniform(0, 1, 600)
+    expected = scipy.special.betainc(a, b, x)
+    usual = expected > 1e-250
+    got = fg.compile(special.betainc)(a, b, x).numpy()
+    np.testing.assert_allclose(got[usual], expected[usual], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("function", "reference", "count"),
+    [
+        (special.gammainc, scipy.special.gammainc, 2),
+        (special.gammaincc, scipy.special.gammaincc, 2),
+        (special.betainc, scipy.special.betainc, 3),
+    ],
+)
+def test_ends_of_incomplete_functions(
+    function: Callable[..., Any], reference: Callable[..., Any], count: int
+) -> None:
+    values = [0.0, 1.0, 2.5, math.inf, -1.0, math.nan, 30.0]
+    if count == 3:
+        values = [0.0, 1.0, 0.5, 2.0, -1.0, math.nan]
+    grid = [g.ravel() for g in np.meshgrid(*[values] * count)]
+    if count == 3:
+        # SciPy extends the function to parameters of zero.
+        positive = ~((grid[0] == 0) | (grid[1] == 0))
+        grid = [g[positive] for g in grid]
+    np.testing.assert_allclose(function(*grid).numpy(), reference(*grid), rtol=1e-12)
+
+
+def test_gradients_of_incomplete_functions() -> None:
+    a, x = np.array([0.7, 5.0, 30.0, 40.0]), np.array([0.4, 9.0, 33.0, 10.0])
+    density = np.exp((a - 1) * np.log(x) - x - scipy.special.gammaln(a))
+    slope = fg.grad(lambda x: special.gammainc(fg.asarray(a), x).sum())(fg.asarray(x))
+    np.testing.assert_allclose(slope.numpy(), density, rtol=1e-9)
+    check_grads(special.gammaincc, (a, x), order=1)
+    check_grads(special.betainc, (a, x, np.array([0.3, 0.5, 0.4, 0.8])), order=1)

@@ -6,13 +6,14 @@ Knows the rows of `semantics.elementwise`; one line here makes a row public.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from .codegen.dtypes import bool_
 from .data_types import finfo
 from .errors import DTypeError
 from .ir.node import Node
 from .ops import build
+from .searching import nonzero
 from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.shapes import broadcast_all
 from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, elementwise, record_nodes
@@ -280,8 +281,16 @@ def choose(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
     return _chosen(build.select, condition, x1, x2)
 
 
-def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
-    """`x1` where the condition holds, else `x2`.
+@overload
+def where(condition: ArrayLike) -> tuple[Tensor, ...]: ...
+
+
+@overload
+def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor: ...
+
+
+def where(condition: ArrayLike, x1: Any = None, x2: Any = None) -> Tensor | tuple[Tensor, ...]:
+    """`x1` where the condition holds, else `x2`; of a condition alone where it holds.
 
     No gradient flows into what is not chosen, nor through what it was computed from element by
     element: where ``x`` is 0, the gradient of ``where(x > 0, sqrt(x), 0)`` is 0, not NaN.
@@ -290,12 +299,13 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
     ----------
     condition : array_like
         Bools.
-    x1, x2 : array_like
-        Everything broadcasts.
+    x1, x2 : array_like, optional
+        Everything broadcasts. Both or none.
 
     Returns
     -------
-    Tensor
+    Tensor, or tuple of Tensor
+        Of a condition alone what `fusegrad.nonzero` gives.
 
     Examples
     --------
@@ -304,6 +314,10 @@ def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike) -> Tensor:
     >>> fg.where(x > 0, x, 0.0)
     Tensor([0., 2.])
     """
+    if x1 is None and x2 is None:
+        return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise TypeError("where takes a condition alone, or with two operands")
     return _chosen(build.where_, condition, x1, x2)
 
 

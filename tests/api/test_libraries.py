@@ -21,7 +21,8 @@ import numpy as np
 import scipy.cluster.vq, scipy.differentiate, scipy.integrate, scipy.signal, scipy.special
 import scipy.stats
 from scipy.optimize import elementwise
-from sklearn import config_context, metrics, naive_bayes, preprocessing
+from sklearn import config_context, decomposition, discriminant_analysis, linear_model, metrics
+from sklearn import naive_bayes, preprocessing
 import fusegrad as fg
 
 rng = np.random.default_rng(0)
@@ -48,6 +49,12 @@ CALLS = {
     ).x,
     "trapezoid": lambda x, y, labels: scipy.integrate.trapezoid(x),
     "GaussianNB": lambda x, y, labels: naive_bayes.GaussianNB().fit(x, labels).predict(x),
+    "PCA": lambda x, y, labels: decomposition.PCA(2, svd_solver="full").fit_transform(x),
+    "Ridge": lambda x, y, labels: linear_model.Ridge(solver="svd").fit(x, y).predict(x),
+    "LinearDiscriminantAnalysis": lambda x, y, labels: (
+        discriminant_analysis.LinearDiscriminantAnalysis().fit(x, labels).predict(x)
+    ),
+    "roc_curve": lambda x, y, labels: metrics.roc_curve(labels, x[:, 0])[0],
     "LabelEncoder": lambda x, y, labels: preprocessing.LabelEncoder().fit_transform(labels),
     "mean_squared_error": lambda x, y, labels: metrics.mean_squared_error(y, 2 * y),
     "accuracy_score": lambda x, y, labels: metrics.accuracy_score(labels, 1 - labels),
@@ -79,6 +86,10 @@ TENSORS = [
     "find_root",
     "trapezoid",
     "GaussianNB",
+    "PCA",
+    "Ridge",
+    "LinearDiscriminantAnalysis",
+    "roc_curve",
     "LabelEncoder",
 ]
 NUMBERS = ["mean_squared_error", "accuracy_score", "f1_score"]

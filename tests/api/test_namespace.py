@@ -237,6 +237,13 @@ def test_formats() -> None:
         f"{fg.asarray([3.14159]):.3f}"
 
 
+def test_where_of_a_condition_alone() -> None:
+    rows, columns = fg.where(fg.asarray([[True, False], [False, True]]))
+    assert (rows.tolist(), columns.tolist()) == ([0, 1], [0, 1])
+    with pytest.raises(TypeError, match="alone, or with two operands"):
+        fg.where(fg.asarray([True]), 1)
+
+
 # --- names of others ------------------------------------------------------------------------------
 
 

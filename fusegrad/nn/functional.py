@@ -17,6 +17,23 @@ from ..precision import in_float32, kept_in_float32, narrowed
 from ..products import matmul
 from ..ranges import arange
 from ..tensor_class import Tensor
+from .activation_functions import (
+    celu,
+    elu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)
 from .adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -79,6 +96,11 @@ from .rearrangement import (
     pixel_unshuffle,
     unfold,
 )
+from .unpooling import (
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -92,6 +114,7 @@ __all__ = [
     "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "celu",
     "channel_shuffle",
     "conv1d",
     "conv2d",
@@ -104,10 +127,16 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elu",
     "embedding",
     "fold",
     "gelu",
+    "glu",
     "group_norm",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "instance_norm",
     "interpolate",
     "l1_loss",
@@ -123,6 +152,10 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
+    "mish",
     "mse_loss",
     "nll_loss",
     "normalize",
@@ -130,13 +163,20 @@ __all__ = [
     "pad",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "prelu",
     "relu",
+    "relu6",
     "rms_norm",
+    "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "unfold",
 ]
 

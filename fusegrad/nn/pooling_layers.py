@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..semantics.convolution import numbers
 from ..tensor_class import Tensor
 from . import functional as F
 from .module import Module
@@ -28,6 +29,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
 ]
 
 Numbers = int | Sequence[int]
@@ -503,3 +507,63 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     def forward(self, input: Any) -> Any:
         """Pool."""
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+
+
+class _MaxUnpool(Module):
+    def __init__(
+        self, kernel_size: Numbers, stride: Numbers | None = None, padding: Numbers = 0
+    ) -> None:
+        super().__init__()
+        rank = int(type(self).__name__[-2])
+        self.kernel_size = numbers(type(self).__name__, "kernel_size", kernel_size, rank)
+        steps = self.kernel_size if stride is None else stride
+        self.stride = numbers(type(self).__name__, "stride", steps, rank)
+        self.padding = numbers(type(self).__name__, "padding", padding, rank, least=0)
+
+    def _params(self) -> tuple[Any, Any, Any]:
+        return self.kernel_size, self.stride, self.padding
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Largest elements at the places they came from, as `F.max_unpool1d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or sequence of int
+        As of the `MaxPool1d` before.
+    """
+
+    def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Tensor:
+        """Spread."""
+        return F.max_unpool1d(input, indices, *self._params(), output_size)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Largest elements at the places they came from, as `F.max_unpool2d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or sequence of int
+        As of the `MaxPool2d` before.
+    """
+
+    def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Tensor:
+        """Spread."""
+        return F.max_unpool2d(input, indices, *self._params(), output_size)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Largest elements at the places they came from, as `F.max_unpool3d`.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or sequence of int
+        As of the `MaxPool3d` before.
+    """
+
+    def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Tensor:
+        """Spread."""
+        return F.max_unpool3d(input, indices, *self._params(), output_size)

@@ -8,10 +8,11 @@ import pytest
 
 import fusegrad as fg
 import fusegrad.nn.functional as F
+from fusegrad.autodiff import vjp
 from fusegrad.codegen.dtypes import float32, float64
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.ir.node import Node
-from fusegrad.ops import build
+from fusegrad.ops import build, build_window
 from fusegrad.runtime import threads
 from tests.lower.support import Array, compiled
 from tests.lower.test_fusion import adam, labels, record, tensor, training_step
@@ -50,8 +51,28 @@ def contractions() -> Graph:
     return g
 
 
+def windows() -> Graph:
+    g = Graph()
+    for x_shape, w_shape, stride in (
+        ((1, 4, 16, 40, 41), (1, 24, 16, 3, 3), 1),
+        ((2, 3, 8, 33, 20), (2, 19, 8, 2, 3), 2),
+        ((24, 4, 1, 40, 40), (24, 1, 1, 3, 3), 1),
+    ):
+        x, w = g.input(x_shape, float32), g.input(w_shape, float32)
+        y = build_window.convolution(x, w, (stride, stride), (1, 1))
+        g.output(y)
+        for cotangent in vjp([y], [y], [x, w]):
+            assert cotangent is not None
+            g.output(cotangent)
+        pooled = build_window.window_extreme(x, (3, 3), (2, 2), (1, 1), Monoid.MAX)
+        (back,) = vjp([pooled], [pooled], [x])
+        assert back is not None
+        g.output(back)
+    return g
+
+
 def programs() -> Iterator[tuple[list[Node], dict[Node, Array]]]:
-    for g in (reductions(), contractions()):
+    for g in (reductions(), contractions(), windows()):
         yield g.outputs, g.environment
     y = labels(900, 777)
     loss, gradients = fg.value_and_grad(lambda x: F.cross_entropy(x, y), argnums=(0,))(
@@ -65,7 +86,7 @@ def programs() -> Iterator[tuple[list[Node], dict[Node, Array]]]:
     yield adam([(600, 500), (500,), (70, 10_000)])[:2]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_bits_do_not_depend_on_threads(number: int) -> None:
     outputs, environment = list(programs())[number]
     made = compiled(outputs, list(environment))

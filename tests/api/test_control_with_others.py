@@ -253,3 +253,20 @@ def test_random_numbers_of_loops_in_batches() -> None:
     assert len(np.unique(different)) == 8
     same = fg.vmap(walk, randomness="same")(fg.zeros((4, 2))).numpy()
     assert len(np.unique(same)) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_halves(dtype: str) -> None:
+    def f(w: T, xs: T) -> Any:
+        last, ys = fg.scan(lambda c, x: (fg.tanh(c @ w + x), c * 2), fg.zeros(3, dtype=dtype), xs)
+        return fg.cond(last.sum() > 0, lambda a: a * 2, lambda a: a, last), ys
+
+    w, xs = (fg.asarray(numbers(*s), dtype=dtype) for s in ((3, 3), (4, 3)))
+    results = []
+    for run in (f, fg.compile(f), fg.grad(lambda w, xs: f(w, xs)[0].sum())):
+        leaves, _ = fg.pytree.flatten(run(w, xs))
+        assert {str(leaf.dtype) for leaf in leaves} == {dtype}
+        results.append([leaf.astype("float32").numpy() for leaf in leaves])
+    tolerance = {"float16": 1e-2, "bfloat16": 6e-2, "float32": 1e-5}[dtype]
+    for a, b in zip(results[0], results[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

@@ -247,9 +247,14 @@ def finish(
 
 
 def closed_functions(
-    variables: Sequence[Node], results: Sequence[Sequence[Node]], outside: Outside
+    variables: Sequence[Node],
+    results: Sequence[Sequence[Node]],
+    outside: Outside,
+    hoist: bool = True,
 ) -> tuple[list[Body], list[Node]]:
     """Functions of the same variables, closed over the same values from outside.
+
+    `hoist` is that of `body_of`.
 
     Returns
     -------
@@ -259,7 +264,7 @@ def closed_functions(
         The values from outside.
     """
     flat = outside.constants([node for nodes in results for node in nodes])
-    _, captured = body_of(variables, flat)
+    _, captured = body_of(variables, flat, hoist)
     functions = []
     rest = iter(flat)
     for nodes in results:

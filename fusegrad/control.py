@@ -412,11 +412,11 @@ def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: Any) -> Any:
     """
     if _is_integer(lower) and _is_integer(upper):
         first, trips = operator.index(lower), operator.index(upper) - operator.index(lower)
-        with record_source():
-            steps = _numbers(first, max(trips, 0))
-            return _scan(
-                lambda value, i: (body_fun(i, value), None), init_val, steps, None, False, None
-            )[0]
+
+        def body(state: tuple[Tensor, Any], _: None) -> Any:
+            return (state[0] + 1, body_fun(state[0], state[1])), None
+
+        return scan(body, (first, init_val), length=max(trips, 0))[0][1]
     start, stop = (_integer("fori_loop", "a bound", bound) for bound in (lower, upper))
     value = while_loop(
         lambda state: state[0] < stop,
@@ -424,11 +424,6 @@ def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: Any) -> Any:
         (start, init_val),
     )
     return value[1]
-
-
-def _numbers(first: int, count: int) -> Tensor:
-    """The integers from `first` on."""
-    return as_tensor(np.arange(first, first + count, dtype=np.int64))
 
 
 def _is_integer(value: Any) -> bool:
@@ -548,7 +543,7 @@ def _choose(
         nodes = [*nodes, *(closure.writes.get(t, v) for t, v in written)]
         results.append(_over(first.parameters, closure.parameters, nodes))
     variables = [*first.parameters, *(v for _, v in written)]
-    branches, captured = closed_functions(variables, results, outside)
+    branches, captured = closed_functions(variables, results, outside, hoist=False)
     starts = [*(t._read() for t in tensors), *(outside.read[t][1] for t, _ in written)]
     node = Node(Switch(tuple(branches)), (index._read(), *captured, *starts))
     nodes = [item(node, i) for i in range(len(results[0]))]

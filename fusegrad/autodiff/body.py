@@ -120,11 +120,18 @@ class Body:
 # --- closing --------------------------------------------------------------------------------------
 
 
-def body_of(parameters: Sequence[Node], results: Sequence[Node]) -> tuple[Body, list[Node]]:
+def body_of(
+    parameters: Sequence[Node], results: Sequence[Node], hoist: bool = True
+) -> tuple[Body, list[Node]]:
     """The function of `parameters`, with what else the results depend on as parameters in front.
 
-    What does not depend on `parameters` is computed once, outside; numbers that are constants, and
-    views of values from outside, stay inside.
+    Parameters
+    ----------
+    parameters, results : sequence of Node
+    hoist : bool, optional
+        Whether what does not depend on `parameters` is computed once, outside; numbers that are
+        constants, and views of values from outside, stay inside. Otherwise everything does: what
+        a branch computes must not run unless it is chosen.
 
     Returns
     -------
@@ -132,12 +139,16 @@ def body_of(parameters: Sequence[Node], results: Sequence[Node]) -> tuple[Body, 
     list of Node
         The values from outside, for the parameters in front.
     """
-    captured = _captured(set(parameters), results)
+    inner = set(parameters)
+    if hoist:
+        captured = _captured(inner, results)
+    else:
+        leaves = (n for n in toposort(results) if isinstance(n.op, (Input, ArrayConstant)))
+        captured = [n for n in leaves if n not in inner]
     return Body.of([*captured, *parameters], results), captured
 
 
 def _captured(inner: set[Node], results: Sequence[Node]) -> list[Node]:
-    inner = set(inner)
     fixed: set[Node] = set()
     found: dict[Node, None] = {}
 

@@ -89,7 +89,7 @@ class CallOp(Op):
     """An op (CALL) whose meaning is its code: a compiled program calls it in the host.
 
     It may have several results (`infer` gives a TupleType, `ref` a tuple of arrays). What `call`
-    raises is raised after the step that called it; its results are zeros until then.
+    raises ends the program that called it, and is raised there.
     """
 
     pattern: ClassVar[Pattern] = Pattern.CALL

@@ -73,7 +73,7 @@ class HostCall:
     Attributes
     ----------
     address : int
-        ``void call(void **places)``; valid as long as the object lives.
+        ``int64_t call(void **places)``, not 0 for a failure; valid as long as the object lives.
     """
 
     def __init__(self, callee: Callee) -> None:
@@ -83,11 +83,11 @@ class HostCall:
         kind = callee.op.infer(*callee.operands)
         self._several = isinstance(kind, TupleType)
         self._results = kind.items if isinstance(kind, TupleType) else (kind,)
-        self._function = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_void_p))(self._call)
+        signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
+        self._function = signature(self._call)
         self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
 
-    def _call(self, places: Any) -> None:
-        results: list[Array] = []
+    def _call(self, places: Any) -> int:
         try:
             count = len(self._operands)
             operands = [_view(t, places[i]) for i, t in enumerate(self._operands)]
@@ -96,17 +96,12 @@ class HostCall:
             results = [_view(t, places[count + i]) for i, t in enumerate(self._results)]
             self._compute(operands, results)
         except BaseException as error:
-            # An exception cannot cross native code: the step ends first.
-            if _failures.first is None:
-                _failures.first = error
-            for result in results:
-                result[...] = 0
+            # An exception cannot cross native code: the program ends first.
+            _failures.first = error
+            return 1
+        return 0
 
     def _compute(self, operands: Sequence[Array], results: Sequence[Array]) -> None:
-        if _failures.first is not None:
-            for result in results:
-                result[...] = 0
-            return
         with np.errstate(all="ignore"):
             found = self._op.call(*operands)
         values = tuple(found) if self._several else (found,)

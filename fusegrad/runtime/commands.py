@@ -297,8 +297,8 @@ done:
   ret void
 }
 
-; The arguments of a call, and the call.
-define internal void @fg_host(ptr %at, ptr %pointers, ptr %arena, ptr %args) {
+; The arguments of a call, and the call; not 0 when it failed.
+define internal i64 @fg_host(ptr %at, ptr %pointers, ptr %arena, ptr %args) {
 entry:
   %fp = getelementptr i64, ptr %at, i64 2
   %function = load ptr, ptr %fp
@@ -319,12 +319,12 @@ one:
   %i2 = add i64 %i, 1
   br label %next
 go:
-  call void %function(ptr %args)
-  ret void
+  %failed = call i64 %function(ptr %args)
+  ret i64 %failed
 }
 
-; Commands, one after the other.
-define internal void @fg_block(
+; Commands, one after the other; not 0 when a call failed, and nothing ran after it.
+define internal i64 @fg_block(
     ptr %block, ptr %pointers, ptr %arena, ptr %scratch, i64 %stride, ptr %args, ptr %desc) {
 entry:
   br label %next
@@ -350,8 +350,9 @@ group:
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
   br label %advance
 call:
-  call void @fg_host(ptr %at, ptr %pointers, ptr %arena, ptr %args)
-  br label %advance
+  %cs = call i64 @fg_host(ptr %at, ptr %pointers, ptr %arena, ptr %args)
+  %cf = icmp eq i64 %cs, 0
+  br i1 %cf, label %advance, label %failed
 copy:
   %bytes = load i64, ptr %a2
   %tp = getelementptr i64, ptr %at, i64 3
@@ -374,12 +375,15 @@ loop:
   call void @fg_begin(ptr %lcursors, i64 %lcount, ptr %pointers, ptr %arena)
   br label %trip
 trip:
-  %t = phi i64 [0, %loop], [%t2, %turn]
+  %t = phi i64 [0, %loop], [%t2, %turned]
   %tmore = icmp slt i64 %t, %trips
   br i1 %tmore, label %turn, label %advance
 turn:
-  call void @fg_block(ptr %lbody, ptr %pointers, ptr %arena,
+  %ls = call i64 @fg_block(ptr %lbody, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
+  %lf = icmp eq i64 %ls, 0
+  br i1 %lf, label %turned, label %failed
+turned:
   call void @fg_move(ptr %lcursors, i64 %lcount, ptr %lrotations, i64 %lturns, ptr %pointers)
   %t2 = add i64 %t, 1
   br label %trip
@@ -399,15 +403,21 @@ while:
   call void @fg_begin(ptr %wcursors, i64 %wcount, ptr %pointers, ptr %arena)
   br label %test
 test:
-  call void @fg_block(ptr %wfirst, ptr %pointers, ptr %arena,
+  %ws = call i64 @fg_block(ptr %wfirst, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
+  %wf = icmp eq i64 %ws, 0
+  br i1 %wf, label %tested, label %failed
+tested:
   %wplace = call ptr @fg_place(ptr %a2, ptr %pointers, ptr %arena)
   %holds = load i8, ptr %wplace
   %stop = icmp eq i8 %holds, 0
   br i1 %stop, label %advance, label %again
 again:
-  call void @fg_block(ptr %wbody, ptr %pointers, ptr %arena,
+  %as = call i64 @fg_block(ptr %wbody, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
+  %af = icmp eq i64 %as, 0
+  br i1 %af, label %moved, label %failed
+moved:
   call void @fg_move(ptr %wcursors, i64 %wcount, ptr %wrotations, i64 %wturns, ptr %pointers)
   br label %test
 switch:
@@ -424,11 +434,14 @@ switch:
   %bp = getelementptr i64, ptr %sb, i64 %chosen
   %offset = load i64, ptr %bp
   %branch = getelementptr i64, ptr %at, i64 %offset
-  call void @fg_block(ptr %branch, ptr %pointers, ptr %arena,
+  %bs = call i64 @fg_block(ptr %branch, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
-  br label %advance
+  %bf = icmp eq i64 %bs, 0
+  br i1 %bf, label %advance, label %failed
+failed:
+  ret i64 1
 done:
-  ret void
+  ret i64 0
 }
 
 define internal void @fg_run(ptr %table, ptr %pointers, ptr %arena, ptr %scratch, i64 %stride) {
@@ -439,7 +452,7 @@ define internal void @fg_run(ptr %table, ptr %pointers, ptr %arena, ptr %scratch
   %args = alloca i64, i64 %words, align 64
   %desc = alloca i64, i64 %dwords, align 64
   %body = getelementptr i64, ptr %table, i64 2
-  call void @fg_block(ptr %body, ptr %pointers, ptr %arena,
+  %failed = call i64 @fg_block(ptr %body, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
   ret void
 }

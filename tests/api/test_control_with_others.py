@@ -270,3 +270,17 @@ def test_halves(dtype: str) -> None:
     tolerance = {"float16": 1e-2, "bfloat16": 6e-2, "float32": 1e-5}[dtype]
     for a, b in zip(results[0], results[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_a_branch_that_is_not_chosen_does_not_run() -> None:
+    """Not even what depends on no operand of its own."""
+
+    def f(x: T, flag: T) -> T:
+        return fg.cond(flag, lambda: fg.fori_loop(0, 10**12, lambda i, v: fg.sin(v), x), lambda: x)  # type: ignore[no-any-return]
+
+    for run in (f, fg.compile(f)):
+        assert run(fg.asarray([1.0, 2.0]), fg.asarray(False)).numpy().tolist() == [1, 2]
+    text = fg.compile(lambda x, n: fg.cond(n > 0, lambda: fg.exp(x) @ x, lambda: x[0, 0] * x))
+    program = text.explain(np.ones((4, 4), np.float32), np.int64(1))["program"]
+    assert "dot" not in program.split("switch")[0]
+    assert "dot" in program.split("switch")[1].split("else")[0] + program.split("else")[1]

@@ -152,6 +152,26 @@ def test_an_error_is_raised_after_the_step_and_the_state_stays() -> None:
     assert total.numpy().tolist() == [4, 4, 4]
 
 
+def test_an_error_ends_the_loops_around_it() -> None:
+    def body(state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        number, x = state
+        return number + 1, record(lambda n: halves(n, -5.0)[1], (x - 1,))
+
+    @fg.compile
+    def forever(x: Tensor) -> Tensor:
+        return fg.while_loop(lambda s: s[0] >= 0, body, (0, x))[1] * 2  # type: ignore[no-any-return]
+
+    @fg.compile
+    def counted(x: Tensor) -> Tensor:
+        loop = lambda: fg.fori_loop(0, 10**9, lambda i, v: body((i, v))[1], x)  # noqa: E731
+        return fg.cond(x.sum() < 9, loop, lambda: x)  # type: ignore[no-any-return]
+
+    for function in (forever, counted, forever, counted):
+        with pytest.raises(ValueError, match=r"-6\.0 is too small"):
+            function(np.zeros(2, np.float32))
+    assert counted(np.full(2, 9, np.float32)).numpy().tolist() == [9, 9]
+
+
 def test_threads_call_together() -> None:
     @fg.compile
     def f(x: Tensor) -> Tensor:

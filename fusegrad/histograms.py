@@ -15,6 +15,7 @@ from .codegen.dtypes import int64
 from .errors import DTypeError, ShapeError
 from .ir.node import Node
 from .joining import stack, unstack
+from .ops import build
 from .searching import edges_for
 from .semantics import histograms as semantics
 from .semantics.promotion import as_float
@@ -147,6 +148,17 @@ def histogram_bin_edges(
     Tensor([1. , 1.5, 2. , 2.5, 3. ])
     """
     tensor = as_tensor(x)
+    return _narrowed(_edges(tensor, bins, range, weights), tensor, bins)
+
+
+def _edges(
+    tensor: Tensor,
+    bins: int | str | ArrayLike,
+    range: tuple[float, float] | None,
+    weights: ArrayLike | None = None,
+) -> Tensor:
+    """The edges; equal bins of integers have them in float64."""
+    dtype = tensor.dtype.numpy if tensor.dtype.is_float else np.float64
     if isinstance(bins, str):
         if weights is not None:
             raise TypeError("histogram: the rules for the number of bins know no weights")
@@ -154,8 +166,8 @@ def histogram_bin_edges(
             "fg.histogram_bin_edges", "give the number of bins, or the edges"
         )
         edges = np.histogram_bin_edges(values, bins, range)
-        return as_tensor(edges.astype(as_float(tensor.dtype).numpy))
-    if isinstance(bins, Tensor) or np.ndim(bins):
+        return as_tensor(edges.astype(dtype))
+    if _are_edges(bins):
         return _given_edges(edges_for(tensor, bins))
     count = operator.index(bins)
     if count < 1:
@@ -167,11 +179,21 @@ def histogram_bin_edges(
         if low == high:
             low, high = low - 0.5, high + 0.5
         edges = np.linspace(low, high, count + 1)
-        return as_tensor(edges.astype(as_float(tensor.dtype).numpy))
+        return as_tensor(edges.astype(dtype))
     found = record(semantics.bin_edges, (tensor.detach(),), count)
     if not found._is_traced() and not np.isfinite(np.asarray(found)).all():
         raise ValueError("histogram: the extremes of the values are not finite; give a range")
     return found
+
+
+def _narrowed(edges: Tensor, tensor: Tensor, bins: int | str | ArrayLike) -> Tensor:
+    """Edges that were computed, in the floating dtype that belongs to the values."""
+    return edges if _are_edges(bins) else edges.astype(as_float(tensor.dtype))
+
+
+def _are_edges(bins: int | str | ArrayLike) -> bool:
+    """Whether bins are given by their edges, not by their number or a rule."""
+    return isinstance(bins, Tensor) or (not isinstance(bins, str) and np.ndim(bins) > 0)
 
 
 def _given_edges(edges: Tensor) -> Tensor:
@@ -228,20 +250,25 @@ def histogram(
     Tensor([1, 2])
     """
     tensor = as_tensor(x)
-    edges = histogram_bin_edges(tensor, bins, range, weights)
+    edges = _edges(tensor, bins, range, weights)
     count = edges.shape[0] - 1
     if count < 1:
         hist = record(lambda node: semantics.counts(node, None, 0), (as_tensor([0]),))
         return Histogram(hist, edges)
     given = () if weights is None else (as_tensor(weights),)
 
-    def function(values: Node, borders: Node, *own: Node) -> Node:
-        found = semantics.counts(
-            semantics.bin_numbers(values, borders), own[0] if own else None, count
-        )
-        return semantics.density(found, borders) if density else found
+    borders = _narrowed(edges, tensor, bins)
+    equal = not (isinstance(bins, str) or _are_edges(bins))
 
-    return Histogram(record(function, (tensor, edges, *given)), edges)
+    def function(values: Node, between: Node, *own: Node) -> Node:
+        places = semantics.bin_numbers(values, between, equal)
+        found = semantics.counts(places, own[0] if own else None, count)
+        if not density:
+            return found
+        return build.cast(semantics.density(found, between), as_float(borders.dtype))
+
+    hist = record(function, (tensor, edges, *given))
+    return Histogram(hist, borders)
 
 
 def histc(x: ArrayLike, /, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -368,14 +395,19 @@ def histogramdd(
         )
     columns = unstack(tensor, axis=1)
     edges = [
-        histogram_bin_edges(column, count, limit)
+        _edges(column, count, limit)
         for column, count, limit in zip(columns, each, limits, strict=True)
     ]
     given = () if weights is None else (as_tensor(weights),)
 
     def function(*nodes: Node) -> Node:
-        values, borders = nodes[:dimensions], nodes[dimensions : 2 * dimensions]
+        values, between = nodes[:dimensions], nodes[dimensions : 2 * dimensions]
         own = nodes[-1] if given else None
-        return semantics.joint_counts(values, borders, own, density)
+        found = semantics.joint_counts(values, between, own, density)
+        return found if weights is not None else build.cast(found, as_float(tensor.dtype))
 
-    return record(function, (*columns, *edges, *given)), edges
+    borders = [
+        _narrowed(one, column, count)
+        for one, column, count in zip(edges, columns, each, strict=True)
+    ]
+    return record(function, (*columns, *edges, *given)), borders

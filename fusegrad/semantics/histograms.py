@@ -65,8 +65,8 @@ def _is_half(x: Node) -> bool:
 
 
 def bin_edges(x: Node, bins: int) -> Node:
-    """Edges of `bins` equal bins from the smallest value to the largest."""
-    dtype = as_float(x.dtype)
+    """Edges of `bins` equal bins from the smallest value to the largest; of integers in float64."""
+    dtype = x.dtype if x.dtype.is_float else float64
     flat = build.cast(_flat(x), dtype)
     if flat.shape[0]:
         low, high = build.min_(flat, (0,)), build.max_(flat, (0,))
@@ -84,26 +84,45 @@ def bin_edges(x: Node, bins: int) -> Node:
     return build.concat([inner, build.reshape(last, (1,))], 0)
 
 
-def bin_numbers(x: Node, edges: Node) -> Node:
+def bin_numbers(x: Node, edges: Node, equal: bool = False) -> Node:
     """The bin of each value between ascending edges, -1 outside; the last bin has its right edge.
 
+    Of `equal` bins the number is computed and then compared with the edges; else it is searched.
     Integers are compared with the edges in float64.
     """
     bins = int(edges.shape[0]) - 1  # type: ignore[arg-type]
     wide = float64 if float64 in (edges.dtype, x.dtype) or not x.dtype.is_float else float32
     x, edges = build.cast(x, wide), build.cast(edges, wide)
-    found = searchsorted(edges, x, right=True)
-    place = build.sub(found, build.ones_like(found))
-
-    def edge(number: int) -> Node:
-        return build.broadcast(
-            build.squeeze(build.slice_axis(edges, 0, number, number + 1), (0,)), x.shape, ()
-        )
-
-    last = build.full_like(place, bins - 1)
-    place = build.select(build.eq(x, edge(bins)), last, place)
-    inside = build.logical_and(build.ge(x, edge(0)), build.le(x, edge(bins)))
+    first, last = (_everywhere(edges, number, x) for number in (0, bins))
+    inside = build.logical_and(build.ge(x, first), build.le(x, last))
+    top = build.full(x.shape, bins - 1, int64)
+    if equal:
+        place = _equal_bins(build.select(inside, x, first), edges, first, last, top)
+    else:
+        found = searchsorted(edges, x, right=True)
+        place = build.sub(found, build.ones_like(found))
+        place = build.select(build.eq(x, last), top, place)
     return build.select(inside, place, build.full_like(place, -1))
+
+
+def _everywhere(edges: Node, number: int, x: Node) -> Node:
+    """One edge, in the shape of the values."""
+    edge = build.squeeze(build.slice_axis(edges, 0, number, number + 1), (0,))
+    return build.broadcast(edge, x.shape, ())
+
+
+def _equal_bins(x: Node, edges: Node, first: Node, last: Node, top: Node) -> Node:
+    """The bins of values that all lie between the edges."""
+    count = build.full_like(x, float(int(edges.shape[0]) - 1))  # type: ignore[arg-type]
+    scaled = build.mul(build.sub(x, first), build.div(count, build.sub(last, first)))
+    place = build.minimum(build.cast(scaled, int64), top)
+    one = build.ones_like(place)
+    # Rounding may have moved a value over an edge, one at most.
+    below = build.cast(build.lt(x, build.take(edges, place, 0)), int64)
+    place = build.sub(place, below)
+    above = build.ge(x, build.take(edges, build.add(place, one), 0))
+    above = build.logical_and(above, build.lt(place, top))
+    return build.add(place, build.cast(above, int64))
 
 
 def density(found: Node, edges: Node) -> Node:

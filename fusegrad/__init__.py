@@ -16,6 +16,7 @@ from . import diagonals as _diagonals
 from . import differences as _differences
 from . import inserting as _inserting
 from . import joining as _joining
+from . import matrix_names as _matrix_names
 from . import nan_reductions as _nan_reductions
 from . import numpy_names as _numpy_names
 from . import picking as _picking
@@ -229,6 +230,7 @@ from .manipulation import (
 from .manipulation import (
     broadcast_shapes_of as broadcast_shapes,
 )
+from .matrix_names import *  # noqa: F403
 from .nan_reductions import *  # noqa: F403
 from .numpy_names import *  # noqa: F403
 from .objectives import scipy_objective
@@ -574,6 +576,7 @@ __all__ += _choosing.__all__
 __all__ += _diagonals.__all__
 __all__ += _inserting.__all__
 __all__ += _joining.__all__
+__all__ += _matrix_names.__all__
 __all__ += _numpy_names.__all__
 __all__ += _picking.__all__
 __all__ += _averages.__all__

@@ -16,8 +16,8 @@ from .leaves import leaf_gradients
 from .ops import build
 from .semantics.elementwise import FUNCTIONS
 from .semantics.shapes import broadcast_to, show
+from .tensor_matrix_methods import MatrixMethods
 from .tensor_operators import Operators
-from .tensor_order_methods import OrderMethods
 from .tensor_state import State
 
 __all__ = ["Gradients"]
@@ -26,7 +26,7 @@ ArrayLike = Any
 TensorT = TypeVar("TensorT", bound=State)
 
 
-class Gradients(State, Operators[TensorT], OrderMethods[TensorT], Generic[TensorT]):
+class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[TensorT]):
     """The methods that collect gradients, and those that change the value."""
 
     __slots__ = ()

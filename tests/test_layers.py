@@ -35,6 +35,7 @@ LAYERS = [
             "tensor_operands",
             "tensor_operators",
         ),
+        *("tensor_matrix_methods",),
         *("tensor_order_methods", "tensor_state"),
         "tensor_named_methods",
     ],
@@ -54,7 +55,7 @@ LAYERS = [
         ),
         *("variables", "gradients", "custom_rules", "vectorized"),
         *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
-        *("closures", "control", "amp", "linalg"),
+        *("closures", "control", "amp", "linalg", "matrix_names"),
         *("data_types", "interop", "inspection", "ranges", "numpy_names", "precision", "windows"),
     ],
     [

@@ -12,11 +12,11 @@ from typing import Any
 from .. import diagonals
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
+from ..products import cross as _cross
 from ..products import outer as _outer
 from ..semantics import matrices as semantics
-from ..semantics.shapes import show
+from ..semantics.shapes import one_axis, show
 from ..tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
-from .recording import joined
 
 __all__ = ["cross", "diagonal", "expm", "matrix_power", "multi_dot", "outer", "trace"]
 
@@ -119,7 +119,16 @@ def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, dim: int | None = 
     >>> fg.linalg.cross([1, 0, 0], [0, 1, 0])
     Tensor([0, 0, 1])
     """
-    return joined(semantics.cross, x1, x2, axis if dim is None else dim)
+    a, b = as_tensor(x1), as_tensor(x2)
+    place = axis if dim is None else dim
+    for x in (a, b):
+        if x.shape[one_axis("cross", place, x.ndim)] != 3:
+            raise ShapeError(
+                f"cross of shapes {show(a.shape)} and {show(b.shape)}: axis {place} must have "
+                "three elements in both",
+                remedy="name the axis of the vectors with axis=",
+            )
+    return _cross(a, b, axis=place)
 
 
 def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:

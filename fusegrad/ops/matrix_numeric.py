@@ -94,20 +94,20 @@ def _prefixes(s: Array) -> Array:
     return np.asarray(np.cumprod(np.concatenate([ones, s[..., :-1]], -1), -1))
 
 
-def _oriented(a: Array) -> tuple[Array, Array, Array]:
-    """The singular value decomposition, with the signs of the determinants in the first factor."""
+def _decomposed(a: Array) -> tuple[Array, Array, Array, Array]:
+    """The singular value decomposition, and the sign of the determinants of its rotations."""
     u, s, vh = np.linalg.svd(finite(a))
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))
-    return u * sign[..., None, None], s, vh
+    return u, s, vh, sign[..., None, None]
 
 
 def cofactors(a: Array) -> Array:
     """``det(a) * inv(a).mT``, of singular matrices too."""
     if not a.shape[-1]:
         return np.zeros_like(a)
-    u, s, vh = _oriented(a)
+    u, s, vh, sign = _decomposed(a)
     others = _prefixes(s) * _prefixes(s[..., ::-1])[..., ::-1]
-    return np.asarray((u * others[..., None, :]) @ vh)
+    return np.asarray(sign * ((u * others[..., None, :]) @ vh))
 
 
 def cofactors_along(a: Array, direction: Array) -> Array:
@@ -115,18 +115,16 @@ def cofactors_along(a: Array, direction: Array) -> Array:
     count = a.shape[-1]
     if not count:
         return np.zeros_like(a)
-    u, s, vh = _oriented(a)
-    sign_free = np.swapaxes(u, -1, -2) @ direction @ np.swapaxes(vh, -1, -2)
-    # The sign stands in u twice; it belongs to the result once.
-    sign = np.sign(np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+    u, s, vh, sign = _decomposed(a)
+    turned = np.swapaxes(u, -1, -2) @ direction @ np.swapaxes(vh, -1, -2)
     before, behind = _prefixes(s), _prefixes(s[..., ::-1])[..., ::-1]
     others = np.zeros_like(a)
     for i in range(count - 1):
         between = _prefixes(s[..., i + 1 :])
         others[..., i, i + 1 :] = before[..., i, None] * between * behind[..., i + 1 :]
     others += np.swapaxes(others, -1, -2)
-    inner = -others * np.swapaxes(sign_free, -1, -2)
-    diagonal = np.diagonal(sign_free, axis1=-2, axis2=-1)
+    inner = -others * np.swapaxes(turned, -1, -2)
+    diagonal = np.diagonal(turned, axis1=-2, axis2=-1)
     places = np.arange(count)
     inner[..., places, places] = (others @ diagonal[..., None])[..., 0]
     return np.asarray(sign * (u @ inner @ vh))

@@ -9,21 +9,20 @@ import math
 from collections.abc import Sequence
 
 from ..codegen.dtypes import int32, int64
-from ..errors import DTypeError, MatrixShapeError, ShapeError
+from ..errors import MatrixShapeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
 from ..ops import build_matrix as matrix
 from .products import matmul
 from .promotion import as_float
-from .shapes import broadcast_all, broadcast_shapes, broadcast_to, one_axis, show
+from .shapes import broadcast_shapes, broadcast_to, show
 
 __all__ = [
     "as_matrix",
     "cholesky",
     "cholesky_inverse",
     "cholesky_solve",
-    "cross",
     "default_rtol",
     "det",
     "eig",
@@ -394,31 +393,3 @@ def _chain(arrays: Sequence[Node], split: dict[tuple[int, int], int], i: int, j:
         return arrays[i]
     k = split[i, j]
     return matmul(_chain(arrays, split, i, k), _chain(arrays, split, k + 1, j))
-
-
-def cross(a: Node, b: Node, axis: int) -> Node:
-    """The cross product of vectors of three elements along an axis."""
-    if a.dtype.kind == "bool":
-        raise DTypeError("cross takes numbers, not bools", remedy="convert with .astype() first")
-    ndim = max(len(a.shape), len(b.shape))
-    place = one_axis("cross", axis, ndim) - ndim
-    for x in (a, b):
-        if len(x.shape) < -place or x.shape[place] != 3:
-            raise ShapeError(
-                f"cross of shapes {show(a.shape)} and {show(b.shape)}: axis {axis} must have "
-                "three elements in both",
-                remedy="name the axis of the vectors with axis=",
-            )
-    a, b = broadcast_all("multiply", (a, b))
-    where = place + ndim
-
-    def part(x: Node, number: int) -> Node:
-        return build.slice_axis(x, where, number % 3, number % 3 + 1)
-
-    parts = [
-        build.sub(
-            build.mul(part(a, i + 1), part(b, i + 2)), build.mul(part(a, i + 2), part(b, i + 1))
-        )
-        for i in range(3)
-    ]
-    return build.concat(parts, where)

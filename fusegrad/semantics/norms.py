@@ -20,7 +20,7 @@ from .matrices import as_matrix, default_rtol
 from .promotion import as_float
 from .shapes import axis_tuple, broadcast_to, one_axis, show
 
-__all__ = ["cond", "matrix_norm", "matrix_rank", "norm", "vector_norm"]
+__all__ = ["cond", "matrix_norm", "matrix_rank", "norm", "torch_norm", "vector_norm"]
 
 Axis = int | Iterable[int] | None
 
@@ -157,6 +157,18 @@ def norm(
     raise ShapeError(
         f"norm over {len(axes)} axes", remedy="name one axis for vectors, or two for matrices"
     )
+
+
+def torch_norm(
+    x: Node, order: float | str | None, axis: Axis, keepdims: bool, dtype: DType | None
+) -> Node:
+    """As torch's function of that name: over all axes the elements are one vector."""
+    if order == "nuc":
+        return norm(x, order, axis, keepdims, dtype)
+    plain = 2 if order is None or order == "fro" else order
+    if isinstance(plain, str):
+        raise ShapeError(f"norm: there is no order {plain!r}", remedy="use a number, fro or nuc")
+    return vector_norm(x, plain, axis, keepdims, dtype, "norm")
 
 
 def matrix_rank(x: Node, tolerance: Node | None, rtol: Node | None, hermitian: bool) -> Node:

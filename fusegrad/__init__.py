@@ -94,6 +94,7 @@ from .custom_function import Function
 from .custom_rules import checkpoint, custom_jvp, custom_vjp
 from .data_types import (
     astype,
+    bitcast,
     can_cast,
     finfo,
     iinfo,
@@ -346,6 +347,7 @@ __all__ = [
     "autograd",
     "bfloat16",
     "bincount",
+    "bitcast",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",

@@ -19,6 +19,7 @@ __all__ = [
     "FloatInfo",
     "IntegerInfo",
     "astype",
+    "bitcast",
     "can_cast",
     "finfo",
     "iinfo",
@@ -242,6 +243,32 @@ def astype(x: ArrayLike, dtype: Any, /, *, copy: bool = True, device: Any = None
     Tensor([ 1, -1], dtype=int32)
     """
     return as_tensor(x).astype(dtype, copy=copy, device=device)
+
+
+def bitcast(x: ArrayLike, dtype: Any) -> Tensor:
+    """The bits of every element read as another dtype of the same width.
+
+    Parameters
+    ----------
+    x : array_like
+    dtype : dtype
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    DTypeError
+        If the widths differ.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.bitcast([1.0, -0.0], "uint32")
+    Tensor([1065353216, 2147483648], dtype=uint32)
+    """
+    return as_tensor(x).view(as_dtype(dtype))
 
 
 def result_type(*arrays_and_dtypes: Any) -> DType:

@@ -10,7 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+
+from .codegen.dtypes import DType
 from .ir.node import Node
+from .ops import build
 from .semantics import indexing, manipulation, reductions
 from .semantics.elementwise import FUNCTIONS, Function
 from .semantics.promotion import as_dtype
@@ -237,7 +241,11 @@ class Methods(ABC, Generic[TensorT]):
         """The same elements under another shape; one extent may be -1."""
         return self._record(manipulation.reshape, as_shape(shape))
 
-    view = reshape
+    def view(self, *shape: Any) -> TensorT:
+        """The same elements under another shape, or their bits as a dtype of the same width."""
+        if len(shape) == 1 and isinstance(shape[0], (DType, str, type, np.dtype)):
+            return self._record(build.bitcast, as_dtype(shape[0]))
+        return self.reshape(*shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> TensorT:
         """The axes from `start_dim` to `end_dim`, both included, as one."""

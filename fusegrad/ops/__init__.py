@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from . import (
+    bits,
     contract,
     convolution,
     cumulative,
@@ -27,6 +28,7 @@ from .elementwise import ELEMENTWISE
 __all__ = [
     "CLASSES",
     "ELEMENTWISE",
+    "bits",
     "contract",
     "convolution",
     "cumulative",

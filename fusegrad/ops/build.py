@@ -32,6 +32,7 @@ __all__ = [
     "atan2",
     "atanh",
     "barrier",
+    "bitcast",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -242,6 +243,11 @@ def where_(condition: Node, a: Node, b: Node) -> Node:
 def cast(x: Node, dtype: DType) -> Node:
     """`x` converted; `x` itself if it has the dtype."""
     return x if x.dtype is dtype else Node(_op("cast", dtype), (x,))
+
+
+def bitcast(x: Node, dtype: DType) -> Node:
+    """The bits of `x` as a dtype of the same width; `x` itself if it has the dtype."""
+    return x if x.dtype is dtype else Node(_op("bitcast", dtype), (x,))
 
 
 def stop_gradient(x: Node) -> Node:

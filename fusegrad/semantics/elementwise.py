@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from ..codegen.dtypes import DType, bool_
+from ..codegen.dtypes import DType, bool_, int16
 from ..errors import DTypeError
 from ..ir.halves import wide
 from ..ir.node import Node
@@ -49,15 +49,12 @@ class Function:
         The kinds of dtypes that it takes.
     to_float : bool
         Whether integers and bools are converted to the default float first.
-    halves : bool
-        Whether it can be computed in float32 for floats of 16 bits.
     """
 
     name: str
     build: Callable[..., Node]
     kinds: frozenset[str] = _ALL
     to_float: bool = False
-    halves: bool = True
 
     @property
     def verb(self) -> str:
@@ -66,11 +63,6 @@ class Function:
 
     def operand_dtype(self, dtype: DType) -> DType:
         """What operands of the common `dtype` are converted to; DTypeError if there is none."""
-        if dtype.is_half and not self.halves:
-            raise DTypeError(
-                f"{self.name} does not take {dtype}: it takes float32 and float64",
-                remedy='convert the operands first, x.astype("float32")',
-            )
         if self.to_float:
             return as_float(dtype)
         if dtype.kind not in self.kinds:
@@ -150,6 +142,22 @@ def _floor_divide(a: Node, b: Node) -> Node:
     return build.select(infinite, build.stop_gradient(build.div(a, b)), quotient)
 
 
+def _next_after(a: Node, b: Node) -> Node:
+    """The number next to `a` on the way to `b`: for halves the next one of theirs."""
+    if not a.dtype.is_half:
+        return build.nextafter(a, b)
+    steps, zero = build.bitcast(a, int16), build.zeros_like(a)
+    one = build.ones_like(steps)
+    # The bits of numbers of one sign are ordered as their sizes.
+    inward = build.logical_xor(build.gt(b, a), build.gt(a, zero))
+    moved = build.add(steps, build.select(inward, build.neg(one), one))
+    sign = build.bitwise_and(build.bitcast(b, int16), build.full_like(steps, -(1 << 15)))
+    first = build.select(build.eq(a, zero), build.bitwise_or(one, sign), moved)
+    result = build.select(build.eq(a, b), b, build.bitcast(first, a.dtype))
+    missing = build.logical_or(build.isnan(a), build.isnan(b))
+    return build.select(missing, build.add(a, b), result)
+
+
 def _power(a: Node, b: Node) -> Node:
     """``a ** b``; small constant powers are products, as in NumPy."""
     exponent = build.constant_value(b)
@@ -207,7 +215,7 @@ _ROWS = (
     Function("minimum", _minimum),
     _float("hypot", build.hypot),
     _float("copysign", build.copysign),
-    Function("nextafter", build.nextafter, to_float=True, halves=False),
+    _float("nextafter", _next_after),
     # comparisons and logic
     Function("equal", build.eq),
     Function("not_equal", build.ne),

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusegrad.codegen.dtypes import float32
+from fusegrad.codegen.dtypes import float32, int32
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.ir.node import Node, Op
 from fusegrad.ir.types import TensorType, TupleType
 from fusegrad.ops import ELEMENTWISE, build
 from fusegrad.ops.base import Sample
+from fusegrad.ops.bits import Bitcast
 from fusegrad.ops.contract import Dot
 from fusegrad.ops.convolution import Convolution
 from fusegrad.ops.cumulative import Cumulative, LinearRecurrence
@@ -57,6 +58,7 @@ OPS: tuple[Op, ...] = (
     Cast(float32),
     StopGradient(),
     NotDifferentiable("a sample"),
+    Bitcast(int32),
     Leaf(object()),
     Mark(object()),
     Barrier(),

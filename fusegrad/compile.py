@@ -26,7 +26,7 @@ from .ir.node import Node
 from .layout import Layout, layout_of
 from .runtime.step import Artifacts, load_step
 from .signature import FLOAT, INT, check_array, difference, leaf_key
-from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced
+from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced, differentiated
 from .statistics import Statistics
 from .tensor_class import Tensor, as_tensor, record
 from .trace import Trace
@@ -93,6 +93,9 @@ class CompiledFunction:
         if active.inline:
             return self._plainly(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        if differentiated(leaves):
+            # The graph behind the results knows no views.
+            leaves = tuple(np.ascontiguousarray(v) if type(v) is np.ndarray else v for v in leaves)
         key = self._key(leaves, structure, bool(kwargs))
         found = self._entries.get(key)
         if found is not None:

@@ -23,7 +23,7 @@ from .ir.types import TensorType
 from .ops.source import Input
 from .storage import Storage
 
-__all__ = ["LIMIT", "check_leak", "compute", "settle", "traced_input", "wait"]
+__all__ = ["LIMIT", "check_leak", "compute", "remember", "settle", "traced_input", "wait"]
 
 LIMIT = 10_000
 """How many recorded results may wait before they are computed unasked."""
@@ -36,6 +36,11 @@ def token_of(node: Node) -> Token | None:
     """What a variable stands for; None for other nodes."""
     token = node.op.token if isinstance(node.op, Input) else None
     return token if isinstance(token, Token) else None
+
+
+def remember(node: Node, storage: Storage) -> None:
+    """Note the value of a node that was computed elsewhere."""
+    _known[node] = storage
 
 
 def _needed(outputs: Iterable[Node]) -> list[Node]:

@@ -15,14 +15,17 @@ import numpy as np
 
 from . import pytree
 from .context import active
+from .evaluation import remember
 from .guards import Guards
-from .ir.node import Node
+from .ir.node import Node, substitute
 from .layout import layout_of
+from .ops import build
 from .runtime.step import Step
 from .storage import Storage
-from .tensor_class import Tensor, tensor_of
+from .tensor_class import Tensor, as_tensor, tensor_of
+from .variables import is_differentiable
 
-__all__ = ["FORMATS", "MISS", "Kind", "Specialisation", "Traced", "deliver_grad"]
+__all__ = ["FORMATS", "MISS", "Kind", "Specialisation", "Traced", "deliver_grad", "differentiated"]
 
 FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
 """How a runtime scalar is packed into eight bytes."""
@@ -137,13 +140,30 @@ class Specialisation:
             start = ctypes.addressof(buffer)
             addresses += range(start, start + 8 * len(scalars), 8)
             keep.append(buffer)
+        # Before anything is written in place.
+        history = self._history(leaves, scalars) if differentiated(leaves) else None
         storages = self._places(addresses)
         self.step(addresses)
         for position, output in traced.argument_grads:
             grad = tensor_of(storages[self.step.record.outputs[output]])
             known = leaves[position].grad
             leaves[position].grad = grad if known is None else known + grad
-        return self._deliver(storages)
+        return self._deliver(storages, history)
+
+    def _history(self, leaves: Sequence[Any], scalars: Sequence[Any]) -> list[Node]:
+        """The outputs as graph of the arguments, for gradients by them."""
+        traced = self.traced
+        given = [
+            as_tensor(value)._read()
+            for value, kind in zip(leaves, self.kinds, strict=True)
+            if kind == "array"
+        ]
+        given += [tensor._read() for tensor in traced.captures]
+        numbers = traced.inputs[len(given) :]
+        given += [
+            build.constant(value, node.dtype) for value, node in zip(scalars, numbers, strict=True)
+        ]
+        return substitute(traced.outputs, dict(zip(traced.inputs, given, strict=True)))
 
     def _places(self, addresses: list[int]) -> list[Storage]:
         """Memory for the outputs: in place where the tensor is the only owner."""
@@ -161,7 +181,7 @@ class Specialisation:
             addresses.append(storage.address)
         return storages
 
-    def _deliver(self, storages: list[Storage]) -> Any:
+    def _deliver(self, storages: list[Storage], history: list[Node] | None) -> Any:
         traced = self.traced
         where = self.step.record.outputs
         position = sum(1 for index, _ in traced.results if index is not None)
@@ -174,10 +194,31 @@ class Specialisation:
             else:
                 deliver_grad(tensor, storages[where[index]])
         leaves = [
-            fixed if index is None else tensor_of(storages[where[index]])
+            fixed
+            if index is None
+            else tensor_of(storages[where[index]])
+            if history is None
+            else recorded(history[index], storages[where[index]])
             for index, fixed in traced.results
         ]
         return pytree.unflatten(traced.structure, leaves)
+
+
+def differentiated(leaves: Sequence[Any]) -> bool:
+    """Whether gradients by an argument may be asked for."""
+    return active.grad and any(
+        isinstance(value, Tensor) and value.requires_grad for value in leaves
+    )
+
+
+def recorded(node: Node, storage: Storage) -> Tensor:
+    """A tensor with a value, and with the graph behind it if that has a gradient."""
+    tensor = tensor_of(storage)
+    if node.dtype.is_float and is_differentiable(node):
+        tensor._node = node
+        tensor.requires_grad, tensor._leaf = True, False
+        remember(node, storage)
+    return tensor
 
 
 def address_of(value: Any, keep: list[Any]) -> int:

@@ -437,3 +437,51 @@ def test_custom_vjp_under_no_grad() -> None:
     (y * x).backward()
     assert x.grad is not None
     assert x.grad.tolist() == [4]
+
+
+# --- compiled functions among recorded operations -------------------------------------------------
+
+
+def test_gradients_by_arguments_of_a_compiled_function() -> None:
+    w = leaf(2, 5)
+    other = leaf(3, 4)
+
+    @fg.compile
+    def f(x: Any, k: float) -> Any:
+        return {"y": fg.sin(x) * w * k, "n": x > 0}
+
+    for _ in range(2):
+        result = f(other * 2, 3.0)
+        assert result["y"].requires_grad
+        assert not result["n"].requires_grad
+        (result["y"] * other).sum().backward()
+        x = other.detach().numpy()
+        np.testing.assert_allclose(
+            np.asarray(other.grad),
+            (np.sin(2 * x) + 2 * x * np.cos(2 * x)) * [2, 5] * 3,
+            rtol=1e-12,
+        )
+        np.testing.assert_allclose(np.asarray(w.grad), np.sin(2 * x) * 3 * x, rtol=1e-12)
+        other.grad = w.grad = None
+    with fg.no_grad():
+        assert not f(other, 3.0)["y"].requires_grad
+    assert not f(other.detach(), 3.0)["y"].requires_grad
+
+
+def test_gradients_at_the_values_of_the_call() -> None:
+    total = fg.asarray([1.0, 1.0], dtype="float64")
+    x = leaf(2, 3)
+
+    @fg.compile
+    def f(v: Any) -> Any:
+        total.mul_(2)
+        return v * total
+
+    y = f(x)
+    f(fg.ones(2, dtype="float64"))
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2, 2]
+    view = fg.compile(lambda v, a: (v * a).sum())(x, np.arange(200_000.0).reshape(2, -1).T[:1])
+    view.backward()
+    assert x.grad.tolist() == [2, 100_002]

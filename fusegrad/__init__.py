@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math as _math
 
+from . import arithmetic as _arithmetic
 from . import arranging as _arranging
 from . import autograd, errors, func, linalg, nn, optim, random, special, testing
 from . import averages as _averages
@@ -22,6 +23,7 @@ from . import numpy_names as _numpy_names
 from . import picking as _picking
 from . import products as _products
 from .amp import autocast
+from .arithmetic import *  # noqa: F403
 from .arranging import *  # noqa: F403
 from .averages import *  # noqa: F403
 from .choosing import *  # noqa: F403
@@ -573,6 +575,7 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+__all__ += _arithmetic.__all__
 __all__ += _arranging.__all__
 __all__ += _choosing.__all__
 __all__ += _diagonals.__all__

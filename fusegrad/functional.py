@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, overload
 
-from .codegen.dtypes import bool_
+from .codegen.dtypes import bool_, float64
 from .data_types import finfo
 from .errors import DTypeError
 from .ir.node import Node
@@ -42,6 +42,7 @@ __all__ = [
     "cos",
     "cosh",
     "divide",
+    "documented",
     "equal",
     "erf",
     "erfc",
@@ -102,7 +103,8 @@ Unary = Callable[[ArrayLike], Tensor]
 Binary = Callable[[ArrayLike, ArrayLike], Tensor]
 
 
-def _documented(function: Any, row: Function, summary: str, arguments: str, example: str) -> Any:
+def documented(function: Any, row: Function, summary: str, arguments: str, example: str) -> Any:
+    """A function of `fg` with the name of its row, and a docstring of these parts."""
     call, _, result = example.partition(" -> ")
     function.__name__ = function.__qualname__ = row.name
     function.__doc__ = f"""{summary}
@@ -131,7 +133,7 @@ def _unary(name: str, summary: str, example: str) -> Unary:
     def function(x: ArrayLike) -> Tensor:
         return elementwise(row, x)
 
-    return _documented(function, row, summary, "x", example)  # type: ignore[no-any-return]
+    return documented(function, row, summary, "x", example)  # type: ignore[no-any-return]
 
 
 def _binary(name: str, summary: str, example: str) -> Binary:
@@ -140,7 +142,7 @@ def _binary(name: str, summary: str, example: str) -> Binary:
     def function(x1: ArrayLike, x2: ArrayLike) -> Tensor:
         return elementwise(row, x1, x2)
 
-    return _documented(function, row, summary, "x1, x2", example)  # type: ignore[no-any-return]
+    return documented(function, row, summary, "x1, x2", example)  # type: ignore[no-any-return]
 
 
 # --- arithmetic -----------------------------------------------------------------------------------
@@ -366,6 +368,9 @@ def isclose(
     Tensor([ True, False])
     """
     x, y = as_tensor(a), as_tensor(b)
+    if not (x.dtype.is_float or y.dtype.is_float):
+        # Differences of integers may not fit their dtype.
+        x, y = x.astype(float64), y.astype(float64)
     close = (x == y) | (isfinite(y) & (abs(x - y) <= atol + rtol * abs(y)))
     return close | (isnan(x) & isnan(y)) if equal_nan else close
 

@@ -43,7 +43,7 @@ LAYERS = [
         *("cumulative", "histograms", "order_statistics", "searching", "sets", "sorting"),
         *("functional", "creation", "manipulation", "joining", "products", "reductions"),
         *("arranging", "averages", "choosing", "diagonals", "differences", "inserting"),
-        *("padding", "picking", "nan_reductions"),
+        *("padding", "picking", "nan_reductions", "arithmetic"),
         *(
             "random",
             "draws",

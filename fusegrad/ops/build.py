@@ -68,6 +68,7 @@ __all__ = [
     "fmod",
     "full",
     "full_like",
+    "gcd",
     "ge",
     "gt",
     "hypot",
@@ -507,6 +508,11 @@ def scatter_add(updates: Node, indices: Node, axis: int, extent: Extent) -> Node
 def scatter_add_along(updates: Node, indices: Node, axis: int, extent: Extent) -> Node:
     """Zeros with `updates` added at `indices` along `axis`: the adjoint of `take_along`."""
     return Node(_op("scatter_add_along", axis, extent), (updates, indices))
+
+
+def gcd(a: Node, b: Node) -> Node:
+    """The greatest common divisor of integers."""
+    return Node(_op("gcd"), (a, b))
 
 
 def item(x: Node, number: int) -> Node:

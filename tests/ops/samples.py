@@ -29,6 +29,7 @@ from fusegrad.ops.decomposition import (
     Svd,
     SymmetricEigenvalues,
 )
+from fusegrad.ops.divisors import Gcd
 from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
@@ -84,6 +85,7 @@ OPS: tuple[Op, ...] = (
     Sort(False),
     SearchSorted(False),
     Scatter(0, "set"),
+    Gcd(),
     Windows((), (), ()),
     Overlap((), (), ()),
     WindowExtreme((1,), (1,), (1,), Monoid.MAX, False),

@@ -307,7 +307,13 @@ from .trace import (
     runtime_scalar,
 )
 from .vectorized import vmap
-from .windows import convolve, correlate, reduce_window, sliding_window_view
+from .windows import (
+    conv_general_dilated,
+    convolve,
+    correlate,
+    reduce_window,
+    sliding_window_view,
+)
 
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
@@ -368,6 +374,7 @@ __all__ = [
     "compile",
     "cond",
     "conj",
+    "conv_general_dilated",
     "convolve",
     "copysign",
     "correlate",

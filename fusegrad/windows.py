@@ -12,11 +12,17 @@ from .errors import EmptyReductionError, ShapeError
 from .ir.node import Node
 from .ops import build, build_window
 from .semantics import pooling
-from .semantics.convolution import convolution, numbers
+from .semantics.convolution import convolution, convolution_general, numbers
 from .semantics.shapes import axis_tuple, one_axis, show
 from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
 
-__all__ = ["convolve", "correlate", "reduce_window", "sliding_window_view"]
+__all__ = [
+    "conv_general_dilated",
+    "convolve",
+    "correlate",
+    "reduce_window",
+    "sliding_window_view",
+]
 
 Numbers = int | Sequence[int]
 Mode = Literal["full", "same", "valid"]
@@ -29,6 +35,7 @@ def reduce_window(
     strides: Numbers = 1,
     padding: Numbers | Sequence[Sequence[int]] | Literal["same", "valid"] = "valid",
     dilation: Numbers = 1,
+    base_dilation: Numbers = 1,
 ) -> Tensor:
     """Every window of an array reduced to one element.
 
@@ -45,6 +52,8 @@ def reduce_window(
     padding : int, sequence of int, sequence of pairs, "same" or "valid", optional
         Places on both sides of each axis, or before and behind it, that count as nothing. "same"
         gives as many windows as elements, divided by the strides.
+    base_dilation : int or sequence of int, optional
+        Steps between the elements of `x`; the places between count as nothing.
 
     Returns
     -------
@@ -65,7 +74,8 @@ def reduce_window(
     Tensor([8, 6])
     """
     tensor = as_tensor(x)
-    return record(pooling.reduce_window, (tensor,), reduction, window, strides, padding, dilation)
+    steps = strides, padding, dilation, base_dilation
+    return record(pooling.reduce_window, (tensor,), reduction, window, *steps)
 
 
 def sliding_window_view(
@@ -127,6 +137,71 @@ def _windows(x: Node, sizes: tuple[int, ...], axes: tuple[int, ...]) -> Node:
     for place, a in enumerate(axes):
         order[a] = lead + len(axes) + place
     return build.transpose(windows, (*order, *range(lead, lead + len(axes))))
+
+
+def conv_general_dilated(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    window_strides: Numbers,
+    padding: Sequence[Sequence[int]] | Literal["SAME", "VALID", "same", "valid"],
+    lhs_dilation: Numbers = 1,
+    rhs_dilation: Numbers = 1,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+) -> Tensor:
+    """The general convolution: zeros between the elements of either operand, groups of either kind.
+
+    Parameters
+    ----------
+    lhs : array_like
+        Of shape ``(N, C, places...)``.
+    rhs : array_like
+        Of shape ``(O, C / feature_group_count, window...)``.
+    window_strides : int or sequence of int
+        Steps between the windows.
+    padding : sequence of pairs, "same" or "valid"
+        Zeros before and behind each axis; negative numbers cut.
+    lhs_dilation, rhs_dilation : int or sequence of int, optional
+        Steps between the elements of the input, and inside of a window.
+    feature_group_count : int, optional
+        Parts of the channels that do not see each other.
+    batch_group_count : int, optional
+        Parts of the batch, each of which meets its part of the output channels.
+
+    Returns
+    -------
+    Tensor
+        Of shape ``(N / batch_group_count, O, ...)``.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> x, w = [[[1.0, 2.0, 3.0]]], [[[1.0, 1.0]]]
+    >>> fg.conv_general_dilated(x, w, 1, [(1, 0)], lhs_dilation=2)
+    Tensor([[[1., 1., 2., 2., 3.]]])
+    """
+    operands = [as_tensor(lhs), as_tensor(rhs)]
+
+    def node() -> tuple[Node, list[Tensor]]:
+        (x, w), tensors = common_nodes(operands)
+        result = convolution_general(
+            x,
+            w,
+            strides=window_strides,
+            padding=padding,
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            feature_groups=feature_group_count,
+            batch_groups=batch_group_count,
+        )
+        return result, tensors
+
+    return record_nodes(node)
 
 
 # --- sequences ------------------------------------------------------------------------------------

@@ -17,7 +17,13 @@ from .autocast import narrowed
 from .manipulation import pad
 from .shapes import show
 
-__all__ = ["convolution", "convolution_transpose", "numbers", "padding_widths"]
+__all__ = [
+    "convolution",
+    "convolution_general",
+    "convolution_transpose",
+    "numbers",
+    "padding_widths",
+]
 
 Widths = list[tuple[int, int]]
 
@@ -183,6 +189,64 @@ def convolution_transpose(
     starts = (0, 0, *cuts)
     stops = (*result.shape[:2], *(e - c for e, c in zip(full, cuts, strict=True)))
     return _finished(name, build.slice_(result, starts, stops, [1] * len(stops)), bias, single)
+
+
+def convolution_general(
+    x: Node,
+    w: Node,
+    *,
+    strides: Any,
+    padding: Any,
+    lhs_dilation: Any,
+    rhs_dilation: Any,
+    feature_groups: int,
+    batch_groups: int,
+) -> Node:
+    """A convolution of an input with zeros between its elements, in groups of channels or images.
+
+    Padding may be negative: it cuts.
+    """
+    name, rank = "conv_general_dilated", len(x.shape) - 2
+    if rank < 1 or len(w.shape) != len(x.shape):
+        raise ShapeError(
+            f"{name}: operands of shapes {show(x.shape)} and {show(w.shape)}",
+            remedy="both have shape (batch or out, channels, places...)",
+        )
+    strides = numbers(name, "window_strides", strides, rank)
+    spread = numbers(name, "lhs_dilation", lhs_dilation, rank)
+    dilations = numbers(name, "rhs_dilation", rhs_dilation, rank)
+    if batch_groups < 1 or (batch_groups > 1 and feature_groups > 1):
+        raise ShapeError(
+            f"{name}: {feature_groups} groups of features and {batch_groups} of the batch",
+            remedy="only one of the two may be more than 1",
+        )
+    x = build.pad(x, [0] * (rank + 2), [0] * (rank + 2), [0, 0, *(each - 1 for each in spread)])
+    extents = [int(e) for e in x.shape[2:]]  # type: ignore[arg-type]
+    if isinstance(padding, str):
+        sizes = [int(e) for e in w.shape[2:]]  # type: ignore[arg-type]
+        widths = padding_widths(name, padding, sizes, strides, dilations, extents)
+    else:
+        widths = [(operator.index(low), operator.index(high)) for low, high in padding]
+        if len(widths) != rank:
+            raise ShapeError(
+                f"{name}: padding has {len(widths)} pairs for {rank} axes",
+                remedy="give a pair for each axis",
+            )
+    x = pad(x, [(0, 0), (0, 0), *widths])
+    params: dict[str, Any] = {"rank": rank, "stride": strides, "dilation": dilations, "name": name}
+    if batch_groups == 1:
+        return convolution(x, w, **params, groups=feature_groups)
+    batch = int(x.shape[0])  # type: ignore[arg-type]
+    if batch % batch_groups or int(w.shape[0]) % batch_groups:  # type: ignore[arg-type]
+        raise ShapeError(
+            f"{name}: {batch} images and {w.shape[0]} output channels in {batch_groups} groups",
+            remedy="batch_group_count divides both",
+        )
+    # Groups of images beside each other as groups of channels.
+    channels = int(x.shape[1])  # type: ignore[arg-type]
+    apart = build_window.exchange(build_window.split_axis(x, 0, batch_groups))
+    merged = build.reshape(apart, (batch // batch_groups, batch_groups * channels, *x.shape[2:]))
+    return convolution(merged, w, **params, groups=batch_groups)
 
 
 # --- groups ---------------------------------------------------------------------------------------

@@ -334,7 +334,13 @@ def _adaptive_counts(name: str, x: Node, rank: int, output_size: Any) -> tuple[i
 
 
 def reduce_window(
-    x: Node, reduction: str, sizes: Any, strides: Any, padding: Any, dilations: Any
+    x: Node,
+    reduction: str,
+    sizes: Any,
+    strides: Any,
+    padding: Any,
+    dilations: Any,
+    base_dilation: Any = 1,
 ) -> Node:
     """Each window over all axes reduced; padding counts as nothing."""
     name, rank = "reduce_window", len(x.shape)
@@ -349,9 +355,15 @@ def reduce_window(
     sizes = numbers(name, "window", sizes, rank)
     strides = numbers(name, "strides", 1 if strides is None else strides, rank)
     dilations = numbers(name, "dilation", dilations, rank)
+    spread = numbers(name, "base_dilation", base_dilation, rank)
+    fill = {"sum": 0, "prod": 1, "max": x.dtype.lowest, "min": x.dtype.highest}[reduction]
+    if any(each > 1 for each in spread):
+        amounts = [0] * rank, [0] * rank, [each - 1 for each in spread]
+        there = build.pad(build.full(x.shape, True, bool_), *amounts)
+        between = build.pad(x, *amounts)
+        x = build.select(there, between, build.full_like(between, fill))
     extents = _extents(x, rank)
     widths = padding_widths(name, padding, sizes, strides, dilations, extents)
-    fill = {"sum": 0, "prod": 1, "max": x.dtype.lowest, "min": x.dtype.highest}[reduction]
     padded = pad(x, widths, fill)
     for axis, (size, dilation) in enumerate(zip(sizes, dilations, strict=True)):
         if build_window.window_count(padded.shape[axis], size, 1, dilation) == -1:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fusegrad as fg
+import fusegrad.nn.functional as F
 from fusegrad.errors import DTypeError, EmptyReductionError, ShapeError
 from fusegrad.testing import check_grads
 
@@ -111,6 +112,64 @@ def test_the_first_of_equal_elements_gets_the_gradient() -> None:
     assert fg.grad(total)(x, "min").numpy().tolist() == [[1, 0, 0, 1, 0, 0]]
 
 
+@pytest.mark.parametrize("reduction", ["sum", "prod", "max", "min"])
+def test_places_between_elements_count_as_nothing(reduction: Any) -> None:
+    x = RNG.standard_normal((3, 4))
+    found = fg.reduce_window(x, reduction, (2, 3), base_dilation=(2, 3)).numpy()
+    assert found.shape == (4, 8)
+    # Every window of three places holds one element of its row.
+    np.testing.assert_array_equal(found, x[[0, 1, 1, 2]][:, [0, 1, 1, 1, 2, 2, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("given", "weight", "options"),
+    [
+        ((2, 3, 6), (4, 3, 2), {"padding": [(1, -2)], "lhs_dilation": 2}),
+        ((2, 4, 5, 4), (6, 2, 2, 3), {"padding": "SAME", "feature_group_count": 2}),
+        ((4, 3, 5, 4), (6, 3, 2, 3), {"padding": "VALID", "batch_group_count": 2}),
+        (
+            (2, 3, 5, 4),
+            (5, 3, 2, 2),
+            {
+                "padding": [(2, 1), (0, 3)],
+                "window_strides": (2, 1),
+                "lhs_dilation": (1, 3),
+                "rhs_dilation": (2, 1),
+            },
+        ),
+    ],
+)
+def test_general_convolution(
+    given: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    x, w = RNG.standard_normal(given), RNG.standard_normal(weight)
+    options = {"window_strides": 1, **options}
+    rank = len(given) - 2
+    step = np.broadcast_to(options.get("lhs_dilation", 1), rank)
+    strides = np.broadcast_to(options["window_strides"], rank)
+    spread = np.zeros((*given[:2], *((np.array(given[2:]) - 1) * step + 1)))
+    spread[(..., *(slice(None, None, s) for s in step))] = x
+    pairs = options["padding"]
+    if pairs == "SAME":
+        pairs = [((k - 1) // 2, k // 2) for k in weight[2:]]
+    if pairs == "VALID":
+        pairs = [(0, 0)] * rank
+    padded = np.pad(spread, [(0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in pairs)])
+    ends = zip(pairs, padded.shape[2:], strict=True)
+    cut = [slice(max(-a, 0), e - max(-b, 0)) for (a, b), e in ends]
+    padded = padded[(..., *cut)]
+    function = (F.conv1d, F.conv2d)[rank - 1]
+    more: Any = {"stride": list(map(int, strides)), "dilation": options.get("rhs_dilation", 1)}
+    count = options.get("batch_group_count", 1)
+    parts = [
+        function(images, kernels, groups=options.get("feature_group_count", 1), **more).numpy()
+        for images, kernels in zip(np.split(padded, count), np.split(w, count), strict=True)
+    ]
+    found = fg.conv_general_dilated(x, w, **options).numpy()
+    np.testing.assert_allclose(found, np.concatenate(parts, 1), 1e-12, 1e-12)
+    check_grads(lambda x, w: fg.sin(fg.conv_general_dilated(x, w, **options)), (x, w), order=1)
+
+
 def test_not_a_number_is_the_extreme() -> None:
     x = np.array([1.0, np.nan, 2, 3, np.inf, -np.inf, -np.inf])
     for run in (fg.reduce_window, fg.compile(fg.reduce_window, static_argnames=("window",))):
@@ -170,6 +229,13 @@ def test_sequences_have_gradients() -> None:
             lambda: fg.reduce_window(np.ones((5, 5)), "max", 2, padding=[(1, 1)]),
             ShapeError,
             "reduce_window: padding has 1 pairs for 2 axes",
+        ),
+        (
+            lambda: fg.conv_general_dilated(
+                np.ones((3, 1, 4)), np.ones((2, 1, 2)), 1, "VALID", batch_group_count=2
+            ),
+            ShapeError,
+            "conv_general_dilated: 3 images and 2 output channels in 2 groups",
         ),
         (
             lambda: fg.sliding_window_view(np.ones((2, 3)), 4, 1),

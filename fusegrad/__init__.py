@@ -15,6 +15,7 @@ from . import averages as _averages
 from . import choosing as _choosing
 from . import diagonals as _diagonals
 from . import differences as _differences
+from . import function_methods as _function_methods
 from . import inserting as _inserting
 from . import joining as _joining
 from . import matrix_names as _matrix_names
@@ -314,6 +315,8 @@ from .windows import (
     reduce_window,
     sliding_window_view,
 )
+
+_function_methods.install()
 
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"

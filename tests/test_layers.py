@@ -68,7 +68,7 @@ LAYERS = [
         "dispatch",
         "compile",
     ],
-    ["nn", "optim", "serialization", "testing", "objectives", "func"],
+    ["nn", "optim", "serialization", "testing", "objectives", "function_methods", "func"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

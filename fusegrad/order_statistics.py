@@ -1,18 +1,13 @@
 """Medians, quantiles and percentiles.
 
-Knows the functions on nodes that they record. ``axis`` and ``keepdims`` are also ``dim`` and
+Knows the methods of a Tensor. ``axis`` and ``keepdims`` are also ``dim`` and
 ``keepdim``, as in torch.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from .codegen.dtypes import float64
-from .semantics import quantiles as semantics
-from .semantics.quantiles import METHODS
-from .tensor_class import ArrayLike, Tensor, as_tensor, record
-from .tensor_methods import Axis, pick_axis, pick_keepdims
+from .tensor_class import ArrayLike, Tensor, as_tensor
+from .tensor_methods import Axis
 
 __all__ = ["median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile"]
 
@@ -80,8 +75,7 @@ def nanmedian(
     >>> fg.nanmedian([4.0, fg.nan, 3.0, 9.0])
     Tensor(4.)
     """
-    keep = pick_keepdims(keepdims, keepdim)
-    return record(semantics.median, (as_tensor(x),), pick_axis(axis, dim), keep, True)
+    return as_tensor(x).nanmedian(axis, keepdims, dim=dim, keepdim=keepdim)
 
 
 def quantile(
@@ -131,8 +125,9 @@ def quantile(
     >>> fg.quantile([1.0, 2.0, 4.0], [0.0, 0.25, 1.0])
     Tensor([1. , 1.5, 4. ])
     """
-    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
-    return _quantile("quantile", x, q, 1.0, pick_axis(axis, dim), rule, keep, False)
+    return as_tensor(x).quantile(
+        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+    )
 
 
 def nanquantile(
@@ -173,8 +168,9 @@ def nanquantile(
     >>> fg.nanquantile([1.0, fg.nan, 4.0], 0.5)
     Tensor(2.5)
     """
-    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
-    return _quantile("nanquantile", x, q, 1.0, pick_axis(axis, dim), rule, keep, True)
+    return as_tensor(x).nanquantile(
+        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+    )
 
 
 def percentile(
@@ -215,8 +211,9 @@ def percentile(
     >>> fg.percentile([1.0, 2.0, 4.0], 25)
     Tensor(1.5)
     """
-    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
-    return _quantile("percentile", x, q, 100.0, pick_axis(axis, dim), rule, keep, False)
+    return as_tensor(x).percentile(
+        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+    )
 
 
 def nanpercentile(
@@ -257,29 +254,6 @@ def nanpercentile(
     >>> fg.nanpercentile([1.0, fg.nan, 4.0], 50)
     Tensor(2.5)
     """
-    keep, rule = pick_keepdims(keepdims, keepdim), interpolation or method
-    return _quantile("nanpercentile", x, q, 100.0, pick_axis(axis, dim), rule, keep, True)
-
-
-def _quantile(
-    name: str,
-    x: ArrayLike,
-    q: ArrayLike,
-    whole: float,
-    axis: Axis,
-    method: str,
-    keepdims: bool,
-    skip_nan: bool,
-) -> Tensor:
-    if method not in METHODS:
-        raise ValueError(f"{name}: no method {method!r}; the methods are {', '.join(METHODS)}")
-    if isinstance(q, Tensor):
-        fractions = q
-    else:
-        given = np.asarray(q, np.float64)
-        if not np.all((given >= 0) & (given <= whole)):
-            raise ValueError(f"{name}: q must be between 0 and {whole:g}, not {given.tolist()}")
-        fractions = as_tensor(given)
-    if whole != 1:
-        fractions = fractions.astype(float64) / whole
-    return record(semantics.quantile, (as_tensor(x), fractions), axis, method, keepdims, skip_nan)
+    return as_tensor(x).nanpercentile(
+        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+    )

@@ -379,13 +379,25 @@ def _pair(x1: ArrayLike, x2: ArrayLike) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def union1d(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+def union1d(
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Tensor:
     """The distinct elements of both arrays, in order.
 
     Parameters
     ----------
     x1, x2 : array_like
         Taken flat.
+    size : int, optional
+        How many elements there are, so that the shape is known: more are cut off. Needed inside of
+        a compiled function.
+    fill_value : number, optional
+        What stands for missing ones; by default the smallest element.
 
     Returns
     -------
@@ -394,7 +406,7 @@ def union1d(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     Raises
     ------
     DataDependentShapeError
-        Inside of a compiled function.
+        Inside of a compiled function, without a size.
 
     Examples
     --------
@@ -402,7 +414,7 @@ def union1d(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     >>> fg.union1d([3, 1], [2, 3])
     Tensor([1, 2, 3])
     """
-    return _distinct("union1d", concat(_pair(x1, x2)), None, None, equal_nan=True).values
+    return _distinct("union1d", concat(_pair(x1, x2)), size, fill_value, equal_nan=True).values
 
 
 def intersect1d(

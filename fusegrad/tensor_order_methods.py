@@ -7,7 +7,10 @@ name.
 from __future__ import annotations
 
 import operator
+from abc import abstractmethod
 from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
 
 from .codegen.dtypes import as_dtype
 from .semantics import cumulative, quantiles, sorting
@@ -36,6 +39,28 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
     """Methods whose result depends on the order of the elements."""
 
     __slots__ = ()
+
+    @abstractmethod
+    def _coerce(self, value: Any, fitting: bool = False) -> TensorT:
+        """The value as a tensor."""
+
+    @abstractmethod
+    def _look_for_shape(self, what: str, remedy: str | None = None) -> Any:
+        """The values, which the shape of a result depends on."""
+
+    def nonzero(self, *, as_tuple: bool = True) -> Any:
+        """Where the elements are that are not zero, see `fusegrad.nonzero`.
+
+        Without `as_tuple` the indices are the rows of one tensor, as in torch.
+        """
+        values = self._look_for_shape("nonzero()")
+        if not as_tuple:
+            return self._coerce(np.argwhere(values))
+        return tuple(map(self._coerce, np.atleast_1d(values).nonzero()))
+
+    def argwhere(self) -> TensorT:
+        """The indices of the elements that are not zero, see `fusegrad.argwhere`."""
+        return self._coerce(np.argwhere(self._look_for_shape("argwhere()")))
 
     def cumsum(
         self,
@@ -89,6 +114,96 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
     ) -> TensorT:
         """The middle of the elements in order, see `fusegrad.median`."""
         return self._reduce(quantiles.median, axis, keepdims, dim, keepdim, skip_nan=False)
+
+    def nanmedian(
+        self,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        dim: Axis = None,
+        keepdim: bool | None = None,
+    ) -> TensorT:
+        """The median of what is no NaN, see `fusegrad.nanmedian`."""
+        return self._reduce(quantiles.median, axis, keepdims, dim, keepdim, skip_nan=True)
+
+    def quantile(
+        self,
+        q: Any,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        method: str = "linear",
+        interpolation: str | None = None,
+        dim: Axis = None,
+        keepdim: bool | None = None,
+    ) -> TensorT:
+        """The value below which a fraction of the elements lies, see `fusegrad.quantile`."""
+        axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
+        return self._quantile("quantile", q, 1.0, axes, interpolation or method, keep, False)
+
+    def nanquantile(
+        self,
+        q: Any,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        method: str = "linear",
+        interpolation: str | None = None,
+        dim: Axis = None,
+        keepdim: bool | None = None,
+    ) -> TensorT:
+        """The quantile of what is no NaN, see `fusegrad.nanquantile`."""
+        axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
+        return self._quantile("nanquantile", q, 1.0, axes, interpolation or method, keep, True)
+
+    def percentile(
+        self,
+        q: Any,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        method: str = "linear",
+        interpolation: str | None = None,
+        dim: Axis = None,
+        keepdim: bool | None = None,
+    ) -> TensorT:
+        """The quantile by percentages, see `fusegrad.percentile`."""
+        axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
+        return self._quantile("percentile", q, 100.0, axes, interpolation or method, keep, False)
+
+    def nanpercentile(
+        self,
+        q: Any,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        method: str = "linear",
+        interpolation: str | None = None,
+        dim: Axis = None,
+        keepdim: bool | None = None,
+    ) -> TensorT:
+        """The percentile of what is no NaN, see `fusegrad.nanpercentile`."""
+        axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
+        return self._quantile("nanpercentile", q, 100.0, axes, interpolation or method, keep, True)
+
+    def _quantile(
+        self,
+        name: str,
+        q: Any,
+        whole: float,
+        axis: Axis,
+        method: str,
+        keepdims: bool,
+        skip_nan: bool,
+    ) -> TensorT:
+        methods = quantiles.METHODS
+        if method not in methods:
+            raise ValueError(f"{name}: no method {method!r}; the methods are {', '.join(methods)}")
+        if not isinstance(q, OrderMethods):
+            q = np.asarray(q, np.float64)
+            if not np.all((q >= 0) & (q <= whole)):
+                raise ValueError(f"{name}: q must be between 0 and {whole:g}, not {q.tolist()}")
+        return self._record_with(quantiles.quantile, (q,), axis, method, keepdims, skip_nan, whole)
 
     def cummax(
         self, axis: int | None = None, *, dim: int | None = None, reverse: bool = False

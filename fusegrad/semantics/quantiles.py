@@ -149,8 +149,16 @@ def median(x: Node, axis: Axis, keepdims: bool, skip_nan: bool) -> Node:
     return build.squeeze(result, (0,))
 
 
-def quantile(x: Node, q: Node, axis: Axis, method: str, keepdims: bool, skip_nan: bool) -> Node:
-    """Quantiles at the fractions `q`, whose axes come first."""
+def quantile(
+    x: Node,
+    q: Node,
+    axis: Axis,
+    method: str,
+    keepdims: bool,
+    skip_nan: bool,
+    whole: float = 1.0,
+) -> Node:
+    """Quantiles at the fractions `q` of `whole`, whose axes come first."""
     name = "nanquantile" if skip_nan else "quantile"
     axes = axis_tuple(name, axis, len(x.shape))
     rows = _rows(name, x, axes)
@@ -158,6 +166,8 @@ def quantile(x: Node, q: Node, axis: Axis, method: str, keepdims: bool, skip_nan
     amount = known_size(q.shape)
     assert amount is not None
     fractions = build.reshape(build.cast(q, float64), (amount,))
+    if whole != 1:
+        fractions = build.div(fractions, _number(fractions, whole))
     fractions = build.broadcast_to(fractions, (*lead, amount))
     if skip_nan:
         count = build.broadcast_to(_present(rows), fractions.shape)

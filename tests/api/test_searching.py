@@ -140,6 +140,8 @@ def test_two_sets() -> None:
             expected = getattr(np, name)(a, b)
             found = getattr(fg, name)(a, b)
             np.testing.assert_array_equal(found.numpy(), expected)
+    run = fg.compile(lambda a, b: fg.union1d(a, b, size=6, fill_value=-1))
+    assert run(np.array([3, 1, 3]), np.array([2, 1])).tolist() == [1, 2, 3, -1, -1, -1]
     common, own, other = fg.intersect1d([9, 4, 4], [4, 9, 8], return_indices=True)
     assert (common.tolist(), own.tolist(), other.tolist()) == ([4, 9], [1, 0], [0, 1])
     assert fg.setdiff1d([3, 1, 2], [1], assume_unique=True).tolist() == [3, 2]
@@ -252,6 +254,11 @@ def test_places_of_elements(shape: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(ours.numpy(), numpys, strict=True)
     np.testing.assert_array_equal(fg.argwhere(x).numpy(), np.argwhere(x), strict=True)
     np.testing.assert_array_equal(fg.flatnonzero(x).numpy(), np.flatnonzero(x), strict=True)
+    tensor = fg.asarray(x)
+    for ours, numpys in zip(tensor.nonzero(), np.nonzero(x), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), numpys, strict=True)
+    for rows in (tensor.argwhere(), tensor.nonzero(as_tuple=False)):
+        np.testing.assert_array_equal(rows.numpy(), np.argwhere(x), strict=True)
     assert fg.argwhere(3).shape == (1, 0)
     with pytest.raises(ShapeError, match="nonzero of an array without axes"):
         fg.nonzero(3)
@@ -268,6 +275,8 @@ def test_places_of_elements(shape: tuple[int, ...]) -> None:
         fg.unique_counts,
         fg.unique_inverse,
         fg.unique_values,
+        lambda a: a.nonzero(),
+        lambda a: a.argwhere(),
         lambda a: fg.union1d(a, a),
         lambda a: fg.intersect1d(a, a),
         lambda a: fg.setdiff1d(a, a),

@@ -61,7 +61,11 @@ def test_quantiles_in_every_way() -> None:
     for found in (fg.percentile(X, [5, 50.0], 1), fg.percentile(X, hundred, 1), *run(X, hundred)):
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
     x = fg.asarray(X)
-    for found in (x.quantile(0.3, 1), x.percentile(30, dim=1), x.nanquantile(fg.asarray(0.3), 1)):
+    for found in (
+        x.quantile(0.3, 1),
+        x.percentile(30, dim=1),
+        x.nanquantile(fg.asarray(np.float64(0.3)), 1),
+    ):
         np.testing.assert_allclose(found.numpy(), np.quantile(X, 0.3, 1), rtol=1e-6)
     assert fg.quantile(np.float32([1, 2]), 0.5).dtype is fg.float32
     assert fg.quantile([1, 2], 0.5).dtype is fg.float32

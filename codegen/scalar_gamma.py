@@ -208,8 +208,12 @@ def digamma(x: Expr) -> Expr:
     cotangent = div(math.pi, tan(mul(_fraction(x), math.pi)))
     negative = select(_is_pole(x), math.nan, sub(value, cotangent))
     zero = neg(div(1.0, x))
-    value = select(or_(lt(x, 1.0), gt(x, 2.0)), value, _near_zero(x))
-    return select(eq(x, 0.0), zero, select(turned, negative, value))
+    # Up to 3 one step of the recurrence leads to where the zero is known exactly.
+    below, above = lt(x, 1.0), gt(x, 2.0)
+    inside = select(below, add(x, 1.0), select(above, sub(x, 1.0), x))
+    step = select(below, neg(div(1.0, x)), select(above, div(1.0, inside), 0.0))
+    value = select(gt(x, 3.0), value, add(_near_zero(inside), step))
+    return select(eq(x, 0.0), zero, select(gt(x, 0.0), value, negative))
 
 
 def trigamma(x: Expr) -> Expr:

@@ -119,15 +119,15 @@ def _special() -> list[ScalarOp]:
     """Special functions."""
     return [
         _defined("lgamma", gamma.lgamma, 6, 150),
-        _defined("digamma", gamma.digamma, 6, 160),
+        _defined("digamma", gamma.digamma, 6, 190),
         _defined("trigamma", gamma.trigamma, 6, 160),
         _defined("zeta", gamma.zeta, 16, 1000, arity=2),
         _defined("erfinv", quantile.erfinv, 4, 90),
         _defined("erfcinv", quantile.erfcinv, 4, 90),
         _defined("i0", bessel.i0, 6, 90),
         _defined("i0e", bessel.i0e, 4, 60),
-        _defined("i1", bessel.i1, 6, 90),
-        _defined("i1e", bessel.i1e, 4, 60),
+        _defined("i1", bessel.i1, 8, 90),
+        _defined("i1e", bessel.i1e, 6, 60),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The published table of errors: complete, with the bounds that the code has, and true in a sample."""
+"""The published table of errors: complete, with the bounds of the code, and true in a sample."""
 
 from __future__ import annotations
 

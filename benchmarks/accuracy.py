@@ -179,7 +179,7 @@ def row(name: str, step: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; the exit status is 1 where a bound does not hold."""
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("--step", type=int, default=64, help="every N-th float32; default: 64")
+    parser.add_argument("--step", type=int, default=256, help="every N-th float32; default: 256")
     parser.add_argument("--only", nargs="+", choices=list(FUNCTIONS), default=list(FUNCTIONS))
     parser.add_argument("--write", type=Path, metavar="FILE", help="the page with the table")
     options = parser.parse_args(arguments)

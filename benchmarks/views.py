@@ -27,7 +27,8 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 
 
 def _function(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return fg.compile(lambda x: view(x) * 2.0 + 1.0)
+    result: Callable[[Any], Any] = fg.compile(lambda x: view(x) * 2.0 + 1.0)
+    return result
 
 
 def _bytes(x: Any, y: Any) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from ..affine import canonical, linear
@@ -118,6 +119,12 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
 
 def flat_offset(buffer: Buffer, indices: Sequence[Expr]) -> Expr:
     """The element offset of an access, from the buffer's strides (row-major when it has none)."""
+    return _flat_offset(buffer, tuple(indices))
+
+
+# A schedule asks for the same access again and again.
+@lru_cache(maxsize=1 << 12)
+def _flat_offset(buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
     strides: list[Expr] = []
     if buffer.strides is not None:
         strides = [index(s) if isinstance(s, int) else s for s in buffer.strides]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..context import active
-from ..errors import LinAlgError, ShapeError
+from ..errors import LinAlgError, MatrixShapeError, ShapeError
 from ..evaluation import traced_input
 from ..ir.node import Node
 from ..manipulation import moveaxis, reshape
@@ -20,12 +20,15 @@ from ..semantics import matrices as semantics
 from ..semantics.norms import matrix_rank
 from ..semantics.shapes import show
 from ..tensor_class import ArrayLike, Tensor, as_tensor, record, record_nodes
+from .decompositions import cholesky
 from .recording import each, joined
 
 __all__ = [
     "LinAlgError",
     "LstsqResult",
     "SlogdetResult",
+    "cho_factor",
+    "cho_solve",
     "cholesky_inverse",
     "cholesky_solve",
     "det",
@@ -157,6 +160,54 @@ def cholesky_solve(b: ArrayLike, factor: ArrayLike, /, upper: bool = False) -> T
     Tensor([1., 2.])
     """
     return joined(semantics.cholesky_solve, b, factor, upper)
+
+
+def cho_factor(a: ArrayLike, /, lower: bool = False) -> tuple[Tensor, bool]:
+    """The Cholesky factor for `cho_solve`, as in SciPy.
+
+    Parameters
+    ----------
+    a : array_like, shape (..., n, n)
+        Symmetric and positive definite; one triangle is read.
+    lower : bool, optional
+        Which triangle.
+
+    Returns
+    -------
+    Tensor, bool
+        The factor, with zeros in its other triangle, and `lower`.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.linalg.cho_factor([[4.0, 2.0], [2.0, 5.0]])
+    (Tensor([[2., 1.],
+            [0., 2.]]), False)
+    """
+    return cholesky(a, upper=not lower), lower
+
+
+def cho_solve(c_and_lower: tuple[ArrayLike, bool], b: ArrayLike, /) -> Tensor:
+    """The X with ``A @ X = b``, for a matrix given by `cho_factor`, as in SciPy.
+
+    Parameters
+    ----------
+    c_and_lower : tuple of array_like and bool
+        The result of `cho_factor`.
+    b : array_like, shape (n,) or (..., n, k)
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.linalg.cho_solve(fg.linalg.cho_factor([[2.0, 0.0], [0.0, 4.0]]), [2.0, 2.0])
+    Tensor([1. , 0.5])
+    """
+    factor, lower = c_and_lower
+    return cholesky_solve(b, factor, not lower)
 
 
 def cholesky_inverse(factor: ArrayLike, /, upper: bool = False) -> Tensor:
@@ -377,7 +428,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, /, rcond: float | None = None) -> LstsqRes
     singular_values = record(lambda x: semantics.svdvals(semantics.as_matrix("lstsq", x)), [a])
     m, n = a.shape[-2:]
     if b.ndim == 0 or b.shape[-1 if b.ndim == 1 else -2] != m:
-        raise ShapeError(
+        raise MatrixShapeError(
             f"lstsq: the matrix has shape {show(a.shape)}, the right-hand side {show(b.shape)}",
             remedy="both need the same number of rows",
         )
@@ -460,7 +511,7 @@ def tensorsolve(
     shape = left.shape[right.ndim :]
     size = math.prod(shape)
     if size * size != left.size or right.size != size:
-        raise ShapeError(
+        raise MatrixShapeError(
             f"tensorsolve of shapes {show(left.shape)} and {show(right.shape)}: the map is not "
             "square",
             remedy="the last axes of the first must have as many elements as the second",

@@ -18,8 +18,11 @@ TOLERANCE = {np.float32: 2e-4, np.float64: 1e-10}
 
 
 def both(function: Callable[..., Any], *args: Any) -> list[list[Array]]:
-    """What the function gives, recorded and compiled."""
-    return [values(function(*args)), values(fg.compile(function)(*args))]
+    """What the function gives, recorded, and compiled for float64."""
+    found = [values(function(*args))]
+    if args[0].dtype == np.float64:
+        found.append(values(fg.compile(function)(*args)))
+    return found
 
 
 SQUARE = [(3, 3), (1, 1), (7, 7), (2, 3, 3), (2, 1, 3, 4, 4), (0, 0), (0, 3, 3), (2, 0, 0)]
@@ -202,6 +205,9 @@ def test_systems_from_the_right_and_unit_diagonals() -> None:
     close((linalg.lu_solve(packed, pivots, y, left=False) @ x).numpy(), y)
     spd = definite(3, 3)
     close(linalg.cholesky_inverse(linalg.cholesky(spd)).numpy(), np.linalg.inv(spd))
+    for lower in (False, True):
+        factored = linalg.cho_factor(spd, lower)
+        close(linalg.cho_solve(factored, y[0].T).numpy(), np.linalg.solve(spd, y[0].T))
 
 
 def test_the_other_triangle_is_not_read() -> None:

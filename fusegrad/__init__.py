@@ -236,6 +236,7 @@ from .manipulation import (
 )
 from .matrix_names import *  # noqa: F403
 from .nan_reductions import *  # noqa: F403
+from .native import custom_op
 from .numpy_names import *  # noqa: F403
 from .objectives import scipy_objective
 from .order_statistics import (
@@ -391,6 +392,7 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "custom_jvp",
+    "custom_op",
     "custom_vjp",
     "detach",
     "digitize",

@@ -54,7 +54,7 @@ LAYERS = [
             "incomplete",
         ),
         *("variables", "gradients", "custom_rules", "vectorized"),
-        *("forward_mode", "jacobians", "recorded", "custom_function", "autograd"),
+        *("forward_mode", "jacobians", "recorded", "custom_function", "autograd", "native"),
         *("closures", "control", "amp", "linalg", "matrix_names"),
         *("data_types", "interop", "inspection", "ranges", "numpy_names", "precision", "windows"),
     ],

@@ -20,6 +20,8 @@ from ..ir.halves import wide
 from ..ir.node import Array, Node, Op, all_nodes
 from ..ir.types import TensorType, TupleType
 from ..ops.base import CallOp
+from ..ops.native import NativeMap
+from .native import NativeLoop
 
 __all__ = ["Callee", "HostCall", "callee_of", "find_calls", "raising", "resolve"]
 
@@ -141,6 +143,14 @@ def raising(run: Callable[[Any], None]) -> Callable[[Any], None]:
     return checked
 
 
-def resolve(symbols: Sequence[str], known: Mapping[str, Callee]) -> list[HostCall]:
+def resolve(symbols: Sequence[str], known: Mapping[str, Callee]) -> list[HostCall | NativeLoop]:
     """The functions of the host that a program names."""
-    return [HostCall(known[symbol]) for symbol in symbols]
+    return [_resolved(known[symbol]) for symbol in symbols]
+
+
+def _resolved(callee: Callee) -> HostCall | NativeLoop:
+    if not isinstance(callee.op, NativeMap):
+        return HostCall(callee)
+    size = callee.operands[0].size
+    assert size is not None
+    return NativeLoop(callee.op, size)

@@ -24,6 +24,7 @@ from ..ir.node import Node
 from . import cache, executor, loader, memory, threads
 from .build import Artifacts, Clock, Record, array_constants, build_record, target
 from .calls import HostCall, find_calls, raising, resolve
+from .native import NativeLoop
 
 __all__ = ["Artifacts", "Record", "Step", "build_record", "load_step", "target"]
 
@@ -41,7 +42,7 @@ class Step:
     """
 
     def __init__(
-        self, record: Record, constants: Sequence[Any], calls: Sequence[HostCall] = ()
+        self, record: Record, constants: Sequence[Any], calls: Sequence[HostCall | NativeLoop] = ()
     ) -> None:
         self.record = record
         self.calls = tuple(calls)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fusegrad.codegen.dtypes import float32, int32
+from fusegrad.codegen.dtypes import float32, float64, int32
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.ir.node import Node, Op
 from fusegrad.ir.types import TensorType, TupleType
@@ -33,6 +34,7 @@ from fusegrad.ops.divisors import Gcd
 from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
+from fusegrad.ops.native import NativeFunction, NativeMap
 from fusegrad.ops.reduce import ArgReduce, Reduce
 from fusegrad.ops.scatter import Scatter
 from fusegrad.ops.solving import (
@@ -54,6 +56,15 @@ from fusegrad.ops.window_extreme import WindowExtreme
 
 Array = npt.NDArray[Any]
 
+_product = ctypes.CFUNCTYPE(*[ctypes.c_double] * 3)(lambda x, y: x * y)
+PRODUCT = NativeFunction(
+    "product",
+    _product,
+    ctypes.cast(_product, ctypes.c_void_p).value or 0,
+    (float64, float64),
+    float64,
+)
+
 OPS: tuple[Op, ...] = (
     *ELEMENTWISE.values(),
     Cast(float32),
@@ -62,6 +73,7 @@ OPS: tuple[Op, ...] = (
     Bitcast(int32),
     Leaf(object()),
     Mark(object()),
+    NativeMap(PRODUCT),
     Barrier(),
     Constant(1, float32),
     Iota(3, float32),

@@ -238,7 +238,7 @@ def lerp(start: ArrayLike, end: ArrayLike, weight: ArrayLike) -> Tensor:
     Tensor([ 5. , 12.5])
     """
     first = as_tensor(start)
-    result: Tensor = first + (first._coerce(end, fitting=True) - first) * weight
+    result: Tensor = first + (as_tensor(end) - first) * as_tensor(weight)
     return result
 
 
@@ -261,7 +261,7 @@ def addcmul(x: ArrayLike, tensor1: ArrayLike, tensor2: ArrayLike, *, value: floa
     >>> fg.addcmul([1.0], [2.0], [3.0], value=10.0)
     Tensor([61.])
     """
-    product: Tensor = as_tensor(tensor1) * tensor2
+    product: Tensor = as_tensor(tensor1) * as_tensor(tensor2)
     result: Tensor = as_tensor(x) + (product if value == 1 else product * value)
     return result
 
@@ -285,6 +285,6 @@ def addcdiv(x: ArrayLike, tensor1: ArrayLike, tensor2: ArrayLike, *, value: floa
     >>> fg.addcdiv([1.0], [6.0], [3.0], value=10.0)
     Tensor([21.])
     """
-    quotient: Tensor = as_tensor(tensor1) / tensor2
+    quotient: Tensor = as_tensor(tensor1) / as_tensor(tensor2)
     result: Tensor = as_tensor(x) + (quotient if value == 1 else quotient * value)
     return result

@@ -114,15 +114,7 @@ def diag(v: ArrayLike, k: int = 0, *, diagonal: int | None = None) -> Tensor:
     Tensor([[1, 0],
             [0, 2]])
     """
-    tensor, offset = as_tensor(v), k if diagonal is None else diagonal
-    if tensor.ndim == 1:
-        return record(semantics.embed, (tensor,), offset)
-    if tensor.ndim != 2:
-        raise ShapeError(
-            f"diag takes a vector or a matrix, not an array of shape {show(tensor.shape)}",
-            remedy="fg.diagonal and fg.diag_embed take more axes",
-        )
-    return record(semantics.diagonal, (tensor,), offset)
+    return record(semantics.diag, (as_tensor(v),), k if diagonal is None else diagonal)
 
 
 def diagflat(v: ArrayLike, k: int = 0) -> Tensor:

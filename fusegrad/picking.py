@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from .codegen.dtypes import DType
 from .errors import IndexBoundsError, ShapeError
-from .ir.node import Node
-from .ops import build
 from .semantics import assignment, indexing
 from .semantics.shapes import broadcast_shapes, one_axis, show
 from .tensor_class import ArrayLike, Tensor, as_tensor, record
@@ -36,16 +31,6 @@ __all__ = [
     "slice_scatter",
     "take_along_dim",
 ]
-
-_REDUCTIONS = {
-    "add": "sum",
-    "sum": "sum",
-    "multiply": "prod",
-    "prod": "prod",
-    "amax": "max",
-    "amin": "min",
-    "mean": "sum",
-}
 
 
 # --- along an axis --------------------------------------------------------------------------------
@@ -131,41 +116,7 @@ def _written(x: ArrayLike, dim: int, index: ArrayLike, src: ArrayLike, how: str)
     tensor = as_tensor(x)
     value = tensor._coerce(src, fitting=True)
     tensor._fitting(value, "assign to", None)
-    return record(_scatter, (tensor, known(as_tensor(index)), value), dim, how)
-
-
-def _scatter(x: Node, index: Node, value: Node, dim: int, how: str) -> Node:
-    axis = one_axis("scatter", dim, len(x.shape))
-    value = build.cast(value, x.dtype)
-    if not x.shape and not index.shape:
-        x, index = build.reshape(x, (1,)), build.reshape(index, (1,))
-        return build.reshape(_scatter(x, index, build.broadcast_to(value, (1,)), 0, how), ())
-    fits = len(index.shape) == len(x.shape) and all(
-        e == f or (isinstance(e, int) and isinstance(f, int) and e <= f)
-        for a, (e, f) in enumerate(zip(index.shape, x.shape, strict=True))
-        if a != axis
-    )
-    if not fits:
-        raise ShapeError(
-            f"an index of shape {show(index.shape)} for an array of shape {show(x.shape)}",
-            remedy=f"it needs as many axes, and may be longer only along axis {axis}",
-        )
-    if not value.shape:
-        value = build.broadcast_to(value, index.shape)
-    if len(value.shape) != len(index.shape) or any(
-        isinstance(e, int) and isinstance(f, int) and e < f
-        for e, f in zip(value.shape, index.shape, strict=True)
-    ):
-        raise ShapeError(
-            f"values of shape {show(value.shape)} for an index of shape {show(index.shape)}",
-            remedy="give at least one value for each index",
-        )
-    zeros, ones = [0] * len(index.shape), [1] * len(index.shape)
-    value = build.slice_(value, zeros, index.shape, ones)
-    places = indexing.wrap(index, x.shape[axis])
-    if 0 in index.shape:
-        return x
-    return assignment.scattered(x, axis, places, value, how)
+    return record(assignment.scatter, (tensor, known(as_tensor(index)), value), dim, how)
 
 
 def scatter(
@@ -196,9 +147,7 @@ def scatter(
     >>> fg.scatter(fg.zeros(3), 0, [2, 0], [1.0, 2.0])
     Tensor([2., 0., 1.])
     """
-    if reduce not in (None, "add", "multiply"):
-        raise ValueError(f"scatter: reduce is 'add' or 'multiply', not {reduce!r}")
-    return _written(x, dim, index, src, "set" if reduce is None else _REDUCTIONS[reduce])
+    return _written(x, dim, index, src, assignment.scatter_kind(reduce))
 
 
 def scatter_add(x: ArrayLike, dim: int, index: ArrayLike, src: ArrayLike) -> Tensor:
@@ -261,29 +210,11 @@ def scatter_reduce(
     >>> fg.scatter_reduce(fg.zeros(2), 0, [1, 1], [1.0, 3.0], "mean", include_self=False)
     Tensor([0., 2.])
     """
-    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
-        raise ValueError(
-            f"scatter_reduce: reduce is 'sum', 'prod', 'mean', 'amax' or 'amin', not {reduce!r}"
-        )
     tensor = as_tensor(x)
-    start = tensor
-    if not include_self:
-        start = _written(tensor, dim, index, _neutral(reduce, tensor.dtype), "set")
-    result = _written(start, dim, index, src, _REDUCTIONS[reduce])
-    if reduce != "mean":
-        return result
-    count = _written(as_tensor(np.zeros(tensor.shape, np.int64)), dim, index, 1, "sum")
-    count = (count + 1 if include_self else count.maximum(1)).astype(tensor.dtype)
-    return result / count if tensor.dtype.is_float else result // count
-
-
-def _neutral(reduce: str, dtype: DType) -> float | int:
-    if reduce in ("amax", "amin"):
-        sign = -1 if reduce == "amax" else 1
-        if dtype.is_float:
-            return sign * float("inf")
-        return int(dtype.lowest if sign < 0 else dtype.highest)
-    return 1 if reduce == "prod" else 0
+    value = tensor._coerce(src, fitting=True)
+    tensor._fitting(value, "assign to", None)
+    operands = (tensor, known(as_tensor(index)), value)
+    return record(assignment.scatter_reduce, operands, dim, reduce, include_self)
 
 
 def put_along_axis(

@@ -28,12 +28,12 @@ from .semantics.shapes import broadcast_shapes, show
 from .storage import Storage
 from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
-from .tensor_indexing import Indexing
 from .tensor_looks import Looks
 from .tensor_named_methods import NamedMethods
 from .tensor_operands import KINDS, SCALARS, elementwise_node, plain_number
 from .tensor_operands import common_nodes as nodes_of
 from .tensor_operators import UFUNCS
+from .tensor_part_methods import PartMethods
 from .tensor_state import State
 
 __all__ = [
@@ -57,7 +57,7 @@ _SMALL = 1024
 
 class Tensor(
     Gradients["Tensor"],
-    Indexing["Tensor"],
+    PartMethods["Tensor"],
     NamedMethods["Tensor"],
     Looks,
     Conversions["Tensor"],

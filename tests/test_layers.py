@@ -35,7 +35,7 @@ LAYERS = [
             "tensor_operands",
             "tensor_operators",
         ),
-        *("tensor_matrix_methods",),
+        *("tensor_matrix_methods", "tensor_part_methods"),
         *("tensor_order_methods", "tensor_state"),
         "tensor_named_methods",
     ],

@@ -11,15 +11,24 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..codegen.dtypes import bool_
+from ..codegen.dtypes import DType, bool_, int64
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol
 from ..ops import build
-from .indexing import Box, box_of, filled, flat_places, read_box
-from .shapes import Shape, broadcast_to, show
+from .indexing import Box, box_of, filled, flat_places, read_box, wrap
+from .shapes import Shape, broadcast_to, one_axis, show
 
-__all__ = ["COMBINE", "combined", "put", "put_marked", "put_mask", "scattered"]
+__all__ = [
+    "COMBINE",
+    "combined",
+    "put",
+    "put_marked",
+    "put_mask",
+    "scatter",
+    "scatter_kind",
+    "scatter_reduce",
+]
 
 COMBINE: dict[str, tuple[str, Callable[[Node, Node], Node]]] = {
     "set": ("set", lambda old, new: new),
@@ -170,7 +179,7 @@ def put_mask(
     return _put_box(x, box, new)
 
 
-def scattered(x: Node, axis: int, indices: Node, updates: Node, monoid: str) -> Node:
+def _scattered(x: Node, axis: int, indices: Node, updates: Node, monoid: str) -> Node:
     """`updates` written along an axis at `indices` of their shape; other axes may be shorter."""
     shape = (*indices.shape[:axis], x.shape[axis], *indices.shape[axis + 1 :])
     if shape == x.shape:
@@ -179,3 +188,79 @@ def scattered(x: Node, axis: int, indices: Node, updates: Node, monoid: str) -> 
     box = box_of(x.shape, tuple(slice(None) if e == f else slice(0, e) for e, f in same))
     part = build.scatter(read_box(x, box), updates, indices, axis, monoid)
     return _put_box(x, box, part)
+
+
+def scatter(x: Node, index: Node, value: Node, dim: int, how: str) -> Node:
+    """Values written along an axis at an index of their shape, as torch does it."""
+    axis = one_axis("scatter", dim, len(x.shape))
+    value = build.cast(value, x.dtype)
+    if not x.shape and not index.shape:
+        x, index = build.reshape(x, (1,)), build.reshape(index, (1,))
+        return build.reshape(scatter(x, index, build.broadcast_to(value, (1,)), 0, how), ())
+    fits = len(index.shape) == len(x.shape) and all(
+        e == f or (isinstance(e, int) and isinstance(f, int) and e <= f)
+        for a, (e, f) in enumerate(zip(index.shape, x.shape, strict=True))
+        if a != axis
+    )
+    if not fits:
+        raise ShapeError(
+            f"an index of shape {show(index.shape)} for an array of shape {show(x.shape)}",
+            remedy=f"it needs as many axes, and may be longer only along axis {axis}",
+        )
+    if not value.shape:
+        value = build.broadcast_to(value, index.shape)
+    if len(value.shape) != len(index.shape) or any(
+        isinstance(e, int) and isinstance(f, int) and e < f
+        for e, f in zip(value.shape, index.shape, strict=True)
+    ):
+        raise ShapeError(
+            f"values of shape {show(value.shape)} for an index of shape {show(index.shape)}",
+            remedy="give at least one value for each index",
+        )
+    zeros, ones = [0] * len(index.shape), [1] * len(index.shape)
+    value = build.slice_(value, zeros, index.shape, ones)
+    places = wrap(index, x.shape[axis])
+    if 0 in index.shape:
+        return x
+    return _scattered(x, axis, places, value, how)
+
+
+_REDUCTIONS = {"sum": "sum", "prod": "prod", "mean": "sum", "amax": "max", "amin": "min"}
+
+
+def scatter_kind(reduce: str | None) -> str:
+    """How `scatter` combines values, by torch's name."""
+    kinds = {None: "set", "add": "sum", "multiply": "prod"}
+    if reduce not in kinds:
+        raise ValueError(f"scatter: reduce is 'add' or 'multiply', not {reduce!r}")
+    return kinds[reduce]
+
+
+def scatter_reduce(
+    x: Node, index: Node, value: Node, dim: int, reduce: str, include_self: bool = True
+) -> Node:
+    """Values combined along an axis, with or without those that are there."""
+    how = _REDUCTIONS.get(reduce)
+    if how is None:
+        raise ValueError(
+            f"scatter_reduce: reduce is one of {', '.join(_REDUCTIONS)}, not {reduce!r}"
+        )
+    start = x
+    if not include_self:
+        start = scatter(x, index, build.constant(_neutral(reduce, x.dtype), x.dtype), dim, "set")
+    result = scatter(start, index, value, dim, how)
+    if reduce != "mean":
+        return result
+    first = build.full(x.shape, int(include_self), int64)
+    count = scatter(first, index, build.constant(1, int64), dim, "sum")
+    count = build.cast(build.maximum(count, build.ones_like(count)), x.dtype)
+    return build.div(result, count) if x.dtype.is_float else build.floordiv(result, count)
+
+
+def _neutral(reduce: str, dtype: DType) -> float | int:
+    if reduce in ("amax", "amin"):
+        sign = -1 if reduce == "amax" else 1
+        if dtype.is_float:
+            return sign * math.inf
+        return int(dtype.lowest if sign < 0 else dtype.highest)
+    return 1 if reduce == "prod" else 0

@@ -13,7 +13,7 @@ from ..ops import build
 from .manipulation import moveaxis
 from .shapes import broadcast_to, one_axis, show
 
-__all__ = ["diagonal", "embed", "replace"]
+__all__ = ["diag", "diagonal", "embed", "replace"]
 
 
 def _axes(name: str, x: Node, first: int, second: int) -> tuple[int, int]:
@@ -111,3 +111,15 @@ def replace(x: Node, value: Node, offset: int, first: int, second: int) -> Node:
         (len(moved.shape) - 2, len(moved.shape) - 1),
     )
     return moveaxis(build.select(mask, new, moved), (-2, -1), (one, two))
+
+
+def diag(x: Node, offset: int = 0) -> Node:
+    """A matrix with a vector on a diagonal, or the diagonal of a matrix."""
+    if len(x.shape) == 1:
+        return embed(x, offset)
+    if len(x.shape) != 2:
+        raise ShapeError(
+            f"diag takes a vector or a matrix, not an array of shape {show(x.shape)}",
+            remedy="fg.diagonal and fg.diag_embed take more axes",
+        )
+    return diagonal(x, offset)

@@ -339,6 +339,53 @@ def test_torchs_names() -> None:
     assert [p.shape for p in fg.tensor_split(V, 2)] == [(3,), (2,)]
 
 
+def test_methods_are_the_functions() -> None:
+    x, zeros = fg.asarray(M), fg.zeros((2, 4))
+    rows, src = np.array([[0, 1, 1], [3, 3, 0]]), fg.ones((2, 3))
+    same: list[tuple[fg.Tensor, fg.Tensor]] = [
+        (zeros.scatter(1, rows, src), fg.scatter(zeros, 1, rows, src)),
+        (zeros.scatter_add(1, rows, src), fg.scatter_add(zeros, 1, rows, src)),
+        (
+            zeros.scatter_reduce(1, rows, src, "mean", include_self=False),
+            fg.scatter_reduce(zeros, 1, rows, src, "mean", include_self=False),
+        ),
+        (x.index_add(1, [0, 0], x[:, :2], alpha=2), fg.index_add(x, 1, [0, 0], x[:, :2], alpha=2)),
+        (x.index_copy(0, [1], x[:1]), fg.index_copy(x, 0, [1], x[:1])),
+        (x.index_fill(0, [1], 5.0), fg.index_fill(x, 0, [1], 5.0)),
+        (x.index_put(([0], None), 1.0), fg.index_put(x, ([0], None), 1.0)),
+        (x.masked_select(x > 0), fg.masked_select(x, x > 0)),
+        (x.masked_scatter(x > 0, x), fg.masked_scatter(x, x > 0, x)),
+        (x.moveaxis(0, 1), fg.moveaxis(x, 0, 1)),
+        (x.swapdims(0, 1), x.t()),
+        (x.as_strided((2, 2), (1, 2), 1), fg.as_strided(x, (2, 2), (1, 2), 1)),
+        (x.diag(1), fg.diag(x, 1)),
+        (x.diag_embed(), fg.diag_embed(x)),
+        (x.matmul(M.T), x @ x.T),
+        (x.dot(M.T), fg.dot(x, x.T)),
+        (x.inner(x), fg.inner(x, x)),
+        (x.kron(x), fg.kron(x, x)),
+    ]
+    for number, (one, other) in enumerate(same):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), str(number), strict=True)
+    assert [part.shape for part in x.split(3, 1)] == [(3, 3), (3, 1)]
+    assert [part.shape for part in x.split([1, 2])] == [(1, 4), (2, 4)]
+    assert [part.shape for part in x.chunk(2)] == [(2, 4), (1, 4)]
+    with pytest.raises(ValueError, match="add up"):
+        x.split([1, 1])
+
+
+def test_methods_in_place() -> None:
+    x = fg.zeros((2, 2))
+    x.scatter_(0, [[1, 0]], 3.0).scatter_add_(1, [[0], [0]], fg.ones((2, 1)))
+    assert x.tolist() == [[1, 3], [4, 0]]
+    x.index_add_(0, [0], fg.ones((1, 2))).index_copy_(1, [1], fg.zeros((2, 1)))
+    assert x.tolist() == [[2, 0], [4, 0]]
+    x.index_fill_(0, [1], 7).index_put_(([0], [1]), 9.0).masked_fill_(x == 7, -1)
+    assert x.tolist() == [[2, 9], [-1, -1]]
+    x.fill_diagonal_(0).masked_scatter_(x < 0, [5.0]).scatter_reduce_(0, [[0, 0]], 8.0, "amin")
+    assert x.tolist() == [[0, 8], [5, 0]]
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match="repeat: -1 is no number of repetitions"):
         fg.repeat(V, -1)

@@ -250,7 +250,7 @@ from .order_statistics import (
 from .padding import pad
 from .picking import *  # noqa: F403
 from .products import *  # noqa: F403
-from .ranges import arange, eye, linspace
+from .ranges import arange, eye, geomspace, identity, indices, linspace, logspace
 from .reductions import (
     all,
     any,
@@ -427,6 +427,7 @@ __all__ = [
     "full",
     "full_like",
     "func",
+    "geomspace",
     "grad",
     "greater",
     "greater_equal",
@@ -439,8 +440,10 @@ __all__ = [
     "histogramdd",
     "hvp",
     "hypot",
+    "identity",
     "iinfo",
     "imag",
+    "indices",
     "inf",
     "inference_mode",
     "int8",
@@ -479,6 +482,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logspace",
     "logsumexp",
     "map",
     "matrix_transpose",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from .codegen.dtypes import DType, bool_, float32, float64, int64
 from .creation import constant
 from .errors import DTypeError, ShapeError
 from .ir.node import Node
+from .joining import stack
 from .ops import build
 from .semantics.promotion import as_dtype, as_float
 from .semantics.shapes import broadcast_shapes
 from .tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
 from .tensor_conversions import check_device
 
-__all__ = ["arange", "eye", "linspace"]
+__all__ = ["arange", "eye", "geomspace", "identity", "indices", "linspace", "logspace"]
 
 _SMALL_COUNT = 1024
 
@@ -205,6 +207,155 @@ def _between(
         return _rounded(node, dtype or kind), tensors
 
     return record_nodes(record)
+
+
+def logspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    base: float = 10.0,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
+    """Powers of a base whose exponents are at equal distances.
+
+    Parameters
+    ----------
+    start, stop : number
+        The first and the last exponent.
+    num : int, optional
+        How many.
+    endpoint : bool, optional
+        Whether `stop` is the last exponent.
+    base : number, optional
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.logspace(0, 2, 3)
+    Tensor([  1.,  10., 100.])
+    """
+    count = _count("logspace", num)
+    values = np.logspace(start, stop, count, endpoint=endpoint, base=base)
+    return _of_values(values, dtype, device)
+
+
+def geomspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
+    """Numbers at equal ratios.
+
+    Parameters
+    ----------
+    start, stop : number
+        Neither is 0, and both have the same sign.
+    num : int, optional
+        How many.
+    endpoint : bool, optional
+        Whether `stop` is the last one.
+    dtype : dtype, optional
+        By default float32.
+    device : str, optional
+        ``"cpu"``.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.geomspace(1, 8, 4)
+    Tensor([1., 2., 4., 8.])
+    """
+    count = _count("geomspace", num)
+    if not start * stop > 0:
+        raise ShapeError(
+            f"geomspace from {start} to {stop}: there are no equal ratios",
+            remedy="give two numbers of one sign, none of them 0",
+        )
+    return _of_values(np.geomspace(start, stop, count, endpoint=endpoint), dtype, device)
+
+
+def _of_values(values: Any, dtype: Any, device: Any) -> Tensor:
+    check_device(device)
+    return as_tensor(values, float32 if dtype is None else as_dtype(dtype))
+
+
+def identity(n: int, dtype: Any = None) -> Tensor:
+    """The identity matrix, under NumPy's name: see `eye`.
+
+    Parameters
+    ----------
+    n : int
+    dtype : dtype, optional
+        By default float32.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.identity(2, "int64")
+    Tensor([[1, 0],
+            [0, 1]])
+    """
+    return eye(n, dtype=dtype)
+
+
+def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
+    """The indices of a grid along each axis.
+
+    Parameters
+    ----------
+    dimensions : sequence of int
+        The shape of the grid.
+    dtype : dtype, optional
+        By default int64.
+    sparse : bool, optional
+        Whether the indices are a tuple of arrays that broadcast instead.
+
+    Returns
+    -------
+    Tensor, or tuple of Tensor
+        Along the first axis, the indices along each axis of the grid.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.indices((2, 2))
+    Tensor([[[0, 0],
+             [1, 1]],
+            [[0, 1],
+             [0, 1]]])
+    """
+    kind = int64 if dtype is None else as_dtype(dtype)
+    shape = tuple(_count("indices", extent) for extent in dimensions)
+    alone = [
+        arange(extent, dtype=kind).reshape(*(-1 if a == axis else 1 for a in range(len(shape))))
+        for axis, extent in enumerate(shape)
+    ]
+    if sparse or not shape:
+        return tuple(alone) if sparse else constant(lambda: build.zeros((0,), kind))
+    return stack([one.broadcast_to(shape) for one in alone])
 
 
 def eye(

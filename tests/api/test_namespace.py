@@ -146,6 +146,38 @@ def test_linspace_between_arrays(count: int, endpoint: bool) -> None:
         np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("endpoint", [True, False])
+@pytest.mark.parametrize("dtype", [None, "float64", "int32"])
+def test_ratios(dtype: str | None, endpoint: bool) -> None:
+    kind = dtype or "float32"
+    for actual, expected in (
+        (
+            fg.logspace(0, 3, 7, base=2, dtype=dtype, endpoint=endpoint),
+            np.logspace(0, 3, 7, base=2, endpoint=endpoint),
+        ),
+        (
+            fg.geomspace(-1, -1000, 4, dtype=dtype, endpoint=endpoint),
+            np.geomspace(-1, -1000, 4, endpoint=endpoint),
+        ),
+    ):
+        assert actual.dtype == kind
+        np.testing.assert_allclose(actual.numpy(), expected.astype(kind), rtol=1e-6)
+    for start, stop in ((0, 1), (-1, 1)):
+        with pytest.raises(ShapeError, match="there are no equal ratios"):
+            fg.geomspace(start, stop)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3, 4)])
+def test_indices(shape: tuple[int, ...]) -> None:
+    np.testing.assert_array_equal(fg.indices(shape).numpy(), np.indices(shape))
+    for one, other in zip(
+        fg.indices(shape, sparse=True), np.indices(shape, sparse=True), strict=True
+    ):
+        np.testing.assert_array_equal(one.numpy(), other)
+    assert fg.indices(shape, dtype="int32").dtype is fg.int32
+    assert fg.identity(3).tolist() == np.identity(3).tolist()
+
+
 def test_gradient_of_linspace() -> None:
     gradient = fg.grad(lambda a: (fg.linspace(a, 4.0, 5) * fg.asarray([1.0, 2, 3, 4, 5])).sum())
     assert float(gradient(fg.asarray(0.0))) == pytest.approx(1 + 1.5 + 1.5 + 1)

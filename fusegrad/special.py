@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .codegen.dtypes import float64
+from .creation import zeros_like
 from .errors import DTypeError
 from .functional import (
     clip,
@@ -28,6 +29,7 @@ from .functional import (
 )
 from .incomplete import betainc, gammainc, gammaincc
 from .ops import build
+from .precision import in_float32
 from .reductions import logsumexp
 from .semantics.elementwise import Function
 from .tensor_class import ArrayLike, Tensor, as_tensor, elementwise
@@ -461,6 +463,7 @@ def entr(x: ArrayLike) -> Tensor:
     return where(x > 0, -inside * log(inside), outside)
 
 
+@in_float32
 def rel_entr(x: ArrayLike, y: ArrayLike) -> Tensor:
     """``x * log(x / y)``, the terms of a relative entropy.
 
@@ -483,10 +486,11 @@ def rel_entr(x: ArrayLike, y: ArrayLike) -> Tensor:
     positive = (x > 0) & (y > 0)
     ratio = where(positive, x, 1.0) / where(positive, y, 1.0)
     value = where(positive, x, 1.0) * log(ratio)
-    other = where((x == 0) & (y >= 0), 0.0, math.inf)
+    other = where((x == 0) & (y >= 0), zeros_like(value), math.inf)
     return where(isnan(x) | isnan(y), math.nan, where(positive, value, other))
 
 
+@in_float32
 def kl_div(x: ArrayLike, y: ArrayLike) -> Tensor:
     """``x * log(x / y) - x + y``, the terms of a divergence of Kullback and Leibler.
 

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fusegrad.codegen.dtypes import DType, bool_, float32, float64, int32, int64
+from fusegrad.codegen.dtypes import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int32,
+    int64,
+)
 from fusegrad.codegen.kernel import Monoid
 from fusegrad.ir.node import Node
 from fusegrad.ir.types import TensorType
@@ -26,7 +35,7 @@ Array = npt.NDArray[Any]
 
 LARGEST = 3000
 EXTENTS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 17, 33)
-EXACT = {float32: 2.0**23, float64: 2.0**51}
+EXACT = {float16: 2.0**11, bfloat16: 2.0**8, float32: 2.0**23, float64: 2.0**51}
 
 
 class RandomGraph:
@@ -51,7 +60,8 @@ class RandomGraph:
         if random.random() < 0.5:
             # All shapes are parts of one, so that rows and columns of it meet.
             self.base = tuple(random.choice(EXTENTS) for _ in range(random.randint(1, 3)))
-        self.dtypes = (float64,) if smooth else (float32, float32, float64, int32, int64, bool_)
+        floats = (float32, float32, float64, float16, bfloat16)
+        self.dtypes = (float64,) if smooth else (*floats, int32, int64, bool_)
         dtypes = (random.choice(self.dtypes),) if self.base else self.dtypes
         for _ in range(random.randint(1, 4)):
             self.input(self.shape(), random.choice(dtypes))
@@ -217,8 +227,9 @@ class RandomGraph:
     def convert(self) -> None:
         x = self.any()
         assert x is not None
-        dtype = self.random.choice((float32, float64, int32, int64, bool_))
+        dtype = self.random.choice(self.dtypes)
         bounded = self.size[x] <= 2.0**20 and not x.dtype.is_integer
+        bounded = bounded and self.exact(dtype, self.size[x])
         if dtype is bool_ or bounded:
             self.keep(build.cast(x, dtype), self.size[x])
 

@@ -145,6 +145,10 @@ class Token:
         self.label = label
 
 
+_CHANGED = ("_storage", "_node", "_variable", "_trace", "_grad", "requires_grad", "_leaf")
+"""The fields of a tensor that assignments change."""
+
+
 @final
 class Level:
     """A function that is recorded for one element of a batch.
@@ -157,17 +161,30 @@ class Level:
         The variable for the number of the element.
     randomness : {"error", "different", "same"}
         What random numbers are for the elements.
-    written : list of weakref to Tensor
-        The tensors that were given a value or a gradient meanwhile.
+    written : list of (weakref to Tensor, tuple)
+        The tensors that were given a value or a gradient meanwhile, and what they had before.
     """
 
     __slots__ = ("position", "randomness", "size", "written")
+
+    def note(self, tensor: Cell) -> None:
+        """Called before the value or the gradient of a tensor changes."""
+        before = tuple(getattr(tensor, name) for name in _CHANGED)
+        self.written.append((weakref.ref(tensor), before))
+
+    def restore(self) -> None:
+        """Give every tensor what it had before."""
+        for reference, before in reversed(self.written):
+            tensor = reference()
+            if tensor is not None:
+                for name, value in zip(_CHANGED, before, strict=True):
+                    setattr(tensor, name, value)
 
     def __init__(self, size: int, position: Node, randomness: str) -> None:
         self.size = size
         self.position = position
         self.randomness = randomness
-        self.written: list[weakref.ref[Cell]] = []
+        self.written: list[tuple[weakref.ref[Cell], tuple[object, ...]]] = []
 
 
 @final

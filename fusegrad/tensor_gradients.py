@@ -5,7 +5,6 @@ Knows which variables a graph depends on; how operations are recorded is the bus
 
 from __future__ import annotations
 
-import weakref
 from abc import abstractmethod
 from typing import Any, Generic, TypeVar, cast
 
@@ -95,7 +94,7 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
         if trace is not None:
             trace.note_grad(self)
         if active.levels:
-            active.levels[-1].written.append(weakref.ref(self))
+            active.levels[-1].note(self)
         self._grad = new
 
     def backward(

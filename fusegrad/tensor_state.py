@@ -91,7 +91,7 @@ class State(Cell):
                 remedy="change it inside `with fg.no_grad():`, or assign to its .data",
             )
         if active.levels:
-            active.levels[-1].written.append(weakref.ref(self))
+            active.levels[-1].note(self)
         trace = active.trace
         if self._trace is not trace:
             if trace is None:

@@ -281,10 +281,14 @@ class _Batch:
     def run(self, values: Sequence[Any], axes: Sequence[int | None], out: Axes) -> Any:
         before = set_recording(True)
         try:
-            with mapped(self.level):
-                result, nodes, structure = self._record(values, axes)
-            if self.level.written:
-                self._check_written(result)
+            try:
+                with mapped(self.level):
+                    result, nodes, structure = self._record(values, axes)
+                if self.level.written:
+                    self._check_written(result)
+            except BaseException:
+                self.level.restore()
+                raise
             found = batch(nodes, self.rows)
             places = _each(out, structure, "out_axes")
             names = pytree.paths(structure)
@@ -331,7 +335,7 @@ class _Batch:
     def _check_written(self, result: Sequence[Any]) -> None:
         """Tensors from outside must not take over what differs between the elements."""
         own = {id(value) for value in result}
-        for reference in self.level.written:
+        for reference, _ in self.level.written:
             tensor = reference()
             if tensor is None or id(tensor) in own:
                 continue

@@ -180,3 +180,12 @@ def test_two_ways_to_a_masked_value() -> None:
     # Taken on one of the ways, it counts.
     found = fg.grad(lambda x: (fg.where(x > 0, fg.sqrt(x), 0.0) + fg.sqrt(x)).sum())(doubles([0.0]))
     assert found.tolist() == [INF]
+
+
+def test_norms_at_zero() -> None:
+    zero = doubles([0, 0])
+    for order in (1, 2, INF, 3):
+        gradient = fg.grad(lambda x, order=order: fg.linalg.vector_norm(x, ord=order))
+        assert gradient(zero).tolist() == [0, 0], order
+    assert fg.hessian(fg.linalg.vector_norm)(zero).tolist() == [[0, 0], [0, 0]]
+    assert fg.grad(fg.linalg.matrix_norm)(zero[None]).tolist() == [[0, 0]]

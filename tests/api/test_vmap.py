@@ -286,6 +286,7 @@ def test_state_from_outside_cannot_take_a_batch() -> None:
         "a tensor of shape () from outside of a function that vmap maps is given values that "
         "differ between the elements"
     )
+    assert float(total) == 0
     count = fg.zeros(())
 
     def own(a: fg.Tensor) -> fg.Tensor:

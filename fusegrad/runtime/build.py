@@ -172,6 +172,10 @@ def build_record(
     )
 
 
+_LEAST = 1 << 15
+"""Independent launches of an iteration are shared by threads from so many bytes on."""
+
+
 @final
 @dataclass
 class _Unit:
@@ -440,7 +444,9 @@ class _Planner:
 
     def body(self, unit: _Unit, function: Body) -> Planned:
         tasks = self.tasks(unit)
-        planned = plan("body", tasks, function.parameters, unit.roots, [], self.nbytes, [], 0)
+        planned = plan(
+            "body", tasks, function.parameters, unit.roots, [], self.nbytes, [], 0, least=_LEAST
+        )
         return Planned(planned, unit.positions)
 
 

@@ -103,6 +103,7 @@ def plan(
     scratch_bytes: int,
     calls: Sequence[str] = (),
     cursors: int = 0,
+    least: int = 0,
 ) -> Plan:
     """Order the tasks, group independent ones, and assign every value a place.
 
@@ -121,6 +122,9 @@ def plan(
         The symbols of functions of the host.
     cursors : int, optional
         How many cursors the loops have.
+    least : int, optional
+        Launches that read and write fewer bytes than this together run one after the other: to
+        deal them to threads takes longer.
 
     Returns
     -------
@@ -162,7 +166,9 @@ def plan(
     own = {key: Slot(SlotKind.ARENA, offsets[i]) for key, i in private.items()}
     commands: list[Command] = []
     for numbers in steps:
-        commands += _commands([(n, tasks[n]) for n in numbers], places, own)
+        own_tasks = [tasks[n] for n in numbers]
+        apart = _bytes(own_tasks, nbytes) < least
+        commands += _commands(list(zip(numbers, own_tasks, strict=True)), places, own, apart)
     program = Program(
         name,
         len(inputs),
@@ -182,8 +188,9 @@ def _commands(
     tasks: Sequence[tuple[int, Task | CommandTask]],
     places: Mapping[Value, Slot],
     private: Mapping[tuple[int, Hashable], Slot],
+    apart: bool,
 ) -> list[Command]:
-    """What runs in one step: the launches as a group, then the rest one by one."""
+    """What runs in one step: the launches as a group, or `apart`; then the rest one by one."""
     nowhere = Slot(SlotKind.ARENA, 0)
     launches = []
     rest: list[Command] = []
@@ -201,7 +208,17 @@ def _commands(
             lambda value: places.get(value, nowhere),
             lambda key, number=number: private[number, key],  # type: ignore[misc]
         )
-    return [*([Group(tuple(launches))] if launches else []), *rest]
+    groups = [(e,) for e in launches] if apart else [tuple(launches)]
+    return [*(Group(group) for group in groups if group), *rest]
+
+
+def _bytes(tasks: Sequence[Task | CommandTask], nbytes: Mapping[Value, int]) -> int:
+    """What launches read and write."""
+    total = 0
+    for task in tasks:
+        if isinstance(task, Task):
+            total += sum(nbytes[v] for v in {*task.reads, *task.writes} if v in nbytes)
+    return total
 
 
 def _levels(

@@ -80,6 +80,10 @@ CASES: dict[str, tuple[Callable[..., T], list[Array]]] = {
         lambda q, k: fg.map(lambda x: F.softmax(x @ k.T, dim=-1) @ k, q).sum(),
         [numbers(3, 4, 5), numbers(6, 5)],
     ),
+    "linear systems": (
+        lambda a, xs: last(lambda c, x: fg.linalg.solve(a + c.sum() * a, x), zeros(3), xs).sum(),
+        [numbers(3, 3) + 4 * np.eye(3), numbers(4, 3)],
+    ),
     "custom rule": (
         lambda xs: last(lambda c, x: doubled(c + x) * x, zeros(), xs),
         [numbers(5) * 0.3],

@@ -64,6 +64,55 @@ def test_dtypes_by_kind() -> None:
     assert all(getattr(fg, name) is dtype for name, dtype in INFO.dtypes().items())
 
 
+STANDARD = """
+abs acos acosh add all any arange argmax argmin argsort asarray asin asinh astype atan atan2
+atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor
+broadcast_arrays broadcast_to can_cast ceil clip concat conj copysign cos cosh count_nonzero
+cumulative_prod cumulative_sum diff divide empty empty_like equal exp expand_dims expm1 eye
+finfo flip floor floor_divide from_dlpack full full_like greater greater_equal hypot iinfo imag
+isdtype isfinite isinf isnan less less_equal linspace log log10 log1p log2 logaddexp logical_and
+logical_not logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min minimum
+moveaxis multiply negative nextafter nonzero not_equal ones ones_like permute_dims positive pow
+prod real reciprocal remainder repeat reshape result_type roll round searchsorted sign signbit
+sin sinh sort sqrt square squeeze stack std subtract sum take take_along_axis tan tanh tensordot
+tile tril triu trunc unique_all unique_counts unique_inverse unique_values unstack var vecdot
+where zeros zeros_like
+"""
+EXTENSION = """
+cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank
+matrix_transpose outer pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm
+"""
+
+
+def test_names_of_the_standard() -> None:
+    missing = [name for name in STANDARD.split() if name not in fg.__all__]
+    missing += [name for name in EXTENSION.split() if not callable(getattr(fg.linalg, name, None))]
+    assert not missing
+    assert len(set(fg.__all__)) == len(fg.__all__)
+    assert (fg.newaxis, fg.e, fg.pi) == (None, np.e, np.pi)
+    assert np.isinf(fg.inf)
+    assert np.isnan(fg.nan)
+
+
+def test_names_of_arguments() -> None:
+    for name, arguments in {
+        "argsort": ("x", "axis", "descending", "stable"),
+        "clip": ("x", "min", "max"),
+        "cumulative_sum": ("x", "axis", "dtype", "include_initial"),
+        "diff": ("x", "axis", "n", "prepend", "append"),
+        "eye": ("k", "dtype", "device"),
+        "from_dlpack": ("x", "device", "copy"),
+        "linspace": ("start", "stop", "num", "dtype", "device", "endpoint"),
+        "reshape": ("shape", "copy"),
+        "searchsorted": ("side", "sorter"),
+        "std": ("axis", "correction", "keepdims"),
+        "sum": ("axis", "dtype", "keepdims"),
+        "take": ("indices", "axis"),
+    }.items():
+        known = inspect.signature(getattr(fg, name)).parameters
+        assert not set(arguments) - set(known), name
+
+
 # --- making tensors -------------------------------------------------------------------------------
 
 

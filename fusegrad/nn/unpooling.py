@@ -43,7 +43,7 @@ def _spread(
             remedy=f"pass what F.max_pool{rank}d with return_indices=True gives",
         )
     sizes = numbers(name, "kernel_size", kernel_size, rank)
-    strides = sizes if stride in (None, ()) else numbers(name, "stride", stride, rank)
+    strides = sizes if stride is None else numbers(name, "stride", stride, rank)
     widths = numbers(name, "padding", padding, rank, least=0)
     counts = tuple(x.shape[-rank:])
     extents = tuple(

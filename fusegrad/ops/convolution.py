@@ -42,6 +42,8 @@ Place = tuple[Expr, Expr]
 
 MOST_SUMS = 8
 """How many sums run side by side, so that an element that is loaded serves all of them."""
+MANY = 64
+"""From this many elements of a window on, every channel is summed by itself."""
 
 
 @op_class("convolution")
@@ -206,7 +208,8 @@ class Convolution(LoopOp):
                 pairs.append(loads)
                 last = (*at, o) if self.channels_last else (o, *at)
                 targets.append((group, image, *last))
-            loop, results = _accumulated(inner, pairs, output.dtype)
+            apart = math.prod(e for e in sizes if isinstance(e, int)) >= MANY
+            loop, results = _accumulated(inner, pairs, output.dtype, apart)
             stores = (Store(output, t, r) for t, r in zip(targets, results, strict=True))
             return (loop, *stores)
 
@@ -266,10 +269,15 @@ def _divisor(number: int, most: int) -> int:
 
 
 def _accumulated(
-    variables: Sequence[Var], pairs: Sequence[tuple[Expr, Expr]], dtype: DType
+    variables: Sequence[Var], pairs: Sequence[tuple[Expr, Expr]], dtype: DType, apart: bool
 ) -> tuple[For, list[Var]]:
-    """Loops that add the products of all pairs up, in order, and the variables of the sums."""
+    """Loops that add the products of all pairs up, in order, and the variables of the sums.
+
+    With `apart` every iteration of the outermost loop has sums of its own, which are added then:
+    rounding errors of many terms grow less.
+    """
     levels = [[Var(f"a{i}", dtype) for i in range(len(pairs))] for _ in variables]
+    zeros = [Const(0, dtype)] * len(pairs)
     following: list[Expr] = []
     for (a, b), acc in zip(pairs, levels[-1], strict=True):
         if dtype.is_float:
@@ -278,12 +286,16 @@ def _accumulated(
             following.append(scalar.apply("add", acc, scalar.apply("mul", a, b)))
     body: tuple[Stmt, ...] = ()
     for depth in range(len(variables) - 1, -1, -1):
-        starts: Sequence[Expr] = levels[depth - 1] if depth else [Const(0, dtype)] * len(pairs)
+        new = depth == 0 or (depth == 1 and apart)
+        starts: Sequence[Expr] = zeros if new else levels[depth - 1]
         extent = variables[depth].extent
         assert extent is not None
         carry = tuple(zip(levels[depth], starts, strict=True))
         loop = For(variables[depth], extent, Serial(), body, carry, tuple(following))
         body, following = (loop,), list(levels[depth])
+        if depth == 1 and apart:
+            both = zip(levels[0], levels[1], strict=True)
+            following = [scalar.apply("add", total, part) for total, part in both]
     return loop, levels[0]
 
 

@@ -30,7 +30,8 @@ Widths = list[tuple[int, int]]
 
 def numbers(name: str, what: str, value: Any, rank: int, least: int = 1) -> tuple[int, ...]:
     """One integer for each of `rank` axes; a single one holds for all."""
-    given = tuple(value) if isinstance(value, Sequence) else (value,)
+    several = isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+    given = tuple(value) if several else (value,)
     result = tuple(operator.index(each) for each in given)
     if len(result) == 1:
         result *= rank

@@ -62,7 +62,8 @@ class Pooling:
         """Checked, with torch's rounding: a last window starts inside of input or left padding."""
         check_input(name, x, rank)
         sizes = numbers(name, "kernel_size", kernel_size, rank)
-        strides = sizes if stride in (None, ()) else numbers(name, "stride", stride, rank)
+        default = stride is None or (isinstance(stride, Sequence) and not stride)
+        strides = sizes if default else numbers(name, "stride", stride, rank)
         paddings = numbers(name, "padding", padding, rank, least=0)
         dilations = numbers(name, "dilation", dilation, rank)
         extents = tuple(int(e) for e in x.shape[len(x.shape) - rank :])  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 
 import fusegrad as fg
 import fusegrad.nn.functional as F
-from fusegrad.errors import DTypeError, ShapeError
+from fusegrad.errors import DTypeError, ShapeError, TracedValueError
 from fusegrad.testing import check_grads
 
 Array = np.ndarray[Any, Any]
@@ -139,6 +139,27 @@ def test_not_a_number_stays_where_it_is() -> None:
     np.testing.assert_array_equal(np.isinf(value), [False, False, True, True, True, False, False])
     gradient = fg.grad(lambda w: F.conv1d(fg.asarray(x[..., :6]), w, stride=4).sum())(weight)
     np.testing.assert_array_equal(gradient.numpy(), np.zeros((1, 1, 3)))
+
+
+def test_sums_of_many_products_are_accurate() -> None:
+    """The gradient of a weight adds up as many products as the batch has places."""
+    x = fg.full((64, 2, 64, 65), 0.1)
+
+    @fg.compile
+    def gradient(x: Any) -> fg.Tensor:
+        return fg.grad(lambda w: (F.conv2d(x, w) * 0.1).sum())(fg.zeros((17, 2, 1, 2)))
+
+    expected = np.float64(np.float32(0.1)) ** 2 * 64**3
+    np.testing.assert_allclose(gradient(x).numpy(), expected, 1e-4)
+
+
+def test_numbers_are_known_beforehand() -> None:
+    x, w = np.ones((1, 1, 6), np.float32), np.ones((1, 1, 2), np.float32)
+    assert F.conv1d(x, w, stride=np.int64(2)).shape == (1, 1, 3)
+    assert F.conv1d(x, w, stride=np.array([2])).shape == (1, 1, 3)
+    step = fg.compile(lambda x, w, s: F.conv1d(x, w, stride=s))
+    with pytest.raises(TracedValueError):
+        step(x, w, 2)
 
 
 Call = Callable[[], object]

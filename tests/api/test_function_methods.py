@@ -113,9 +113,9 @@ def test_compiled_and_differentiated() -> None:
 
 def test_errors() -> None:
     x = fg.ones((2, 3))
-    with pytest.raises(ShapeError, match=r"split: sizes \(1, 1\) of axis 1 of shape \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"split: parts of \[1, 1\] of an axis of extent 3"):
         x.split([1, 1], dim=1)
-    with pytest.raises(ShapeError, match="split: parts of 0"):
+    with pytest.raises(ShapeError, match="split into parts of 0"):
         x.split(0)
     with pytest.raises(GradientError, match="changed in place"):
         fg.ones(2, requires_grad=True).relu_()

@@ -53,11 +53,11 @@ def put(
     x: Node, key: tuple[Any, ...], value: Node, how: str = "set", mode: str | None = None
 ) -> Node:
     """`x` with `value`, which broadcasts and has its dtype, at ``x[key]``."""
-    monoid, combine = combined(how, x)
+    _, combine = combined(how, x)
     box = box_of(x.shape, key)
     part = read_box(x, box)
     if box.arrays:
-        return _put_box(x, box, _scatter(part, box, value, monoid, mode))
+        return _put_box(x, box, _scatter(part, box, value, how, mode))
     return _put_box(x, box, combine(part, _fitted(value, tuple(box.result))))
 
 
@@ -93,8 +93,9 @@ def _put_box(x: Node, box: Box, part: Node) -> Node:
     return build.select(inside, build.pad(value, low, high, interior), x)
 
 
-def _scatter(part: Node, box: Box, value: Node, monoid: str, mode: str | None) -> Node:
+def _scatter(part: Node, box: Box, value: Node, how: str, mode: str | None) -> Node:
     """A box in which the elements that its index arrays name are replaced or combined."""
+    monoid, combine = COMBINE[how]
     order, total, places, inside = flat_places(part.shape, box, mode)
     moved = build.transpose(part, order)
     place, rank = box.place, len(box.arrays)
@@ -106,7 +107,9 @@ def _scatter(part: Node, box: Box, value: Node, monoid: str, mode: str | None) -
     flat = build.reshape(moved, (*before, total, *after))
     updates = build.reshape(value, (*before, count, *after))
     places = build.reshape(places, (count,))
-    if inside is None:
+    if count == 1:
+        flat = _write_one(flat, updates, places, inside, place, combine)
+    elif inside is None:
         flat = build.scatter(flat, updates, places, place, monoid)
     else:
         flat = _scatter_inside(
@@ -114,6 +117,25 @@ def _scatter(part: Node, box: Box, value: Node, monoid: str, mode: str | None) -
         )
     inverse = sorted(range(len(order)), key=order.__getitem__)
     return build.transpose(build.reshape(flat, moved.shape), inverse)
+
+
+def _write_one(
+    flat: Node,
+    update: Node,
+    place: Node,
+    inside: Node | None,
+    axis: int,
+    combine: Callable[[Node, Node], Node],
+) -> Node:
+    """One slice written: a choice for every element, which fuses with what is around it."""
+    extent = flat.shape[axis]
+    places = build.broadcast(build.iota(extent, int64), flat.shape, (axis,))
+    wanted = build.cast(place, int64)
+    if inside is None and isinstance(extent, int):
+        wanted = build.maximum(wanted, build.zeros_like(wanted))
+        wanted = build.minimum(wanted, build.full_like(wanted, extent - 1))
+    here = build.eq(places, build.broadcast_to(build.squeeze(wanted, (0,)), flat.shape))
+    return build.select(here, combine(flat, build.broadcast_to(update, flat.shape)), flat)
 
 
 def _scatter_inside(

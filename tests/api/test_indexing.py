@@ -100,6 +100,7 @@ KEYS: tuple[Any, ...] = (
     ([0, 0, 1],),
     (slice(None, None, -2), slice(3, 0, -1), [0, 4, 4]),
     (slice(1, 3), 2),
+    (np.array(1), slice(None), [[-1]]),
 )
 
 
@@ -169,6 +170,23 @@ def test_divide_power_subtract_apply() -> None:
 
 
 # --- masks ----------------------------------------------------------------------------------------
+
+
+def test_one_place_is_written_in_place() -> None:
+    cache = fg.zeros((4, 1000, 8))
+
+    @fg.compile
+    def remember(at: fg.Tensor, row: fg.Tensor) -> fg.Tensor:
+        cache[:, at] = row
+        return cache.sum()
+
+    totals, addresses = [], set()
+    for at in (5, 999, -1):
+        totals.append(float(remember(fg.asarray(at), np.full(8, at, np.float32))))
+        addresses.add(cache._materialize().address)
+    assert totals == [32 * 5, 32 * 1004, 32 * 4]
+    assert len(addresses) == 1
+    assert cache[:, 5].tolist() == [[5] * 8] * 4
 
 
 def test_masks_inside_of_compiled_functions() -> None:

@@ -36,6 +36,7 @@ def interpolate(
     mode: Mode = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """More or fewer elements along the last axes, between those that are there.
 
@@ -54,6 +55,8 @@ def interpolate(
         Whether the centres of the first and last elements stay, instead of their outer ends.
     recompute_scale_factor : bool, optional
         Whether places come from the extents and not from `scale_factor`.
+    antialias : bool, optional
+        Whether fewer elements are means of all around them, in modes "bilinear" and "bicubic".
 
     Examples
     --------
@@ -65,6 +68,10 @@ def interpolate(
     """
     x = asarray(input)
     rank = _checked_rank(x, mode, align_corners)
+    if antialias and mode not in _WIDTHS:
+        raise ShapeError(
+            f"interpolate: mode {mode!r} has no antialias", remedy="take 'bilinear' or 'bicubic'"
+        )
     extents = x.shape[2:]
     factors: tuple[float | None, ...] = (None,) * rank
     if (size is None) == (scale_factor is None):
@@ -89,7 +96,8 @@ def interpolate(
         pools = adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
         return pools[rank - 1](x, sizes)
     for axis in range(rank):
-        x = _along(x, axis + 2, int(sizes[axis]), factors[axis], mode, bool(align_corners))
+        how = int(sizes[axis]), factors[axis], bool(align_corners)
+        x = _averaged(x, axis + 2, *how, mode) if antialias else _along(x, axis + 2, *how, mode)
     return x
 
 
@@ -131,16 +139,61 @@ def _checked_rank(x: Tensor, mode: str, align_corners: bool | None) -> int:
 # --- one axis -------------------------------------------------------------------------------------
 
 
-def _along(
-    x: Tensor, axis: int, count: int, factor: float | None, mode: str, aligned: bool
-) -> Tensor:
+def _scale(
+    x: Tensor, axis: int, count: int, factor: float | None, aligned: bool
+) -> tuple[Any, Any]:
+    """How far places are apart, and the type of their numbers.
+
+    That is the precision of the values: so places on the border of two elements are as in torch.
+    """
     extent = x.shape[axis]
-    # In the precision of the values: so places on the border of two elements are as torch has them.
     real: Any = np.float64 if x.dtype.bits > 32 else np.float32
     if aligned:
-        scale = real(extent - 1) / real(count - 1) if count > 1 else real(0)
-    else:
-        scale = real(1.0 / factor) if factor else real(extent) / real(count)
+        return (real(extent - 1) / real(count - 1) if count > 1 else real(0)), real
+    return (real(1.0 / factor) if factor else real(extent) / real(count)), real
+
+
+def _averaged(
+    x: Tensor, axis: int, count: int, factor: float | None, aligned: bool, mode: str
+) -> Tensor:
+    """Every element the weighted mean of all that lie nearer than the elements are apart."""
+    extent = x.shape[axis]
+    scale, real = _scale(x, axis, count, factor, aligned)
+    spread = max(scale, real(1))
+    reach = _WIDTHS[mode] * spread
+    centre = scale * (np.arange(count).astype(real) + real(0.5))
+    first = np.maximum((centre - reach + real(0.5)).astype(np.int64), 0)
+    last = np.minimum((centre + reach + real(0.5)).astype(np.int64), extent)
+    steps = np.arange(int((last - first).max()))
+    at = first[:, None] + steps
+    distance = abs((at - centre[:, None] + real(0.5)) / spread)
+    weight = np.where(at < last[:, None], _FILTERS[mode](distance), 0)
+    weight = (weight / weight.sum(1, keepdims=True)).astype(real)
+    places = np.minimum(at, last[:, None] - 1)
+    return _mixed(x, axis, list(places.T), list(weight.T))
+
+
+def _triangle(t: Array) -> Array:
+    return np.asarray(np.maximum(1 - t, 0))
+
+
+def _keys(t: Array) -> Array:
+    """Keys' cubic with the constant of resampling in other libraries."""
+    a = -0.5
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return np.where(t < 1, near, np.where(t < 2, far, 0))
+
+
+_WIDTHS = {"bilinear": 1, "bicubic": 2}
+_FILTERS = {"bilinear": _triangle, "bicubic": _keys}
+
+
+def _along(
+    x: Tensor, axis: int, count: int, factor: float | None, aligned: bool, mode: str
+) -> Tensor:
+    extent = x.shape[axis]
+    scale, real = _scale(x, axis, count, factor, aligned)
     numbers = np.arange(count).astype(real)
     if mode.startswith("nearest"):
         offset = 0.5 if mode == "nearest-exact" else 0.0

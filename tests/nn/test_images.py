@@ -91,6 +91,18 @@ def test_interpolation_has_gradients(shape: tuple[int, ...], options: dict[str, 
     check_grads(lambda x: fg.sin(F.interpolate(x, **options)), (RNG.standard_normal(shape),))
 
 
+def test_fewer_elements_are_means() -> None:
+    x = RNG.standard_normal((1, 1, 4, 8))
+    found = F.interpolate(x, (4, 4), mode="bilinear", antialias=True).numpy()
+    padded = np.pad(x, [(0, 0), (0, 0), (0, 0), (1, 1)])
+    weights = np.array([0.125, 0.375, 0.375, 0.125])
+    expected = sum(w * padded[..., i : i + 8 : 2][..., :4] for i, w in enumerate(weights))
+    np.testing.assert_allclose(found[..., 1:-1], expected[..., 1:-1], 1e-12)
+    np.testing.assert_allclose(found[..., 0], expected[..., 0] / 0.875, 1e-12)
+    with pytest.raises(ShapeError, match="mode 'nearest' has no antialias"):
+        F.interpolate(x, 2, antialias=True)
+
+
 def test_interpolation_keeps_constants() -> None:
     for mode, shape in (("bicubic", (1, 1, 4, 5)), ("bilinear", (1, 1, 4, 5)), ("area", (1, 1, 7))):
         found = F.interpolate(np.full(shape, 3.0), scale_factor=1.7, mode=mode)  # type: ignore[arg-type]

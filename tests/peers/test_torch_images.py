@@ -48,6 +48,13 @@ CASES: list[Case] = [
     ("interpolate", (2, 3, 4, 5), {"scale_factor": 1.5, "mode": "bicubic"}),
     ("interpolate", (2, 3, 4, 5), {"size": (2, 9), "mode": "bicubic", "align_corners": True}),
     ("interpolate", (2, 3, 4, 5), {"size": (2, 3), "mode": "area"}),
+    ("interpolate", (1, 2, 7, 9), {"size": (3, 4), "mode": "bilinear", "antialias": True}),
+    ("interpolate", (1, 2, 7, 9), {"scale_factor": 0.4, "mode": "bicubic", "antialias": True}),
+    (
+        "interpolate",
+        (1, 2, 5, 9),
+        {"size": (8, 3), "mode": "bicubic", "antialias": True, "align_corners": True},
+    ),
     ("interpolate", (1, 2, 3, 4, 5), {"scale_factor": 2, "mode": "nearest"}),
     ("interpolate", (1, 2, 3, 4, 5), {"size": (2, 5, 7), "mode": "trilinear"}),
     ("unfold", (2, 3, 4, 5), {"kernel_size": 2}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager
 from typing import Any, final
 
@@ -44,6 +44,7 @@ class Cell:
     __slots__ = (
         "__weakref__",
         "_grad",
+        "_hooks",
         "_leaf",
         "_node",
         "_storage",
@@ -67,6 +68,8 @@ class Cell:
     # Whether gradients end here, if it requires any.
     _leaf: bool
     _grad: Cell | None
+    # What is called with the gradient of a variable; not there if nothing is.
+    _hooks: list[Callable[[Cell], Cell | None]]
     name: str | None
     requires_grad: bool
 

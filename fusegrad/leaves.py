@@ -5,7 +5,8 @@ Knows nodes and tokens; of tensors only whether they require gradients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 from .autodiff.reverse import vjp
 from .context import Cell, Token
@@ -14,7 +15,11 @@ from .ir.node import Node, toposort
 from .ops.elementwise import Leaf
 from .ops.source import Input
 
-__all__ = ["gradients", "leaf_gradients", "leaves_of"]
+__all__ = ["HOOKS", "gradients", "leaf_gradients", "leaves_of"]
+
+HOOKS: weakref.WeakKeyDictionary[Node, list[Callable[[Node], Node | None]]]
+HOOKS = weakref.WeakKeyDictionary()
+"""What is called with the gradients of results; those of variables have theirs on the tensor."""
 
 
 def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Cell]]:
@@ -35,8 +40,9 @@ def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Cell]]:
 def leaf_gradients(output: Node, cotangent: Node) -> list[tuple[Cell, Node]]:
     """Each leaf tensor that `output` depends on, with the gradient that reaches it."""
     leaves = leaves_of([output])
-    given = gradients([output], [cotangent], [node for node, _ in leaves])
-    return [(tensor, g) for (_, tensor), g in zip(leaves, given, strict=True) if g is not None]
+    hooked = [node for node in toposort([output]) if node in HOOKS] if HOOKS else []
+    given = gradients([output], [cotangent], [*(node for node, _ in leaves), *hooked])
+    return [(tensor, g) for (_, tensor), g in zip(leaves, given, strict=False) if g is not None]
 
 
 def gradients(
@@ -49,4 +55,4 @@ def gradients(
                 f"the seed of the gradient has type {cotangent.type}, the result {node.type}",
                 remedy="give a seed of the shape and dtype of the result",
             )
-    return vjp(outputs, cotangents, wrt)
+    return vjp(outputs, cotangents, wrt, HOOKS if HOOKS else None)

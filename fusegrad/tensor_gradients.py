@@ -5,13 +5,15 @@ Knows which variables a graph depends on; how operations are recorded is the bus
 
 from __future__ import annotations
 
+import weakref
 from abc import abstractmethod
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast, final
 
 from .context import active
 from .errors import GradientError, ShapeError
 from .ir.node import Node, set_recording
-from .leaves import leaf_gradients
+from .leaves import HOOKS, leaf_gradients
 from .ops import build
 from .semantics.elementwise import FUNCTIONS
 from .semantics.shapes import broadcast_to, show
@@ -19,10 +21,23 @@ from .tensor_matrix_methods import MatrixMethods
 from .tensor_operators import Operators
 from .tensor_state import State
 
-__all__ = ["Gradients"]
+__all__ = ["Gradients", "Handle"]
 
 ArrayLike = Any
 TensorT = TypeVar("TensorT", bound=State)
+
+
+@final
+class Handle:
+    """A hook that was registered."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks = hooks
+        self._hook = hook
+
+    def remove(self) -> None:
+        """Do not call the hook any more."""
+        self._hooks[:] = [hook for hook in self._hooks if hook is not self._hook]
 
 
 class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[TensorT]):
@@ -131,7 +146,8 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
         before = set_recording(True)
         try:
             for cell, node in leaf_gradients(self._read(), self._seed(gradient)):
-                cast("Gradients[Any]", cell)._accumulate(node, create_graph)
+                tensor = cast("Gradients[Any]", cell)
+                tensor._accumulate(tensor._hooked(node), create_graph)
         finally:
             set_recording(before)
 
@@ -153,6 +169,80 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
                 remedy="the seed has the shape of the tensor",
             )
         return build.cast(seed._read(), self.dtype)
+
+    def register_hook(self, hook: Callable[[TensorT], TensorT | None]) -> Handle:
+        """Call a function with the gradient of this tensor, whenever it is computed.
+
+        Parameters
+        ----------
+        hook : callable
+            Takes the gradient; what it returns, if not None, takes its place.
+
+        Returns
+        -------
+        Handle
+            Its ``remove()`` takes the hook away.
+
+        Examples
+        --------
+        >>> import fusegrad as fg
+        >>> x = fg.asarray([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda g: 10 * g)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        Tensor([20., 40.])
+        """
+        if not self.requires_grad:
+            raise GradientError(
+                "a hook on a tensor that requires no gradient",
+                remedy="call requires_grad_() on it, or on what it is computed from",
+            )
+        if self._leaf:
+            try:
+                own: list[Any] = self._hooks
+            except AttributeError:
+                own = self._hooks = []
+            own.append(hook)
+            return Handle(own, hook)
+        made = self._made
+
+        def on_node(node: Node) -> Node | None:
+            found = hook(made(node, True))
+            return None if found is None else build.cast(found._read(), node.dtype)
+
+        hooks = HOOKS.setdefault(self._read(), [])
+        hooks.append(on_node)
+        return Handle(hooks, on_node)
+
+    def retain_grad(self) -> None:
+        """Collect the gradient of a result in `grad`, as that of a variable.
+
+        Examples
+        --------
+        >>> import fusegrad as fg
+        >>> y = fg.asarray([1.0, 2.0], requires_grad=True) * 2
+        >>> y.retain_grad()
+        >>> (y * y).sum().backward()
+        >>> y.grad
+        Tensor([4., 8.])
+        """
+        if self._leaf or not self.requires_grad:
+            return
+        reference = weakref.ref(self)
+
+        def keep(gradient: TensorT) -> None:
+            tensor = reference()
+            if tensor is not None:
+                tensor._accumulate(gradient._read(), False)
+
+        self.register_hook(keep)
+
+    def _hooked(self, node: Node) -> Node:
+        """The gradient of a variable after its hooks."""
+        for hook in getattr(self, "_hooks", ()):
+            found = hook(self._made(node, True))
+            node = node if found is None else build.cast(found._read(), node.dtype)
+        return node
 
     def _accumulate(self, node: Node, create_graph: bool) -> None:
         if not create_graph:

@@ -6,18 +6,23 @@ in by the vocabulary of graphs. The adjoint is ordinary graph, so it can be diff
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import GradientError, InternalError
 from ..ir.node import Item, Node, source, toposort, where
 from ..ir.types import TupleType
 from ..ops import build
 
-__all__ = ["vjp"]
+__all__ = ["Hooks", "vjp"]
+
+Hooks = Mapping[Node, Sequence[Callable[[Node], Node | None]]]
 
 
 def vjp(
-    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
+    outputs: Sequence[Node],
+    cotangents: Sequence[Node],
+    wrt: Sequence[Node],
+    hooks: Hooks | None = None,
 ) -> list[Node | None]:
     """The cotangents of `wrt`, given those of `outputs`.
 
@@ -33,6 +38,8 @@ def vjp(
     wrt : sequence of Node
         Any nodes. A node in the middle is differentiated as the value it is; to treat it as a
         variable of its own, mark it first.
+    hooks : mapping of Node to sequence of callable, optional
+        What is called with the cotangent of a node, and may give another one in its place.
 
     Returns
     -------
@@ -69,7 +76,7 @@ def vjp(
             )
     order = toposort(outputs)
     active = _active(order, wrt)
-    adjoint = _Adjoint(active)
+    adjoint = _Adjoint(active, hooks)
     for node, cotangent in zip(outputs, cotangents, strict=True):
         if node in active:
             adjoint.add(node, cotangent)
@@ -99,8 +106,9 @@ Cotangents = tuple[Node | None, ...]
 class _Adjoint:
     """Cotangents while they are collected, users before operands."""
 
-    def __init__(self, active: set[Node]) -> None:
+    def __init__(self, active: set[Node], hooks: Hooks | None) -> None:
         self._active = active
+        self._hooks = hooks
         self._cotangents: dict[Node, Node] = {}
         # Where cotangents can be other than zero; not there: everywhere.
         self._live: dict[Node, Node] = {}
@@ -128,6 +136,8 @@ class _Adjoint:
         cotangent = self._cotangents.pop(node, None)
         if cotangent is None:
             return None
+        for hook in () if self._hooks is None else self._hooks.get(node, ()):
+            cotangent = hook(cotangent) or cotangent
         if isinstance(node.op, Item):
             self._add_to_result(node.inputs[0], node.op.number, cotangent)
         elif not self._active.isdisjoint(node.inputs):

@@ -302,3 +302,53 @@ def test_functional_call() -> None:
 def test_stop_gradient() -> None:
     x = values(2)
     assert_close(fg.grad(lambda v: (v * fg.stop_gradient([v, v])[0]).sum())(x), x)
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+
+
+def test_hooks_of_variables_and_results() -> None:
+    x = fg.asarray([1.0, 2.0], requires_grad=True)
+    seen: list[list[float]] = []
+    first = x.register_hook(lambda g: seen.append(g.tolist()))
+    x.register_hook(lambda g: 10 * g)
+    y = x * x
+    handle = y.register_hook(lambda g: g + 1)
+    y.retain_grad()
+    y.sum().backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert seen == [[4, 8]]
+    assert x.grad.tolist() == [40, 80]
+    assert y.grad.tolist() == [2, 2]
+    handle.remove()
+    first.remove()
+    x.grad = None
+    y.sum().backward()
+    assert seen == [[4, 8]]
+    assert x.grad.tolist() == [20, 40]
+    assert y.grad.tolist() == [3, 3]
+
+
+def test_hooks_in_compiled_functions_and_after_updates() -> None:
+    x = fg.asarray([1.0, 2.0], requires_grad=True)
+    x.register_hook(lambda g: fg.clip(g, -1, 1))
+
+    @fg.compile
+    def step() -> Any:
+        x.grad = None
+        h = x * 1
+        h.register_hook(lambda g: -g)
+        loss = (h * h).sum()
+        loss.backward()
+        with fg.no_grad():
+            x.sub_(x.grad)
+        return loss
+
+    step()
+    assert x.tolist() == [2, 3]
+    step()
+    assert x.tolist() == [3, 4]
+    assert fails(GradientError, lambda: fg.ones(2).register_hook(print)) == (
+        "a hook on a tensor that requires no gradient"
+    )

@@ -26,7 +26,16 @@ from .ops import build
 from .storage import Storage
 from .tensor_class import Tensor, as_tensor, made
 
-__all__ = ["Carried", "Closure", "Counters", "Outside", "closed_functions", "finish", "recorded"]
+__all__ = [
+    "Carried",
+    "Closure",
+    "Counters",
+    "Outside",
+    "closed_functions",
+    "difference_of",
+    "finish",
+    "recorded",
+]
 
 
 @final
@@ -273,6 +282,14 @@ def closed_functions(
     return functions, outside.nodes(captured)
 
 
+def difference_of(name: str, expected: pytree.Structure, given: pytree.Structure) -> str | None:
+    """Where the structures of two values of a name differ first, None if they are equal."""
+    text = pytree.first_difference(expected, given)
+    if text is None:
+        return None
+    return text.replace("the container", name, 1) if text.startswith("the ") else name + text
+
+
 @final
 class Counters:
     """Integers from outside to which every iteration adds the same, as drawing numbers does.
@@ -384,10 +401,10 @@ class Carried:
                 outside,
             )
             given = carry_of(closure)
-            difference = pytree.first_difference(self.structure, given)
+            difference = difference_of("carry", self.structure, given)
             if difference is not None:
                 raise ArgumentStructureError(
-                    f"{self.what}: the carry changes its structure: carry{difference}",
+                    f"{self.what}: the carry changes its structure: {difference}",
                     remedy="return a carry of the structure of the first one",
                 )
             if not self._adopt(closure):

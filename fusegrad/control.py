@@ -17,7 +17,16 @@ from .autodiff.body import Body
 from .autodiff.branch import Switch
 from .autodiff.loop import While
 from .autodiff.scan import Scan, scan_results
-from .closures import Carried, Closure, Counters, Outside, closed_functions, finish, recorded
+from .closures import (
+    Carried,
+    Closure,
+    Counters,
+    Outside,
+    closed_functions,
+    difference_of,
+    finish,
+    recorded,
+)
 from .codegen.dtypes import bool_, int64
 from .errors import ArgumentStructureError, DTypeError, ShapeError
 from .ir.node import Node, record_source, substitute, where
@@ -561,12 +570,14 @@ def _over(new: Sequence[Node], old: Sequence[Node], nodes: Sequence[Node]) -> li
 def _agreed(what: str, closures: Sequence[Closure]) -> list[list[Node]]:
     """The results of all branches, in the same types; Python numbers adopt those of the others."""
     first = closures[0]
-    for number, closure in enumerate(closures[1:], 1):
-        difference = pytree.first_difference(first.structure, closure.structure)
+    names = [f"branch {i}" for i in range(len(closures))]
+    if what == "cond":
+        names = ["false_fun", "true_fun"]
+    for name, closure in zip(names[1:], closures[1:], strict=True):
+        difference = difference_of("result", first.structure, closure.structure)
         if difference is not None:
             raise ArgumentStructureError(
-                f"{what}: the branches return different structures: from branch 0 to "
-                f"{number}, the result {difference}",
+                f"{what}: {names[0]} and {name} return different structures: {difference}",
                 remedy="return the same containers from every branch",
             )
     paths = pytree.paths(first.structure)
@@ -578,11 +589,10 @@ def _agreed(what: str, closures: Sequence[Closure]) -> list[list[Node]]:
         nodes = [
             build.cast(n, kind) if c.weak[i] else n for n, c in zip(nodes, closures, strict=True)
         ]
-        for number, node in enumerate(nodes):
+        for name, node in zip(names, nodes, strict=True):
             if node.type != nodes[0].type:
                 raise (ShapeError if node.shape != nodes[0].shape else DTypeError)(
-                    f"{what}: the result{path} is {nodes[0].type} in branch 0 and {node.type} in "
-                    f"branch {number}",
+                    f"{what}: result{path} is {nodes[0].type} in {names[0]}, {node.type} in {name}",
                     where=where(node),
                     remedy="return the same shapes and dtypes from every branch",
                 )

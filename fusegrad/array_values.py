@@ -39,7 +39,7 @@ def array_of(value: Any, dtype: DType | None) -> Array:
             kind = dtype or _default(value, array)
             array = _checked(array, kind)
         return as_array(array, kind)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         if isinstance(error, FusegradError):
             raise
         raise DTypeError(
@@ -101,6 +101,8 @@ def check_number(value: float, dtype: DType) -> None:
 def _problem(value: Any, error: Exception) -> str:
     if "inhomogeneous" in str(error):
         return "its rows have different lengths"
+    if isinstance(error, RuntimeError):
+        return str(error).partition("\n")[0]
     found = np.asarray(value).dtype
     if found.kind not in "biufV":
         return f"its elements are no numbers (NumPy's dtype {found})"

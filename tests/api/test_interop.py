@@ -185,6 +185,15 @@ def test_arrays_that_cannot_be_read() -> None:
         fg.from_dlpack(Foreign(np.array("text")))
 
 
+def test_arrays_that_refuse() -> None:
+    class Differentiated:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            raise RuntimeError("this array requires grad; detach it first")
+
+    with pytest.raises(DTypeError, match="of a Differentiated: this array requires grad; detach"):
+        fg.asarray(Differentiated())
+
+
 def test_older_versions_of_dlpack() -> None:
     source = np.arange(3)
     assert fg.from_dlpack(Foreign(source, old=True)).tolist() == [0, 1, 2]

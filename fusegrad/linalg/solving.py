@@ -390,6 +390,8 @@ def pinv(
     Tensor([[0.5],
             [0. ]])
     """
+    if rcond is not None and rtol is not None:
+        raise ShapeError("pinv: both rcond and rtol are given", remedy="they mean the same")
     cutoff = _optional(rcond if rtol is None else rtol)
 
     def inverse() -> tuple[Node, list[Tensor]]:
@@ -452,7 +454,7 @@ def _all_are(rank: Tensor, full: int) -> bool:
     return bool((rank.detach().numpy() == full).all())
 
 
-def tensorinv(a: ArrayLike, /, ind: int = 2) -> Tensor:
+def tensorinv(a: ArrayLike, ind: int = 2) -> Tensor:
     """The inverse of an array as a map between its last and its first axes.
 
     Parameters
@@ -481,7 +483,7 @@ def tensorinv(a: ArrayLike, /, ind: int = 2) -> Tensor:
 
 
 def tensorsolve(
-    a: ArrayLike, b: ArrayLike, /, axes: Sequence[int] | None = None, *, dims: Any = None
+    a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None, *, dims: Any = None
 ) -> Tensor:
     """The X with ``tensordot(a, X, X.ndim) = b``.
 

@@ -56,6 +56,13 @@ def _power_norm(x: Node, axes: tuple[int, ...], order: float, keepdims: bool) ->
     return build.select(infinite, build.zeros_like(total), root(safe))
 
 
+def _largest(x: Node, axes: tuple[int, ...], keepdims: bool = False) -> Node:
+    """The largest of values that are not negative; of none it is 0."""
+    if any(x.shape[axis] == 0 for axis in axes):
+        return reductions.sum_(x, axes, keepdims)
+    return reductions.max_(x, axes, keepdims)
+
+
 def vector_norm(
     x: Node,
     order: float = 2,
@@ -71,7 +78,7 @@ def vector_norm(
     if order == 2:
         return _without_zero(reductions.sum_(build.square(x), axes, keepdims), build.sqrt)
     if order == math.inf:
-        return reductions.max_(build.abs_(x), axes, keepdims)
+        return _largest(build.abs_(x), axes, keepdims)
     if order == -math.inf:
         return reductions.min_(build.abs_(x), axes, keepdims)
     if order == 0:
@@ -115,11 +122,11 @@ def _of_matrix(name: str, x: Node, order: float | str) -> Node:
             f"{name}: there is no norm {order!r} of a matrix",
             remedy="the norms are 'fro', 'nuc', 1, -1, 2, -2, inf and -inf",
         )
-    extreme = reductions.max_ if order > 0 else reductions.min_
+    extreme = _largest if order > 0 else reductions.min_
     if abs(order) == 2:
-        return extreme(matrix.svdvals(x), -1)
+        return extreme(matrix.svdvals(x), (last - 1,))
     sums = build.sum_(build.abs_(x), (last - 1 if abs(order) == 1 else last,))
-    return extreme(sums, -1)
+    return extreme(sums, (len(sums.shape) - 1,))
 
 
 def norm(

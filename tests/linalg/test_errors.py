@@ -155,9 +155,9 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "norm axis": (lambda: linalg.vector_norm(np.ones(2), axis=1), IndexError, "no axis 1"),
     "norm of nothing": (
-        lambda: linalg.vector_norm(np.ones(0), np.inf),
+        lambda: linalg.vector_norm(np.ones(0), -np.inf),
         ValueError,
-        "max of no elements",
+        "min of no elements",
     ),
     "norm dtype": (
         lambda: linalg.vector_norm(np.ones(2), dtype="int32"),
@@ -183,6 +183,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: linalg.tensorsolve(np.ones((2, 3)), np.ones(2)),
         ShapeError,
         "not square",
+    ),
+    "rtol twice": (
+        lambda: linalg.pinv(np.ones((2, 2)), 0.1, rtol=0.1),
+        ShapeError,
+        "both rcond and rtol",
     ),
     "rtol": (lambda: linalg.pinv(np.ones((2, 2)), np.ones(3)), ShapeError, "cannot broadcast"),
 }

@@ -302,7 +302,11 @@ def test_norms_of_whole_arrays() -> None:
         close(linalg.norm(x[0, 0], order).numpy(), np.asarray(np.linalg.norm(x[0, 0], order)))
     assert linalg.norm([3, 4]).dtype is fg.float32
     assert linalg.norm(fg.ones(3), dtype=fg.float64).dtype is fg.float64
-    assert linalg.vector_norm(np.zeros((0, 3)), axis=0).tolist() == [0, 0, 0]
+    for order in (1, 2, 3, np.inf):
+        assert linalg.vector_norm(np.zeros((0, 3)), order, axis=0).tolist() == [0, 0, 0]
+    for shape in ((0, 2), (2, 0), (0, 0)):
+        for kind in ("fro", "nuc", 1, 2, np.inf):
+            assert float(linalg.matrix_norm(np.zeros(shape), kind)) == 0
 
 
 @pytest.mark.parametrize("order", [None, 2, -2, 1, -1, np.inf, -np.inf, "fro", "nuc"])

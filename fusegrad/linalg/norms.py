@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import ShapeError
 from ..ir.node import Node
 from ..semantics import norms as semantics
 from ..semantics.promotion import as_dtype
@@ -174,6 +175,11 @@ def matrix_rank(
     >>> fg.linalg.matrix_rank([[1.0, 2.0], [2.0, 4.0]])
     Tensor(1)
     """
+    if tol is not None and rtol is not None:
+        raise ShapeError(
+            "matrix_rank: both tol and rtol are given",
+            remedy="give one of them, or atol and rtol: the larger bound holds",
+        )
     absolute = tol if atol is None else atol
     limits = [None if limit is None else as_tensor(limit) for limit in (absolute, rtol)]
 

@@ -184,6 +184,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ShapeError,
         "not square",
     ),
+    "rank": (
+        lambda: linalg.matrix_rank(np.ones((2, 2)), 0.1, rtol=0.1),
+        ShapeError,
+        "both tol and rtol",
+    ),
     "rtol twice": (
         lambda: linalg.pinv(np.ones((2, 2)), 0.1, rtol=0.1),
         ShapeError,

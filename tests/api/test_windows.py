@@ -190,6 +190,46 @@ def test_sliding_window_view(shape: tuple[int, ...], window: Any, axis: Any) -> 
     check_grads(lambda x: fg.sin(fg.sliding_window_view(x, window, axis)), (x,))
 
 
+@pytest.mark.parametrize(("extent", "size", "width"), [(10, 3, 4), (300, 31, 40)])
+def test_products_read_windows_in_place(extent: int, size: int, width: int) -> None:
+    """Windows that overlap in memory are an operand of a product, on either side."""
+    x, w = RNG.standard_normal((5, extent)), RNG.standard_normal((size, width))
+    expected = np.lib.stride_tricks.sliding_window_view(x, size, 1) @ w
+
+    def products(x: Any, w: Any) -> tuple[fg.Tensor, ...]:
+        windows = fg.sliding_window_view(x, size, 1)
+        return windows @ w, w.T @ windows.mT
+
+    left, right = fg.compile(products)(x, w)
+    np.testing.assert_allclose(left.numpy(), expected, 1e-10, 1e-10)
+    np.testing.assert_allclose(right.numpy(), expected.swapaxes(1, 2), 1e-10, 1e-10)
+
+
+FUNCTIONS: list[Callable[[Any], fg.Tensor]] = [
+    lambda x: F.conv2d(x, np.ones((4, 3, 3, 2)), stride=2, padding=1),
+    lambda x: F.conv_transpose2d(x, np.ones((3, 2, 2, 3)), stride=2),
+    lambda x: F.max_pool2d(x, 2),
+    lambda x: F.avg_pool2d(x, 3, 1, 1),
+    lambda x: F.adaptive_avg_pool2d(x, 4),
+    lambda x: F.unfold(x, 2),
+    lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(FUNCTIONS)))
+def test_batches_and_directions(number: int) -> None:
+    function = FUNCTIONS[number]
+    many, direction = RNG.standard_normal((3, 2, 3, 6, 5)), RNG.standard_normal((2, 3, 6, 5))
+    expected = np.stack([function(x).numpy() for x in many])
+    np.testing.assert_allclose(fg.vmap(function)(many).numpy(), expected, 1e-12, 1e-12)
+    _, slope = fg.jvp(function, (many[0],), (direction,))
+    _, pullback = fg.vjp(function, many[0])
+    cotangent = RNG.standard_normal(slope.shape)
+    (back,) = pullback(fg.asarray(cotangent))
+    total = (slope.numpy() * cotangent).sum()
+    np.testing.assert_allclose(total, (back.numpy() * direction).sum(), 1e-9)
+
+
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("sizes", [(1, 1), (5, 3), (5, 4), (3, 6), (6, 6), (2, 7)])
 @pytest.mark.parametrize("name", ["convolve", "correlate"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .functional import documented, floor_divide, remainder
+from .functional import add, divide, documented, floor_divide, multiply, remainder, subtract
 from .ir.node import Node
 from .semantics import arithmetic as semantics
 from .semantics.arithmetic import MORE
@@ -237,9 +237,7 @@ def lerp(start: ArrayLike, end: ArrayLike, weight: ArrayLike) -> Tensor:
     >>> fg.lerp([0.0, 10.0], 20.0, 0.25)
     Tensor([ 5. , 12.5])
     """
-    first = as_tensor(start)
-    result: Tensor = first + (as_tensor(end) - first) * as_tensor(weight)
-    return result
+    return add(start, multiply(weight, subtract(end, start)))
 
 
 def addcmul(x: ArrayLike, tensor1: ArrayLike, tensor2: ArrayLike, *, value: float = 1) -> Tensor:
@@ -261,9 +259,8 @@ def addcmul(x: ArrayLike, tensor1: ArrayLike, tensor2: ArrayLike, *, value: floa
     >>> fg.addcmul([1.0], [2.0], [3.0], value=10.0)
     Tensor([61.])
     """
-    product: Tensor = as_tensor(tensor1) * as_tensor(tensor2)
-    result: Tensor = as_tensor(x) + (product if value == 1 else product * value)
-    return result
+    product = multiply(tensor1, tensor2)
+    return add(x, product if value == 1 else multiply(product, value))
 
 
 def addcdiv(x: ArrayLike, tensor1: ArrayLike, tensor2: ArrayLike, *, value: float = 1) -> Tensor:
@@ -285,6 +282,5 @@ def addcdiv(x: ArrayLike, tensor1: ArrayLike, tensor2: ArrayLike, *, value: floa
     >>> fg.addcdiv([1.0], [6.0], [3.0], value=10.0)
     Tensor([21.])
     """
-    quotient: Tensor = as_tensor(tensor1) / as_tensor(tensor2)
-    result: Tensor = as_tensor(x) + (quotient if value == 1 else quotient * value)
-    return result
+    quotient = divide(tensor1, tensor2)
+    return add(x, quotient if value == 1 else multiply(quotient, value))

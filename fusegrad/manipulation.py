@@ -281,7 +281,7 @@ def broadcast_shapes_of(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return broadcast_shapes("broadcast", shapes) if shapes else ()  # type: ignore[return-value]
 
 
-def flip(x: ArrayLike, axis: Axis = None, *, dim: Axis = None) -> Tensor:
+def flip(x: ArrayLike, axis: Axis = None, *, dim: Axis = None, dims: Axis = None) -> Tensor:
     """The elements in reverse order along some axes.
 
     Parameters
@@ -300,11 +300,15 @@ def flip(x: ArrayLike, axis: Axis = None, *, dim: Axis = None) -> Tensor:
     >>> fg.flip([1, 2, 3])
     Tensor([3, 2, 1])
     """
-    return as_tensor(x).flip(pick_axis(axis, dim))
+    return as_tensor(x).flip(axis, dim=dim, dims=dims)
 
 
 def roll(
-    x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
+    x: ArrayLike,
+    shift: int | Sequence[int],
+    axis: int | Sequence[int] | None = None,
+    *,
+    dims: int | Sequence[int] | None = None,
 ) -> Tensor:
     """The elements moved along axes; what leaves at one end enters at the other.
 
@@ -326,7 +330,7 @@ def roll(
     >>> fg.roll([1, 2, 3, 4], 1)
     Tensor([4, 1, 2, 3])
     """
-    return as_tensor(x).roll(shift, axis)
+    return as_tensor(x).roll(shift, pick_axis(axis, dims))
 
 
 def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Tensor:

@@ -304,17 +304,25 @@ class Methods(ABC, Generic[TensorT]):
 
     view_as = reshape_as
 
-    def flip(self, axis: Axis = None, *, dim: Axis = None, dims: Axis = None) -> TensorT:
-        """The elements in reverse order along some axes."""
+    def flip(self, axis: Any = None, *more: int, dim: Axis = None, dims: Axis = None) -> TensorT:
+        """The elements in reverse order along some axes, all of them by default."""
+        if more:
+            axis = (axis, *more)
         return self._record(manipulation.flip, pick_axis(pick_axis(axis, dim), dims))
 
     def repeat(self, *repetitions: Any) -> TensorT:
         """The whole array repeated along each axis, as in torch; NumPy's is `fusegrad.repeat`."""
         return self._record(manipulation.tile, as_shape(repetitions))
 
-    def roll(self, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> TensorT:
+    def roll(
+        self,
+        shift: int | Sequence[int],
+        axis: int | Sequence[int] | None = None,
+        *,
+        dims: int | Sequence[int] | None = None,
+    ) -> TensorT:
         """The elements moved along axes, those that leave at one end enter at the other."""
-        return self._record(manipulation.roll, shift, axis)
+        return self._record(manipulation.roll, shift, pick_axis(axis, dims))
 
     def tril(self, k: int = 0) -> TensorT:
         """The elements on and below a diagonal."""

@@ -118,6 +118,9 @@ def test_parts_of_numbers(dtype: str) -> None:
 def test_others() -> None:
     quotient, rest = fg.divmod([7, -7], 3)
     assert (quotient.tolist(), rest.tolist()) == ([2, -3], [1, 2])
+    wide = fg.asarray([1.0, 2.0], dtype="float64")
+    assert fg.lerp(wide, wide * 2, 0.3).tolist() == [1.3, 2.6]
+    assert fg.addcmul(wide, 0.1, wide).tolist() == [1.1, 2.2]
     assert fg.clamp([1, 5], max=3).tolist() == [1, 3]
     assert fg.isclose(np.array([3], np.uint8), np.array([4], np.uint8)).tolist() == [False]
     assert fg.isclose([True], [False]).tolist() == [False]

@@ -370,6 +370,9 @@ def test_methods_are_the_functions() -> None:
     assert [part.shape for part in x.split(3, 1)] == [(3, 3), (3, 1)]
     assert [part.shape for part in x.split([1, 2])] == [(1, 4), (2, 4)]
     assert [part.shape for part in x.chunk(2)] == [(2, 4), (1, 4)]
+    np.testing.assert_array_equal(x.flip(0, 1).numpy(), M[::-1, ::-1])
+    np.testing.assert_array_equal(fg.flip(x, dims=(1,)).numpy(), M[:, ::-1])
+    np.testing.assert_array_equal(x.roll(1, dims=0).numpy(), np.roll(M, 1, 0))
     with pytest.raises(ValueError, match="add up"):
         x.split([1, 1])
 

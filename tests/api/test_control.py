@@ -68,8 +68,8 @@ def scanned(w: T, h: T, xs: T, **more: Any) -> tuple[T, T]:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("length", [1, 2, 5])
-@pytest.mark.parametrize("every", [None, 1, 2, 3])
+@pytest.mark.parametrize("length", [1, 5])
+@pytest.mark.parametrize("every", [None, 2])
 def test_scan_is_the_unrolled_loop(length: int, reverse: bool, every: int | None) -> None:
     w, h, xs = numbers(3, 3), numbers(2, 3, seed=1), numbers(length, 2, 3, seed=2)
 

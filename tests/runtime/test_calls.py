@@ -34,6 +34,7 @@ CALLS = {
     *("det", "cofactor", "cofactor_derivative", "slogdet"),
     *("cholesky", "qr", "lu", "row_order", "svd", "svdvals"),
     *("eigh", "eigvalsh", "eig", "eigvals"),
+    "native",
 }
 
 

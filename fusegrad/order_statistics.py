@@ -87,6 +87,7 @@ def quantile(
     *,
     method: str = "linear",
     interpolation: str | None = None,
+    weights: ArrayLike | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -108,6 +109,9 @@ def quantile(
         ``"higher"``, ``"midpoint"``, ``"nearest"``, ``"hazen"``, ``"weibull"``, ...
     interpolation : str, optional
         `method` under torch's name.
+    weights : array_like, optional
+        How much each element counts, for the method ``"inverted_cdf"``: in the shape of `x`, or
+        along the axis.
 
     Returns
     -------
@@ -126,7 +130,14 @@ def quantile(
     Tensor([1. , 1.5, 4. ])
     """
     return as_tensor(x).quantile(
-        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+        q,
+        axis,
+        keepdims,
+        method=method,
+        interpolation=interpolation,
+        weights=weights,
+        dim=dim,
+        keepdim=keepdim,
     )
 
 
@@ -139,6 +150,7 @@ def nanquantile(
     *,
     method: str = "linear",
     interpolation: str | None = None,
+    weights: ArrayLike | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -157,6 +169,9 @@ def nanquantile(
         As in `quantile`.
     interpolation : str, optional
         `method` under torch's name.
+    weights : array_like, optional
+        How much each element counts, for the method ``"inverted_cdf"``: in the shape of `x`, or
+        along the axis.
 
     Returns
     -------
@@ -169,7 +184,14 @@ def nanquantile(
     Tensor(2.5)
     """
     return as_tensor(x).nanquantile(
-        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+        q,
+        axis,
+        keepdims,
+        method=method,
+        interpolation=interpolation,
+        weights=weights,
+        dim=dim,
+        keepdim=keepdim,
     )
 
 
@@ -182,6 +204,7 @@ def percentile(
     *,
     method: str = "linear",
     interpolation: str | None = None,
+    weights: ArrayLike | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -200,6 +223,9 @@ def percentile(
         As in `quantile`.
     interpolation : str, optional
         `method` under torch's name.
+    weights : array_like, optional
+        How much each element counts, for the method ``"inverted_cdf"``: in the shape of `x`, or
+        along the axis.
 
     Returns
     -------
@@ -212,7 +238,14 @@ def percentile(
     Tensor(1.5)
     """
     return as_tensor(x).percentile(
-        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+        q,
+        axis,
+        keepdims,
+        method=method,
+        interpolation=interpolation,
+        weights=weights,
+        dim=dim,
+        keepdim=keepdim,
     )
 
 
@@ -225,6 +258,7 @@ def nanpercentile(
     *,
     method: str = "linear",
     interpolation: str | None = None,
+    weights: ArrayLike | None = None,
     dim: Axis = None,
     keepdim: bool | None = None,
 ) -> Tensor:
@@ -243,6 +277,9 @@ def nanpercentile(
         As in `quantile`.
     interpolation : str, optional
         `method` under torch's name.
+    weights : array_like, optional
+        How much each element counts, for the method ``"inverted_cdf"``: in the shape of `x`, or
+        along the axis.
 
     Returns
     -------
@@ -255,5 +292,12 @@ def nanpercentile(
     Tensor(2.5)
     """
     return as_tensor(x).nanpercentile(
-        q, axis, keepdims, method=method, interpolation=interpolation, dim=dim, keepdim=keepdim
+        q,
+        axis,
+        keepdims,
+        method=method,
+        interpolation=interpolation,
+        weights=weights,
+        dim=dim,
+        keepdim=keepdim,
     )

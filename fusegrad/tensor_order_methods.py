@@ -134,12 +134,14 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
         *,
         method: str = "linear",
         interpolation: str | None = None,
+        weights: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
     ) -> TensorT:
         """The value below which a fraction of the elements lies, see `fusegrad.quantile`."""
         axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
-        return self._quantile("quantile", q, 1.0, axes, interpolation or method, keep, False)
+        rule = interpolation or method
+        return self._quantile("quantile", q, 1.0, axes, rule, keep, False, weights)
 
     def nanquantile(
         self,
@@ -149,12 +151,14 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
         *,
         method: str = "linear",
         interpolation: str | None = None,
+        weights: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
     ) -> TensorT:
         """The quantile of what is no NaN, see `fusegrad.nanquantile`."""
         axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
-        return self._quantile("nanquantile", q, 1.0, axes, interpolation or method, keep, True)
+        rule = interpolation or method
+        return self._quantile("nanquantile", q, 1.0, axes, rule, keep, True, weights)
 
     def percentile(
         self,
@@ -164,12 +168,14 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
         *,
         method: str = "linear",
         interpolation: str | None = None,
+        weights: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
     ) -> TensorT:
         """The quantile by percentages, see `fusegrad.percentile`."""
         axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
-        return self._quantile("percentile", q, 100.0, axes, interpolation or method, keep, False)
+        rule = interpolation or method
+        return self._quantile("percentile", q, 100.0, axes, rule, keep, False, weights)
 
     def nanpercentile(
         self,
@@ -179,12 +185,14 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
         *,
         method: str = "linear",
         interpolation: str | None = None,
+        weights: Any = None,
         dim: Axis = None,
         keepdim: bool | None = None,
     ) -> TensorT:
         """The percentile of what is no NaN, see `fusegrad.nanpercentile`."""
         axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
-        return self._quantile("nanpercentile", q, 100.0, axes, interpolation or method, keep, True)
+        rule = interpolation or method
+        return self._quantile("nanpercentile", q, 100.0, axes, rule, keep, True, weights)
 
     def _quantile(
         self,
@@ -195,6 +203,7 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
         method: str,
         keepdims: bool,
         skip_nan: bool,
+        weights: Any,
     ) -> TensorT:
         methods = quantiles.METHODS
         if method not in methods:
@@ -203,7 +212,15 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
             q = np.asarray(q, np.float64)
             if not np.all((q >= 0) & (q <= whole)):
                 raise ValueError(f"{name}: q must be between 0 and {whole:g}, not {q.tolist()}")
-        return self._record_with(quantiles.quantile, (q,), axis, method, keepdims, skip_nan, whole)
+        if weights is None:
+            return self._record_with(
+                quantiles.quantile, (q,), axis, method, keepdims, skip_nan, whole
+            )
+        if method != "inverted_cdf":
+            raise ValueError(f'{name}: weights are for the method "inverted_cdf", not {method!r}')
+        return self._record_with(
+            quantiles.weighted_quantile, (q, weights), axis, keepdims, skip_nan, whole
+        )
 
     def cummax(
         self, axis: int | None = None, *, dim: int | None = None, reverse: bool = False

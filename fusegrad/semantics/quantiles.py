@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..codegen.dtypes import DType, float64, int64
-from ..errors import EmptyReductionError
+from ..errors import EmptyReductionError, ShapeError
 from ..ir.node import Node
-from ..ir.types import known_size
-from ..ops import build
+from ..ir.types import Extent, known_size
+from ..ops import build, build_order
 from .promotion import as_float
 from .shapes import axis_tuple, show
-from .sorting import sort
+from .sorting import argsort, sort
 
-__all__ = ["METHODS", "median", "quantile"]
+__all__ = ["METHODS", "median", "quantile", "weighted_quantile"]
 
 Axis = int | Iterable[int] | None
 _Rule = Callable[[Node, Node], Node]
@@ -92,14 +92,18 @@ METHODS: dict[str, _Rule] = {
 
 def _rows(name: str, x: Node, axes: tuple[int, ...]) -> Node:
     """`x` in a floating dtype, the reduced axes as the last one, sorted."""
-    x = build.cast(x, as_float(x.dtype))
+    return sort(_flat_rows(name, build.cast(x, as_float(x.dtype)), axes), -1, descending=False)
+
+
+def _flat_rows(name: str, x: Node, axes: tuple[int, ...]) -> Node:
+    """`x` with the reduced axes as the last one."""
     kept = [axis for axis in range(len(x.shape)) if axis not in axes]
     count = known_size([x.shape[axis] for axis in axes])
     assert count is not None
     if count == 0:
         raise EmptyReductionError(f"{name} of no elements has no value: shape {show(x.shape)}")
     x = build.transpose(x, (*kept, *axes))
-    return sort(build.reshape(x, (*x.shape[: len(kept)], count)), -1, descending=False)
+    return build.reshape(x, (*x.shape[: len(kept)], count))
 
 
 def _present(rows: Node) -> Node:
@@ -162,13 +166,7 @@ def quantile(
     name = "nanquantile" if skip_nan else "quantile"
     axes = axis_tuple(name, axis, len(x.shape))
     rows = _rows(name, x, axes)
-    lead = rows.shape[:-1]
-    amount = known_size(q.shape)
-    assert amount is not None
-    fractions = build.reshape(build.cast(q, float64), (amount,))
-    if whole != 1:
-        fractions = build.div(fractions, _number(fractions, whole))
-    fractions = build.broadcast_to(fractions, (*lead, amount))
+    fractions = _fractions(q, whole, rows.shape[:-1])
     if skip_nan:
         count = build.broadcast_to(_present(rows), fractions.shape)
     else:
@@ -176,6 +174,62 @@ def quantile(
     values = _interpolated(rows, METHODS[method](count, fractions), count, rows.dtype)
     result = _finished(values, rows, axes, keepdims, skip_nan)
     return build.reshape(result, (*q.shape, *result.shape[1:]))
+
+
+def weighted_quantile(
+    x: Node,
+    q: Node,
+    weights: Node,
+    axis: Axis,
+    keepdims: bool,
+    skip_nan: bool,
+    whole: float = 1.0,
+) -> Node:
+    """The first element whose weight, with that of all smaller ones, makes up a fraction."""
+    axes = axis_tuple("quantile", axis, len(x.shape))
+    x = build.cast(x, as_float(x.dtype))
+    weights = build.cast(_fitted(weights, x, axes), float64)
+    if skip_nan:
+        weights = build.select(build.isnan(x), build.zeros_like(weights), weights)
+    values = _flat_rows("quantile", x, axes)
+    last = len(values.shape) - 1
+    order = argsort(values, last, descending=False)
+    rows = build.take_along(values, order, last)
+    shares = build.take_along(_flat_rows("quantile", weights, axes), order, last)
+    sums = build_order.cumulative("add", shares, last)
+    count = int(rows.shape[last])  # type: ignore[arg-type]
+    total = build.broadcast_to(build.slice_axis(sums, last, count - 1, count), sums.shape)
+    # What has no weight is never the first to reach a fraction of zero.
+    below = build.le(sums, build.zeros_like(sums))
+    sums = build.select(below, _number(sums, -1), build.div(sums, total))
+    fractions = _fractions(q, whole, rows.shape[:-1])
+    place = build_order.searchsorted(sums, fractions)
+    place = build.minimum(place, build.full_like(place, count - 1))
+    found = build.take_along(rows, place, last)
+    result = _finished(found, rows, axes, keepdims, skip_nan)
+    return build.reshape(result, (*q.shape, *result.shape[1:]))
+
+
+def _fitted(weights: Node, x: Node, axes: tuple[int, ...]) -> Node:
+    """Weights in the shape of `x`; those of one axis count along the reduced one."""
+    if weights.shape == x.shape:
+        return weights
+    if len(axes) == 1 and weights.shape == (x.shape[axes[0]],):
+        return build.broadcast(weights, x.shape, axes)
+    raise ShapeError(
+        f"weights of shape {show(weights.shape)} for values of shape {show(x.shape)}",
+        remedy="give one weight for each value, or for each place along the axis",
+    )
+
+
+def _fractions(q: Node, whole: float, lead: tuple[Extent, ...]) -> Node:
+    """The fractions on one axis, the same for every row."""
+    amount = known_size(q.shape)
+    assert amount is not None
+    fractions = build.reshape(build.cast(q, float64), (amount,))
+    if whole != 1:
+        fractions = build.div(fractions, _number(fractions, whole))
+    return build.broadcast_to(fractions, (*lead, amount))
 
 
 def _interpolated(rows: Node, place: Node, count: Node, dtype: DType) -> Node:

@@ -92,6 +92,30 @@ def test_missing_values() -> None:
         np.testing.assert_allclose(fg.nanpercentile(x, 30, 2), np.nanpercentile(x, 30, 2))
 
 
+@pytest.mark.parametrize("q", [0.3, [0.0, 0.5, 1.0]], ids=str)
+def test_weights(q: Any) -> None:
+    weights = RNG.integers(0, 4, X.shape) + (RNG.uniform(size=X.shape) < 0.1)
+    along = RNG.uniform(0.1, 1, 4)
+    for axis, given in ((None, weights), ((0, 2), weights), (1, weights + 1), (1, along)):
+        expected = np.quantile(X, q, axis, method="inverted_cdf", weights=given)
+        run = fg.compile(
+            lambda a, w, k=axis: fg.quantile(a, q, k, method="inverted_cdf", weights=w)
+        )
+        for found in (
+            fg.quantile(X, q, axis, method="inverted_cdf", weights=given),
+            run(X, given),
+        ):
+            np.testing.assert_array_equal(found.numpy(), expected)
+    missing = np.where(X > 4, np.nan, X)
+    expected = np.nanquantile(missing, q, 1, method="inverted_cdf", weights=weights + 1)
+    found = fg.nanquantile(missing, q, 1, method="inverted_cdf", weights=weights + 1)
+    np.testing.assert_array_equal(found.numpy(), expected)
+    with pytest.raises(ValueError, match="weights are for the method"):
+        fg.quantile(X, 0.5, weights=weights)
+    with pytest.raises(fg.errors.ShapeError, match=r"weights of shape \(4,\) for values of shape"):
+        fg.quantile(X, 0.5, 0, method="inverted_cdf", weights=along)
+
+
 def test_gradients() -> None:
     for function in (
         lambda a: fg.median(a, 0) ** 2,

@@ -6,12 +6,12 @@ Matrices are the last two axes, all axes before them a batch. Integers become fl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..codegen.dtypes import int32, int64
 from ..errors import MatrixShapeError, ShapeError
 from ..ir.node import Node
-from ..ir.types import Extent
+from ..ir.types import Extent, known_size
 from ..ops import build
 from ..ops import build_matrix as matrix
 from .products import matmul
@@ -100,6 +100,21 @@ def _system(name: str, a: Node, b: Node) -> tuple[Node, Node]:
     )
 
 
+def _solved(name: str, function: Callable[[Node, Node], Node], a: Node, b: Node) -> Node:
+    """`function` of both; one matrix for a batch of right-hand sides is decomposed once."""
+    rank = len(b.shape)
+    if len(a.shape) > 2 or rank <= 2 or known_size(b.shape) is None:
+        return function(*_system(name, a, b))
+    rows = as_matrix(name, build.transpose(b, (rank - 2, *range(rank - 2), rank - 1)))
+    count = known_size(rows.shape[1:])
+    assert count is not None
+    columns = build.reshape(rows, (rows.shape[0], count))
+    if a.shape[-1] != columns.shape[0]:
+        _system(name, a, b)
+    result = build.reshape(function(a, columns), rows.shape)
+    return build.transpose(result, (*range(1, rank - 1), 0, rank - 1))
+
+
 def solve(a: Node, b: Node, left: bool = True) -> Node:
     """X with ``a @ X = b``, or with ``X @ a = b``; a vector `b` is one column."""
     a = as_matrix("solve", a, square=True)
@@ -108,7 +123,7 @@ def solve(a: Node, b: Node, left: bool = True) -> Node:
         return build.squeeze(solved, (len(solved.shape) - (1 if left else 2),))
     if not left:
         return _T(solve(_T(a), _T(as_matrix("solve", b))))
-    return matrix.solve(*_system("solve", a, b))
+    return _solved("solve", matrix.solve, a, b)
 
 
 def solve_triangular(
@@ -125,7 +140,11 @@ def solve_triangular(
         return _T(solve_triangular(a, b, lower, not transposed, True, unit))
     if transposed:
         a, lower = _T(a), not lower
-    return matrix.triangular_solve(*_system("solve_triangular", a, b), lower, unit)
+
+    def substitute(a: Node, b: Node) -> Node:
+        return matrix.triangular_solve(a, b, lower, unit)
+
+    return _solved("solve_triangular", substitute, a, b)
 
 
 def cholesky_solve(b: Node, factor: Node, upper: bool) -> Node:

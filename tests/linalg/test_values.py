@@ -212,6 +212,16 @@ def test_systems_from_the_right_and_unit_diagonals() -> None:
         close(linalg.cho_solve(factored, y[0].T).numpy(), np.linalg.solve(spd, y[0].T))
 
 
+def test_one_matrix_for_many_right_hand_sides_is_decomposed_once() -> None:
+    a, b = regular(3, 3), matrices(4, 2, 3, 5, seed=1)
+    step = fg.compile(linalg.solve)
+    close(step(a, b).numpy(), np.linalg.solve(a, b))
+    assert "f64[3, 40] = solve" in str(step.explain(a, b))
+    for lower in (False, True):
+        found = linalg.solve_triangular(a, b, lower=lower)
+        close(found.numpy(), np.linalg.solve(np.tril(a) if lower else np.triu(a), b))
+
+
 def test_the_other_triangle_is_not_read() -> None:
     x = np.tril(regular(3, 3)) + np.triu(np.full((3, 3), np.nan), 1)
     expected = np.linalg.solve(np.tril(x), np.ones(3))

@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bfloat16_type", "from_bfloat16", "is_record", "round_to", "to_bfloat16"]
+__all__ = ["RECORD", "bfloat16_type", "from_bfloat16", "is_record", "round_to", "to_bfloat16"]
 
 Array = np.ndarray[Any, Any]
+
+
+RECORD = np.dtype([("bfloat16", "<u2")])
+"""The dtype of arrays of bfloat16 that NumPy can move, without any package."""
 
 
 @functools.cache
@@ -23,7 +27,7 @@ def bfloat16_type() -> np.dtype[Any]:
     try:
         import ml_dtypes
     except ImportError:
-        return np.dtype([("bfloat16", "<u2")])
+        return RECORD
     known: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
     return known
 
@@ -36,7 +40,7 @@ def is_record(dtype: np.dtype[Any]) -> bool:
     >>> is_record(np.dtype("float16"))
     False
     """
-    return dtype.names == ("bfloat16",)
+    return dtype == RECORD
 
 
 def to_bfloat16(values: Any) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .dtypes import DType, bfloat16, uint32, uint64
-from .half import from_bfloat16, to_bfloat16
+from .half import from_bfloat16, is_record, to_bfloat16
 
 __all__ = [
     "Array",
@@ -205,7 +205,7 @@ def cast(x: Any, dtype: DType) -> Any:
     becomes its least value, before it wraps.
     """
     x = np.asarray(x)
-    if x.dtype == bfloat16.numpy:
+    if x.dtype == bfloat16.numpy or is_record(x.dtype):
         x = from_bfloat16(x)
     if dtype is bfloat16:
         return to_bfloat16(x)[()]

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .array_values import array_of
-from .codegen.dtypes import DType
+from .codegen.dtypes import DType, bfloat16
+from .codegen.half import RECORD
 from .context import active, no_grad
 from .errors import CaptureError, DTypeError, ShapeError
 from .evaluation import wait
-from .ir.halves import number_of
+from .ir.halves import as_array, number_of
 from .ir.node import Node, set_recording
 from .ir.types import TensorType
 from .ops import build
@@ -263,7 +264,10 @@ class Tensor(
             self.__dict__.update(extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        array = np.array(self._view("pickle"))
+        array = np.array(self._look("pickle"))
+        if self.dtype is bfloat16:
+            # As it is without the package ml_dtypes: whoever reads it may lack that.
+            array = array.view(RECORD)
         return _unpickle, (type(self), array, self.requires_grad, self.name), self._extra()
 
 
@@ -483,8 +487,9 @@ def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
 
 def _unpickle(cls: type[Tensor], array: Array, requires_grad: bool, name: str | None) -> Tensor:
     tensor = object.__new__(cls)
-    storage = Storage.copy_of(array)
-    tensor._blank(TensorType(array.shape, as_dtype(array.dtype)))
+    dtype = as_dtype(array.dtype)
+    storage = Storage.copy_of(as_array(array, dtype))
+    tensor._blank(TensorType(array.shape, dtype))
     tensor._storage = storage
     tensor.requires_grad, tensor.name = requires_grad, name
     return tensor

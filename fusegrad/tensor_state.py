@@ -23,6 +23,7 @@ from .evaluation import (
     values,
     wait,
 )
+from .ir.halves import as_array, wide
 from .ir.node import Node, set_recording
 from .ops import build
 from .ops.elementwise import Leaf
@@ -157,9 +158,10 @@ class State(Cell):
         return values([self._node])[0].array
 
     def _look_for_shape(self, what: str, remedy: str | None = None) -> Array:
-        """As `_look`, for values that the shape of a result depends on."""
+        """As `_look`, for values that the shape of a result depends on; halves as float32."""
         try:
-            return self._look(what, remedy)
+            values = self._look(what, remedy)
+            return as_array(values, wide(self._type.dtype))
         except TracedValueError as error:
             raise DataDependentShapeError(
                 error.message, where=error.where, remedy=error.remedy

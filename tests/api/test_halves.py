@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -187,6 +189,19 @@ def test_values_come_in_and_go_out(dtype: str, tmp_path: Path) -> None:
     assert fg.eye(2, dtype=dtype).tolist() == [[1, 0], [0, 1]]
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+def test_pickles_and_sets(dtype: str) -> None:
+    x = fg.asarray([2.0, -1.5, 2.0, 0.0], dtype=dtype)
+    again = pickle.loads(pickle.dumps(x))
+    assert again.dtype is x.dtype
+    assert again.tolist() == x.tolist()
+    assert copy.deepcopy(x).tolist() == x.tolist()
+    unique = fg.unique_values(x)
+    assert unique.dtype is x.dtype
+    assert sorted(unique.tolist()) == [-1.5, 0, 2]
+    assert x[x > 0].tolist() == [2, 2]
+
+
 class Foreign:
     """An array of another library, known by the protocol alone."""
 
@@ -305,13 +320,14 @@ def test_modules_convert() -> None:
 def test_without_ml_dtypes() -> None:
     """Everything but NumPy arrays of bfloat16."""
     program = """
-import sys
+import pickle, sys
 sys.modules["ml_dtypes"] = None
 import fusegrad as fg
 from fusegrad.errors import DTypeError
 x = fg.asarray([[1.0, 2.5], [0.1, -3.0]], dtype="bfloat16")
 f = lambda x: (fg.exp(x @ x.T) + x.sum()).mean(axis=0)
 print(repr(x), f(x).tolist(), fg.compile(f)(x).tolist(), x[0, 1].item())
+print(sorted(fg.unique_values(x).tolist()), pickle.loads(pickle.dumps(x)).tolist())
 print(fg.grad(lambda x: (x * x).sum())(x), (fg.flip(x) + 1.5).T.half().numpy().tolist())
 try:
     x.numpy()
@@ -325,6 +341,7 @@ except DTypeError as error:
     recorded, compiled = re.findall(r"\[[\d.]+, [\d.]+\]", done.stdout)[:2]
     assert recorded == compiled
     assert "[[-1.5, 4.0], [1.6015625, 2.5]]" in done.stdout
+    assert "[-3.0, 0.10009765625, 1.0, 2.5] [[1.0, 2.5], [0.10009765625, -3.0]]" in done.stdout
     assert "numpy(): NumPy has no bfloat16 of its own [FG102]" in done.stdout
 
 

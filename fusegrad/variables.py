@@ -13,10 +13,10 @@ from typing import Any, final
 from . import pytree
 from .context import Token, active
 from .errors import ArgumentStructureError, GradientError
-from .ir.node import Node, substitute, toposort
+from .ir.node import Node, substitute
 from .leaves import gradients
 from .ops import build
-from .ops.elementwise import Leaf, Mark
+from .ops.elementwise import Leaf, Mark, StopGradient
 from .ops.source import Input
 from .tensor_class import ArrayLike, Tensor, as_tensor, made
 
@@ -88,12 +88,21 @@ class Variables:
 
 def is_differentiable(node: Node) -> bool:
     """Whether the value depends on a variable that requires a gradient."""
-    for found in toposort([node]):
+    seen = {node}
+    stack = [node]
+    while stack:
+        found = stack.pop()
         op = found.op
         if isinstance(op, (Input, Leaf, Mark)) and isinstance(op.token, Token):
             tensor = None if op.token.tensor is None else op.token.tensor()
             if tensor is not None and tensor.requires_grad:
                 return True
+        if isinstance(op, (Leaf, StopGradient)):
+            continue
+        for operand in found.inputs:
+            if operand not in seen:
+                seen.add(operand)
+                stack.append(operand)
     return False
 
 

@@ -11,9 +11,11 @@ from math import prod
 from typing import Any
 
 from . import (
+    arithmetic,
     arranging,
     averages,
     choosing,
+    diagonals,
     differences,
     functional,
     histograms,
@@ -26,6 +28,7 @@ from . import (
     reductions,
     searching,
     sets,
+    sorting,
 )
 from .nn import functional as nn_functional
 from .nn import init
@@ -91,17 +94,27 @@ _ELEMENTWISE = (
     *("abs", "ceil", "clip", "exp", "floor", "log", "neg", "pow", "reciprocal"),
     *("relu", "round", "rsqrt", "sigmoid", "sin", "cos", "sqrt", "square", "tanh", "tril", "triu"),
 )
+_ARITHMETIC = (
+    *("addcdiv", "addcmul", "deg2rad", "float_power", "fmax", "fmin", "fmod", "frexp", "gcd"),
+    *("heaviside", "isneginf", "isposinf", "lcm", "ldexp", "lerp", "logaddexp2", "rad2deg", "sinc"),
+)
+
 _OWN: tuple[Callable[..., Any], ...] = (
     *(compress, data_ptr, equal, new_tensor, stride, tile, tobytes, where),
     *(arranging.rot90, arranging.unflatten, averages.allclose, choosing.choose),
     *(differences.diff, functional.isclose, functional.nan_to_num),
     *(histograms.bincount, histograms.histc, inserting.repeat_interleave),
     *(nan_reductions.nanmean, nan_reductions.nansum, picking.take_along_dim),
+    *(averages.corrcoef, averages.cov, functional.nextafter, functional.positive),
+    *(arranging.fliplr, arranging.flipud, joining.dsplit, joining.hsplit, joining.vsplit),
+    *(diagonals.diagonal_scatter, picking.select_scatter, products.addmm, products.baddbmm),
+    *(sets.unique_consecutive, sorting.msort),
     *(products.cross, products.outer, products.vdot, reductions.count_nonzero),
     *(searching.searchsorted, sets.unique, nn_functional.softmax, nn_functional.log_softmax),
 )
 
 METHODS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(arithmetic, name) for name in _ARITHMETIC},
     **{function.__name__: function for function in _OWN},
     **{f"{name}_": _in_place(name, getattr(Tensor, name)) for name in _ELEMENTWISE},
     "tensor_split": joining.tensor_split,

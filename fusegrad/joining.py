@@ -441,7 +441,9 @@ def _of_axes(name: str, x: ArrayLike, least: int) -> Tensor:
     return tensor
 
 
-def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
+def meshgrid(
+    *arrays: ArrayLike, indexing: str = "xy", sparse: bool = False, copy: bool = True
+) -> list[Tensor]:
     """The coordinates of a grid, from those along each axis.
 
     Parameters
@@ -450,6 +452,10 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
         Vectors.
     indexing : str, optional
         ``"xy"``: the first vector runs along the second axis; ``"ij"``: along the first.
+    sparse : bool, optional
+        Whether each result has extent 1 along the axes of the others.
+    copy : bool, optional
+        Without effect: the results are values of their own.
 
     Returns
     -------
@@ -473,5 +479,7 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
         vector.reshape(*[-1 if axis == place else 1 for axis in range(count)])
         for vector, place in zip(vectors, order, strict=True)
     ]
+    if sparse:
+        return wide
     shape = broadcast_shapes("mesh", [vector.shape for vector in wide]) if wide else ()
     return [vector.broadcast_to(shape) for vector in wide]

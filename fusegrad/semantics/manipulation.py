@@ -98,6 +98,11 @@ def moveaxis(x: Node, source: int | Sequence[int], destination: int | Sequence[i
         )
     sources = [one_axis("moveaxis", a, ndim) for a in sources]
     targets = [one_axis("moveaxis", a, ndim) for a in targets]
+    if len(set(sources)) < len(sources) or len(set(targets)) < len(targets):
+        raise ShapeError(
+            f"moveaxis: an axis is named twice in {sources} or {targets}",
+            remedy="name each axis and each place once",
+        )
     rest = iter([a for a in range(ndim) if a not in sources])
     placed = dict(zip(targets, sources, strict=True))
     return build.transpose(x, tuple(placed[a] if a in placed else next(rest) for a in range(ndim)))

@@ -389,7 +389,18 @@ def test_methods_in_place() -> None:
     assert x.tolist() == [[0, 8], [5, 0]]
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("indexing", ["xy", "ij"])
+def test_grids(indexing: Any, sparse: bool) -> None:
+    vectors = ([1.0, 2.0], [3.0, 4.0, 5.0], [6.0])
+    given = [np.array(vector) for vector in vectors]
+    found = fg.meshgrid(*given, indexing=indexing, sparse=sparse)
+    compare(found, list(np.meshgrid(*given, indexing=indexing, sparse=sparse)))
+
+
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="moveaxis: an axis is named twice"):
+        fg.moveaxis(M, (0, 0), (0, 1))
     with pytest.raises(ValueError, match="repeat: -1 is no number of repetitions"):
         fg.repeat(V, -1)
     with pytest.raises(ValueError, match="repeat: 2 numbers for an axis of extent 5"):

@@ -124,11 +124,6 @@ def subtract_of_bools() -> Any:
 
 
 @case
-def matmul_of_bools() -> Any:
-    return fg.ones((2, 2), dtype="bool") @ fg.ones((2, 2), dtype="bool")
-
-
-@case
 def integers_without_a_common_dtype() -> Any:
     return fg.ones(2, dtype="int64") + fg.ones(2, dtype="uint64")
 

@@ -31,6 +31,7 @@ from .regions import (
     results_of,
     size_of,
 )
+from .repeats import store_repeats
 from .views import viewed
 
 __all__ = ["fuse", "is_leaf"]
@@ -100,6 +101,7 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
         elif pattern in (Pattern.LOOP, Pattern.CALL):
             written.update(i for i in node.inputs if not is_leaf(i))
     _store_expensive_repeats(order, written)
+    store_repeats(order, written, is_leaf, cost_of)
     _limit_depth(order, written)
     return written
 

@@ -190,3 +190,15 @@ def test_text_of_a_training_step(golden: Golden) -> None:
     for part, text in texts(made).items():
         if part != "mapped":
             assert text == golden(part)
+
+
+def test_what_movement_reads_again_and_again_is_stored() -> None:
+    """Each turn of a roll reads its operand at two places: ten of them, at a thousand."""
+    x = tensor(37)
+    for _ in range(10):
+        x = fg.concat([x[1:], x[:1]])
+    made = run(x * 2.0)
+    assert 2 <= made.regions <= 6
+    y = fg.exp(tensor(40))
+    made = run(fg.concat([y[3:], y[:3]]) + fg.flip(y))
+    assert made.regions == 2

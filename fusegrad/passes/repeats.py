@@ -1,0 +1,93 @@
+"""Values that one kernel would compute again and again, each time at another index.
+
+Knows paths through movement; knows no regions. ``concat([x[1:], x[:1]])`` reads `x` at two indices;
+ten of them, one around the other, would read it at a thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..ir.node import Node
+from ..ops.base import Pattern
+from ..ops.movement import Broadcast, Reshape
+
+__all__ = ["store_repeats"]
+
+MOST_PLACES = 12
+MOST_WORK = 32
+"""So many operations an element may cost to compute again, before it is stored instead."""
+
+
+def store_repeats(
+    order: Sequence[Node],
+    written: set[Node],
+    is_leaf: Callable[[Node], bool],
+    cost_of: Callable[[Node], int],
+) -> None:
+    """Add to `written` what a stage would compute at too many indices.
+
+    Parameters
+    ----------
+    order : sequence of Node
+        All nodes, operands before users.
+    written : set of Node
+        What is stored anyway.
+    is_leaf : callable
+        Whether a node's value comes from outside.
+    cost_of : callable
+        The operations of one element of a node, without its operands.
+    """
+    position = {node: n for n, node in enumerate(order)}
+    costs: dict[Node, int] = {}
+    for node in order:
+        below = () if node in written or is_leaf(node) else node.inputs
+        costs[node] = cost_of(node) + sum(costs[i] for i in below)
+    # Users first: what they store is not computed again below.
+    for root in sorted(written, key=lambda n: -position.get(n, 0)):
+        if root in position:
+            _visit(root, position, written, is_leaf, costs)
+
+
+def _visit(
+    root: Node,
+    position: dict[Node, int],
+    written: set[Node],
+    is_leaf: Callable[[Node], bool],
+    costs: dict[Node, int],
+) -> None:
+    """Count the paths from `root` to each value that it computes itself."""
+    cone = _cone(root, written, is_leaf)
+    if len(cone) < 3:
+        return
+    paths: dict[Node, set[int]] = {root: {0}}
+    known: dict[tuple[int, Node, int], int] = {}
+    for node in sorted(cone, key=lambda n: -position[n]):
+        places = paths.get(node)
+        if places is None:
+            continue  # Only what is stored now reads it.
+        repeats = len(places) - 1
+        if node is not root and not is_leaf(node):
+            if repeats >= MOST_PLACES or repeats * costs[node] > MOST_WORK:
+                written.add(node)
+                continue
+        shifts = node.op.pattern is Pattern.MOVE and not isinstance(node.op, (Broadcast, Reshape))
+        for operand, source in enumerate(node.inputs):
+            if source not in cone:
+                continue
+            seen = paths.setdefault(source, set())
+            for path in places:
+                step = (path, node, operand)
+                seen.add(known.setdefault(step, len(known) + 1) if shifts else path)
+
+
+def _cone(root: Node, written: set[Node], is_leaf: Callable[[Node], bool]) -> set[Node]:
+    """`root` and what is computed inside of its stage."""
+    cone = {root}
+    stack = [root]
+    while stack:
+        for source in stack.pop().inputs:
+            if source not in cone and source not in written and not is_leaf(source):
+                cone.add(source)
+                stack.append(source)
+    return cone

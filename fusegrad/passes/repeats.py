@@ -67,10 +67,10 @@ def _visit(
         if places is None:
             continue  # Only what is stored now reads it.
         repeats = len(places) - 1
-        if node is not root and not is_leaf(node):
-            if repeats >= MOST_PLACES or repeats * costs[node] > MOST_WORK:
-                written.add(node)
-                continue
+        many = repeats >= MOST_PLACES or repeats * costs[node] > MOST_WORK
+        if many and node is not root and not is_leaf(node):
+            written.add(node)
+            continue
         shifts = node.op.pattern is Pattern.MOVE and not isinstance(node.op, (Broadcast, Reshape))
         for operand, source in enumerate(node.inputs):
             if source not in cone:

@@ -8,28 +8,9 @@ from __future__ import annotations
 
 import math as _math
 
-from . import arithmetic as _arithmetic
-from . import arranging as _arranging
 from . import autograd, errors, func, linalg, nn, optim, random, special, testing
-from . import averages as _averages
-from . import choosing as _choosing
-from . import diagonals as _diagonals
-from . import differences as _differences
 from . import function_methods as _function_methods
-from . import functional as _functional
-from . import inserting as _inserting
-from . import joining as _joining
-from . import matrix_names as _matrix_names
-from . import nan_reductions as _nan_reductions
-from . import numpy_names as _numpy_names
-from . import picking as _picking
-from . import products as _products
-from . import ranges as _ranges
 from .amp import autocast
-from .arithmetic import *  # noqa: F403
-from .arranging import *  # noqa: F403
-from .averages import *  # noqa: F403
-from .choosing import *  # noqa: F403
 from .codegen.dtypes import (
     DType,
     bfloat16,
@@ -45,33 +26,31 @@ from .codegen.dtypes import (
     uint32,
     uint64,
 )
-from .codegen.dtypes import (
-    bool_ as bool,
-)
-from .codegen.dtypes import (
-    float16 as half,
-)
-from .codegen.dtypes import (
-    float64 as double,
-)
-from .compile import compile
-from .context import (
-    eager,
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from .control import (
-    cond,
-    fori_loop,
-    map,
-    scan,
-    switch,
-    while_loop,
-)
-from .creation import (
+from .codegen.dtypes import bool_ as bool
+from .codegen.dtypes import float16 as half
+from .codegen.dtypes import float64 as double
+from .compilation.compile import compile
+from .errors import FusegradError, FusegradWarning
+from .functions import arithmetic as _arithmetic
+from .functions import arranging as _arranging
+from .functions import averages as _averages
+from .functions import choosing as _choosing
+from .functions import diagonals as _diagonals
+from .functions import differences as _differences
+from .functions import functional as _functional
+from .functions import inserting as _inserting
+from .functions import joining as _joining
+from .functions import matrix_names as _matrix_names
+from .functions import nan_reductions as _nan_reductions
+from .functions import numpy_names as _numpy_names
+from .functions import picking as _picking
+from .functions import products as _products
+from .functions import ranges as _ranges
+from .functions.arithmetic import *  # noqa: F403
+from .functions.arranging import *  # noqa: F403
+from .functions.averages import *  # noqa: F403
+from .functions.choosing import *  # noqa: F403
+from .functions.creation import (
     array,
     asarray,
     empty,
@@ -84,7 +63,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .cumulative import (
+from .functions.cumulative import (
     cummax,
     cummin,
     cumprod,
@@ -95,9 +74,7 @@ from .cumulative import (
     nancumprod,
     nancumsum,
 )
-from .custom_function import Function
-from .custom_rules import checkpoint, custom_jvp, custom_vjp
-from .data_types import (
+from .functions.data_types import (
     astype,
     bitcast,
     can_cast,
@@ -108,22 +85,10 @@ from .data_types import (
     isrealobj,
     result_type,
 )
-from .diagonals import *  # noqa: F403
-from .differences import *  # noqa: F403
-from .errors import (
-    FusegradError,
-    FusegradWarning,
-)
-from .forward_mode import jvp, linearize
-from .functional import *  # noqa: F403
-from .gradients import (
-    detach,
-    grad,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-)
-from .histograms import (
+from .functions.diagonals import *  # noqa: F403
+from .functions.differences import *  # noqa: F403
+from .functions.functional import *  # noqa: F403
+from .functions.histograms import (
     bincount,
     histc,
     histogram,
@@ -131,12 +96,11 @@ from .histograms import (
     histogram_bin_edges,
     histogramdd,
 )
-from .inserting import *  # noqa: F403
-from .inspection import __array_namespace_info__
-from .interop import from_dlpack, from_numpy
-from .jacobians import hessian, hvp, jacfwd, jacobian, jacrev, vhp
-from .joining import *  # noqa: F403
-from .manipulation import (
+from .functions.inserting import *  # noqa: F403
+from .functions.inspection import __array_namespace_info__
+from .functions.interop import from_dlpack, from_numpy
+from .functions.joining import *  # noqa: F403
+from .functions.manipulation import (
     broadcast_arrays,
     broadcast_to,
     expand_dims,
@@ -156,15 +120,11 @@ from .manipulation import (
     tril,
     triu,
 )
-from .manipulation import (
-    broadcast_shapes_of as broadcast_shapes,
-)
-from .matrix_names import *  # noqa: F403
-from .nan_reductions import *  # noqa: F403
-from .native import custom_op
-from .numpy_names import *  # noqa: F403
-from .objectives import scipy_objective
-from .order_statistics import (
+from .functions.manipulation import broadcast_shapes_of as broadcast_shapes
+from .functions.matrix_names import *  # noqa: F403
+from .functions.nan_reductions import *  # noqa: F403
+from .functions.numpy_names import *  # noqa: F403
+from .functions.order_statistics import (
     median,
     nanmedian,
     nanpercentile,
@@ -172,11 +132,11 @@ from .order_statistics import (
     percentile,
     quantile,
 )
-from .padding import pad
-from .picking import *  # noqa: F403
-from .products import *  # noqa: F403
-from .ranges import *  # noqa: F403
-from .reductions import (
+from .functions.padding import pad
+from .functions.picking import *  # noqa: F403
+from .functions.products import *  # noqa: F403
+from .functions.ranges import *  # noqa: F403
+from .functions.reductions import (
     all,
     any,
     argmax,
@@ -191,7 +151,7 @@ from .reductions import (
     sum,
     var,
 )
-from .searching import (
+from .functions.searching import (
     argwhere,
     bucketize,
     digitize,
@@ -200,11 +160,7 @@ from .searching import (
     nonzero,
     searchsorted,
 )
-from .serialization import (
-    load,
-    save,
-)
-from .sets import (
+from .functions.sets import (
     intersect1d,
     setdiff1d,
     setxor1d,
@@ -216,7 +172,7 @@ from .sets import (
     unique_inverse,
     unique_values,
 )
-from .sorting import (
+from .functions.sorting import (
     argpartition,
     argsort,
     kthvalue,
@@ -227,20 +183,33 @@ from .sorting import (
     sort,
     topk,
 )
-from .tensor_class import (
-    Tensor,
-)
-from .trace import (
-    runtime_scalar,
-)
-from .vectorized import vmap
-from .windows import (
+from .functions.windows import (
     conv_general_dilated,
     convolve,
     correlate,
     reduce_window,
     sliding_window_view,
 )
+from .objectives import scipy_objective
+from .serialization import load, save
+from .tensors.context import (
+    eager,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .tensors.tensor_class import Tensor
+from .tensors.trace import runtime_scalar
+from .transforms.control import cond, fori_loop, map, scan, switch, while_loop
+from .transforms.custom_function import Function
+from .transforms.custom_rules import checkpoint, custom_jvp, custom_vjp
+from .transforms.forward_mode import jvp, linearize
+from .transforms.gradients import detach, grad, stop_gradient, value_and_grad, vjp
+from .transforms.jacobians import hessian, hvp, jacfwd, jacobian, jacrev, vhp
+from .transforms.native import custom_op
+from .transforms.vectorized import vmap
 
 _function_methods.install()
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from .codegen.dtypes import bfloat16
-from .context import active
 from .errors import DTypeError
 from .semantics.promotion import as_dtype
+from .tensors.context import active
 
 __all__ = ["autocast"]
 

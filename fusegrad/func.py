@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .errors import StateError
-from .forward_mode import jvp, linearize
-from .gradients import grad, value_and_grad, vjp
-from .jacobians import hessian, jacfwd, jacrev
 from .nn import Module
-from .tensor_class import Tensor, as_tensor
-from .vectorized import vmap
+from .tensors.tensor_class import Tensor, as_tensor
+from .transforms.forward_mode import jvp, linearize
+from .transforms.gradients import grad, value_and_grad, vjp
+from .transforms.jacobians import hessian, jacfwd, jacrev
+from .transforms.vectorized import vmap
 
 __all__ = [
     "functional_call",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from . import (
+from .functions import (
     arithmetic,
     arranging,
     averages,
@@ -33,7 +33,7 @@ from . import (
 from .nn import functional as nn_functional
 from .nn import init
 from .semantics.shapes import one_axis
-from .tensor_class import ArrayLike, Tensor, as_tensor
+from .tensors.tensor_class import ArrayLike, Tensor, as_tensor
 
 __all__ = ["METHODS", "install"]
 

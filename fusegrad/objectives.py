@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import pytree
-from .compile import compile as compiled
+from .compilation.compile import compile as compiled
 from .errors import DTypeError, ShapeError
-from .gradients import grad, value_and_grad
-from .tensor_class import Tensor, as_tensor
+from .tensors.tensor_class import Tensor, as_tensor
+from .transforms.gradients import grad, value_and_grad
 
 __all__ = ["Objective", "scipy_objective"]
 

@@ -6,7 +6,7 @@ any fusion: number i of it depends on the seed and i alone.
 
 from __future__ import annotations
 
-from .discrete import (
+from .functions.discrete import (
     binomial,
     categorical,
     choice,
@@ -17,7 +17,7 @@ from .discrete import (
     randperm,
     shuffle,
 )
-from .distributions import (
+from .functions.distributions import (
     cauchy,
     exponential,
     gumbel,
@@ -29,7 +29,7 @@ from .distributions import (
     truncated_normal,
     weibull,
 )
-from .draws import (
+from .functions.draws import (
     Generator,
     bernoulli,
     bits,
@@ -41,7 +41,7 @@ from .draws import (
     seed,
     uniform,
 )
-from .gamma_distributions import beta, chisquare, dirichlet, gamma, student_t
+from .functions.gamma_distributions import beta, chisquare, dirichlet, gamma, student_t
 
 __all__ = [
     "Generator",

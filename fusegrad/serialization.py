@@ -26,9 +26,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .codegen.dtypes import DType, as_dtype, bfloat16
-from .creation import asarray
 from .errors import ArgumentStructureError, FileFormatError
-from .tensor_class import Tensor
+from .functions.creation import asarray
+from .tensors.tensor_class import Tensor
 
 __all__ = ["load", "load_metadata", "save"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .codegen.dtypes import float64
-from .creation import zeros_like
 from .errors import DTypeError
-from .functional import (
+from .functions.creation import zeros_like
+from .functions.functional import (
     clip,
     erf,
     erfc,
@@ -27,12 +27,12 @@ from .functional import (
     sigmoid,
     where,
 )
-from .incomplete import betainc, gammainc, gammaincc
+from .functions.incomplete import betainc, gammainc, gammaincc
+from .functions.precision import in_float32
+from .functions.reductions import logsumexp
 from .ops import build
-from .precision import in_float32
-from .reductions import logsumexp
 from .semantics.elementwise import Function
-from .tensor_class import ArrayLike, Tensor, as_tensor, elementwise
+from .tensors.tensor_class import ArrayLike, Tensor, as_tensor, elementwise
 
 __all__ = [
     "beta",

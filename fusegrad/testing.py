@@ -13,9 +13,9 @@ import numpy as np
 
 from . import pytree
 from .codegen.dtypes import float64
-from .context import enable_grad
-from .gradients import vjp
-from .tensor_class import Tensor, as_tensor
+from .tensors.context import enable_grad
+from .tensors.tensor_class import Tensor, as_tensor
+from .transforms.gradients import vjp
 
 __all__ = ["assert_close", "assert_kernels", "assert_no_recompile", "check_grads"]
 

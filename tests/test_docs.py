@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusegrad import explain
 from fusegrad.codegen.targets import base, llvm
+from fusegrad.compilation import explain
 from fusegrad.errors import FusegradError
 from fusegrad.runtime import step as steps
 from tests.test_layers import LAYERS

@@ -5,8 +5,14 @@ What works on functions lies in `fusegrad` itself: `grad`, `vjp`, `jvp`, `vmap` 
 
 from __future__ import annotations
 
-from ..context import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from ..custom_function import Function
+from ..tensors.context import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from ..transforms.custom_function import Function
 from . import functional
 from .engine import backward, grad
 

@@ -11,12 +11,12 @@ from typing import Any
 from ..batching import batch
 from ..errors import ArgumentStructureError, GradientError
 from ..ir.node import Node, set_recording
-from ..leaves import gradients
 from ..ops import build
 from ..ops.batch import with_batch
 from ..semantics.shapes import show
-from ..tensor_class import Tensor, as_tensor, made
-from ..variables import result_of
+from ..tensors.leaves import gradients
+from ..tensors.tensor_class import Tensor, as_tensor, made
+from ..transforms.variables import result_of
 
 __all__ = ["backward", "grad"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import gradients, jacobians
-from ..creation import ones_like
-from ..forward_mode import jvp as forward_jvp
+from ..functions.creation import ones_like
+from ..transforms import gradients, jacobians
+from ..transforms.forward_mode import jvp as forward_jvp
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 

@@ -20,13 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
-from ..errors import (
-    BatchingError,
-    InternalError,
-    NotDifferentiableError,
-    SourceLine,
-    user_frame,
-)
+from ..errors import BatchingError, InternalError, NotDifferentiableError, SourceLine, user_frame
 from .intern import InternTable
 from .types import Extent, Symbol, TensorType, TupleType, Type
 

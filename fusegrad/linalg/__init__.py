@@ -11,8 +11,8 @@ should be. The decompositions are LAPACK's: a compiled program calls NumPy in it
 
 from __future__ import annotations
 
-from ..manipulation import matrix_transpose
-from ..products import matmul, tensordot, vecdot
+from ..functions.manipulation import matrix_transpose
+from ..functions.products import matmul, tensordot, vecdot
 from .decompositions import (
     EighResult,
     EigResult,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, overload
 from typing import Literal as Only
 
 from ..semantics import matrices as semantics
-from ..tensor_class import ArrayLike, Tensor, as_tensor, record
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 from .recording import each
 
 __all__ = [

@@ -9,14 +9,14 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from .. import diagonals
 from ..errors import DTypeError, ShapeError
+from ..functions import diagonals
+from ..functions.products import cross as _cross
+from ..functions.products import outer as _outer
 from ..ir.node import Node
-from ..products import cross as _cross
-from ..products import outer as _outer
 from ..semantics import matrices as semantics
 from ..semantics.shapes import one_axis, show
-from ..tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
 
 __all__ = ["cross", "diagonal", "expm", "matrix_power", "multi_dot", "outer", "trace"]
 

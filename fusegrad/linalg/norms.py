@@ -12,8 +12,8 @@ from ..errors import ShapeError
 from ..ir.node import Node
 from ..semantics import norms as semantics
 from ..semantics.promotion import as_dtype
-from ..tensor_class import ArrayLike, Tensor, as_tensor, record, record_nodes
-from ..tensor_methods import Axis, pick_axis, pick_keepdims
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record, record_nodes
+from ..tensors.tensor_methods import Axis, pick_axis, pick_keepdims
 
 __all__ = ["cond", "matrix_norm", "matrix_rank", "norm", "vector_norm"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir.node import Node
-from ..tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
 
 __all__ = ["each", "joined"]
 

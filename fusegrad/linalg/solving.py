@@ -9,17 +9,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..context import active
 from ..errors import LinAlgError, MatrixShapeError, ShapeError
-from ..evaluation import traced_input
+from ..functions.manipulation import moveaxis, reshape
+from ..functions.products import matmul
+from ..functions.reductions import sum
 from ..ir.node import Node
-from ..manipulation import moveaxis, reshape
-from ..products import matmul
-from ..reductions import sum
 from ..semantics import matrices as semantics
 from ..semantics.norms import matrix_rank
 from ..semantics.shapes import show
-from ..tensor_class import ArrayLike, Tensor, as_tensor, record, record_nodes
+from ..tensors.context import active
+from ..tensors.evaluation import traced_input
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record, record_nodes
 from .decompositions import cholesky
 from .recording import each, joined
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import functional as fg
-from ..creation import asarray
 from ..errors import ShapeError
-from ..joining import split
-from ..manipulation import reshape
-from ..precision import in_float32
-from ..tensor_class import Tensor
+from ..functions import functional as fg
+from ..functions.creation import asarray
+from ..functions.joining import split
+from ..functions.manipulation import reshape
+from ..functions.precision import in_float32
+from ..tensors.tensor_class import Tensor
 
 __all__ = [
     "celu",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..creation import full
-from ..tensor_class import Tensor
+from ..functions.creation import full
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from .init import constant_
 from .module import Module

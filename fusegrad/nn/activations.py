@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..tensor_class import Tensor
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from .module import Module
 

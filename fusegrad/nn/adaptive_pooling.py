@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..semantics import pooling as semantics
-from ..tensor_class import ArrayLike, Tensor, as_tensor, record
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 
 __all__ = [
     "adaptive_avg_pool1d",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..ir.node import Node
 from ..semantics import convolution as semantics
-from ..tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
 
 __all__ = [
     "conv1d",

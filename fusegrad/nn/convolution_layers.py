@@ -10,10 +10,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from ..creation import asarray, empty
 from ..errors import ShapeError
+from ..functions.creation import asarray, empty
 from ..semantics.convolution import numbers
-from ..tensor_class import Tensor
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from . import init
 from .module import Module

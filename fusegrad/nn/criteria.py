@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..creation import asarray
-from ..tensor_class import Tensor
+from ..functions.creation import asarray
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from .losses import Reduction
 from .module import Module

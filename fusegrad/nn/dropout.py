@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import functional as fg
-from ..creation import asarray, zeros_like
 from ..errors import ShapeError
+from ..functions import functional as fg
+from ..functions.creation import asarray, zeros_like
 from ..random import uniform
-from ..tensor_class import Tensor
+from ..tensors.tensor_class import Tensor
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 

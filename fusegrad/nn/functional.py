@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from .. import functional as fg
-from ..creation import asarray
 from ..errors import DTypeError
-from ..manipulation import expand_dims, take
-from ..precision import in_float32, kept_in_float32, narrowed
-from ..products import matmul
-from ..ranges import arange
-from ..tensor_class import Tensor
+from ..functions import functional as fg
+from ..functions.creation import asarray
+from ..functions.manipulation import expand_dims, take
+from ..functions.precision import in_float32, kept_in_float32, narrowed
+from ..functions.products import matmul
+from ..functions.ranges import arange
+from ..tensors.tensor_class import Tensor
 from .activation_functions import (
     celu,
     elu,
@@ -50,15 +50,8 @@ from .convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
-from .dropout import (
-    dropout,
-    dropout1d,
-    dropout2d,
-    dropout3d,
-)
-from .interpolation import (
-    interpolate,
-)
+from .dropout import dropout, dropout1d, dropout2d, dropout3d
+from .interpolation import interpolate
 from .losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -88,19 +81,8 @@ from .pooling import (
     max_pool2d,
     max_pool3d,
 )
-from .rearrangement import (
-    channel_shuffle,
-    fold,
-    pad,
-    pixel_shuffle,
-    pixel_unshuffle,
-    unfold,
-)
-from .unpooling import (
-    max_unpool1d,
-    max_unpool2d,
-    max_unpool3d,
-)
+from .rearrangement import channel_shuffle, fold, pad, pixel_shuffle, pixel_unshuffle, unfold
+from .unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "adaptive_avg_pool1d",

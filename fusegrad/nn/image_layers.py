@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ..creation import asarray
 from ..errors import ShapeError
-from ..tensor_class import Tensor
+from ..functions.creation import asarray
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from .interpolation import Mode
 from .module import Module

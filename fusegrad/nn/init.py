@@ -9,8 +9,8 @@ import math
 from typing import Any, Literal
 
 from .. import random
-from ..context import no_grad
-from ..tensor_class import Tensor
+from ..tensors.context import no_grad
+from ..tensors.tensor_class import Tensor
 
 __all__ = [
     "calculate_gain",

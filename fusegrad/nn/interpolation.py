@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..creation import asarray
 from ..errors import DTypeError, ShapeError
-from ..manipulation import repeat, reshape, take
-from ..precision import in_float32
-from ..tensor_class import Tensor
+from ..functions.creation import asarray
+from ..functions.manipulation import repeat, reshape, take
+from ..functions.precision import in_float32
+from ..tensors.tensor_class import Tensor
 from .adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 __all__ = ["interpolate"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..creation import asarray, empty
-from ..manipulation import reshape
-from ..tensor_class import Tensor
+from ..functions.creation import asarray, empty
+from ..functions.manipulation import reshape
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from . import init
 from .module import Module

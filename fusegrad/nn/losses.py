@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from .. import functional as fg
-from ..creation import asarray, ones_like
 from ..errors import DTypeError, ShapeError
-from ..manipulation import expand_dims, reshape, squeeze, take, take_along_axis
-from ..precision import kept_in_float32
-from ..tensor_class import Tensor
+from ..functions import functional as fg
+from ..functions.creation import asarray, ones_like
+from ..functions.manipulation import expand_dims, reshape, squeeze, take, take_along_axis
+from ..functions.precision import kept_in_float32
+from ..tensors.tensor_class import Tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits",

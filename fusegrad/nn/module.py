@@ -10,11 +10,11 @@ from typing import Any, Self, final
 
 from .. import state
 from ..codegen.dtypes import DType
-from ..context import active, no_grad
-from ..creation import asarray
 from ..errors import CaptureError, StateError
+from ..functions.creation import asarray
 from ..semantics.promotion import as_dtype
-from ..tensor_class import Tensor
+from ..tensors.context import active, no_grad
+from ..tensors.tensor_class import Tensor
 from .parameter import Parameter
 
 __all__ = ["Module", "StateDict", "module_fingerprint", "structure_version"]

@@ -9,14 +9,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import functional as fg
-from ..context import no_grad
-from ..creation import asarray
 from ..errors import ShapeError
-from ..manipulation import reshape
-from ..precision import in_float32, kept_in_float32, widened
-from ..tensor_class import Tensor
-from ..windows import reduce_window
+from ..functions import functional as fg
+from ..functions.creation import asarray
+from ..functions.manipulation import reshape
+from ..functions.precision import in_float32, kept_in_float32, widened
+from ..functions.windows import reduce_window
+from ..tensors.context import no_grad
+from ..tensors.tensor_class import Tensor
 
 __all__ = [
     "batch_norm",

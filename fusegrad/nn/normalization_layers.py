@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ..context import no_grad
-from ..creation import asarray, ones, zeros
 from ..errors import ShapeError
-from ..manipulation import expand_dims, squeeze
-from ..tensor_class import Tensor
+from ..functions.creation import asarray, ones, zeros
+from ..functions.manipulation import expand_dims, squeeze
+from ..tensors.context import no_grad
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from . import init
 from .module import Module

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..tensor_class import ArrayLike, Tensor
+from ..tensors.tensor_class import ArrayLike, Tensor
 
 __all__ = ["Parameter"]
 

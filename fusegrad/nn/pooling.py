@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import functional as fg
-from ..creation import asarray
-from ..precision import in_float32
+from ..functions import functional as fg
+from ..functions.creation import asarray
+from ..functions.precision import in_float32
 from ..semantics import pooling as semantics
 from ..semantics.convolution import numbers
 from ..semantics.pooling import Pooling
-from ..tensor_class import ArrayLike, Tensor, as_tensor, record
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 
 __all__ = [
     "avg_pool1d",

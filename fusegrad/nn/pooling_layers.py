@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..semantics.convolution import numbers
-from ..tensor_class import Tensor
+from ..tensors.tensor_class import Tensor
 from . import functional as F
 from .module import Module
 

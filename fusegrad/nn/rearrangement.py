@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..creation import asarray
 from ..errors import ShapeError
-from ..manipulation import permute_dims, reshape, take
-from ..padding import pad as pad_constant
+from ..functions.creation import asarray
+from ..functions.manipulation import permute_dims, reshape, take
+from ..functions.padding import pad as pad_constant
 from ..semantics import columns
-from ..tensor_class import ArrayLike, Tensor, as_tensor, record
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 
 __all__ = [
     "PaddingMode",

@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..creation import asarray, zeros
 from ..errors import DTypeError, ShapeError
-from ..manipulation import reshape
-from ..picking import scatter
+from ..functions.creation import asarray, zeros
+from ..functions.manipulation import reshape
+from ..functions.picking import scatter
 from ..semantics.convolution import numbers
-from ..tensor_class import Tensor
+from ..tensors.tensor_class import Tensor
 
 __all__ = ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
 

@@ -9,11 +9,11 @@ import functools
 import math
 from collections.abc import Iterable
 
-from .. import functional as fg
-from ..context import no_grad
-from ..creation import asarray
 from ..errors import GradientError
-from ..tensor_class import Tensor
+from ..functions import functional as fg
+from ..functions.creation import asarray
+from ..tensors.context import no_grad
+from ..tensors.tensor_class import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
-from ..creation import zeros_like
-from ..functional import expm1, maximum, sqrt
-from ..precision import widened
-from ..tensor_class import Tensor
+from ..functions.creation import zeros_like
+from ..functions.functional import expm1, maximum, sqrt
+from ..functions.precision import widened
+from ..tensors.tensor_class import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
 __all__ = ["Adam", "AdamW"]

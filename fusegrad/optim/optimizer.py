@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Self, cast, final
 
 from .. import state
 from ..codegen.dtypes import DType
-from ..context import active, enable_grad, no_grad
-from ..creation import asarray, zeros, zeros_like
 from ..errors import CaptureError, DTypeError, StateError
-from ..tensor_class import Tensor
-from ..trace import runtime_scalar
+from ..functions.creation import asarray, zeros, zeros_like
+from ..tensors.context import active, enable_grad, no_grad
+from ..tensors.tensor_class import Tensor
+from ..tensors.trace import runtime_scalar
 
 __all__ = ["Optimizer", "ParamGroup", "Scalar", "number"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from ..context import no_grad
-from ..creation import asarray, zeros
 from ..errors import StateError
-from ..functional import isfinite, logical_not, logical_or, where
-from ..tensor_class import Tensor
+from ..functions.creation import asarray, zeros
+from ..functions.functional import isfinite, logical_not, logical_or, where
+from ..tensors.context import no_grad
+from ..tensors.tensor_class import Tensor
 from .optimizer import Optimizer
 
 __all__ = ["GradScaler"]

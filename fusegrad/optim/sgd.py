@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
-from ..creation import zeros_like
-from ..precision import widened
-from ..tensor_class import Tensor
+from ..functions.creation import zeros_like
+from ..functions.precision import widened
+from ..tensors.tensor_class import Tensor
 from .optimizer import Optimizer, ParamGroup, Scalar, number
 
 __all__ = ["SGD"]

@@ -6,9 +6,9 @@ Knows which mode is open; which functions ask is their business.
 from __future__ import annotations
 
 from ..codegen.dtypes import float32
-from ..context import active
 from ..ir.node import Node
 from ..ops import build
+from ..tensors.context import active
 
 __all__ = ["narrowed"]
 

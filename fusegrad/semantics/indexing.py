@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import bool_, int64
-from ..context import Token, active
 from ..errors import DTypeError, IndexBoundsError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
 from ..ops.build_order import cumulative
 from ..ops.source import ArrayConstant, Input, Iota
+from ..tensors.context import Token, active
 from .shapes import Shape, broadcast_all, broadcast_to, one_axis, resolve, show
 
 __all__ = [

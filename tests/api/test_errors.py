@@ -13,8 +13,8 @@ import pytest
 import fusegrad as fg
 from fusegrad.errors import FusegradError
 from fusegrad.ir.node import Node, Op, Pattern
-from fusegrad.tensor_class import record
-from fusegrad.trace import Trace
+from fusegrad.tensors.tensor_class import record
+from fusegrad.tensors.trace import Trace
 
 X = fg.ones((3, 4))
 CASES: dict[str, Callable[[], Any]] = {}

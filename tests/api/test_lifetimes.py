@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import fusegrad as fg
-from fusegrad import evaluation
-from fusegrad.context import active
 from fusegrad.ir.node import Node
-from fusegrad.storage import Storage
+from fusegrad.tensors import evaluation
+from fusegrad.tensors.context import active
+from fusegrad.tensors.storage import Storage
 
 
 def train(steps: int, look: bool) -> tuple[fg.Tensor, list[float]]:

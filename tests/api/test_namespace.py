@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import fusegrad as fg
-from fusegrad import numpy_names
 from fusegrad.errors import DeviceError, DTypeError, ShapeError
-from fusegrad.tensor_named_methods import NamedMethods
+from fusegrad.functions import numpy_names
+from fusegrad.tensors.tensor_named_methods import NamedMethods
 from fusegrad.testing import check_grads
 
 INFO = fg.__array_namespace_info__()

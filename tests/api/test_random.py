@@ -10,7 +10,7 @@ import pytest
 
 import fusegrad as fg
 from fusegrad.ops import build
-from fusegrad.trace import Trace
+from fusegrad.tensors.trace import Trace
 
 N = 20_000
 

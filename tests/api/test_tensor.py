@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fusegrad as fg
-from fusegrad import Tensor, evaluation
-from fusegrad.context import active
-from fusegrad.storage import Storage
+from fusegrad import Tensor
+from fusegrad.tensors import evaluation
+from fusegrad.tensors.context import active
+from fusegrad.tensors.storage import Storage
 
 A = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

@@ -13,7 +13,7 @@ from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node
 from fusegrad.ir.types import Symbol
 from fusegrad.ops.source import Input
-from fusegrad.trace import Trace, runtime_scalar
+from fusegrad.tensors.trace import Trace, runtime_scalar
 
 
 def run(nodes: list[Node], trace: Trace, arguments: dict[Node, object]) -> list[np.ndarray]:

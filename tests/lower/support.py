@@ -28,7 +28,7 @@ from fusegrad.ops.reduce import Reduce
 from fusegrad.ops.window import Overlap
 from fusegrad.runtime.calls import find_calls, resolve
 from fusegrad.runtime.step import Artifacts, Record, Step, build_record
-from fusegrad.storage import Storage
+from fusegrad.tensors.storage import Storage
 
 Array = npt.NDArray[Any]
 

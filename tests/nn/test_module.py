@@ -11,7 +11,7 @@ import pytest
 import fusegrad as fg
 from fusegrad import nn, state
 from fusegrad.errors import CaptureError, StateError
-from fusegrad.trace import Trace
+from fusegrad.tensors.trace import Trace
 
 
 class Affine(nn.Module):

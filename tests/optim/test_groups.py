@@ -11,7 +11,7 @@ import pytest
 import fusegrad as fg
 from fusegrad import nn, optim, state
 from fusegrad.errors import CaptureError, DTypeError, StateError
-from fusegrad.trace import Trace
+from fusegrad.tensors.trace import Trace
 
 
 def parameters() -> list[nn.Parameter]:

@@ -23,7 +23,7 @@ from fusegrad.ir.types import TensorType, TupleType, Type
 from fusegrad.ops import build
 from fusegrad.ops.base import CLASSES, CallOp
 from fusegrad.runtime.calls import callee_of, find_calls
-from fusegrad.tensor_class import Tensor, record
+from fusegrad.tensors.tensor_class import Tensor, record
 from tests.lower.support import compiled, variable
 
 Array = npt.NDArray[Any]
@@ -221,7 +221,7 @@ def test_a_wrong_result_is_refused() -> None:
 SCRIPT = """
 import numpy as np, fusegrad as fg
 from tests.runtime.test_calls import halves
-from fusegrad.tensor_class import record
+from fusegrad.tensors.tensor_class import record
 f = fg.compile(lambda x: record(lambda n: halves(n)[0], (x,)) + 1)
 print(f(np.array([-1.0, 2.0], "float32")).numpy().tolist(), next(iter(f.stats().origins)))
 """

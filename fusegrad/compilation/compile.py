@@ -1,0 +1,485 @@
+"""`@fusegrad.compile`: trace once for each signature, then run native code.
+
+Knows traces, guards and steps; what the stages do is in `runtime.step`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from .. import config, pytree
+from ..errors import ArgumentStructureError, CaptureError
+from ..ir.node import Node
+from ..runtime.step import Artifacts, load_step
+from ..tensors.context import active
+from ..tensors.tensor_class import Tensor, as_tensor, record
+from ..tensors.trace import Trace
+from .dispatch import build as build_fast
+from .explain import Explanation, dump, explain, regions_text
+from .guards import Guards
+from .layout import Layout, layout_of
+from .signature import FLOAT, INT, check_array, difference, leaf_key
+from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced, differentiated
+from .statistics import Statistics
+
+__all__ = ["CompiledFunction", "Statistics", "compile"]
+
+_TRACING = threading.RLock()
+"""Tracing replaces the values of captured tensors for its duration: one thread at a time."""
+
+_MOST_ENTRIES = 32
+"""How many traces of one signature are kept, for different surroundings."""
+
+
+@final
+class CompiledFunction:
+    """A function that is traced once for each signature and then runs as native code.
+
+    Made by `compile`.
+    """
+
+    def __init__(self, function: Callable[..., Any], static_argnames: Sequence[str] = ()) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.static_argnames = frozenset(static_argnames)
+        self._signature = _inspect(function)
+        self._positional = self._positional_names()
+        self._entries: dict[Any, list[Specialisation]] = {}
+        self._statistics = Statistics()
+        self._lock = threading.RLock()
+        self._last: tuple[Any, Any] | None = None
+        self._fast: Callable[..., Any] | None = None
+        self._hits = 0
+
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """A method: one compiled function for each instance."""
+        if instance is None:
+            return self
+        name = f"_compiled_{self.__name__}_{id(self):x}"  # type: ignore[attr-defined]
+        try:
+            store = vars(instance)
+        except TypeError:
+            store = {}
+        bound = store.get(name)
+        if bound is None:
+            method = self.function.__get__(instance, owner)
+            bound = CompiledFunction(method, tuple(self.static_argnames))
+            store[name] = bound
+        return bound
+
+    # --- calling ----------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fast = self._fast
+        if fast is not None and not kwargs:
+            result = fast(args)
+            if result is not MISS:
+                self._hits += 1
+                return result
+        if active.trace is not None:
+            return self.function(*args, **kwargs)
+        if active.inline:
+            return self._plainly(args, kwargs)
+        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        if differentiated(leaves):
+            # The graph behind the results knows no views.
+            leaves = tuple(np.ascontiguousarray(v) if type(v) is np.ndarray else v for v in leaves)
+        key = self._key(leaves, structure, bool(kwargs))
+        found = self._entries.get(key)
+        if found is not None:
+            for entry in found:
+                if entry.holds():
+                    if found[0] is not entry:
+                        found.remove(entry)
+                        found.insert(0, entry)
+                    return self._run(entry, leaves)
+        return self._run(self._specialise(args, kwargs, leaves, structure, key), leaves, fresh=True)
+
+    def _run(self, entry: Specialisation, leaves: Sequence[Any], fresh: bool = False) -> Any:
+        if entry.stateful:
+            with self._lock:
+                result = entry.run(leaves)
+        else:
+            result = entry.run(leaves)
+        if not fresh:
+            self._hits += 1
+        if not entry.fast_known:
+            entry.fast_known = True
+            if entry.structure is not None and entry.structure == _flat(len(leaves)):
+                entry.fast = build_fast(entry, leaves, self._lock)
+        self._fast = entry.fast
+        return result
+
+    def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the plain function, on tensors as it would be traced with."""
+        leaves, structure = pytree.flatten((args, kwargs))
+        static = self._static_mask(structure, True)
+        values = [
+            as_tensor(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
+            for v, s in zip(leaves, static, strict=True)
+        ]
+        new_args, new_kwargs = pytree.unflatten(structure, values)
+        return self.function(*new_args, **new_kwargs)
+
+    # --- signatures -------------------------------------------------------------------------------
+
+    def _positional_names(self) -> list[str]:
+        if self._signature is None:
+            return []
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return [n for n, p in self._signature.parameters.items() if p.kind in kinds]
+
+    def _key(self, leaves: Sequence[Any], structure: Any, keywords: bool) -> Any:
+        if self.static_argnames:
+            static = self._static_mask(structure, keywords)
+            parts = [
+                ("static", _frozen(v)) if s else leaf_key(v)
+                for v, s in zip(leaves, static, strict=True)
+            ]
+            return (structure, keywords, *parts)
+        return (structure, keywords, *map(leaf_key, leaves))
+
+    def _names(self, structure: Any, keywords: bool) -> list[str]:
+        """The path of every leaf, by the names of the parameters."""
+        if keywords:
+            return list(pytree.paths(structure))
+        # Parameters with defaults may have no argument, and *args more than one.
+        count = len(structure.children)
+        rest = (f"args[{i}]" for i in range(count - len(self._positional)))
+        return list(pytree.paths(structure, [*self._positional, *rest][:count]))
+
+    def _static_mask(self, structure: Any, keywords: bool) -> list[bool]:
+        if not self.static_argnames:
+            return [False] * len(pytree.paths(structure))
+        names = self._names(structure, keywords)
+        result = []
+        for path in names:
+            root = path
+            if keywords and path.startswith("[0]["):
+                number = int(path[4 : path.index("]", 4)])
+                root = self._positional[number] if number < len(self._positional) else path
+            elif keywords and path.startswith("[1]["):
+                root = path[4:].split("]")[0].strip("'\"")
+            result.append(root.split("[")[0].split(".")[0] in self.static_argnames)
+        return result
+
+    def _check_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise the error that calling the function with these arguments would raise."""
+        if self._signature is None:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name = getattr(self.function, "__name__", "function")
+            raise ArgumentStructureError(
+                f"{name}{self._signature}: {error}",
+                remedy="pass the arguments that the function takes",
+            ) from None
+
+    # --- tracing ----------------------------------------------------------------------------------
+
+    def _specialise(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        leaves: Sequence[Any],
+        structure: Any,
+        key: Any,
+    ) -> Specialisation:
+        self._check_call(args, kwargs)
+        with _TRACING:
+            reason = self._reason(key)
+            stages: dict[str, float] = {}
+            start = time.perf_counter()
+            static = self._static_mask(structure, bool(kwargs))
+            guards = Guards(self.function)
+            traced, kinds = self._trace(leaves, structure, bool(kwargs), static)
+            stages["trace"] = (time.perf_counter() - start) * 1e3
+            observe = self._observer()
+            step, origin = load_step(
+                traced.outputs, traced.inputs, traced.donations, stages, observe
+            )
+            entry = Specialisation(traced, step, guards, kinds)
+            entry.structure = None if kwargs or self.static_argnames else structure
+            entries = self._entries.setdefault(key, [])
+            entries.insert(0, entry)
+            # Used ones come first; a captured number that always changes must not pile up.
+            del entries[_MOST_ENTRIES:]
+        self._note(entry, stages, origin, reason)
+        self._last = key, leaves
+        return entry
+
+    def _observer(self) -> Callable[[Artifacts], None] | None:
+        folder, fusion = config.current().dump, "fusion" in config.current().explain
+        if folder is None and not fusion:
+            return None
+        name = getattr(self.function, "__name__", "step")
+
+        def observe(artifacts: Artifacts) -> None:
+            if folder is not None:
+                dump(folder, name, artifacts)
+            if fusion:
+                sys.stderr.write(f"fusegrad: {name}\n{regions_text(artifacts)}\n")
+
+        return observe
+
+    def _note(
+        self, entry: Specialisation, stages: dict[str, float], origin: str, reason: str | None
+    ) -> None:
+        s = self._statistics
+        s.compiles += 1
+        s.kernels = entry.step.record.kernels
+        s.arena_bytes = entry.step.arena_bytes
+        s.origins[origin] = s.origins.get(origin, 0) + 1
+        for stage, value in stages.items():
+            s.compile_ms[stage] = s.compile_ms.get(stage, 0.0) + value
+        if reason is not None:
+            s.reasons.append(reason)
+            if "cache" in config.current().explain:
+                sys.stderr.write(f"fusegrad: {self!r} is traced again: {reason}\n")
+
+    def _reason(self, key: Any) -> str | None:
+        """Why this call cannot use what was traced before."""
+        if not self._entries:
+            return None
+        known = self._entries.get(key)
+        if known:
+            return known[0].difference() or "its surroundings changed"
+        (structure, keywords, *parts) = key
+        alike = [k for k in self._entries if k[0] == structure and k[1] == keywords]
+        if alike:
+            # The nearest one, the last of equally near ones.
+            near = min(
+                reversed(alike),
+                key=lambda k: sum(a != b for a, b in zip(k[2:], parts, strict=True)),
+            )
+            return difference(self._names(structure, keywords), near[2:], parts)
+        last = next(reversed(self._entries))
+        changed = pytree.first_difference(last[0], structure)
+        return f"the structure of the arguments changed: {changed}"
+
+    def _trace(
+        self, leaves: Sequence[Any], structure: Any, keywords: bool, static: Sequence[bool]
+    ) -> tuple[Traced, list[Kind]]:
+        names = self._names(structure, keywords)
+        traced = Traced()
+        kinds: list[Kind] = []
+        values: list[Any] = []
+        scalars: list[Node] = []
+        trace = Trace()
+        try:
+            with trace:
+                for value, name, fixed in zip(leaves, names, static, strict=True):
+                    is_array = not fixed and isinstance(value, (np.ndarray, np.generic, Tensor))
+                    number = not fixed and type(value) in (float, int)
+                    layout = layout_of(value) if type(value) is np.ndarray else None
+                    moved = layout is not None and not fixed
+                    kinds.append(
+                        "view"
+                        if moved
+                        else "array"
+                        if is_array
+                        else "number"
+                        if number
+                        else "static"
+                    )
+                    if is_array:
+                        tensor, node = self._array_input(trace, value, name, layout)
+                        traced.inputs.append(node)
+                        values.append(tensor)
+                    elif number:
+                        key = leaf_key(value)
+                        dtype = "float64" if key is FLOAT else "int64"
+                        tensor, node = trace.input((), dtype, name, weak=True)
+                        scalars.append(node)
+                        traced.scalars.append(FORMATS[dtype])
+                        values.append(tensor)
+                    else:
+                        values.append(value)
+                arguments = pytree.unflatten(structure, values)
+                args, kwargs = arguments if keywords else (arguments, {})
+                result = self.function(*args, **kwargs)
+                # Before anything here looks at gradients.
+                traced.grad_reads = list(trace.grad_reads.items())
+                self._collect(trace, traced, result, scalars)
+                for position, value in enumerate(values):
+                    grad = value.grad if kinds[position] in ("array", "view") else None
+                    if grad is not None:
+                        traced.argument_grads.append((position, len(traced.outputs)))
+                        traced.outputs.append(grad._read())
+        finally:
+            trace.restore()
+        return traced, kinds
+
+    def _array_input(
+        self, trace: Trace, value: Any, name: str, layout: Layout | None
+    ) -> tuple[Tensor, Node]:
+        if not isinstance(value, Tensor):
+            check_array(name, value)
+        if layout is not None:
+            memory, node = trace.input(layout.nominal, value.dtype, name)
+            return record(layout.apply, (memory,)), node
+        weak = isinstance(value, Tensor) and value._weak
+        tensor, node = trace.input(value.shape, value.dtype, name, weak)
+        if isinstance(value, Tensor) and value.requires_grad:
+            tensor.requires_grad = True
+            node.op.token.tensor = weakref.ref(tensor)  # type: ignore[attr-defined]
+        return tensor, node
+
+    def _collect(self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]) -> None:
+        """Read the graph off what the function returned and changed; still inside the trace."""
+        leaves, traced.structure = pytree.flatten(result)
+        for leaf in leaves:
+            if isinstance(leaf, (Tensor, np.ndarray, np.generic)):
+                traced.results.append((len(traced.outputs), None))
+                traced.outputs.append(as_tensor(leaf)._read())
+            else:
+                traced.results.append((None, leaf))
+        pairs: list[tuple[int, Tensor]] = []
+        for tensor in trace.written:
+            pairs.append((len(traced.outputs), tensor))
+            traced.written.append(tensor)
+            traced.outputs.append(tensor._read())
+        for tensor in trace.grads:
+            if tensor._trace is trace and tensor not in trace.written:
+                continue
+            grad = tensor.grad
+            if grad is None:
+                traced.grads.append((tensor, None))
+                continue
+            before = trace.grads[tensor]
+            if grad is before:
+                continue
+            traced.grads.append((tensor, len(traced.outputs)))
+            traced.outputs.append(grad._read())
+        captured = {}
+        for tensor, node in trace.captures:
+            captured[id(tensor)] = len(traced.inputs)
+            traced.captures.append(tensor)
+            traced.inputs.append(node)
+        traced.inputs += scalars
+        for getter, node, _ in trace.scalars:
+            traced.getters.append(getter)
+            traced.scalars.append(FORMATS[node.dtype.name])
+            traced.inputs.append(node)
+        traced.donations = [
+            (output, captured[id(tensor)]) for output, tensor in pairs if id(tensor) in captured
+        ]
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def stats(self) -> Statistics:
+        """What the function did so far.
+
+        Returns
+        -------
+        Statistics
+            A snapshot.
+        """
+        s = self._statistics
+        return Statistics(
+            s.compiles,
+            self._hits,
+            s.kernels,
+            s.arena_bytes,
+            dict(s.compile_ms),
+            dict(s.origins),
+            list(s.reasons),
+        )
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Graph, regions and kernels for these arguments as text, and why it recompiled.
+
+        The function is traced for it, but nothing runs and no state changes.
+
+        Returns
+        -------
+        Explanation
+            Printable.
+        """
+        if not args and not kwargs and self._last is None and self._positional:
+            raise CaptureError(
+                "explain() needs arguments: the function was not called yet",
+                remedy="pass arguments as in a call: f.explain(x, y)",
+            )
+        self._check_call(args, kwargs)
+        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        with _TRACING:
+            static = self._static_mask(structure, bool(kwargs))
+            traced, _ = self._trace(leaves, structure, bool(kwargs), static)
+        return explain(
+            getattr(self.function, "__name__", "function"),
+            traced.outputs,
+            traced.inputs,
+            traced.donations,
+            self.stats(),
+        )
+
+
+@functools.cache
+def _flat(count: int) -> pytree.Structure:
+    """The structure of `count` arguments without nesting."""
+    return pytree.flatten(tuple(range(count)))[1]
+
+
+def _frozen(value: Any) -> Any:
+    key = leaf_key(value)
+    return (type(value), value) if key in (FLOAT, INT) else key
+
+
+def _inspect(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def compile(
+    function: Callable[..., Any] | None = None, *, static_argnames: Sequence[str] | str = ()
+) -> Any:
+    """Compile a function of arrays, or a whole training step, to native code.
+
+    The first call with arguments of some shapes and dtypes traces the function; later calls of the
+    same signature run native code only. Tensors that the function reads from outside are hidden
+    inputs, those that it changes hidden outputs.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns NumPy arrays, Tensors, Python numbers, and nested dicts, lists,
+        tuples and dataclasses of them. ``float`` and ``int`` arguments may change from call to
+        call; ``bool``, ``str`` and ``None`` are part of the signature.
+    static_argnames : str or sequence of str
+        Further parameters whose values are part of the signature.
+
+    Returns
+    -------
+    CompiledFunction
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> @fg.compile
+    ... def f(x):
+    ...     return fg.exp(x).sum()
+    >>> float(f(np.zeros(3, "float32")))
+    3.0
+    >>> f.stats().kernels
+    1
+    """
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if function is None:
+        return lambda f: CompiledFunction(f, names)
+    return CompiledFunction(function, names)

@@ -1,0 +1,166 @@
+"""What a compiled function became, as text, from its graph to its program, and why it recompiled.
+
+Knows the artifacts of every stage; compiles nothing itself but through `runtime.step`.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from ..codegen.printer import print_kernel
+from ..codegen.program import print_program
+from ..ir.node import Node, all_nodes, where
+from ..ir.printer import print_graph
+from ..passes.regions import Region, size_of
+from ..runtime.bodies import functions_of
+from ..runtime.step import Artifacts, build_record
+from .statistics import Statistics
+
+__all__ = ["Explanation", "dump", "explain", "regions_text"]
+
+
+@final
+@dataclass(frozen=True)
+class Explanation:
+    """Text in sections; printing it prints all of them.
+
+    Attributes
+    ----------
+    name : str
+    sections : tuple of (str, str)
+        Titles and texts: ``summary``, ``graph``, ``regions``, ``kernels``, ``program``, ``memory``.
+    """
+
+    name: str
+    sections: tuple[tuple[str, str], ...]
+
+    def __getitem__(self, title: str) -> str:
+        return dict(self.sections)[title]
+
+    def __str__(self) -> str:
+        return "\n\n".join(f"== {title} ==\n{text}" for title, text in self.sections)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        parts = [
+            f"<details{' open' if i == 0 else ''}><summary>{html.escape(title)}</summary>"
+            f"<pre>{html.escape(text)}</pre></details>"
+            for i, (title, text) in enumerate(self.sections)
+        ]
+        return "".join(parts)
+
+
+def explain(
+    name: str,
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    statistics: Statistics,
+) -> Explanation:
+    """Compile a graph and tell what every stage made of it."""
+    made = Artifacts()
+    record = build_record(outputs, inputs, donations, made)
+    assert made.plan is not None
+    launched = _launch_names(made)
+    sections = (
+        ("summary", _summary(name, made, statistics)),
+        ("graph", _graphs(made.graphs[-1][1])),
+        ("regions", regions_text(made)),
+        ("kernels", "\n\n".join(print_kernel(e.kernel) for e in made.lowered)),
+        ("program", print_program(record.program, launched)),
+        ("memory", _memory(made)),
+    )
+    return Explanation(name, sections)
+
+
+def _graphs(outputs: Sequence[Node]) -> str:
+    """The graph, and the bodies of its loops and branches as they were recorded."""
+    texts = {"": print_graph(outputs, sources=True)}
+    for node in all_nodes(outputs):
+        for body in functions_of(node):
+            names = {p: f"p{i}" for i, p in enumerate(body.parameters)}
+            texts[body.name] = f"body {body.name}:\n" + print_graph(body.results, names, True)
+    return "\n\n".join(texts.values())
+
+
+def _launch_names(made: Artifacts) -> list[str]:
+    """A readable name for every different kernel: the first region that uses it."""
+    assert made.plan is not None
+    names: dict[int, str] = {}
+    for number, name in zip(made.kernel_numbers, made.kernel_names, strict=True):
+        names.setdefault(number, name)
+    return [names[i] for i in range(len(names))]
+
+
+def _summary(name: str, made: Artifacts, s: Statistics) -> str:
+    assert made.plan is not None
+    program = made.plan.program
+    launches = sum(len(g.launches) for g in program.groups)
+    lines = [
+        f"{name}: {len(made.regions)} regions, {launches} launches in "
+        f"{len(program.groups)} groups, {len(set(made.kernel_numbers))} different kernels",
+        f"arena {program.arena_bytes} bytes, scratch {program.scratch_bytes} bytes a thread",
+        f"in place: {len(made.plan.donated)} of the outputs",
+        *(
+            [f"calls of the host, one at a time: {', '.join(program.calls)}"]
+            if program.calls
+            else []
+        ),
+        f"compiles {s.compiles}, hits {s.hits}",
+    ]
+    lines += [f"traced again because {reason}" for reason in s.reasons]
+    return "\n".join(lines)
+
+
+def regions_text(made: Artifacts) -> str:
+    """What shares a kernel, and why: every region with its stages."""
+    return "\n".join(_region(r, n) for r, n in zip(made.regions, made.names, strict=True))
+
+
+def _region(region: Region, name: str) -> str:
+    rows = "" if region.rows is None else f", {region.rows} rows"
+    lines = [f"{name}: {region.kind.value}, {region.total} elements{rows}"]
+    for stage in region.stages:
+        node = stage.node
+        line = where(node)
+        place = f"  at {line}" if line is not None else ""
+        finish = ", at the end" if stage.finish else ""
+        lines.append(f"  {node.op} -> {node.type} ({stage.kind.value}{finish}){place}")
+    return "\n".join(lines)
+
+
+def _memory(made: Artifacts) -> str:
+    assert made.plan is not None
+    lines = [
+        f"{size} bytes at {offset}, steps {first} to {last}"
+        for size, offset, first, last in made.plan.lifetimes
+    ]
+    lines += [f"output {o} in the memory of input {i}" for o, i in made.plan.donated]
+    total = sum(size_of(n) * n.dtype.itemsize for e in made.lowered for n in e.arguments)
+    lines.append(f"bytes read and written by all kernels: {total}")
+    return "\n".join(lines)
+
+
+def dump(folder: Path, name: str, made: Artifacts) -> None:
+    """Write what every stage made into `folder`, one file a stage, numbered in order."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + len({p.name.split("-")[0] for p in folder.glob(f"{name}.*-*")})
+    prefix = f"{name}.{number}-"
+    for position, (stage, graph) in enumerate(made.graphs):
+        (folder / f"{prefix}{position:02}-{stage}.graph").write_text(print_graph(graph) + "\n")
+    at = len(made.graphs)
+    (folder / f"{prefix}{at:02}-fuse.regions").write_text(regions_text(made) + "\n")
+    kernels = "\n\n".join(print_kernel(e.kernel) for e in made.lowered)
+    (folder / f"{prefix}{at + 1:02}-lower.kernel").write_text(kernels + "\n")
+    mapped = "\n\n".join(print_kernel(m.kernel) for m in made.mapped)
+    (folder / f"{prefix}{at + 2:02}-schedule.kernel").write_text(mapped + "\n")
+    (folder / f"{prefix}{at + 3:02}-emit.ll").write_text(made.ir)
+    if made.plan is not None:
+        program = print_program(made.plan.program, _launch_names(made))
+        (folder / f"{prefix}{at + 4:02}-plan.program").write_text(program + "\n")

@@ -1,0 +1,97 @@
+"""The signature of a call: which of its arguments are inputs of the program, and of what type.
+
+Knows arrays, tensors and Python numbers; knows no graphs.
+
+Arrays, tensors, ``float`` and ``int`` are inputs: their values may change from call to call.
+``bool``, ``str``, ``None`` and everything else are part of the signature, compared by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from ..codegen.dtypes import DType, as_dtype, float64, int64
+from ..errors import DTypeError
+from ..state import fingerprint
+from ..tensors.tensor_class import Tensor
+from .layout import Layout, layout_of
+
+__all__ = ["Leaf", "Scalar", "describe_leaf", "difference", "leaf_key"]
+
+
+@final
+class Scalar:
+    """A Python number that is an input: its dtype in the program."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: DType) -> None:
+        self.dtype = dtype
+
+
+FLOAT, INT = Scalar(float64), Scalar(int64)
+Leaf = Hashable
+
+
+def leaf_key(value: Any) -> Leaf:
+    """The part of the signature that one argument is.
+
+    Examples
+    --------
+    >>> leaf_key(1.5) == leaf_key(2.5), leaf_key(True) == leaf_key(False)
+    (True, False)
+    """
+    kind = type(value)
+    if kind is np.ndarray:
+        layout = layout_of(value)
+        return (value.dtype, value.shape) if layout is None else (value.dtype, layout)
+    if kind is float:
+        return FLOAT
+    if kind is int:
+        return INT
+    if isinstance(value, Tensor):
+        return value._type, value.requires_grad, value._weak
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype, value.shape
+    return "static", fingerprint(value)
+
+
+def check_array(name: str, value: Any) -> None:
+    """Raise DTypeError when there is no such dtype."""
+    try:
+        as_dtype(value.dtype)
+    except TypeError as error:
+        raise DTypeError(
+            f"argument `{name}` has dtype {value.dtype}, which fusegrad does not have",
+            remedy='convert it first, for example x.astype("float32")',
+        ) from error
+
+
+def describe_leaf(key: Leaf) -> str:
+    """A part of a signature in words."""
+    if key is FLOAT:
+        return "a float"
+    if key is INT:
+        return "an int"
+    if isinstance(key, tuple) and key and isinstance(key[0], np.dtype):
+        if isinstance(key[1], Layout):
+            return f"{key[0]}{list(key[1].shape)}, a view"
+        return f"{key[0]}{list(key[1])}"
+    if isinstance(key, tuple) and key and key[0] == "static":
+        value = key[1]
+        return repr(value[1]) if isinstance(value, tuple) and len(value) > 1 else repr(value)
+    if isinstance(key, tuple):
+        grad = ", requires_grad" if key[1] else ""
+        return f"tensor {key[0]}{grad}"
+    return repr(key)
+
+
+def difference(names: Sequence[str], old: Sequence[Leaf], new: Sequence[Leaf]) -> str | None:
+    """The first argument whose part of the signature differs, in words."""
+    for name, a, b in zip(names, old, new, strict=False):
+        if a != b:
+            return f"argument `{name}` was {describe_leaf(a)} and is {describe_leaf(b)}"
+    return None

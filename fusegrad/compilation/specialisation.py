@@ -1,0 +1,249 @@
+"""One signature of a compiled function: what its trace found, what it checks, how a call runs.
+
+Knows steps, storages and guards; traces nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, final
+
+import numpy as np
+
+from .. import pytree
+from ..ir.node import Node, substitute
+from ..ops import build
+from ..runtime.step import Step
+from ..tensors.context import active
+from ..tensors.evaluation import remember
+from ..tensors.storage import Storage
+from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
+from ..transforms.variables import is_differentiable
+from .guards import Guards
+from .layout import layout_of
+
+__all__ = ["FORMATS", "MISS", "Kind", "Specialisation", "Traced", "deliver_grad", "differentiated"]
+
+FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
+"""How a runtime scalar is packed into eight bytes."""
+
+OWNED = 3
+"""References to a storage that only its tensor has: the tensor's, a local, and the count's own."""
+
+Kind = Literal["array", "view", "number", "static"]
+"""What an argument is: an input, one read in place, a number, or part of the signature."""
+
+MISS = object()
+"""What the fast path returns for a call that it does not handle."""
+
+
+@final
+class Traced:
+    """What a trace found: the graph, and what its inputs and outputs are."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Node] = []
+        self.outputs: list[Node] = []
+        self.donations: list[tuple[int, int]] = []
+        self.captures: list[Tensor] = []
+        self.getters: list[Callable[[], Any]] = []
+        self.scalars: list[str] = []
+        self.results: list[tuple[int | None, Any]] = []
+        self.structure: pytree.Structure = pytree.LEAF
+        self.written: list[Tensor] = []
+        self.grads: list[tuple[Tensor, int | None]] = []
+        self.grad_reads: list[tuple[Tensor, Tensor | None]] = []
+        self.argument_grads: list[tuple[int, int]] = []
+
+
+@final
+class Specialisation:
+    """A traced and compiled signature."""
+
+    def __init__(self, traced: Traced, step: Step, guards: Guards, kinds: list[Kind]) -> None:
+        self.traced = traced
+        self.step = step
+        self.guards = guards
+        self.kinds = kinds
+        self.packer = struct.Struct("=" + "".join(traced.scalars))
+        self.captured = [(t, t._type, t.requires_grad) for t in traced.captures]
+        self.grad_state = traced.grad_reads
+        unique = step.record.program.outputs
+        types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
+        self.types = [types[position] for position in range(unique)]
+        first = kinds.count("array") + kinds.count("view")
+        self.reuse: list[Tensor | None] = [None] * unique
+        for output, source in step.record.donated:
+            self.reuse[output] = traced.captures[source - first]
+        self.stateful = bool(traced.written or traced.grads)
+        self.structure: pytree.Structure | None = None
+        self.fast: Callable[..., Any] | None = None
+        self.fast_known = False
+        self.autocast = active.autocast
+
+    def holds(self) -> bool:
+        """Whether the surroundings are as they were traced."""
+        if self.autocast is not active.autocast:
+            return False
+        for tensor, kind, grad in self.captured:
+            if tensor._type is not kind or tensor.requires_grad is not grad:
+                return False
+        for tensor, known in self.grad_state:
+            if tensor._grad is not known:
+                return False
+        return self.guards.hold()
+
+    def difference(self) -> str | None:
+        """What changed since the trace, in words."""
+        if self.autocast is not active.autocast:
+            return f"autocast was {self.autocast} and is {active.autocast}"
+        for tensor, kind, grad in self.captured:
+            name = tensor.name or "a captured tensor"
+            if tensor._type is not kind:
+                return f"{name} was {kind} and is {tensor._type}"
+            if tensor.requires_grad is not grad:
+                return f"requires_grad of {name} was {grad} and is {tensor.requires_grad}"
+        for tensor, known in self.grad_state:
+            if tensor._grad is not known:
+                what = "is None now" if tensor._grad is None else "was None"
+                what = what if known is None or tensor._grad is None else "is another tensor"
+                return f".grad of {tensor.name or 'a captured tensor'} {what}"
+        return self.guards.difference()
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """Run the step on the arguments and put every result in its place."""
+        traced = self.traced
+        addresses: list[int] = []
+        scalars: list[Any] = []
+        keep: list[Any] = []
+        for value, kind in zip(leaves, self.kinds, strict=True):
+            if kind == "array":
+                addresses.append(address_of(value, keep))
+            elif kind == "view":
+                layout = layout_of(value)
+                assert layout is not None
+                addresses.append(value.ctypes.data + layout.offset)
+            elif kind == "number":
+                scalars.append(value)
+        for tensor, _, _ in self.captured:
+            storage = tensor._storage
+            if storage is None:
+                storage = tensor._materialize()
+            addresses.append(storage.address)
+        scalars += [getter() for getter in traced.getters]
+        if scalars:
+            buffer = ctypes.create_string_buffer(8 * len(scalars))
+            self.packer.pack_into(buffer, 0, *scalars)
+            start = ctypes.addressof(buffer)
+            addresses += range(start, start + 8 * len(scalars), 8)
+            keep.append(buffer)
+        # Before anything is written in place.
+        history = self._history(leaves, scalars) if differentiated(leaves) else None
+        storages = self._places(addresses)
+        self.step(addresses)
+        for position, output in traced.argument_grads:
+            grad = tensor_of(storages[self.step.record.outputs[output]])
+            known = leaves[position].grad
+            leaves[position].grad = grad if known is None else known + grad
+        return self._deliver(storages, history)
+
+    def _history(self, leaves: Sequence[Any], scalars: Sequence[Any]) -> list[Node]:
+        """The outputs as graph of the arguments, for gradients by them."""
+        traced = self.traced
+        given = [
+            as_tensor(value)._read()
+            for value, kind in zip(leaves, self.kinds, strict=True)
+            if kind == "array"
+        ]
+        given += [tensor._read() for tensor in traced.captures]
+        numbers = traced.inputs[len(given) :]
+        given += [
+            build.constant(value, node.dtype) for value, node in zip(scalars, numbers, strict=True)
+        ]
+        return substitute(traced.outputs, dict(zip(traced.inputs, given, strict=True)))
+
+    def _places(self, addresses: list[int]) -> list[Storage]:
+        """Memory for the outputs: in place where the tensor is the only owner."""
+        storages: list[Storage] = []
+        for kind, tensor in zip(self.types, self.reuse, strict=True):
+            if tensor is not None:
+                storage = tensor._storage
+                alone = storage is not None and sys.getrefcount(storage) == OWNED
+                if storage is not None and alone and not storage.shared:
+                    storages.append(storage)
+                    addresses.append(storage.address)
+                    continue
+            storage = Storage(kind)
+            storages.append(storage)
+            addresses.append(storage.address)
+        return storages
+
+    def _deliver(self, storages: list[Storage], history: list[Node] | None) -> Any:
+        traced = self.traced
+        where = self.step.record.outputs
+        position = sum(1 for index, _ in traced.results if index is not None)
+        for tensor in traced.written:
+            tensor._install(storages[where[position]])
+            position += 1
+        for tensor, index in traced.grads:
+            if index is None:
+                tensor._grad = None
+            else:
+                deliver_grad(tensor, storages[where[index]])
+        leaves = [
+            fixed
+            if index is None
+            else tensor_of(storages[where[index]])
+            if history is None
+            else recorded(history[index], storages[where[index]])
+            for index, fixed in traced.results
+        ]
+        return pytree.unflatten(traced.structure, leaves)
+
+
+def differentiated(leaves: Sequence[Any]) -> bool:
+    """Whether gradients by an argument may be asked for."""
+    return active.grad and any(
+        isinstance(value, Tensor) and value.requires_grad for value in leaves
+    )
+
+
+def recorded(node: Node, storage: Storage) -> Tensor:
+    """A tensor with a value, and with the graph behind it if that has a gradient."""
+    tensor = tensor_of(storage)
+    if node.dtype.is_float and is_differentiable(node):
+        tensor._node = node
+        tensor.requires_grad, tensor._leaf = True, False
+        remember(node, storage)
+    return tensor
+
+
+def address_of(value: Any, keep: list[Any]) -> int:
+    """Where the elements of an argument lie; what owns them is kept for the call."""
+    if isinstance(value, Tensor):
+        storage = value._materialize()
+        keep.append(storage)
+        return storage.address
+    array = value
+    if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.flags.aligned:
+        array = np.ascontiguousarray(value)
+        if not array.flags.aligned:
+            array = array.copy()
+        keep.append(array)
+    address: int = array.ctypes.data
+    return address
+
+
+def deliver_grad(tensor: Tensor, storage: Storage) -> None:
+    """Give a gradient to its tensor; a gradient tensor that is there keeps its identity."""
+    known = tensor.grad
+    if known is not None and known._trace is None:
+        known._install(storage)
+        return
+    grad = object.__new__(Tensor)
+    grad._blank(storage.type)
+    grad._storage = storage
+    tensor._grad = grad

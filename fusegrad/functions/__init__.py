@@ -1,0 +1,1 @@
+"""The functions of the namespace: each records what it computes."""

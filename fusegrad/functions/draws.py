@@ -1,0 +1,462 @@
+"""Random numbers from a counter: each draw takes the next numbers of one stream.
+
+Knows tensors: the state of a generator is captured and written like any other, so compiled
+functions draw from the same stream, and draw new numbers at every call.
+
+The bits are those of Philox 4x32 with ten rounds: number i of the stream is a function of the seed
+and i alone, on every device, however the work is split.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, final
+
+from ..codegen.dtypes import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int64,
+    uint32,
+    uint64,
+)
+from ..errors import BatchingError, DTypeError
+from ..ir.halves import wide
+from ..ir.node import Node
+from ..ops import build
+from ..semantics.promotion import as_dtype
+from ..semantics.shapes import as_shape
+from ..tensors.context import active
+from ..tensors.storage import Storage
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
+from ..tensors.tensor_conversions import check_device
+
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "bits",
+    "default_generator",
+    "float_dtype",
+    "normal",
+    "rand",
+    "randint",
+    "randn",
+    "seed",
+    "uniform",
+    "words",
+]
+
+_WORD = (1 << 64) - 1
+
+
+@final
+class Generator:
+    """A stream of random numbers.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Which stream.
+
+    Attributes
+    ----------
+    key, offset : Tensor
+        The stream, and how many of its numbers are used up.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> one, two = fg.random.Generator(7), fg.random.Generator(7)
+    >>> a = fg.random.uniform(3, generator=one)
+    >>> b = fg.random.uniform(3, generator=two)
+    >>> bool((a == b).all()), int(one.offset)
+    (True, 3)
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._lock = threading.Lock()
+        self.key = _word(seed)
+        self.offset = _word(0)
+        self.key.name, self.offset.name = "random key", "random offset"
+
+    def seed(self, seed: int) -> None:
+        """Start the stream of `seed` from its beginning."""
+        with self._lock:
+            self.key.data = _word(seed)
+            self.offset.data = _word(0)
+
+    def reserve(self, count: int) -> tuple[Node, Node]:
+        """The key and the number of the first of `count` numbers, which nobody else gets."""
+        with self._lock:
+            first = self.offset._read()
+            self.offset._write(_plus(first, count))
+            return self.key._read(), first
+
+
+def _word(value: int) -> Tensor:
+    storage = Storage.empty((), uint64.numpy)
+    storage.array[...] = value & _WORD
+    return tensor_of(storage)
+
+
+def _plus(offset: Node, count: int) -> Node:
+    """``offset + count``, the counts of a trace as one sum."""
+    if offset.op.name == "add":
+        before = build.constant_value(offset.inputs[1])
+        if before is not None:
+            offset, count = offset.inputs[0], count + int(before)
+    return build.add(offset, build.constant(count, uint64))
+
+
+default_generator = Generator()
+"""What draws that name no generator draw from."""
+
+
+def seed(seed: int) -> None:
+    """Start the default stream anew.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same numbers, on every machine.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.random.seed(0)
+    >>> first = fg.random.uniform(2)
+    >>> fg.random.seed(0)
+    >>> bool((fg.random.uniform(2) == first).all())
+    True
+    """
+    default_generator.seed(seed)
+
+
+# --- bits -----------------------------------------------------------------------------------------
+
+
+def _draw(shape: Any, generator: Generator | None, name: str) -> Node:
+    """Random bits, one number of the stream for each element."""
+    extents = as_shape((shape,))
+    count = math.prod(int(extent) for extent in extents if isinstance(extent, int))
+    key, first = _reserved(generator or default_generator, count)
+    counter = build.add(build.iota(count, uint64), build.broadcast(first, (count,), ()))
+    words = build.elementwise(name, build.broadcast(key, (count,), ()), counter)
+    return build.reshape(words, extents)
+
+
+def _reserved(generator: Generator, count: int) -> tuple[Node, Node]:
+    """As `Generator.reserve`; the elements of a batch that is mapped over may take numbers each."""
+    own: list[tuple[Node, int]] = []
+    total = count
+    for level in reversed(active.levels):
+        if level.randomness == "error":
+            raise BatchingError(
+                "random numbers are drawn in a function that vmap maps",
+                remedy='say what is meant: fg.vmap(f, randomness="different") draws for each '
+                'element, "same" once for all',
+            )
+        if level.randomness == "different":
+            own.append((level.position, total))
+            total *= level.size
+    key, first = generator.reserve(total)
+    for position, stride in own:
+        first = build.add(first, build.mul(position, build.constant(stride, uint64)))
+    return key, first
+
+
+def _unit(shape: Any, dtype: DType, generator: Generator | None) -> Node:
+    """Uniform numbers in [0, 1): as many high bits as the dtype holds exactly."""
+    digits = {float16: 11, bfloat16: 8, float32: 24}.get(dtype)
+    if digits is not None:
+        words = _draw(shape, generator, "philox")
+        high = build.shift_right(words, build.full_like(words, 32 - digits))
+        return build.mul(build.cast(high, dtype), build.full(high.shape, 2.0**-digits, dtype))
+    words = _draw(shape, generator, "philox64")
+    high = build.shift_right(words, build.full_like(words, 11))
+    return build.mul(build.cast(high, float64), build.full(high.shape, 2.0**-53, float64))
+
+
+def _gaussian(shape: Any, dtype: DType, generator: Generator | None) -> Node:
+    """The method of Box and Muller: a radius and an angle from the two halves of a word."""
+    words = _draw(shape, generator, "philox64")
+    low = build.cast(words, uint32)
+    high = build.cast(build.shift_right(words, build.full_like(words, 32)), uint32)
+    # In (0, 1]: the logarithm is finite.
+    one = build.full(words.shape, 1.0, dtype)
+    scale = build.full(words.shape, 2.0**-32, dtype)
+    radius = build.mul(build.add(build.cast(low, dtype), one), scale)
+    radius = build.sqrt(build.mul(build.log(radius), build.full_like(radius, -2.0)))
+    angle = build.mul(build.cast(high, dtype), build.full_like(scale, 2.0**-31 * math.pi))
+    return build.mul(radius, build.cos(angle))
+
+
+def float_dtype(dtype: Any, name: str) -> DType:
+    kind = float32 if dtype is None else as_dtype(dtype)
+    if not kind.is_float:
+        raise DTypeError(
+            f"{name} has no numbers of {kind}", remedy="take a floating dtype, or use randint"
+        )
+    return kind
+
+
+def _scaled(unit: Node, scale: float, shift: float) -> Node:
+    if scale != 1:
+        unit = build.mul(unit, build.full_like(unit, scale))
+    return build.add(unit, build.full_like(unit, shift)) if shift else unit
+
+
+def _finish(node: Node, device: Any, requires_grad: bool) -> Tensor:
+    check_device(device)
+    tensor = record_nodes(lambda: (node, ()))
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+# --- distributions --------------------------------------------------------------------------------
+
+
+def bits(shape: Any = (), *, generator: Generator | None = None) -> Tensor:
+    """Random bits.
+
+    Parameters
+    ----------
+    shape : int or sequence of int, optional
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+        Of uint32.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.random.bits(3).dtype
+    fusegrad.uint32
+    """
+    return _finish(_draw(shape, generator, "philox"), None, False)
+
+
+def words(shape: Any, generator: Generator | None) -> Tensor:
+    """64 random bits for each element, as uint64."""
+    return _finish(_draw(shape, generator, "philox64"), None, False)
+
+
+def uniform(
+    shape: Any = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers spread evenly over an interval.
+
+    Parameters
+    ----------
+    shape : int or sequence of int, optional
+    low, high : float, optional
+        The interval; the end does not belong to it.
+    dtype : dtype, optional
+        A floating dtype, float32 by default.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> x = fg.random.uniform((2, 3), -1.0, 1.0)
+    >>> x.shape, bool((abs(x) <= 1).all())
+    ((2, 3), True)
+    """
+    unit = _unit(shape, float_dtype(dtype, "uniform"), generator)
+    return _finish(_scaled(unit, high - low, low), device, requires_grad)
+
+
+def normal(
+    shape: Any = (),
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers of a normal distribution.
+
+    Parameters
+    ----------
+    shape : int or sequence of int, optional
+    mean, std : float, optional
+    dtype : dtype, optional
+        A floating dtype, float32 by default.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.random.normal((2, 3)).shape
+    (2, 3)
+    """
+    kind = float_dtype(dtype, "normal")
+    values = _scaled(_gaussian(shape, wide(kind), generator), std, mean)
+    return _finish(build.cast(values, kind), device, requires_grad)
+
+
+def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """Numbers spread evenly over [0, 1), as in torch.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+    dtype : dtype, optional
+        A floating dtype, float32 by default.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.random.rand(2, 3).shape
+    (2, 3)
+    """
+    return uniform(as_shape(shape), dtype=dtype, generator=generator)
+
+
+def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """Numbers of the standard normal distribution, as in torch.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+    dtype : dtype, optional
+        A floating dtype, float32 by default.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.random.randn(2, 3).shape
+    (2, 3)
+    """
+    return normal(as_shape(shape), dtype=dtype, generator=generator)
+
+
+def randint(
+    low: int,
+    high: int | None = None,
+    shape: Any = (),
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Integers, each with the same probability.
+
+    Parameters
+    ----------
+    low, high : int
+        The smallest, and the first that does not occur; with one number, from 0 up to it.
+    shape : int or sequence of int, optional
+    dtype : dtype, optional
+        By default int64.
+    device : str, optional
+        ``"cpu"``.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> x = fg.random.randint(1, 7, 100)
+    >>> int(x.min()) >= 1, int(x.max()) <= 6
+    (True, True)
+    """
+    if high is None:
+        low, high = 0, low
+    span = high - low
+    if not 0 < span <= 1 << 32:
+        raise DTypeError(
+            f"randint from {low} up to {high} names {span} integers",
+            remedy="name at least one integer, and at most 2**32",
+        )
+    words = _draw(shape, generator, "philox64")
+    upper = build.shift_right(words, build.full_like(words, 32))
+    scaled = build.mul(upper, build.full_like(upper, span))
+    result = build.cast(build.shift_right(scaled, build.full_like(scaled, 32)), int64)
+    if low:
+        result = build.add(result, build.full_like(result, low))
+    return _finish(build.cast(result, int64 if dtype is None else as_dtype(dtype)), device, False)
+
+
+def bernoulli(
+    p: ArrayLike,
+    shape: Any = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """True with a probability, else False.
+
+    Parameters
+    ----------
+    p : float or array_like
+        The probability.
+    shape : int or sequence of int, optional
+        By default that of `p`.
+    dtype : dtype, optional
+        By default bool.
+    device : str, optional
+        ``"cpu"``.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.random.bernoulli(1.0, 3)
+    Tensor([ True,  True,  True])
+    """
+    check_device(device)
+    bound = p if isinstance(p, (int, float)) else as_tensor(p).detach()
+    if shape is None:
+        shape = bound.shape if isinstance(bound, Tensor) else ()
+    kind = float64 if isinstance(bound, Tensor) and bound.dtype is float64 else float32
+    result = _finish(_unit(shape, kind, generator), device, False) < bound
+    return result if dtype is None or as_dtype(dtype) is bool_ else result.astype(dtype)

@@ -1,0 +1,154 @@
+"""Arrays of other libraries as tensors, copied or with shared memory.
+
+Knows NumPy's arrays, and the protocol DLPack, which it speaks through them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..codegen.dtypes import DType
+from ..errors import CopyError, DeviceError, DTypeError
+from ..semantics.promotion import as_dtype
+from ..tensors import dlpack
+from ..tensors.context import active
+from ..tensors.storage import SharedStorage
+from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
+from ..tensors.tensor_conversions import check_device
+
+__all__ = ["from_dlpack", "from_numpy", "shared"]
+
+Array = npt.NDArray[Any]
+
+_CPU_DEVICES = (1, 3, 11, 13)
+"""DLPack's numbers of devices whose memory the CPU can read."""
+
+
+def shared(obj: Any, dtype: DType | None = None) -> Tensor:
+    """A tensor in the memory of another array.
+
+    Raises
+    ------
+    CopyError
+        If that needs a copy: other strides, elements that are not aligned, another dtype.
+    """
+    if isinstance(obj, Tensor):
+        if dtype is None or obj.dtype is dtype:
+            return obj
+        raise _no_copy(f"values of {obj.dtype} are no {dtype}")
+    if isinstance(obj, np.ndarray) or hasattr(obj, "__dlpack__"):
+        array = obj if isinstance(obj, np.ndarray) else _array_of(obj)
+    else:
+        try:
+            array = np.asarray(memoryview(obj))
+        except TypeError:
+            raise _no_copy(f"a {type(obj).__name__} has no memory to share") from None
+    obstacle = _obstacle(array, dtype)
+    if obstacle:
+        raise _no_copy(obstacle)
+    return tensor_of(SharedStorage(array))
+
+
+def _no_copy(why: str) -> CopyError:
+    return CopyError(f"a copy is needed and copy=False: {why}", remedy="leave copy=None")
+
+
+def _obstacle(array: Array, dtype: DType | None) -> str | None:
+    """Why a tensor cannot lie in the memory of `array`, None if it can."""
+    if not array.dtype.isnative:
+        return "the bytes of its elements are swapped"
+    own = as_dtype(array.dtype)
+    if dtype is not None and own is not dtype:
+        return f"values of {own} are no {dtype}"
+    if not array.flags.c_contiguous:
+        return f"it has the shape {array.shape} and the strides {array.strides} in bytes"
+    if not array.flags.aligned:
+        return f"its elements are not aligned to {array.itemsize} bytes"
+    return None
+
+
+def _array_of(x: Any) -> Array:
+    """The NumPy array over the memory of an array of another library."""
+    device = x.__dlpack_device__() if hasattr(x, "__dlpack_device__") else (1, 0)
+    if int(device[0]) not in _CPU_DEVICES:
+        raise DeviceError(
+            f"the array is on device {tuple(map(int, device))} in DLPack's numbers",
+            remedy="copy it to the CPU first, as with x.cpu() in torch",
+        )
+    try:
+        return dlpack.from_dlpack(x)
+    except (RuntimeError, TypeError, ValueError, BufferError) as error:
+        raise DTypeError(
+            f"a {type(x).__name__} cannot be read: {str(error).partition(chr(10))[0]}",
+            remedy="detach it and convert it to a dtype of fusegrad first",
+        ) from None
+
+
+def from_numpy(x: Any) -> Tensor:
+    """A tensor with the values of a NumPy array, which are copied.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.from_numpy(np.arange(3))
+    Tensor([0, 1, 2])
+    """
+    return as_tensor(np.asarray(x))
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor in the memory of an array of another library.
+
+    The memory is read and never written: ``t += 1`` gives the tensor memory of its own. What is
+    computed from it outside of compiled functions is computed at once, so that changes by its owner
+    reach only what is recorded later.
+
+    Parameters
+    ----------
+    x : object with ``__dlpack__``
+        Its values lie in memory that the CPU can read.
+    device : str, optional
+        ``"cpu"``.
+    copy : bool, optional
+        None: only if the values are not C-contiguous and aligned. False: never.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    CopyError
+        If `copy` is False and the memory cannot be shared.
+    DeviceError, DTypeError
+        If the values are on another device, or of a dtype that fusegrad does not have.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> array = np.arange(3)
+    >>> x = fg.from_dlpack(array)
+    >>> array[0] = 7
+    >>> x
+    Tensor([7, 1, 2])
+    """
+    check_device(device)
+    if isinstance(x, Tensor):
+        return x.clone() if copy else x
+    array = _array_of(x)
+    if copy is False:
+        return shared(array)
+    if copy or active.trace is not None or _obstacle(array, None):
+        return as_tensor(array)
+    return shared(array)

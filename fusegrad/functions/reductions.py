@@ -1,0 +1,467 @@
+"""Reductions of the array API.
+
+Knows the functions on nodes that they record. ``axis`` and ``keepdims`` are also ``dim`` and
+``keepdim``, as in torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..semantics import reductions as semantics
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
+from ..tensors.tensor_methods import Axis, pick_axis, pick_keepdims
+
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "count_nonzero",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
+
+
+def sum(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The sum. Integers and bools are added in 64 bits; of no elements it is 0.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+    dtype : dtype, optional
+        What is computed in.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.sum([[1, 2], [3, 4]], axis=0)
+    Tensor([4, 6])
+    """
+    return as_tensor(x).sum(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+
+
+def prod(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The product. Integers and bools are multiplied in 64 bits; of no elements it is 1.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+    dtype : dtype, optional
+        What is computed in.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.prod([2, 3, 4])
+    Tensor(24)
+    """
+    return as_tensor(x).prod(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+
+
+def mean(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The mean; of integers a float32.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+    dtype : dtype, optional
+        What is computed in.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.mean([[1.0, 2.0], [3.0, 6.0]], axis=1)
+    Tensor([1.5, 4.5])
+    """
+    return as_tensor(x).mean(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+
+
+def max(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The largest element; equal ones share the gradient.
+
+    With an axis it gives the values alone, as in NumPy; their places are `argmax`.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.max([[1, 5], [7, 3]], axis=1)
+    Tensor([5, 7])
+    """
+    return as_tensor(x).max(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def min(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The smallest element; equal ones share the gradient.
+
+    With an axis it gives the values alone, as in NumPy; their places are `argmin`.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.min([[1, 5], [7, 3]], axis=1)
+    Tensor([1, 3])
+    """
+    return as_tensor(x).min(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def any(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """Whether some element is not zero; of no elements False.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.any([[0, 1], [0, 0]], axis=1)
+    Tensor([ True, False])
+    """
+    return as_tensor(x).any(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def all(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """Whether no element is zero; of no elements True.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.all([[0, 1], [1, 1]], axis=1)
+    Tensor([False,  True])
+    """
+    return as_tensor(x).all(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def logsumexp(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """``log(sum(exp(x)))`` without overflow.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.logsumexp([1000.0, 0.0])
+    Tensor(1000.)
+    """
+    return as_tensor(x).logsumexp(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def var(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The mean squared distance from the mean.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    correction : float, optional
+        What the number of elements is lessened by in the denominator; torch's default is 1.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.var([1.0, 2.0, 3.0, 6.0])
+    Tensor(3.5)
+    """
+    return as_tensor(x).var(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim)
+
+
+def std(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The square root of the variance.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    correction : float, optional
+        What the number of elements is lessened by in the denominator; torch's default is 1.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.std([2.0, 4.0])
+    Tensor(1.)
+    """
+    return as_tensor(x).std(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim)
+
+
+def argmax(
+    x: ArrayLike,
+    /,
+    axis: int | None = None,
+    keepdims: bool = False,
+    *,
+    dim: int | None = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The index of the largest element, the first of equal ones.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, optional
+        The axis; by default the array is taken flat.
+    keepdims : bool, optional
+        Whether the axis stays with extent 1.
+
+    Returns
+    -------
+    Tensor
+        Of int64.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.argmax([3, 7, 7])
+    Tensor(1)
+    """
+    return as_tensor(x).argmax(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def argmin(
+    x: ArrayLike,
+    /,
+    axis: int | None = None,
+    keepdims: bool = False,
+    *,
+    dim: int | None = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """The index of the smallest element, the first of equal ones.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, optional
+        The axis; by default the array is taken flat.
+    keepdims : bool, optional
+        Whether the axis stays with extent 1.
+
+    Returns
+    -------
+    Tensor
+        Of int64.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.argmin([3, 1, 1])
+    Tensor(1)
+    """
+    return as_tensor(x).argmin(axis, keepdims, dim=dim, keepdim=keepdim)
+
+
+def count_nonzero(
+    x: ArrayLike,
+    /,
+    axis: Axis = None,
+    keepdims: bool = False,
+    *,
+    dim: Axis = None,
+    keepdim: bool | None = None,
+) -> Tensor:
+    """How many elements are not zero.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or sequence of int, optional
+        Which axes vanish; by default all.
+    keepdims : bool, optional
+        Whether they stay with extent 1 instead.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.count_nonzero([0, 3, 4])
+    Tensor(2)
+    """
+    keep = pick_keepdims(keepdims, keepdim)
+    return record(semantics.count_nonzero, (as_tensor(x),), pick_axis(axis, dim), keep)

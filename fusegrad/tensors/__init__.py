@@ -1,0 +1,1 @@
+"""Tensors: values or recorded graphs, their state, their operators and methods."""

@@ -1,0 +1,197 @@
+"""Values of recorded graphs outside of compiled functions: when they are computed, and for whom.
+
+Knows nodes and storages; of tensors only that they wait for a value.
+
+When somebody looks at a value, everything that is recorded and still wanted in the thread is
+computed with it, so that a forward pass, its gradients and an update share their work as they would
+if every operation ran at once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..errors import LeakedTracerError, TracedValueError, user_frame
+from ..ir.halves import meaning
+from ..ir.interpret import evaluate
+from ..ir.node import Node, where
+from ..ir.types import TensorType
+from ..ops.source import Input
+from .context import Cell, Token, active
+from .storage import Storage
+
+__all__ = ["LIMIT", "check_leak", "compute", "remember", "settle", "traced_input", "wait"]
+
+LIMIT = 10_000
+"""How many recorded results may wait before they are computed unasked."""
+
+# Values of nodes that recorded graphs may ask for again. An entry lives as long as its node.
+_known: weakref.WeakKeyDictionary[Node, Storage] = weakref.WeakKeyDictionary()
+
+
+def token_of(node: Node) -> Token | None:
+    """What a variable stands for; None for other nodes."""
+    token = node.op.token if isinstance(node.op, Input) else None
+    return token if isinstance(token, Token) else None
+
+
+def remember(node: Node, storage: Storage) -> None:
+    """Note the value of a node that was computed elsewhere."""
+    _known[node] = storage
+
+
+def _needed(outputs: Iterable[Node]) -> list[Node]:
+    """The leaves of a graph: inputs, and nodes whose values are known."""
+    leaves: list[Node] = []
+    seen: set[Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node.op, Input) or node in _known:
+            leaves.append(node)
+        else:
+            stack.extend(node.inputs)
+    return leaves
+
+
+def traced_input(node: Node) -> Token | None:
+    """A variable of a trace that the value of `node` depends on, None if it depends on none."""
+    for leaf in _needed([node]):
+        token = token_of(leaf)
+        if token is not None and token.storage is None and leaf not in _known:
+            return token
+    return None
+
+
+def check_leak(node: Node) -> None:
+    """Raise LeakedTracerError if the value of `node` existed in a trace only."""
+    token = traced_input(node)
+    if token is not None:
+        if token.trace is None:
+            raise traced_error(node, "this line", None, token)
+        origin = where(node)
+        made = f", recorded at {origin}," if origin is not None else ""
+        raise LeakedTracerError(
+            f"a value{made} is used outside of the compiled function that it belongs to"
+        )
+
+
+def check_value(node: Node, what: str, remedy: str | None) -> None:
+    """Raise TracedValueError if the value of `node` will exist only when a program runs."""
+    token = traced_input(node)
+    if token is not None:
+        raise traced_error(node, what, remedy, token)
+
+
+def traced_error(
+    node: Node, what: str, remedy: str | None, token: Token | None
+) -> TracedValueError:
+    """The error for looking at a traced value: what was asked for, and where the value is from."""
+    origin = where(node)
+    message = f"{what} needs a value that does not exist while the function is traced"
+    if token is not None and token.label:
+        message += f"\n  the value depends on {token.label}"
+    if origin is not None and origin != user_frame() and not isinstance(node.op, Input):
+        text = origin.text
+        message += f"\n  it is recorded at {origin}" + (f": {text}" if text else "")
+    return TracedValueError(message, remedy=remedy)
+
+
+# --- computing ------------------------------------------------------------------------------------
+
+
+def wait(tensor: Cell) -> None:
+    """Enter a tensor among those that wait for a value; compute all if they are many.
+
+    It waits for nothing when running op by op, or if it reads shared memory, which may change.
+    Among variables without values nothing waits.
+    """
+    if active.abstract:
+        return
+    if active.eager or active.at_once:
+        active.at_once = False
+        compute((tensor,))
+        return
+    pending = active.pending
+    pending.append(weakref.ref(tensor))
+    if len(pending) >= LIMIT:
+        settle(None)
+
+
+def settle(tensor: Cell | None) -> None:
+    """Compute the value of `tensor`, and of all others that wait in this thread."""
+    waiting = [found for ref in active.pending if (found := ref()) is not None]
+    active.pending = []
+    if tensor is not None:
+        waiting.append(tensor)
+    try:
+        compute(waiting)
+    except BaseException as error:
+        active.pending = [weakref.ref(found) for found in waiting if found is not tensor]
+        if tensor is None or not isinstance(error, Exception):
+            raise
+        # What failed may be another one: nobody asked for that.
+        compute((tensor,))
+
+
+def compute(tensors: Iterable[Cell]) -> None:
+    """Give a value to every tensor of `tensors` that has none."""
+    wanted: dict[Node, list[Cell]] = {}
+    for tensor in tensors:
+        node = tensor._node
+        if tensor._storage is None and node is not None and tensor._trace is None:
+            wanted.setdefault(node, []).append(tensor)
+    if not wanted:
+        return
+    for node, storage in zip(wanted, values(list(wanted)), strict=True):
+        for tensor in wanted[node]:
+            tensor._settle(node, storage)
+
+
+def values(nodes: list[Node]) -> list[Storage]:
+    """The values of nodes, none of which depends on a trace."""
+    if len(nodes) == 1 and (storage := _at_once(nodes[0])) is not None:
+        return [storage]
+    found: dict[Node, Storage] = {}
+    environment = {}
+    for leaf in _needed(nodes):
+        storage = _known.get(leaf)
+        token = token_of(leaf)
+        if storage is None and token is not None:
+            storage = token.storage
+        if storage is None:
+            check_leak(leaf)
+            raise AssertionError(leaf)
+        found[leaf] = storage
+        environment[leaf] = storage.array
+    rest = [node for node in nodes if node not in found]
+    for node, array in zip(rest, evaluate(rest, environment), strict=True):
+        # The result may be a view of an operand, and its memory is not aligned.
+        storage = Storage.copy_of(array)
+        found[node] = _known[node] = storage
+    return [found[node].owned() for node in nodes]
+
+
+def _at_once(node: Node) -> Storage | None:
+    """The value of an operation on known operands, which is all that runs when running op by op."""
+    arrays = []
+    for operand in node.inputs:
+        storage = _known.get(operand)
+        if storage is None:
+            token = token_of(operand)
+            storage = None if token is None else token.storage
+            if storage is None:
+                return None
+        arrays.append(storage.array)
+    if not arrays or not isinstance(node.type, TensorType):
+        return None
+    with np.errstate(all="ignore"):
+        value = meaning(node, arrays)
+    storage = _known[node] = Storage.copy_of(np.asarray(value))
+    return storage

@@ -1,0 +1,124 @@
+"""Conversions of a Tensor to other dtypes and devices.
+
+A file of its own because its methods are named like Python's types. Knows only `astype`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
+
+from ..codegen.dtypes import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int16,
+    int32,
+    int64,
+)
+from ..errors import DeviceError
+from ..semantics.promotion import as_dtype
+
+__all__ = ["DEVICES", "Conversions", "check_device"]
+
+TensorT = TypeVar("TensorT")
+DEVICES = ("cpu",)
+
+
+def check_device(device: Any) -> None:
+    """Raise DeviceError unless this installation has the device."""
+    if device is not None and str(device) not in DEVICES:
+        raise DeviceError(
+            f"there is no device {str(device)!r}",
+            remedy=f"this installation has {', '.join(map(repr, DEVICES))}",
+        )
+
+
+def _names_dtype(text: str) -> object:
+    try:
+        return as_dtype(text)
+    except TypeError:
+        return None
+
+
+class Conversions(ABC, Generic[TensorT]):
+    """Methods to the same values in another form."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _convert(self, dtype: DType, copy: Any) -> TensorT:
+        """The values in a dtype; this tensor itself if it has the dtype and needs no copy."""
+
+    def astype(self, dtype: Any, *, copy: Any = True, device: Any = None) -> TensorT:
+        """The values converted to a dtype."""
+        check_device(device)
+        return self._convert(as_dtype(dtype), copy)
+
+    type = astype
+
+    @property
+    @abstractmethod
+    def dtype(self) -> DType:
+        """The dtype of the elements."""
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> TensorT:
+        """The values in another dtype, on another device, or as another tensor has them."""
+        for arg in args:
+            if isinstance(arg, Conversions):
+                dtype = arg.dtype
+            elif isinstance(arg, str) and not _names_dtype(arg):
+                device = arg
+            else:
+                dtype = arg
+        check_device(device)
+        return self.astype(self.dtype if dtype is None else dtype, copy=copy)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> TensorT:
+        """This tensor on a device: on ``"cpu"`` it is there already."""
+        if stream is not None:
+            raise DeviceError("the CPU has no streams", remedy="leave stream=None")
+        return self.to(str(device))
+
+    def cpu(self) -> TensorT:
+        """This tensor: it is on the CPU."""
+        return self.to("cpu")
+
+    def float(self) -> TensorT:
+        """The values as float32."""
+        return self.astype(float32, copy=False)
+
+    def double(self) -> TensorT:
+        """The values as float64."""
+        return self.astype(float64, copy=False)
+
+    def half(self) -> TensorT:
+        """The values as float16."""
+        return self.astype(float16, copy=False)
+
+    def bfloat16(self) -> TensorT:
+        """The values as bfloat16."""
+        return self.astype(bfloat16, copy=False)
+
+    def short(self) -> TensorT:
+        """The values as int16."""
+        return self.astype(int16, copy=False)
+
+    def int(self) -> TensorT:
+        """The values as int32."""
+        return self.astype(int32, copy=False)
+
+    def long(self) -> TensorT:
+        """The values as int64."""
+        return self.astype(int64, copy=False)
+
+    def bool(self) -> TensorT:
+        """Whether the values are not zero."""
+        return self.astype(bool_, copy=False)
+
+    def type_as(self, other: Conversions[Any]) -> TensorT:
+        """The values in the dtype of another tensor."""
+        return self.astype(other.dtype, copy=False)

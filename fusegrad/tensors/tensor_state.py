@@ -1,0 +1,221 @@
+"""The state of a Tensor: a value or a pending graph, how it is read, replaced and computed.
+
+Knows the active trace by its interface, and no operations.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import Any, cast
+
+import numpy.typing as npt
+
+from ..codegen.dtypes import DType
+from ..errors import DataDependentShapeError, GradientError, TracedValueError
+from ..ir.halves import as_array, wide
+from ..ir.node import Node, set_recording
+from ..ops import build
+from ..ops.elementwise import Leaf
+from ..ops.source import Input
+from .context import Cell, Recorder, Token, active
+from .evaluation import (
+    check_leak,
+    check_value,
+    settle,
+    traced_error,
+    traced_input,
+    values,
+    wait,
+)
+from .storage import Storage
+
+__all__ = ["State"]
+
+Array = npt.NDArray[Any]
+
+
+class State(Cell):
+    """What a Tensor holds, and what becomes of it."""
+
+    __slots__ = ()
+
+    # --- the value --------------------------------------------------------------------------------
+
+    def _read(self) -> Node:
+        """The node to record with."""
+        trace = active.trace
+        if self._trace is not trace:
+            return self._read_elsewhere(trace)
+        node = self._node
+        if node is not None:
+            return self._as_leaf(node) if self._leaf and self.requires_grad else node
+        return self._own_variable() if trace is None else trace.capture(self)
+
+    def _read_elsewhere(self, trace: Recorder | None) -> Node:
+        if trace is not None:
+            return trace.capture(self)
+        if self._node is not None and self._storage is None:
+            check_leak(self._node)
+        self._trace = None
+        return self._read()
+
+    def _as_leaf(self, node: Node) -> Node:
+        """The node of a variable: one at which gradients are asked for."""
+        token = node.op.token if isinstance(node.op, (Input, Leaf)) else None
+        if isinstance(token, Token):
+            if token.tensor is None:
+                token.tensor = weakref.ref(self)
+            if token.tensor() is self:
+                return node
+        self._node = node = build.leaf(node, Token(tensor=self))
+        return node
+
+    def _own_variable(self) -> Node:
+        """The one variable that stands for the storage while a graph holds it."""
+        storage = self._storage
+        if storage is not None and storage.shared:
+            active.at_once = True
+        node = None if self._variable is None else self._variable()
+        if node is None:
+            before = set_recording(False)
+            node = build.input_(self._type, Token(storage, self))
+            set_recording(before)
+            self._variable = weakref.ref(node)
+        return node
+
+    def _write(self, node: Node) -> None:
+        """Replace the value; `node` has the type of the tensor."""
+        if self.requires_grad and self._leaf and active.grad:
+            raise GradientError(
+                "a tensor that requires a gradient is changed in place",
+                remedy="change it inside `with fg.no_grad():`, or assign to its .data",
+            )
+        if active.levels:
+            active.levels[-1].note(self)
+        trace = active.trace
+        if self._trace is not trace:
+            if trace is None:
+                self._trace = None
+            else:
+                trace.note_write(self)
+                self._trace = trace
+        self._storage = None
+        self._variable = None
+        self._node = node
+        if trace is None:
+            wait(self)
+
+    def _install(self, storage: Storage) -> None:
+        """Take a value that a compiled program computed."""
+        self._type = storage.type
+        self._storage = storage
+        self._node = self._trace = self._variable = None
+
+    def _materialize(self) -> Storage:
+        """The value, computed if need be."""
+        storage = self._storage
+        if storage is None:
+            node = self._node
+            # Another thread may have computed it since.
+            if node is not None:
+                if self._trace is not None:
+                    check_leak(node)
+                    self._trace = None
+                settle(self)
+            storage = self._storage
+            assert storage is not None
+        return storage
+
+    def _own_storage(self) -> Storage | None:
+        """The memory of the values, None inside of a trace."""
+        return self._materialize() if active.trace is None else None
+
+    def _is_traced(self) -> bool:
+        """Whether there are no values to look at."""
+        if active.trace is not None:
+            return True
+        return (
+            self._storage is None
+            and self._trace is not None
+            and self._node is not None
+            and traced_input(self._node) is not None
+        )
+
+    def _look(self, what: str, remedy: str | None = None) -> Array:
+        """The values for somebody who looks at them; TracedValueError if there are none."""
+        trace = active.trace
+        if trace is None:
+            return self._materialize().array
+        if self._trace is not trace:
+            node = trace.capture(self)
+            token = node.op.token if hasattr(node.op, "token") else None
+            raise traced_error(node, what, remedy, cast("Token | None", token))
+        if self._storage is not None:
+            return self._storage.array
+        assert self._node is not None
+        check_value(self._node, what, remedy)
+        return values([self._node])[0].array
+
+    def _look_for_shape(self, what: str, remedy: str | None = None) -> Array:
+        """As `_look`, for values that the shape of a result depends on; halves as float32."""
+        try:
+            values = self._look(what, remedy)
+            return as_array(values, wide(self._type.dtype))
+        except TracedValueError as error:
+            raise DataDependentShapeError(
+                error.message, where=error.where, remedy=error.remedy
+            ) from None
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents of the axes."""
+        return self._type.shape  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype of the elements."""
+        return self._type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._type.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._type.size  # type: ignore[return-value]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.itemsize
+
+    @property
+    def device(self) -> str:
+        """Where the elements lie: ``"cpu"``."""
+        return "cpu"
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.size
+
+    def dim(self) -> int:
+        """The number of axes."""
+        return self.ndim
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length")
+        return self.shape[0]
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        return sys.modules[__package__]

@@ -21,8 +21,8 @@ from ..state import Fingerprinted, difference, fingerprint, version
 __all__ = ["Guards"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_PACKAGE = str(Path(__file__).resolve().parent)
-_CODEGEN = str(Path(__file__).resolve().parent.parent / "codegen")
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+_CODEGEN = str(Path(__file__).resolve().parents[2] / "codegen")
 _MISSING = object()
 _LIBRARY = {str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix)}
 _DEPTH = 3

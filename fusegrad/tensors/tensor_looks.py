@@ -234,7 +234,7 @@ def _viewed(arguments: Any, function: str) -> Any:
     what = f"np.{function}"
     ours = _NUMPY_NAMES.get(function, function)
     remedy = None
-    if hasattr(sys.modules[__package__], ours):
+    if hasattr(sys.modules[__name__.partition(".")[0]], ours):
         remedy = f"write fg.{ours}(...), or look at the value outside of the function"
     leaves, structure = pytree.flatten(arguments)
     arrays = [x._view(what, remedy) if isinstance(x, Looks) else x for x in leaves]

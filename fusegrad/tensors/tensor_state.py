@@ -218,4 +218,4 @@ class State(Cell):
         return self.shape[0]
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
-        return sys.modules[__package__]
+        return sys.modules[__name__.partition(".")[0]]

@@ -453,7 +453,8 @@ def compile(
 
     The first call with arguments of some shapes and dtypes traces the function; later calls of the
     same signature run native code only. Tensors that the function reads from outside are hidden
-    inputs, those that it changes hidden outputs.
+    inputs, those that it changes hidden outputs. An argument is a value: what the function writes
+    into it in place stays inside.
 
     Parameters
     ----------

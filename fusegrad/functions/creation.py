@@ -335,7 +335,14 @@ def empty(
     return zeros(shape, *more, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def full_like(x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: Any = None) -> Tensor:
+def full_like(
+    x: Tensor,
+    fill_value: ArrayLike,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor of one value, of the shape and dtype of another.
 
     Parameters
@@ -344,6 +351,8 @@ def full_like(x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: An
     fill_value : number
     dtype : dtype, optional
     device : str, optional
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -356,10 +365,13 @@ def full_like(x: Tensor, fill_value: ArrayLike, *, dtype: Any = None, device: An
     Tensor([7., 7., 7.])
     """
     like = as_tensor(x)
-    return full(like.shape, fill_value, dtype=_dtype(dtype, like.dtype), device=device)
+    kind = _dtype(dtype, like.dtype)
+    return full(like.shape, fill_value, dtype=kind, device=device, requires_grad=requires_grad)
 
 
-def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def zeros_like(
+    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of the shape and dtype of another tensor.
 
     Parameters
@@ -367,6 +379,8 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     x : Tensor
     dtype : dtype, optional
     device : str, optional
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -378,10 +392,12 @@ def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     >>> fg.zeros_like(fg.asarray([1, 2]))
     Tensor([0, 0])
     """
-    return full_like(x, 0, dtype=dtype, device=device)
+    return full_like(x, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def ones_like(
+    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Ones of the shape and dtype of another tensor.
 
     Parameters
@@ -389,6 +405,8 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     x : Tensor
     dtype : dtype, optional
     device : str, optional
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -400,10 +418,12 @@ def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     >>> fg.ones_like(fg.asarray([5, 6]))
     Tensor([1, 1])
     """
-    return full_like(x, 1, dtype=dtype, device=device)
+    return full_like(x, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def empty_like(
+    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor to be filled, of the shape and dtype of another.
 
     Parameters
@@ -411,6 +431,8 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     x : Tensor
     dtype : dtype, optional
     device : str, optional
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -422,4 +444,4 @@ def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
     >>> fg.empty_like(fg.ones(2, 3)).shape
     (2, 3)
     """
-    return zeros_like(x, dtype=dtype, device=device)
+    return zeros_like(x, dtype=dtype, device=device, requires_grad=requires_grad)

@@ -325,7 +325,13 @@ def normal(
     return _finish(build.cast(values, kind), device, requires_grad)
 
 
-def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+def rand(
+    *shape: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """Numbers spread evenly over [0, 1), as in torch.
 
     Parameters
@@ -333,6 +339,10 @@ def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> 
     *shape : int or sequence of int
     dtype : dtype, optional
         A floating dtype, float32 by default.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
     generator : Generator, optional
 
     Returns
@@ -345,10 +355,22 @@ def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> 
     >>> fg.random.rand(2, 3).shape
     (2, 3)
     """
-    return uniform(as_shape(shape), dtype=dtype, generator=generator)
+    return uniform(
+        as_shape(shape),
+        dtype=dtype,
+        device=device,
+        requires_grad=requires_grad,
+        generator=generator,
+    )
 
 
-def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+def randn(
+    *shape: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """Numbers of the standard normal distribution, as in torch.
 
     Parameters
@@ -356,6 +378,10 @@ def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) ->
     *shape : int or sequence of int
     dtype : dtype, optional
         A floating dtype, float32 by default.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
     generator : Generator, optional
 
     Returns
@@ -368,7 +394,13 @@ def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) ->
     >>> fg.random.randn(2, 3).shape
     (2, 3)
     """
-    return normal(as_shape(shape), dtype=dtype, generator=generator)
+    return normal(
+        as_shape(shape),
+        dtype=dtype,
+        device=device,
+        requires_grad=requires_grad,
+        generator=generator,
+    )
 
 
 def randint(

@@ -63,6 +63,7 @@ from .losses import (
 )
 from .normalization import (
     batch_norm,
+    cosine_similarity,
     group_norm,
     instance_norm,
     layer_norm,
@@ -104,6 +105,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "dropout1d",

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ShapeError
 from ..functions import functional as fg
 from ..functions.creation import asarray
-from ..functions.manipulation import reshape
+from ..functions.manipulation import broadcast_arrays, reshape
 from ..functions.precision import in_float32, kept_in_float32, widened
 from ..functions.windows import reduce_window
 from ..tensors.context import no_grad
@@ -20,6 +20,7 @@ from ..tensors.tensor_class import Tensor
 
 __all__ = [
     "batch_norm",
+    "cosine_similarity",
     "group_norm",
     "instance_norm",
     "layer_norm",
@@ -382,11 +383,33 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     x = asarray(input)
     if p == math.inf:
         norm = fg.abs(x).max(axis=dim, keepdims=True)
-    elif p == 2:
-        squares = (x * x).sum(axis=dim, keepdims=True)
-        zero = squares == 0
-        # The root has no derivative at 0, the norm's is 0 there.
-        norm = fg.choose(zero, 0, fg.sqrt(fg.choose(zero, 1, squares)))
     else:
-        norm = (fg.abs(x) ** p).sum(axis=dim, keepdims=True) ** (1 / p)
+        powers = (x * x if p == 2 else fg.abs(x) ** p).sum(axis=dim, keepdims=True)
+        zero = powers == 0
+        # The root has no derivative at 0, the norm's is 0 there.
+        safe = fg.choose(zero, 1, powers)
+        norm = fg.choose(zero, 0, fg.sqrt(safe) if p == 2 else safe ** (1 / p))
     return x / fg.maximum(norm, eps)
+
+
+@in_float32
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between vectors: their product over the product of their norms.
+
+    Parameters
+    ----------
+    x1, x2 : Tensor or array
+        Broadcast against each other.
+    dim : int, optional
+        The axis of the vectors, of the shape they have together.
+    eps : float, optional
+        What norms count for at least: with a vector of zeros the similarity is 0.
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> F.cosine_similarity([[3.0, 4.0], [1.0, 0.0]], [[4.0, 3.0], [0.0, 2.0]]).numpy()
+    array([0.96, 0.  ], dtype=float32)
+    """
+    x, y = broadcast_arrays(asarray(x1), asarray(x2))
+    return (normalize(x, dim=dim, eps=eps) * normalize(y, dim=dim, eps=eps)).sum(axis=dim)

@@ -439,6 +439,9 @@ def test_creation() -> None:
     assert fg.full((), 3).item() == 3
     assert fg.full_like(fg.ones(2, dtype="int32"), 2.0).dtype is fg.int32
     assert fg.zeros_like(fg.ones((2, 3), dtype="float64")).dtype is fg.float64
+    for like in (fg.zeros_like, fg.ones_like, fg.empty_like):
+        assert like(np.ones(2, np.float32), requires_grad=True).requires_grad
+    assert fg.full_like(fg.ones(2), 3, requires_grad=True).requires_grad
     assert fg.ones(2, requires_grad=True).requires_grad
     assert fg.asarray([fg.ones(2), fg.zeros(2)]).tolist() == [[1, 1], [0, 0]]
     assert fg.asarray([[]]).shape == (1, 0)

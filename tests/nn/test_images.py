@@ -195,14 +195,31 @@ def test_norms_have_gradients() -> None:
         lambda x, w: F.local_response_norm(x, 3, 0.5),
         lambda x, w: F.rms_norm(fg.moveaxis(x, 1, 2), 4, w),
         lambda x, w: F.normalize(x, dim=1),
+        lambda x, w: F.cosine_similarity(x, w[:, None]),
     ]
     for function in functions:
         check_grads(lambda x, w, f=function: fg.sin(f(x, w)), (x, w))
 
 
-def test_the_gradient_of_a_zero_vector_is_finite() -> None:
-    gradient = fg.grad(lambda x: F.normalize(x, dim=0).sum())(np.zeros(3))
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_the_gradient_of_a_zero_vector_is_finite(p: float) -> None:
+    gradient = fg.grad(lambda x: F.normalize(x, p, dim=0).sum())(np.zeros(3))
     assert np.isfinite(gradient.numpy()).all()
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, fg.compile], ids=["plain", "compiled"])
+def test_cosine_similarity(wrap: Callable[..., Any]) -> None:
+    x, y = RNG.standard_normal((3, 4)), RNG.standard_normal((2, 3, 1))
+    both = np.sqrt((x * x).sum(0) * (y * y).sum(1))
+    expected = (x * y).sum(1) / both
+    found = wrap(lambda x, y: F.cosine_similarity(x, y))(x, y)
+    np.testing.assert_allclose(found.numpy(), expected, 1e-12)
+    zero = wrap(fg.value_and_grad(lambda x: F.cosine_similarity(x, np.ones(3), dim=-1)))
+    value, gradient = zero(np.zeros(3))
+    assert float(value) == 0
+    assert np.isfinite(gradient.numpy()).all()
+    large = fg.full((1, 2), 6e4, dtype="float16")
+    np.testing.assert_allclose(F.cosine_similarity(large, -large).numpy(), -1)
 
 
 def test_dropping_channels() -> None:

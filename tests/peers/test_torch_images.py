@@ -80,6 +80,8 @@ CASES: list[Case] = [
     ("rms_norm", (3, 5, 4), {"normalized_shape": (5, 4), "eps": 0.1}),
     ("normalize", (3, 4), {}),
     ("normalize", (3, 4), {"p": 3, "dim": 0}),
+    ("cosine_similarity", (3, 4), {"x2": SHIFT}),
+    ("cosine_similarity", (4, 3), {"x2": SCALE[:, None], "dim": 0}),
 ]
 
 

@@ -399,14 +399,14 @@ def repeat(x: ArrayLike, repeats: Any, axis: int | None = None) -> Tensor:
     return record(positions.at_positions, (tensor,), place, order)
 
 
-def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
+def tril(x: ArrayLike, /, k: int = 0, *, diagonal: int | None = None) -> Tensor:
     """The elements on and below a diagonal, zeros above.
 
     Parameters
     ----------
     x : array_like
     k : int, optional
-        The diagonal, counted upwards from the main one.
+        The diagonal, counted upwards from the main one; also `diagonal`, as in torch.
 
     Returns
     -------
@@ -419,17 +419,17 @@ def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     Tensor([[1, 0],
             [3, 4]])
     """
-    return as_tensor(x).tril(k)
+    return as_tensor(x).tril(k, diagonal=diagonal)
 
 
-def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
+def triu(x: ArrayLike, /, k: int = 0, *, diagonal: int | None = None) -> Tensor:
     """The elements on and above a diagonal, zeros below.
 
     Parameters
     ----------
     x : array_like
     k : int, optional
-        The diagonal, counted upwards from the main one.
+        The diagonal, counted upwards from the main one; also `diagonal`, as in torch.
 
     Returns
     -------
@@ -442,7 +442,7 @@ def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     Tensor([[1, 2],
             [0, 4]])
     """
-    return as_tensor(x).triu(k)
+    return as_tensor(x).triu(k, diagonal=diagonal)
 
 
 def take(

@@ -22,7 +22,7 @@ __all__ = ["pad"]
 
 Widths = list[tuple[int, int]]
 _COPIES = ("edge", "reflect", "symmetric", "wrap")
-_STATISTICS = ("maximum", "mean", "minimum")
+_STATISTICS = ("maximum", "mean", "median", "minimum")
 
 
 def pad(
@@ -47,10 +47,11 @@ def pad(
         What they are: ``"constant"`` values, zeros for ``"empty"``, the last element (``"edge"``),
         the array mirrored at its last element (``"reflect"``) or behind it (``"symmetric"``),
         repeated (``"wrap"``), a ramp to `end_values` (``"linear_ramp"``), or the ``"maximum"``,
-        ``"minimum"`` or ``"mean"`` of the elements that are next.
+        ``"minimum"``, ``"mean"`` or ``"median"`` of the elements that are next.
     constant_values, end_values : number, pair, or sequence of pairs, optional
     stat_length : int, pair, or sequence of pairs, optional
-        How many elements at each end count for the maximum, minimum and mean; by default all.
+        How many elements at each end count for the maximum, minimum, mean and median; by
+        default all.
     reflect_type : {"even", "odd"}, optional
         "odd" continues a mirrored array as a function that is odd around its end.
 
@@ -224,5 +225,5 @@ def _summary(part: Tensor, mode: str, axis: int) -> Tensor:
         return part.max(axis, keepdims=True)
     if mode == "minimum":
         return part.min(axis, keepdims=True)
-    mean = part.mean(axis, keepdims=True)
-    return mean if part.dtype.is_float else mean.round().astype(part.dtype)
+    middle = part.median(axis, True) if mode == "median" else part.mean(axis, keepdims=True)
+    return middle if part.dtype.is_float else middle.round().astype(part.dtype)

@@ -166,8 +166,9 @@ class Map(IndexedOp):
 
     def keeps_zero(self, node: Node) -> bool:
         if self.name in ("mul", "div"):
-            # A finite factor, and no derivative by it is asked for.
-            factors = [b.constant_value(x) for x in node.inputs]
+            # A finite factor or divisor, and no derivative by it is asked for.
+            known = node.inputs if self.name == "mul" else node.inputs[1:]
+            factors = [b.constant_value(x) for x in known]
             return any(x is not None and math.isfinite(x) and x != 0 for x in factors)
         return self.name in ("add", "sub", "neg", "select", "where", "minimum", "maximum")
 

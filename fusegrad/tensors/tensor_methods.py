@@ -324,13 +324,13 @@ class Methods(ABC, Generic[TensorT]):
         """The elements moved along axes, those that leave at one end enter at the other."""
         return self._record(manipulation.roll, shift, pick_axis(axis, dims))
 
-    def tril(self, k: int = 0) -> TensorT:
+    def tril(self, k: int = 0, *, diagonal: int | None = None) -> TensorT:
         """The elements on and below a diagonal."""
-        return self._record(manipulation.triangle, k, lower=True)
+        return self._record(manipulation.triangle, k if diagonal is None else diagonal, lower=True)
 
-    def triu(self, k: int = 0) -> TensorT:
+    def triu(self, k: int = 0, *, diagonal: int | None = None) -> TensorT:
         """The elements on and above a diagonal."""
-        return self._record(manipulation.triangle, k, lower=False)
+        return self._record(manipulation.triangle, k if diagonal is None else diagonal, lower=False)
 
     # picking
 

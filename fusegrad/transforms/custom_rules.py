@@ -5,6 +5,7 @@ Knows tensors and containers; the closed graph of a call and its rules are an op
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -60,6 +61,7 @@ class CustomFunction:
         self._fixed = tuple(nondiff_argnums)
         self._forward: Function | None = None
         self._backward: Function | None = None
+        self._inside = contextvars.ContextVar("inside", default=False)
 
     def defvjp(self, forward: Function, backward: Function) -> None:
         """Give the rule.
@@ -68,7 +70,7 @@ class CustomFunction:
         ----------
         forward : callable
             Of the same arguments, to ``(result, residuals)``: what the function returns, and
-            tensors that the rule needs, in any containers.
+            tensors that the rule needs, in any containers. It may call the function itself.
         backward : callable
             ``backward(residuals, cotangent)`` gives a tuple with the gradient by each positional
             argument, None where there is none. The cotangent has the structure of the result.
@@ -81,10 +83,16 @@ class CustomFunction:
             raise GradientError(
                 "a custom_vjp function has no rule yet", remedy="call f.defvjp(forward, backward)"
             )
+        if self._inside.get():  # The forward function asks for the value: no rule in a rule.
+            return self._function(*args, **kwargs)
         fixed, places = _split(args, self._fixed)
         backward = functools.partial(self._backward, *fixed)
         call = _ReverseCall(backward, tuple(args[place] for place in places))
-        return call.run(_filled(self._forward, args, places, kwargs))
+        before = self._inside.set(True)
+        try:
+            return call.run(_filled(self._forward, args, places, kwargs))
+        finally:
+            self._inside.reset(before)
 
 
 @final

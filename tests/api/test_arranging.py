@@ -140,6 +140,10 @@ SAME: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("pad", (M, 2), {"mode": "minimum", "stat_length": ((2, 1), (3, 3))}),
     ("pad", (M, 2), {"mode": "linear_ramp", "end_values": (3, -4)}),
     ("pad", (np.arange(6).reshape(2, 3), 2), {"mode": "mean"}),
+    ("pad", (M, ((2, 9), (0, 1))), {"mode": "median"}),
+    ("pad", (np.arange(8).reshape(2, 4), 2), {"mode": "median", "stat_length": 2}),
+    ("tril", (M, -1), {}),
+    ("triu", (M, 1), {}),
     ("pad", (np.arange(6).reshape(2, 3), 2), {"mode": "linear_ramp", "end_values": 9}),
 ]
 JOINS: list[tuple[str, Any, dict[str, Any]]] = [
@@ -423,3 +427,8 @@ def test_errors() -> None:
         fg.unravel_index(12, (3, 4))
     with pytest.raises(ValueError, match="unflatten"):
         fg.unflatten(M, 1, (3, 2))
+
+
+def test_triangles_under_torchs_name() -> None:
+    compare(fg.tril(M, diagonal=1), np.tril(M, 1))
+    compare(fg.asarray(M).triu(diagonal=-1), np.triu(M, -1))

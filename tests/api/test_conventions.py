@@ -48,6 +48,8 @@ ROWS: list[Row] = [
     ("var", fg.var, ([2, 2, 2],), ([0, 0, 0],)),
     ("where_sqrt", lambda x: fg.where(x > 0, fg.sqrt(x), 0.0), ([0, -1, 4],), ([0, 0, 0.25],)),
     ("where_log", lambda x: fg.where(x > 0, fg.log(x), x), ([0, -1, 4],), ([1, 1, 0.25],)),
+    ("where_inverse", lambda x: fg.where(x != 0, 1 / x, 0.0), ([0, 2],), ([0, -0.25],)),
+    ("where_inner", lambda x: fg.where(x != 0, fg.exp(-1 / x), 0), ([0, -1],), ([0, np.e],)),
     ("where_xlogx", lambda x: fg.where(x > 0, x * fg.log(x), 0.0), ([0, 1],), ([0, 1],)),
     (
         "where_sinc",

@@ -193,6 +193,21 @@ def chain(wrap: Callable[[Any], Any], count: int) -> Callable[[Any], Any]:
     return loss
 
 
+def test_rule_that_calls_the_function() -> None:
+    @fg.custom_vjp
+    def f(x: Any) -> Any:
+        return fg.sin(x)
+
+    f.defvjp(lambda x: (f(x), x), lambda x, g: (g * 7 * fg.cos(x),))
+    x = values(3)
+    slope = fg.grad(lambda x: f(x).sum())
+    assert_close(slope(x), 7 * fg.cos(x))
+    assert_close(fg.compile(slope)(x), 7 * fg.cos(x))
+    assert_close(fg.vmap(fg.grad(f))(x), 7 * fg.cos(x))
+    assert_close(fg.grad(lambda x: slope(x).sum())(x), -7 * fg.sin(x))
+    assert_close(fg.grad(lambda x: f(f(x)).sum())(x), 49 * fg.cos(fg.sin(x)) * fg.cos(x))
+
+
 def test_checkpoint_computes_the_same() -> None:
     x = values(5, 3)
     plain, again = chain(lambda f: f, 3), chain(fg.checkpoint, 3)

@@ -14,6 +14,7 @@ from ..errors import DTypeError, ShapeError
 from ..semantics.promotion import as_dtype
 from ..special import gammaln
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
+from ..tensors.tensor_conversions import check_device
 from .distributions import extents_of, first_accepted, gumbel, parameters
 from .draws import Generator, randint, uniform, words
 from .functional import (
@@ -358,13 +359,15 @@ def multinomial(
 # --- orders ---------------------------------------------------------------------------------------
 
 
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
+def randperm(n: int, *, device: Any = None, generator: Generator | None = None) -> Tensor:
     """The integers below `n` in an order at random.
 
     Parameters
     ----------
     n : int
         Not negative.
+    device : str, optional
+        ``"cpu"``.
     generator : Generator, optional
 
     Returns
@@ -385,6 +388,7 @@ def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise DTypeError(f"randperm of {n!r}", remedy="give an int that is not negative")
+    check_device(device)
     return argsort(words(n, generator))
 
 

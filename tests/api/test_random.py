@@ -128,6 +128,7 @@ def test_torchs_names() -> None:
     assert fg.random.randn((2, 3)).shape == (2, 3)
     assert fg.random.rand().shape == ()
     assert fg.random.uniform(2, requires_grad=True).requires_grad
+    assert fg.random.randperm(3, device="cpu").shape == (3,)
     for draw in (fg.random.rand, fg.random.randn):
         x = draw(2, dtype="float64", device="cpu", requires_grad=True)
         assert (x.dtype, x.requires_grad) == (fg.float64, True)

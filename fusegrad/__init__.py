@@ -43,6 +43,7 @@ from .functions import joining as _joining
 from .functions import matrix_names as _matrix_names
 from .functions import nan_reductions as _nan_reductions
 from .functions import numpy_names as _numpy_names
+from .functions import operator_names as _operator_names
 from .functions import picking as _picking
 from .functions import products as _products
 from .functions import ranges as _ranges
@@ -124,6 +125,7 @@ from .functions.manipulation import broadcast_shapes_of as broadcast_shapes
 from .functions.matrix_names import *  # noqa: F403
 from .functions.nan_reductions import *  # noqa: F403
 from .functions.numpy_names import *  # noqa: F403
+from .functions.operator_names import *  # noqa: F403
 from .functions.order_statistics import (
     median,
     nanmedian,
@@ -412,6 +414,7 @@ __all__ += _inserting.__all__
 __all__ += _joining.__all__
 __all__ += _matrix_names.__all__
 __all__ += _numpy_names.__all__
+__all__ += _operator_names.__all__
 __all__ += _picking.__all__
 __all__ += _averages.__all__
 __all__ += _differences.__all__

@@ -157,6 +157,13 @@ class Looks(ABC):
     def __int__(self) -> int:
         return int(self._number("int()"))
 
+    def __trunc__(self) -> int:
+        return int(self._number("math.trunc()"))
+
+    def __round__(self, digits: int | None = None) -> int | float:
+        number: int | float = round(self._number("round()", "use x.round()"), digits)
+        return number
+
     def __complex__(self) -> complex:
         return complex(self._number("complex()"))
 

@@ -125,6 +125,9 @@ class Operators(ABC, Generic[TensorT]):
     def __divmod__(self, other: Any) -> tuple[TensorT, TensorT]:
         return self._binary(_FLOOR_DIVIDE, self, other), self._binary(_REMAINDER, self, other)
 
+    def __rdivmod__(self, other: Any) -> tuple[TensorT, TensorT]:
+        return self._binary(_FLOOR_DIVIDE, other, self), self._binary(_REMAINDER, other, self)
+
     def __pow__(self, other: Any) -> TensorT:
         return self._binary(_POW, self, other)
 

@@ -223,6 +223,8 @@ def test_integer_operators() -> None:
     np.testing.assert_array_equal(abs(x).numpy(), abs(WHOLE))
     quotient, rest = divmod(x, 3)
     np.testing.assert_array_equal((quotient * 3 + rest).numpy(), WHOLE)
+    quotient, rest = divmod(17, fg.asarray([5, -5]))
+    assert (quotient.tolist(), rest.tolist()) == ([3, -4], [2, -3])
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 0.5, -1, 2.5, -2])

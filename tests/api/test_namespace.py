@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import fusegrad as fg
 from fusegrad.errors import DeviceError, DTypeError, ShapeError
-from fusegrad.functions import numpy_names
+from fusegrad.functions import numpy_names, operator_names
 from fusegrad.tensors.tensor_named_methods import NamedMethods
 from fusegrad.testing import check_grads
 
@@ -337,6 +338,28 @@ def test_names_of_numpy(name: str) -> None:
     if name == "arccosh":
         values = [values[0] + 1]
     np.testing.assert_allclose(function(*values).numpy(), reference(*values), rtol=1e-6)
+
+
+OPERATORS = {"div": "truediv", **{name: name for name in operator_names.__all__ if name != "div"}}
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+@pytest.mark.parametrize("wrap", [lambda f: f, fg.compile], ids=["recorded", "compiled"])
+def test_names_of_operators(name: str, wrap: Any) -> None:
+    values = [np.array([3.0, 1.0, 2.0]), np.array([3.0, 2.0, 1.0])][: 1 if name == "neg" else 2]
+    expected = getattr(operator, OPERATORS[name])(*values)
+    actual = wrap(getattr(fg, name))(*values)
+    assert actual.dtype.numpy == expected.dtype
+    np.testing.assert_array_equal(actual.numpy(), expected)
+
+
+def test_div_rounds() -> None:
+    x = fg.asarray([7.0, -7.0])
+    assert fg.div(x, 2.0, rounding_mode="floor").tolist() == [3, -4]
+    assert fg.div(x, 2.0, rounding_mode="trunc").tolist() == [3, -3]
+    assert fg.grad(lambda v: fg.div(v, 2.0).sum())(x).tolist() == [0.5, 0.5]
+    with pytest.raises(ValueError, match="rounding_mode is 'floor' or 'trunc', not 'up'"):
+        fg.div(x, 2.0, rounding_mode="up")  # type: ignore[arg-type]
 
 
 BITS = {"invert", "bitwise_not"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import sys
 import threading
@@ -302,6 +303,16 @@ def test_in_place_operators_keep_the_object() -> None:
     counts %= 3
     assert counts.tolist() == [0, 1]
     assert counts.dtype is fg.int64
+
+
+def test_rounding_gives_python_numbers() -> None:
+    x = fg.asarray(-2.75)
+    assert (round(x), round(x, 1), math.trunc(x)) == (-3, -2.8, -2)
+    assert isinstance(round(x), int)
+    with pytest.raises(fg.FusegradError, match=r"round\(\)"):
+        round(fg.ones(2))
+    with pytest.raises(fg.FusegradError, match=r"use x\.round\(\)"):
+        fg.compile(lambda v: round(v))(x)
 
 
 def test_in_place_methods() -> None:

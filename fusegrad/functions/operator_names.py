@@ -1,0 +1,59 @@
+"""The operators of Python under torch's names: what `x * y` is as a function.
+
+Knows only the functions themselves: a name here is one more for the same function.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..tensors.tensor_class import ArrayLike, Tensor
+from .functional import divide, floor_divide, trunc
+from .functional import equal as eq
+from .functional import greater as gt
+from .functional import greater_equal as ge
+from .functional import less as lt
+from .functional import less_equal as le
+from .functional import multiply as mul
+from .functional import negative as neg
+from .functional import not_equal as ne
+from .functional import subtract as sub
+
+__all__ = ["div", "eq", "ge", "gt", "le", "lt", "mul", "ne", "neg", "sub"]
+
+
+def div(
+    x1: ArrayLike, x2: ArrayLike, *, rounding_mode: Literal["trunc", "floor"] | None = None
+) -> Tensor:
+    """The quotient, as it is or rounded.
+
+    Parameters
+    ----------
+    x1, x2 : array_like
+        They broadcast.
+    rounding_mode : {"trunc", "floor"}, optional
+        Towards zero, or down; by default the quotient is not rounded.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        For another `rounding_mode`.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.div([7.0, -7.0], 2.0)
+    Tensor([ 3.5, -3.5])
+    >>> fg.div([7.0, -7.0], 2.0, rounding_mode="trunc")
+    Tensor([ 3., -3.])
+    """
+    if rounding_mode not in (None, "trunc", "floor"):
+        raise ValueError(f"rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
+    if rounding_mode == "floor":
+        return floor_divide(x1, x2)
+    quotient = divide(x1, x2)
+    return trunc(quotient) if rounding_mode else quotient

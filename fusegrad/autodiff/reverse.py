@@ -181,6 +181,6 @@ def _without_dead(
     op = node.op
     if live is not None and not op.keeps_zero(node):
         cotangents = tuple(
-            None if c is None else build.select(live, c, build.zeros_like(c)) for c in cotangents
+            None if c is None else build.where_(live, c, build.zeros_like(c)) for c in cotangents
         )
     return cotangents, op.live(node, live)

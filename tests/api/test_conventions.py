@@ -173,6 +173,16 @@ def test_second_derivatives_behind_where() -> None:
     np.testing.assert_allclose(squared.numpy(), 2 * np.eye(2))
 
 
+@pytest.mark.parametrize("function", [fg.log, fg.sqrt, fg.reciprocal, fg.acosh])
+def test_reverse_over_reverse_behind_where(function: Any) -> None:
+    slope = fg.grad(lambda v: fg.where(v > 1, function(v), v).sum())
+    twice = fg.grad(lambda v: slope(v).sum())
+    x = doubles([0, -2, 3])
+    alone = fg.grad(fg.grad(function))(x[2]).item()
+    for call in (twice, fg.compile(twice)):
+        np.testing.assert_allclose(call(x).numpy(), [0, 0, alone], rtol=1e-14)
+
+
 def test_two_ways_to_a_masked_value() -> None:
     def function(x: Any) -> Any:
         y = fg.sqrt(x)

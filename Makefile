@@ -39,7 +39,7 @@ conformance: $(VENV)/.test
 	@$(PIP) --requirement "$(ARRAY_API_TESTS)/requirements.txt"
 	cd "$(ARRAY_API_TESTS)" && ARRAY_API_TESTS_MODULE=fusegrad ARRAY_API_TESTS_VERSION=2024.12 \
 	    ARRAY_API_TESTS_SKIP_DTYPES=complex64,complex128 $(abspath $(BIN))/python -m pytest -q \
-	    -p no:cacheprovider --max-examples 100 --disable-deadline --disable-extension fft \
+	    -c pytest.ini -p no:cacheprovider --max-examples 100 --disable-deadline --disable-extension fft \
 	    --skips-file $(CURDIR)/tests/conformance/skips.txt -k "not fft and (conj or not j] and not j/)" \
 	    array_api_tests $(ARGS)
 

@@ -27,7 +27,7 @@ from .dispatch import build as build_fast
 from .explain import Explanation, dump, explain, regions_text
 from .guards import Guards
 from .layout import Layout, layout_of
-from .signature import FLOAT, INT, check_array, difference, leaf_key
+from .signature import FLOAT, INT, check_array, difference, is_foreign, leaf_key
 from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced, differentiated
 from .statistics import Statistics
 
@@ -93,6 +93,8 @@ class CompiledFunction:
         if active.inline:
             return self._plainly(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        if any(map(is_foreign, leaves)):
+            leaves = self._as_arrays(leaves, self._static_mask(structure, bool(kwargs)))
         if differentiated(leaves):
             # The graph behind the results knows no views.
             leaves = tuple(np.ascontiguousarray(v) if type(v) is np.ndarray else v for v in leaves)
@@ -128,10 +130,18 @@ class CompiledFunction:
         static = self._static_mask(structure, True)
         values = [
             as_tensor(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
-            for v, s in zip(leaves, static, strict=True)
+            for v, s in zip(self._as_arrays(leaves, static), static, strict=True)
         ]
         new_args, new_kwargs = pytree.unflatten(structure, values)
         return self.function(*new_args, **new_kwargs)
+
+    @staticmethod
+    def _as_arrays(leaves: Sequence[Any], static: Sequence[bool]) -> tuple[Any, ...]:
+        """The arrays of other libraries as tensors: what they hold is an input, not a constant."""
+        return tuple(
+            as_tensor(v) if is_foreign(v) and not s else v
+            for v, s in zip(leaves, static, strict=True)
+        )
 
     # --- signatures -------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from ..state import fingerprint
 from ..tensors.tensor_class import Tensor
 from .layout import Layout, layout_of
 
-__all__ = ["Leaf", "Scalar", "describe_leaf", "difference", "leaf_key"]
+__all__ = ["Leaf", "Scalar", "describe_leaf", "difference", "is_foreign", "leaf_key"]
 
 
 @final
@@ -57,6 +57,20 @@ def leaf_key(value: Any) -> Leaf:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype, value.shape
     return "static", fingerprint(value)
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether `value` is an array of another library than NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_foreign(np.ones(2)), is_foreign(2.0)
+    (False, False)
+    """
+    return hasattr(type(value), "__dlpack__") and not isinstance(
+        value, (Tensor, np.ndarray, np.generic)
+    )
 
 
 def check_array(name: str, value: Any) -> None:

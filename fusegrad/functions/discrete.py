@@ -15,8 +15,8 @@ from ..semantics.promotion import as_dtype
 from ..special import gammaln
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from ..tensors.tensor_conversions import check_device
-from .distributions import extents_of, first_accepted, gumbel, parameters
-from .draws import Generator, randint, uniform, words
+from .distributions import first_accepted, gumbel
+from .draws import Generator, extents_of, parameters, randint, uniform, words
 from .functional import (
     abs,
     clip,

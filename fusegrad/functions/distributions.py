@@ -10,14 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from ..codegen.dtypes import DType, float32, float64
-from ..errors import ShapeError
-from ..semantics.shapes import as_shape
+from ..codegen.dtypes import float32, float64
 from ..special import erf, erfinv
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
-from .draws import Generator, bernoulli, float_dtype, normal, uniform
+from ..tensors.tensor_class import ArrayLike, Tensor
+from .draws import Generator, bernoulli, normal, parameters, uniform
 from .functional import (
     clip,
     exp,
@@ -32,60 +28,17 @@ from .functional import (
 __all__ = [
     "cauchy",
     "exponential",
-    "extents_of",
     "first_accepted",
     "gumbel",
     "laplace",
     "logistic",
     "lognormal",
-    "parameters",
     "pareto",
     "positive",
     "rademacher",
     "truncated_normal",
     "weibull",
 ]
-
-
-def parameters(
-    name: str, values: Sequence[ArrayLike], shape: Any, dtype: Any
-) -> tuple[list[Tensor], tuple[int, ...], DType]:
-    """The parameters of a distribution as tensors of one float dtype, and the shape of the draw.
-
-    Raises
-    ------
-    DTypeError
-        If `dtype` is no float.
-    ShapeError
-        If the parameters cannot be broadcast to `shape`.
-    """
-    tensors = [as_tensor(v) for v in values]
-    if dtype is None:
-        wide = any(t.dtype is float64 for t, v in zip(tensors, values, strict=True) if _array(v))
-        kind = float64 if wide else float32
-    else:
-        kind = float_dtype(dtype, name)
-    common = np.broadcast_shapes(*(t.shape for t in tensors))
-    extents = common if shape is None else extents_of(shape)
-    try:
-        fits = np.broadcast_shapes(common, extents) == extents
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ShapeError(
-            f"{name}: parameters of shape {common} do not fit a draw of shape {extents}",
-            remedy="draw a shape that they can be broadcast to",
-        )
-    return [t.astype(kind) for t in tensors], extents, kind
-
-
-def extents_of(shape: Any) -> tuple[int, ...]:
-    """A shape argument as numbers."""
-    return tuple(int(e) for e in as_shape((shape,)))  # type: ignore[arg-type]
-
-
-def _array(value: Any) -> bool:
-    return not isinstance(value, (bool, int, float))
 
 
 def _draw(

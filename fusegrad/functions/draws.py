@@ -9,9 +9,13 @@ and i alone, on every device, however the work is split.
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any, final
+
+import numpy as np
 
 from ..codegen.dtypes import (
     DType,
@@ -24,7 +28,7 @@ from ..codegen.dtypes import (
     uint32,
     uint64,
 )
-from ..errors import BatchingError, DTypeError
+from ..errors import BatchingError, DTypeError, ShapeError
 from ..ir.halves import wide
 from ..ir.node import Node
 from ..ops import build
@@ -40,8 +44,10 @@ __all__ = [
     "bernoulli",
     "bits",
     "default_generator",
+    "extents_of",
     "float_dtype",
     "normal",
+    "parameters",
     "rand",
     "randint",
     "randn",
@@ -88,6 +94,16 @@ class Generator:
         with self._lock:
             self.key.data = _word(seed)
             self.offset.data = _word(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has too: all but the lock."""
+        with self._lock:
+            return {"key": copy.copy(self.key), "offset": copy.copy(self.offset)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self.key, self.offset = state["key"], state["offset"]
+        self.key.name, self.offset.name = "random key", "random offset"
 
     def reserve(self, count: int) -> tuple[Node, Node]:
         """The key and the number of the first of `count` numbers, which nobody else gets."""
@@ -210,10 +226,56 @@ def _scaled(unit: Node, scale: float, shift: float) -> Node:
     return build.add(unit, build.full_like(unit, shift)) if shift else unit
 
 
+def _asked(shape: Any) -> Any:
+    """The shape argument, or None where the parameters have the shape."""
+    return None if isinstance(shape, tuple) and not shape else shape
+
+
 def _finish(node: Node, device: Any, requires_grad: bool) -> Tensor:
     check_device(device)
     tensor = record_nodes(lambda: (node, ()))
     return tensor.requires_grad_() if requires_grad else tensor
+
+
+def parameters(
+    name: str, values: Sequence[ArrayLike], shape: Any, dtype: Any
+) -> tuple[list[Tensor], tuple[int, ...], DType]:
+    """The parameters of a distribution as tensors of one float dtype, and the shape of the draw.
+
+    Raises
+    ------
+    DTypeError
+        If `dtype` is no float.
+    ShapeError
+        If the parameters cannot be broadcast to `shape`.
+    """
+    tensors = [as_tensor(v) for v in values]
+    if dtype is None:
+        wide = any(t.dtype is float64 for t, v in zip(tensors, values, strict=True) if _array(v))
+        kind = float64 if wide else float32
+    else:
+        kind = float_dtype(dtype, name)
+    common = np.broadcast_shapes(*(t.shape for t in tensors))
+    extents = common if shape is None else extents_of(shape)
+    try:
+        fits = np.broadcast_shapes(common, extents) == extents
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"{name}: parameters of shape {common} do not fit a draw of shape {extents}",
+            remedy="draw a shape that they can be broadcast to",
+        )
+    return [t.astype(kind) for t in tensors], extents, kind
+
+
+def extents_of(shape: Any) -> tuple[int, ...]:
+    """A shape argument as numbers."""
+    return tuple(int(e) for e in as_shape((shape,)))  # type: ignore[arg-type]
+
+
+def _array(value: Any) -> bool:
+    return not isinstance(value, (bool, int, float))
 
 
 # --- distributions --------------------------------------------------------------------------------
@@ -248,8 +310,8 @@ def words(shape: Any, generator: Generator | None) -> Tensor:
 
 def uniform(
     shape: Any = (),
-    low: float = 0.0,
-    high: float = 1.0,
+    low: Any = 0.0,
+    high: Any = 1.0,
     *,
     dtype: Any = None,
     device: Any = None,
@@ -261,8 +323,8 @@ def uniform(
     Parameters
     ----------
     shape : int or sequence of int, optional
-    low, high : float, optional
-        The interval; the end does not belong to it.
+    low, high : float or array_like, optional
+        The interval; the end does not belong to it. Gradients reach arrays.
     dtype : dtype, optional
         A floating dtype, float32 by default.
     device : str, optional
@@ -282,14 +344,18 @@ def uniform(
     >>> x.shape, bool((abs(x) <= 1).all())
     ((2, 3), True)
     """
+    if _array(low) or _array(high):
+        (a, b), extents, kind = parameters("uniform", (low, high), _asked(shape), dtype)
+        drawn = a + (b - a) * _finish(_unit(extents, kind, generator), device, False)
+        return drawn.requires_grad_() if requires_grad else drawn
     unit = _unit(shape, float_dtype(dtype, "uniform"), generator)
     return _finish(_scaled(unit, high - low, low), device, requires_grad)
 
 
 def normal(
     shape: Any = (),
-    mean: float = 0.0,
-    std: float = 1.0,
+    mean: Any = 0.0,
+    std: Any = 1.0,
     *,
     dtype: Any = None,
     device: Any = None,
@@ -301,7 +367,8 @@ def normal(
     Parameters
     ----------
     shape : int or sequence of int, optional
-    mean, std : float, optional
+    mean, std : float or array_like, optional
+        Gradients reach arrays.
     dtype : dtype, optional
         A floating dtype, float32 by default.
     device : str, optional
@@ -320,6 +387,11 @@ def normal(
     >>> fg.random.normal((2, 3)).shape
     (2, 3)
     """
+    if _array(mean) or _array(std):
+        (m, s), extents, kind = parameters("normal", (mean, std), _asked(shape), dtype)
+        values = build.cast(_gaussian(extents, wide(kind), generator), kind)
+        drawn = m + s * _finish(values, device, False)
+        return drawn.requires_grad_() if requires_grad else drawn
     kind = float_dtype(dtype, "normal")
     values = _scaled(_gaussian(shape, wide(kind), generator), std, mean)
     return _finish(build.cast(values, kind), device, requires_grad)

@@ -10,8 +10,8 @@ from typing import Any
 from ..codegen.dtypes import DType
 from ..errors import ShapeError
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
-from .distributions import extents_of, first_accepted, parameters, positive
-from .draws import Generator, normal, uniform
+from .distributions import first_accepted, positive
+from .draws import Generator, extents_of, normal, parameters, uniform
 from .functional import exp, log, maximum, sqrt, where
 from .manipulation import broadcast_to
 from .reductions import sum

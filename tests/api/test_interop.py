@@ -176,6 +176,18 @@ def test_arrays_that_know_dlpack_only() -> None:
     assert fg.asarray(Foreign(np.arange(3)), dtype="float32").dtype is fg.float32
 
 
+def test_arguments_of_compiled_functions_are_inputs_whoever_made_them() -> None:
+    source = np.arange(3.0)
+    double = fg.compile(lambda x, n: x * n, static_argnames=("n",))
+    for _ in range(3):
+        result = double(Foreign(source), n=2)
+        assert isinstance(result, fg.Tensor)
+        assert result.tolist() == [*(2 * source)]
+        source += 1
+    assert double.stats().compiles == 1
+    assert fg.grad(fg.compile(lambda x: (x * x).sum()))(Foreign(source)).tolist() == [*(2 * source)]
+
+
 def test_arrays_that_cannot_be_read() -> None:
     with pytest.raises(DeviceError, match=r"the array is on device \(2, 0\)"):
         fg.from_dlpack(Foreign(np.ones(2), device=(2, 0)))

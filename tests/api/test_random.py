@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fusegrad as fg
+from fusegrad.errors import ShapeError
 from fusegrad.ops import build
 from fusegrad.tensors.trace import Trace
 
@@ -48,6 +52,19 @@ def test_eager_draws_the_same() -> None:
         eager = [fg.random.normal(4, generator=g) for _ in range(2)]
     for a, b in zip(lazy, eager, strict=True):
         assert a.tolist() == b.tolist()
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))]
+)
+def test_copies_of_a_generator_go_on_from_where_it_is(again: Callable[[Any], Any]) -> None:
+    one = fg.random.Generator(4)
+    fg.random.uniform(3, generator=one)
+    other = again(one)
+    draw = fg.compile(lambda: fg.random.uniform(3, generator=other))
+    for _ in range(2):
+        assert draw().tolist() == fg.random.uniform(3, generator=one).tolist()
+    assert int(other.offset) == 9
 
 
 def test_offsets_of_many_draws_do_not_pile_up() -> None:
@@ -102,6 +119,29 @@ def test_normal(dtype: str) -> None:
     assert abs((z**3).mean()) < 0.1
     assert abs((z**4).mean() - 3) < 0.2
     assert np.isfinite(z).all()
+
+
+def test_arrays_as_parameters() -> None:
+    places, scales = fg.asarray([0.0, 10.0, 100.0]), np.array([[1.0], [2.0]], "float32")
+    for draw, unit in ((fg.random.normal, fg.random.randn), (fg.random.uniform, fg.random.rand)):
+        fg.random.seed(6)
+        noise = unit(2, 3).numpy()
+        for compiled in (False, True):
+            fg.random.seed(6)
+            ends = scales if draw is fg.random.normal else places + scales
+
+            def total(place: Any, draw: Any = draw, ends: Any = ends) -> Any:
+                drawn = draw((2, 3), place, ends)
+                return drawn.sum(), drawn
+
+            run = fg.compile(total) if compiled else total
+            np.testing.assert_allclose(
+                run(places)[1].numpy(), places.numpy() + scales * noise, rtol=1e-5, atol=1e-5
+            )
+    assert fg.grad(lambda m: fg.random.normal((3,), m, 1.0).sum())(fg.asarray(1.0)).item() == 3
+    assert fg.random.normal(mean=places).shape == (3,)
+    with pytest.raises(ShapeError, match="do not fit a draw"):
+        fg.random.uniform((2,), places, 200.0)
 
 
 def test_randint() -> None:

@@ -6,6 +6,7 @@ ten of them, one around the other, would read it at a thousand.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 
 from ..ir.node import Node
@@ -43,10 +44,13 @@ def store_repeats(
     for node in order:
         below = () if node in written or is_leaf(node) else node.inputs
         costs[node] = cost_of(node) + sum(costs[i] for i in below)
-    # Users first: what they store is not computed again below.
-    for root in sorted(written, key=lambda n: -position.get(n, 0)):
-        if root in position:
-            _visit(root, position, written, is_leaf, costs)
+    # Users first: what they store is looked at in its turn, and not computed again below.
+    waiting = [(-position[node], node) for node in written if node in position]
+    heapq.heapify(waiting)
+    while waiting:
+        _, root = heapq.heappop(waiting)
+        for node in _visit(root, position, written, is_leaf, costs):
+            heapq.heappush(waiting, (-position[node], node))
 
 
 def _visit(
@@ -55,11 +59,12 @@ def _visit(
     written: set[Node],
     is_leaf: Callable[[Node], bool],
     costs: dict[Node, int],
-) -> None:
-    """Count the paths from `root` to each value that it computes itself."""
+) -> list[Node]:
+    """Count the paths from `root` to each value that it computes itself; store some of those."""
     cone = _cone(root, written, is_leaf)
+    stored: list[Node] = []
     if len(cone) < 3:
-        return
+        return stored
     paths: dict[Node, set[int]] = {root: {0}}
     known: dict[tuple[int, Node, int], int] = {}
     for node in sorted(cone, key=lambda n: -position[n]):
@@ -70,6 +75,7 @@ def _visit(
         many = repeats >= MOST_PLACES or repeats * costs[node] > MOST_WORK
         if many and node is not root and not is_leaf(node):
             written.add(node)
+            stored.append(node)
             continue
         shifts = node.op.pattern is Pattern.MOVE and not isinstance(node.op, (Broadcast, Reshape))
         for operand, source in enumerate(node.inputs):
@@ -79,6 +85,7 @@ def _visit(
             for path in places:
                 step = (path, node, operand)
                 seen.add(known.setdefault(step, len(known) + 1) if shifts else path)
+    return stored
 
 
 def _cone(root: Node, written: set[Node], is_leaf: Callable[[Node], bool]) -> set[Node]:

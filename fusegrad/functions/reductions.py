@@ -307,6 +307,7 @@ def var(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    ddof: float | None = None,
 ) -> Tensor:
     """The mean squared distance from the mean.
 
@@ -319,6 +320,8 @@ def var(
         What the number of elements is lessened by in the denominator; torch's default is 1.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
+    ddof : float, optional
+        NumPy's name of `correction`.
 
     Returns
     -------
@@ -330,7 +333,8 @@ def var(
     >>> fg.var([1.0, 2.0, 3.0, 6.0])
     Tensor(3.5)
     """
-    return as_tensor(x).var(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim)
+    less = correction if ddof is None else ddof
+    return as_tensor(x).var(axis, keepdims, correction=less, dim=dim, keepdim=keepdim)
 
 
 def std(
@@ -342,6 +346,7 @@ def std(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    ddof: float | None = None,
 ) -> Tensor:
     """The square root of the variance.
 
@@ -354,6 +359,8 @@ def std(
         What the number of elements is lessened by in the denominator; torch's default is 1.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
+    ddof : float, optional
+        NumPy's name of `correction`.
 
     Returns
     -------
@@ -365,7 +372,8 @@ def std(
     >>> fg.std([2.0, 4.0])
     Tensor(1.)
     """
-    return as_tensor(x).std(axis, keepdims, correction=correction, dim=dim, keepdim=keepdim)
+    less = correction if ddof is None else ddof
+    return as_tensor(x).std(axis, keepdims, correction=less, dim=dim, keepdim=keepdim)
 
 
 def argmax(

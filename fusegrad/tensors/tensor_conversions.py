@@ -65,8 +65,18 @@ class Conversions(ABC, Generic[TensorT]):
     def dtype(self) -> DType:
         """The dtype of the elements."""
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> TensorT:
-        """The values in another dtype, on another device, or as another tensor has them."""
+    def to(
+        self,
+        *args: Any,
+        dtype: Any = None,
+        device: Any = None,
+        copy: bool = False,
+        non_blocking: bool = False,
+    ) -> TensorT:
+        """The values in another dtype, on another device, or as another tensor has them.
+
+        `non_blocking` is torch's: it changes nothing where all memory is the processor's.
+        """
         for arg in args:
             if isinstance(arg, Conversions):
                 dtype = arg.dtype

@@ -269,8 +269,8 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
         self._take_flags(new)
         return cast("TensorT", self)
 
-    def copy_(self, source: ArrayLike) -> TensorT:
-        """Take over the values of `source`, which broadcast."""
+    def copy_(self, source: ArrayLike, non_blocking: bool = False) -> TensorT:
+        """Take over the values of `source`, which broadcast; see `to` for `non_blocking`."""
         return self._assign(source, "copy to")
 
     def fill_(self, value: ArrayLike) -> TensorT:

@@ -140,9 +140,11 @@ class Methods(ABC, Generic[TensorT]):
         correction: float = 0.0,
         dim: Axis = None,
         keepdim: bool | None = None,
+        ddof: float | None = None,
     ) -> TensorT:
         """The variance, see `fusegrad.var`."""
-        return self._reduce(reductions.var, axis, keepdims, dim, keepdim, correction=correction)
+        less = correction if ddof is None else ddof
+        return self._reduce(reductions.var, axis, keepdims, dim, keepdim, correction=less)
 
     def std(
         self,
@@ -152,9 +154,11 @@ class Methods(ABC, Generic[TensorT]):
         correction: float = 0.0,
         dim: Axis = None,
         keepdim: bool | None = None,
+        ddof: float | None = None,
     ) -> TensorT:
         """The standard deviation, see `fusegrad.std`."""
-        return self._reduce(reductions.std, axis, keepdims, dim, keepdim, correction=correction)
+        less = correction if ddof is None else ddof
+        return self._reduce(reductions.std, axis, keepdims, dim, keepdim, correction=less)
 
     def max(
         self,

@@ -201,3 +201,21 @@ def test_norms_at_zero() -> None:
         assert gradient(zero).tolist() == [0, 0], order
     assert fg.hessian(fg.linalg.vector_norm)(zero).tolist() == [[0, 0], [0, 0]]
     assert fg.grad(fg.linalg.matrix_norm)(zero[None]).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_variances_take_the_name_of_numpy(name: str, ddof: int) -> None:
+    x = np.array([[1.0, 2.0, 4.0], [3.0, 5.0, 9.0]])
+    expected = getattr(np, name)(x, axis=1, ddof=ddof)
+    function = getattr(fg, name)
+    np.testing.assert_allclose(function(x, axis=1, ddof=ddof).numpy(), expected)
+    np.testing.assert_allclose(getattr(fg.asarray(x), name)(dim=1, ddof=ddof).numpy(), expected)
+    compiled = fg.compile(lambda x: function(x, axis=1, ddof=ddof))
+    np.testing.assert_allclose(compiled(x).numpy(), expected)
+
+
+def test_copies_that_need_not_block() -> None:
+    x = fg.zeros(2)
+    x.copy_(fg.ones(2), non_blocking=True)
+    assert x.to("cpu", fg.float64, non_blocking=True).tolist() == [1.0, 1.0]

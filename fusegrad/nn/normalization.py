@@ -408,8 +408,8 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     Examples
     --------
     >>> import fusegrad.nn.functional as F
-    >>> F.cosine_similarity([[3.0, 4.0], [1.0, 0.0]], [[4.0, 3.0], [0.0, 2.0]]).numpy()
-    array([0.96, 0.  ], dtype=float32)
+    >>> F.cosine_similarity([[1.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [0.0, 2.0]]).numpy()
+    array([1., 0.], dtype=float32)
     """
     x, y = broadcast_arrays(asarray(x1), asarray(x2))
     return (normalize(x, dim=dim, eps=eps) * normalize(y, dim=dim, eps=eps)).sum(axis=dim)

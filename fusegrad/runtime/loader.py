@@ -72,8 +72,8 @@ def host_parts() -> list[tuple[str, bytes]]:
 def _target_machine(level: int) -> Any:
     _initialise()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    # Position-independent code of the small model loads anywhere; without `pic` its relocations
-    # overflow when a section comes to lie far from the symbols that it names.
+    # Position-independent code of the small model loads anywhere: calls of imported symbols go
+    # through a table, and what lies in the object itself is near (`_engine`).
     return target.create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
@@ -150,7 +150,9 @@ def c_symbols(names: Sequence[str]) -> dict[str, int]:
 def _engine() -> tuple[Any, Any]:
     """The one JIT of the process, and its library of C symbols; both live for ever."""
     _initialise()
-    engine = llvm.create_lljit_compiler(_target_machine(2))
+    # JITLink gives an object one block of memory. The older linker maps every section alone, and
+    # aborts the process when two of them come to lie more than 2 GiB apart.
+    engine = llvm.create_lljit_compiler(_target_machine(2), use_jit_link=True)
     builder = llvm.JITLibraryBuilder()
     for name, address in c_symbols(_C_LIBRARY).items():
         builder.import_symbol(name, address)

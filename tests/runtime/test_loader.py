@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -142,3 +144,45 @@ def test_threads_load_at_once() -> None:
     for thread in threads:
         thread.join()
     assert results == [0] * 20
+
+
+# Every free hole above a region of 33 GiB is taken; in it, free pages lie 3 GiB apart. What maps
+# the sections of an object one by one gets them from different holes.
+SCATTERED = """
+import ctypes, mmap
+from fusegrad.runtime.loader import compile_module, load
+
+code = compile_module(
+    "define double @f(double %x) { %y = fmul double %x, 3.25  %z = fadd double %y, 1.0  "
+    "ret double %z }"
+)
+load(code, ["f"], {})
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+gibibyte, page = 1 << 30, mmap.PAGESIZE
+
+
+def reserve(size):
+    return libc.mmap(None, size, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, -1, 0)
+
+
+region = reserve(33 * gibibyte)
+for size in (gibibyte >> 2, 1 << 24, 1 << 20, 1 << 16, 1 << 13, page):
+    while (hole := reserve(size)) > region:
+        pass
+    libc.munmap(hole, size)
+for index in range(1, 11):
+    libc.munmap(region + 3 * gibibyte * index, page)
+library = load(code, ["f"], {})
+print(ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(library.address("f"))(2.0))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="maps memory as Linux does")
+def test_loads_into_scattered_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCATTERED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "7.5"), done.stderr

@@ -434,7 +434,12 @@ def resize(x: ArrayLike, new_shape: Any) -> Tensor:
 
 
 def as_strided(
-    x: ArrayLike, shape: Sequence[int], strides: Sequence[int], offset: int = 0
+    x: ArrayLike,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    offset: int = 0,
+    *,
+    storage_offset: int | None = None,
 ) -> Tensor:
     """The elements of the flat array at ``offset + sum(index * strides)``.
 
@@ -447,7 +452,7 @@ def as_strided(
     strides : sequence of int
         In elements, counted in the row-major order of `x`.
     offset : int, optional
-        The element at index 0.
+        The element at index 0; in torch it is named `storage_offset`.
 
     Returns
     -------
@@ -461,4 +466,5 @@ def as_strided(
             [1, 3],
             [2, 4]])
     """
-    return record(positions.as_strided, (as_tensor(x),), tuple(shape), tuple(strides), offset)
+    first = offset if storage_offset is None else storage_offset
+    return record(positions.as_strided, (as_tensor(x),), tuple(shape), tuple(strides), first)

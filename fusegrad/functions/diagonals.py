@@ -117,14 +117,14 @@ def diag(v: ArrayLike, k: int = 0, *, diagonal: int | None = None) -> Tensor:
     return record(semantics.diag, (as_tensor(v),), k if diagonal is None else diagonal)
 
 
-def diagflat(v: ArrayLike, k: int = 0) -> Tensor:
+def diagflat(v: ArrayLike, k: int = 0, *, offset: int | None = None) -> Tensor:
     """A matrix with all elements of an array on a diagonal.
 
     Parameters
     ----------
     v : array_like
     k : int, optional
-        Which diagonal, counted upwards from the main one.
+        Which diagonal, counted upwards from the main one; in torch it is named `offset`.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def diagflat(v: ArrayLike, k: int = 0) -> Tensor:
     >>> fg.diagflat([[1, 2]], 1).shape
     (3, 3)
     """
-    return record(semantics.embed, (as_tensor(v).reshape(-1),), k)
+    return record(semantics.embed, (as_tensor(v).reshape(-1),), k if offset is None else offset)
 
 
 def diag_embed(x: ArrayLike, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -62,6 +62,8 @@ def diff(
         raise ShapeError("diff of a number", remedy="pass an array with axes")
     if n < 0:
         raise ValueError(f"diff: differences are taken {n} times; n counts from 0")
+    if n == 0:
+        return tensor.clone()
     shape = (*tensor.shape[:place], 1, *tensor.shape[place + 1 :])
     ends = [None if end is None else as_tensor(end) for end in (prepend, append)]
     ends = [end.broadcast_to(shape) if end is not None and not end.ndim else end for end in ends]
@@ -150,7 +152,12 @@ trapz = trapezoid
 
 
 def gradient(
-    f: ArrayLike, *varargs: ArrayLike, axis: Any = None, edge_order: int = 1
+    f: ArrayLike,
+    *varargs: ArrayLike,
+    axis: Any = None,
+    edge_order: int = 1,
+    spacing: Any = None,
+    dim: Any = None,
 ) -> Tensor | list[Tensor]:
     """The slopes of samples of a function: central differences inside, one-sided ones at the ends.
 
@@ -158,7 +165,8 @@ def gradient(
     ----------
     f : array_like
     *varargs : number or array_like, optional
-        The distance of the samples, or where they lie; one for all axes, or one for each.
+        The distance of the samples, or where they lie; one for all axes, or one for each. In torch
+        they are one argument, `spacing`: a number, or a sequence of them.
     axis : int or sequence of int, optional
         By default all axes.
     edge_order : {1, 2}, optional
@@ -178,6 +186,9 @@ def gradient(
     values = as_tensor(f)
     if not values.dtype.is_float:
         values = values.float()
+    axis = axis if dim is None else dim
+    if spacing is not None:
+        varargs = tuple(spacing) if isinstance(spacing, (list, tuple)) else (spacing,)
     axes = axis_tuple("gradient", axis, values.ndim)
     if isinstance(axis, Sequence):
         axes = tuple(one_axis("gradient", a, values.ndim) for a in axis)
@@ -185,15 +196,15 @@ def gradient(
         raise ValueError(f"gradient: edge_order is 1 or 2, not {edge_order}")
     if len(varargs) not in (0, 1, len(axes)):
         raise TypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes")
-    spacing = list(varargs) or [1.0]
-    spacing = spacing * len(axes) if len(spacing) == 1 else spacing
+    distances = list(varargs) or [1.0]
+    distances = distances * len(axes) if len(distances) == 1 else distances
     for place in axes:
         if values.shape[place] < edge_order + 1:
             raise ShapeError(
                 f"gradient along axis {place} of shape {show(values.shape)}",
                 remedy=f"edge_order {edge_order} needs at least {edge_order + 1} samples",
             )
-    results = [_slopes(values, d, a, edge_order) for a, d in zip(axes, spacing, strict=True)]
+    results = [_slopes(values, d, a, edge_order) for a, d in zip(axes, distances, strict=True)]
     return results[0] if len(results) == 1 else results
 
 

@@ -322,7 +322,8 @@ def where(condition: ArrayLike, x1: Any = None, x2: Any = None) -> Tensor | tupl
     Tensor([0., 2.])
     """
     if x1 is None and x2 is None:
-        return nonzero(condition)
+        places: tuple[Tensor, ...] = nonzero(condition)
+        return places
     if x1 is None or x2 is None:
         raise TypeError("where takes a condition alone, or with two operands")
     return _chosen(build.where_, condition, x1, x2)

@@ -22,7 +22,9 @@ from .manipulation import repeat
 __all__ = ["append", "block", "delete", "insert", "ix_", "repeat_interleave"]
 
 
-def repeat_interleave(x: ArrayLike, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(
+    x: ArrayLike, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """`repeat` under torch's name.
 
     Parameters
@@ -32,6 +34,8 @@ def repeat_interleave(x: ArrayLike, repeats: Any, dim: int | None = None) -> Ten
         How often each element is repeated.
     dim : int, optional
         By default the array is taken flat.
+    output_size : int, optional
+        The extent of the result, checked.
 
     Returns
     -------
@@ -43,7 +47,14 @@ def repeat_interleave(x: ArrayLike, repeats: Any, dim: int | None = None) -> Ten
     >>> fg.repeat_interleave([1, 2], 2)
     Tensor([1, 1, 2, 2])
     """
-    return repeat(x, repeats, dim)
+    result = repeat(x, repeats, dim)
+    extent = result.shape[0 if dim is None else dim]
+    if output_size not in (None, extent):
+        raise ShapeError(
+            f"repeat_interleave: output_size is {output_size}, the result has extent {extent}",
+            remedy="leave it out, or give the sum of the repeats",
+        )
+    return result
 
 
 def append(x: ArrayLike, values: ArrayLike, axis: int | None = None) -> Tensor:

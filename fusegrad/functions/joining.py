@@ -449,7 +449,7 @@ def meshgrid(
     Parameters
     ----------
     *arrays : array_like
-        Vectors.
+        Vectors; or one list or tuple of Tensors, as torch takes.
     indexing : str, optional
         ``"xy"``: the first vector runs along the second axis; ``"ij"``: along the first.
     sparse : bool, optional
@@ -470,6 +470,9 @@ def meshgrid(
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"indexing is 'xy' or 'ij', not {indexing!r}")
+    if len(arrays) == 1 and isinstance(arrays[0], (list, tuple)):
+        only = arrays[0]
+        arrays = tuple(only) if any(isinstance(a, Tensor) for a in only) else arrays
     vectors = [as_tensor(a).reshape(-1) for a in arrays]
     count = len(vectors)
     order = list(range(count))

@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import Literal
 
 from ..tensors.tensor_class import ArrayLike, Tensor
-from .functional import divide, floor_divide, trunc
+from .functional import (
+    add,
+    divide,
+    floor_divide,
+    less,
+    logical_and,
+    not_equal,
+    remainder,
+    trunc,
+)
 from .functional import equal as eq
 from .functional import greater as gt
 from .functional import greater_equal as ge
@@ -55,5 +64,11 @@ def div(
         raise ValueError(f"rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
     if rounding_mode == "floor":
         return floor_divide(x1, x2)
-    quotient = divide(x1, x2)
-    return trunc(quotient) if rounding_mode else quotient
+    if not rounding_mode:
+        return divide(x1, x2)
+    floor, rest = floor_divide(x1, x2), remainder(x1, x2)
+    if floor.dtype.is_float:
+        return trunc(divide(x1, x2))
+    # The quotient of integers was rounded down: one more where it is negative and not whole.
+    negative = logical_and(not_equal(rest, 0), less(floor, 0))
+    return add(floor, negative.astype(floor.dtype))

@@ -358,7 +358,7 @@ def outer(x1: ArrayLike, x2: ArrayLike) -> Tensor:
 ger = outer
 
 
-def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, dim: int | None = None) -> Tensor:
     """The sums of products along an axis.
 
     Parameters
@@ -380,13 +380,18 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
 
     def product() -> tuple[Node, list[Tensor]]:
         (a, b), tensors = common_nodes((as_tensor(x1), as_tensor(x2)))
-        return products.vecdot(a, b, axis), tensors
+        return products.vecdot(a, b, axis if dim is None else dim), tensors
 
     return record_nodes(product)
 
 
 def tensordot(
-    x1: ArrayLike, x2: ArrayLike, /, *, axes: int | Sequence[int | Sequence[int]] = 2
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    axes: int | Sequence[int | Sequence[int]] = 2,
+    dims: int | Sequence[int | Sequence[int]] | None = None,
 ) -> Tensor:
     """The sums of products over pairs of axes.
 
@@ -394,7 +399,8 @@ def tensordot(
     ----------
     x1, x2 : array_like
     axes : int or pair of sequences of int
-        How many axes, the last of `x1` and the first of `x2`; or which of each.
+        How many axes, the last of `x1` and the first of `x2`; or which of each. In torch they are
+        named `dims`.
 
     Returns
     -------
@@ -409,7 +415,7 @@ def tensordot(
 
     def product() -> tuple[Node, list[Tensor]]:
         (a, b), tensors = common_nodes((as_tensor(x1), as_tensor(x2)))
-        return products.tensordot(a, b, axes), tensors
+        return products.tensordot(a, b, axes if dims is None else dims), tensors
 
     return record_nodes(product)
 

@@ -53,10 +53,11 @@ def _steps(count: int, start: Any, step: Any, dtype: DType) -> Node:
 
 
 def arange(
-    start: ArrayLike,
+    start: ArrayLike = 0,
     stop: ArrayLike | None = None,
     step: ArrayLike = 1,
     *,
+    end: ArrayLike | None = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -68,6 +69,7 @@ def arange(
     start : number
         The end, from 0, if it is alone.
     stop, step : number, optional
+        In torch, `stop` is named `end`.
     dtype : dtype, optional
         By default int64 if all arguments are integers, else float32.
     device : str, optional
@@ -85,7 +87,7 @@ def arange(
     >>> fg.arange(4), fg.arange(1.0, 2.0, 0.25)
     (Tensor([0, 1, 2, 3]), Tensor([1.  , 1.25, 1.5 , 1.75]))
     """
-    start, stop, step = map(_number, (start, stop, step))
+    start, stop, step = map(_number, (start, stop if end is None else end, step))
     if stop is None:
         start, stop = 0, start
     if step == 0:

@@ -151,7 +151,8 @@ def max(
     ----------
     x : array_like
     axis : int or sequence of int, optional
-        Which axes vanish; by default all.
+        Which axes vanish; by default all. A Tensor in its place is the second of two, of which
+        the larger elements are taken, as in torch.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
 
@@ -185,7 +186,8 @@ def min(
     ----------
     x : array_like
     axis : int or sequence of int, optional
-        Which axes vanish; by default all.
+        Which axes vanish; by default all. A Tensor in its place is the second of two, of which
+        the smaller elements are taken, as in torch.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
 

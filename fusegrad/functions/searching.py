@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..codegen.dtypes import int64
+from ..codegen.dtypes import int32, int64
 from ..errors import ShapeError
 from ..semantics import sets
 from ..semantics import sorting as semantics
@@ -40,6 +40,7 @@ def searchsorted(
     side: str = "left",
     sorter: ArrayLike | None = None,
     right: bool | None = None,
+    out_int32: bool = False,
 ) -> Tensor:
     """Where values would be put into a sorted array such that it stays sorted.
 
@@ -56,6 +57,8 @@ def searchsorted(
         The order that sorts `x1`, if it is not sorted.
     right : bool, optional
         True is ``side="right"``, as in torch.
+    out_int32 : bool, optional
+        Whether the result is of int32.
 
     Returns
     -------
@@ -84,10 +87,13 @@ def searchsorted(
         nodes, tensors = common_nodes((row, as_tensor(x2)))
         return semantics.searchsorted(nodes[0], nodes[1], behind), tensors
 
-    return record_nodes(function)
+    found = record_nodes(function)
+    return found.astype(int32) if out_int32 else found
 
 
-def bucketize(x: ArrayLike, boundaries: ArrayLike, *, right: bool = False) -> Tensor:
+def bucketize(
+    x: ArrayLike, boundaries: ArrayLike, *, right: bool = False, out_int32: bool = False
+) -> Tensor:
     """The number of the bucket that each value lies in, as in torch.
 
     Parameters
@@ -97,6 +103,8 @@ def bucketize(x: ArrayLike, boundaries: ArrayLike, *, right: bool = False) -> Te
         In ascending order.
     right : bool, optional
         Whether a value that equals a boundary lies behind it.
+    out_int32 : bool, optional
+        Whether the result is of int32.
 
     Returns
     -------
@@ -110,7 +118,8 @@ def bucketize(x: ArrayLike, boundaries: ArrayLike, *, right: bool = False) -> Te
     Tensor([0, 0, 2])
     """
     tensor = as_tensor(x)
-    return searchsorted(edges_for(tensor, boundaries), tensor, right=right)
+    edges = edges_for(tensor, boundaries)
+    return searchsorted(edges, tensor, right=right, out_int32=out_int32)
 
 
 def edges_for(x: Tensor, edges: ArrayLike) -> Tensor:
@@ -210,8 +219,13 @@ _SIZE = (
 
 
 def nonzero(
-    x: ArrayLike, /, *, size: int | None = None, fill_value: int | Sequence[int] = 0
-) -> tuple[Tensor, ...]:
+    x: ArrayLike,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: int | Sequence[int] = 0,
+    as_tuple: bool = True,
+) -> Any:
     """Where the elements are that are not zero: for each axis their indices, in order.
 
     Parameters
@@ -223,6 +237,8 @@ def nonzero(
         compiled function.
     fill_value : int or sequence of int, optional
         What stands for missing ones, or that for each axis.
+    as_tuple : bool, optional
+        False gives what `argwhere` gives, which torch has by default.
 
     Returns
     -------
@@ -240,6 +256,8 @@ def nonzero(
     >>> fg.nonzero([[0, 3], [4, 0]])
     (Tensor([0, 1]), Tensor([1, 0]))
     """
+    if not as_tuple:
+        return argwhere(x, size=size, fill_value=fill_value)
     tensor = as_tensor(x)
     if not tensor.shape:
         raise ShapeError(

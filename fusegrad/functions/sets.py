@@ -273,6 +273,7 @@ def unique(
     size: int | None = None,
     fill_value: ArrayLike | None = None,
     dim: int | None = None,
+    sorted: bool = True,
 ) -> Any:
     """The distinct elements in order, as in NumPy.
 
@@ -291,6 +292,8 @@ def unique(
         compiled function.
     fill_value : number, optional
         What stands for missing ones; by default the smallest value.
+    sorted : bool, optional
+        Without effect: they always are.
 
     Returns
     -------
@@ -360,7 +363,7 @@ def unique_consecutive(
     differs = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
     first = np.concatenate([[True][: len(rows)], differs])
     starts = np.flatnonzero(first)
-    inverse = np.cumsum(first) - 1
+    inverse = np.cumsum(first, dtype=np.int64) - 1
     counts = np.diff(np.append(starts, len(rows)))
     picked = tensor.reshape(-1).take(starts) if place is None else tensor.take(starts, place)
     extra = [inverse.reshape(values.shape) if place is None else inverse] * return_inverse

@@ -53,6 +53,7 @@ from .convolution import (
 from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .interpolation import interpolate
 from .losses import (
+    as_scores,
     binary_cross_entropy_with_logits,
     cross_entropy,
     l1_loss,
@@ -243,10 +244,28 @@ def silu(input: Any) -> Tensor:
 
 
 @in_float32
-def softplus(input: Any) -> Tensor:
-    """``log(1 + exp(x))``, without overflow."""
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta * x)) / beta``, without overflow.
+
+    Parameters
+    ----------
+    input : Tensor or array
+    beta : float, optional
+    threshold : float, optional
+        Where ``beta * x`` is larger, the result is `x` itself. From 20 on, which torch takes by
+        default, it is computed as everywhere: nothing overflows.
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> F.softplus([-1000.0, 0.0, 1000.0]).numpy()
+    array([0.0000000e+00, 6.9314718e-01, 1.0000000e+03], dtype=float32)
+    """
     x = asarray(input)
-    return fg.maximum(x, 0) + fg.log1p(fg.exp(-fg.abs(x)))
+    scaled = x if beta == 1 else x * beta
+    smooth = fg.maximum(scaled, 0) + fg.log1p(fg.exp(-fg.abs(scaled)))
+    result = smooth if beta == 1 else smooth / beta
+    return fg.choose(scaled > threshold, x, result) if threshold < 20 else result
 
 
 @in_float32
@@ -256,7 +275,7 @@ def logsigmoid(input: Any) -> Tensor:
 
 
 @kept_in_float32
-def softmax(input: Any, dim: int = -1) -> Tensor:
+def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Tensor:
     """Positive numbers that sum to 1 along an axis: ``exp(x)`` over its sum.
 
     Parameters
@@ -264,6 +283,8 @@ def softmax(input: Any, dim: int = -1) -> Tensor:
     input : Tensor or array
     dim : int, optional
         The axis, by default the last.
+    dtype : dtype, optional
+        What the input is converted to first.
 
     Examples
     --------
@@ -271,8 +292,10 @@ def softmax(input: Any, dim: int = -1) -> Tensor:
     >>> F.softmax([0.0, 0.0, 1000.0, 1000.0]).numpy()
     array([0. , 0. , 0.5, 0.5], dtype=float32)
     """
-    power = fg.exp(shifted(asarray(input), dim))
-    return power * (1 / power.sum(axis=dim, keepdims=True))
+    scores, axis, shape = as_scores("softmax", input, dim, dtype)
+    power = fg.exp(shifted(scores, axis))
+    result = power * (1 / power.sum(axis=axis, keepdims=True))
+    return result if shape else result.reshape(())
 
 
 # --- layers ---------------------------------------------------------------------------------------

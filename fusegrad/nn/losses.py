@@ -13,6 +13,7 @@ from ..functions import functional as fg
 from ..functions.creation import asarray, ones_like
 from ..functions.manipulation import expand_dims, reshape, squeeze, take, take_along_axis
 from ..functions.precision import kept_in_float32
+from ..semantics.shapes import one_axis
 from ..tensors.tensor_class import Tensor
 
 __all__ = [
@@ -32,11 +33,22 @@ def shifted(input: Tensor, dim: int) -> Tensor:
 
     The maximum cancels in all that is computed from it, so no gradient goes through it.
     """
+    if not input.shape[dim]:
+        return input
     return input - input.detach().max(axis=dim, keepdims=True)
 
 
+def as_scores(name: str, input: Any, dim: int, dtype: Any) -> tuple[Tensor, int, tuple[int, ...]]:
+    """What a softmax takes: the input with an axis, that axis, and the shape of the result."""
+    scores = asarray(input)
+    scores = scores if dtype is None else scores.astype(dtype)
+    shape = tuple(scores.shape)
+    scores = scores if shape else scores.reshape(1)
+    return scores, one_axis(name, dim, scores.ndim), shape
+
+
 @kept_in_float32
-def log_softmax(input: Any, dim: int = -1) -> Tensor:
+def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Tensor:
     """The logarithm of `softmax`, without overflow or cancellation.
 
     Parameters
@@ -44,6 +56,8 @@ def log_softmax(input: Any, dim: int = -1) -> Tensor:
     input : Tensor or array
     dim : int, optional
         The axis, by default the last.
+    dtype : dtype, optional
+        What the input is converted to first.
 
     Examples
     --------
@@ -51,8 +65,10 @@ def log_softmax(input: Any, dim: int = -1) -> Tensor:
     >>> F.log_softmax([0.0, 1000.0]).numpy()
     array([-1000.,     0.], dtype=float32)
     """
-    below = shifted(asarray(input), dim)
-    return below - fg.log(fg.exp(below).sum(axis=dim, keepdims=True))
+    scores, axis, shape = as_scores("log_softmax", input, dim, dtype)
+    below = shifted(scores, axis)
+    result = below - fg.log(fg.exp(below).sum(axis=axis, keepdims=True))
+    return result if shape else result.reshape(())
 
 
 def _scaled_sum(terms: Tensor, count: int) -> Tensor:

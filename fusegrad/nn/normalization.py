@@ -370,7 +370,7 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     ----------
     input : Tensor or array
     p : float, optional
-        The power of the norm.
+        The power of the norm; 0 counts the elements that are not zero.
     dim : int or sequence of int, optional
     eps : float, optional
 
@@ -383,6 +383,8 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     x = asarray(input)
     if p == math.inf:
         norm = fg.abs(x).max(axis=dim, keepdims=True)
+    elif p == 0:
+        norm = (x != 0).astype(x.dtype).sum(axis=dim, keepdims=True)
     else:
         powers = (x * x if p == 2 else fg.abs(x) ** p).sum(axis=dim, keepdims=True)
         zero = powers == 0

@@ -77,7 +77,9 @@ class Conversions(ABC, Generic[TensorT]):
 
         `non_blocking` is torch's: it changes nothing where all memory is the processor's.
         """
-        for arg in args:
+        flags = [arg for arg in args if isinstance(arg, bool)]
+        copy = copy or (len(flags) > 1 and flags[1])
+        for arg in args[: len(args) - len(flags)]:
             if isinstance(arg, Conversions):
                 dtype = arg.dtype
             elif isinstance(arg, str) and not _names_dtype(arg):

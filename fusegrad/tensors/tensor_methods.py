@@ -168,7 +168,9 @@ class Methods(ABC, Generic[TensorT]):
         dim: Axis = None,
         keepdim: bool | None = None,
     ) -> TensorT:
-        """The largest element, see `fusegrad.max`."""
+        """The largest element; of two tensors the larger ones. See `fusegrad.max`."""
+        if isinstance(axis, Methods):
+            return self.maximum(axis)
         return self._reduce(reductions.max_, axis, keepdims, dim, keepdim)
 
     def min(
@@ -179,7 +181,9 @@ class Methods(ABC, Generic[TensorT]):
         dim: Axis = None,
         keepdim: bool | None = None,
     ) -> TensorT:
-        """The smallest element, see `fusegrad.min`."""
+        """The smallest element; of two tensors the smaller ones. See `fusegrad.min`."""
+        if isinstance(axis, Methods):
+            return self.minimum(axis)
         return self._reduce(reductions.min_, axis, keepdims, dim, keepdim)
 
     amax, amin = max, min

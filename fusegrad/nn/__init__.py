@@ -35,6 +35,7 @@ from .activations import (
     Softplus,
     Tanh,
 )
+from .attention_layers import MultiheadAttention
 from .containers import ModuleDict, ModuleList, Sequential
 from .convolution_layers import (
     Conv1d,
@@ -71,6 +72,7 @@ from .image_layers import (
     ZeroPad3d,
 )
 from .layers import (
+    Bilinear,
     Dropout,
     Dropout1d,
     Dropout2d,
@@ -115,6 +117,13 @@ from .pooling_layers import (
     MaxUnpool3d,
 )
 from .recurrent_layers import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, RNNCellBase
+from .transformer_layers import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "CELU",
@@ -138,6 +147,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
@@ -191,6 +201,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
@@ -217,6 +228,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unfold",
     "Upsample",
     "UpsamplingBilinear2d",

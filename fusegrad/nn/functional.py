@@ -1,4 +1,4 @@
-"""Activations, normalisation, dropout, linear and embedding as functions, under torch's names.
+"""The functions of layers and losses under torch's names; activations that have no file stand here.
 
 User-level code: compositions of public tensor operations, so that they are traced, differentiated
 and fused like the user's own; nothing here knows the compiler.
@@ -9,13 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from ..errors import DTypeError
 from ..functions import functional as fg
 from ..functions.creation import asarray
-from ..functions.manipulation import expand_dims, take
-from ..functions.precision import in_float32, kept_in_float32, narrowed
-from ..functions.products import matmul
-from ..functions.ranges import arange
+from ..functions.precision import in_float32, kept_in_float32
 from ..tensors.tensor_class import Tensor
 from .activation_functions import (
     celu,
@@ -42,6 +38,7 @@ from .adaptive_pooling import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
 )
+from .attention import multi_head_attention_forward, scaled_dot_product_attention
 from .convolution import (
     conv1d,
     conv2d,
@@ -52,6 +49,7 @@ from .convolution import (
 )
 from .dropout import dropout, dropout1d, dropout2d, dropout3d
 from .interpolation import interpolate
+from .linear import bilinear, embedding, linear, one_hot
 from .losses import (
     as_scores,
     binary_cross_entropy_with_logits,
@@ -97,6 +95,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy_with_logits",
     "celu",
     "channel_shuffle",
@@ -142,6 +141,7 @@ __all__ = [
     "max_unpool3d",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "nll_loss",
     "normalize",
     "one_hot",
@@ -152,6 +152,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
@@ -296,80 +297,3 @@ def softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Tensor:
     power = fg.exp(shifted(scores, axis))
     result = power * (1 / power.sum(axis=axis, keepdims=True))
     return result if shape else result.reshape(())
-
-
-# --- layers ---------------------------------------------------------------------------------------
-
-
-def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``input @ weight.T + bias``.
-
-    Parameters
-    ----------
-    input : Tensor or array
-        Of shape ``(..., in)``.
-    weight : Tensor
-        Of shape ``(out, in)``, or ``(in,)``.
-    bias : Tensor, optional
-        Of shape ``(out,)``.
-    """
-    output = matmul(asarray(input), weight.T if weight.ndim == 2 else weight)
-    return output if bias is None else output + narrowed(bias)
-
-
-def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """The rows of `weight` that `input` names.
-
-    Parameters
-    ----------
-    input : Tensor or array
-        Integers from 0 to ``len(weight) - 1``. Others are clamped to these.
-    weight : Tensor
-        Of shape ``(count, width)``.
-    padding_idx : int, optional
-        A row that gets no gradient.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> import fusegrad.nn.functional as F
-    >>> F.embedding([2, 0], fg.asarray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])).numpy()
-    array([[4., 5.],
-           [0., 1.]], dtype=float32)
-    """
-    x = asarray(input)
-    if not x.dtype.is_integer:
-        raise DTypeError(
-            f"embedding needs integers to select rows, not {x.dtype}",
-            remedy="convert them first: ids.astype('int64')",
-        )
-    rows = take(weight, x, axis=0)
-    if padding_idx is None:
-        return rows
-    padding = padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx
-    return fg.choose(expand_dims(x == padding, axis=-1), rows.detach(), rows)
-
-
-def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
-    """Integers as rows of zeros with a single one.
-
-    Parameters
-    ----------
-    tensor : Tensor or array
-        Integers from 0 to ``num_classes - 1``; for others the row is all zeros.
-    num_classes : int, optional
-        The length of the rows. -1 looks for the greatest integer, which cannot be done while a
-        compiled function is traced.
-
-    Examples
-    --------
-    >>> import fusegrad.nn.functional as F
-    >>> F.one_hot([2, 0]).numpy()
-    array([[0, 0, 1],
-           [1, 0, 0]])
-    """
-    x = asarray(tensor)
-    if num_classes == -1:
-        num_classes = int(x.max()) + 1
-    classes = arange(num_classes, dtype=x.dtype)
-    return (expand_dims(tensor, axis=-1) == classes).astype("int64")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..errors import ShapeError
 from ..functions.creation import asarray, empty
 from ..functions.manipulation import reshape
 from ..tensors.tensor_class import Tensor
@@ -17,6 +18,7 @@ from .module import Module
 from .parameter import Parameter
 
 __all__ = [
+    "Bilinear",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -99,6 +101,69 @@ class Linear(Module):
         )
 
 
+class Bilinear(Module):
+    """``x1 @ weight[k] @ x2 + bias[k]`` for every k.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features : int
+    bias : bool, optional
+    dtype : optional
+        Of the parameters, float32 by default.
+
+    Attributes
+    ----------
+    weight : Parameter
+        Of shape ``(out_features, in1_features, in2_features)``; uniform between plus and minus
+        ``1 / sqrt(in1_features)`` at first, and so is the bias.
+    bias : Parameter or None
+        Of shape ``(out_features,)``.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> from fusegrad import nn
+    >>> nn.Bilinear(4, 3, 2)(fg.ones((5, 4)), fg.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.in1_features, self.in2_features = in1_features, in2_features
+        self.out_features = out_features
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), dtype=dtype))
+        given = Parameter(empty((out_features,), dtype=dtype)) if bias else None
+        self.register_parameter("bias", given)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        bound = 1 / math.sqrt(self.in1_features) if self.in1_features else 0.0
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        """Multiply and add."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
+
+
 class Embedding(Module):
     """A table of rows that integers select.
 
@@ -110,7 +175,15 @@ class Embedding(Module):
         Their length.
     padding_idx : int, optional
         A row of zeros that gets no gradient.
-    dtype : optional
+    max_norm : float, optional
+        Rows that are selected and whose norm is larger are scaled to it, in the table itself.
+    norm_type : float, optional
+        Which norm.
+    scale_grad_by_freq : bool, optional
+        Whether the gradient of a row is divided by how often it is selected.
+    sparse : bool, optional
+        Of no effect: gradients are dense.
+    device, dtype : optional
         Of the table, float32 by default.
 
     Examples
@@ -127,7 +200,12 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -138,8 +216,50 @@ class Embedding(Module):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
-        self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype=dtype))
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        shape = (num_embeddings, embedding_dim)
+        self.weight = Parameter(empty(shape, dtype=dtype, device=device))
         self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Embedding:
+        """A layer with the given table, which does not learn if it is frozen.
+
+        Parameters
+        ----------
+        embeddings : Tensor or array
+            Of shape ``(num_embeddings, embedding_dim)``.
+        freeze : bool, optional
+        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse : optional
+            As for the class; a row of padding stays as it is given.
+
+        Examples
+        --------
+        >>> from fusegrad import nn
+        >>> nn.Embedding.from_pretrained([[1.0, 2.0], [3.0, 4.0]])(1).numpy()
+        array([3., 4.], dtype=float32)
+        """
+        table = asarray(embeddings)
+        if table.ndim != 2:
+            raise ShapeError(
+                f"Embedding: a table of shape {tuple(table.shape)}",
+                remedy="its shape is (num_embeddings, embedding_dim)",
+            )
+        options = (max_norm, norm_type, scale_grad_by_freq, sparse)
+        count, width = table.shape
+        layer = cls(count, width, padding_idx, *options, dtype=table.dtype)
+        layer.weight = Parameter(table, requires_grad=not freeze)
+        return layer
 
     def reset_parameters(self) -> None:
         """Draw the table anew, from the normal distribution."""
@@ -149,11 +269,23 @@ class Embedding(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Select rows."""
-        return F.embedding(input, self.weight, self.padding_idx)
+        options = (self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse)
+        return F.embedding(input, self.weight, self.padding_idx, *options)
 
     def extra_repr(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        defaults = {
+            "padding_idx": None,
+            "max_norm": None,
+            "norm_type": 2,
+            "scale_grad_by_freq": False,
+            "sparse": False,
+        }
+        for key, usual in defaults.items():
+            value = getattr(self, key)
+            if value != usual:
+                text += f", {key}={value}"
+        return text
 
 
 class _Dropout(Module):

@@ -74,7 +74,7 @@ def vjp(
                 f"the cotangent has type {cotangent.type}, the output {node.type}",
                 remedy="give a cotangent of the shape and dtype of the output",
             )
-    order = toposort(outputs)
+    order = toposort(outputs, differentiable=True)
     active = _active(order, wrt)
     adjoint = _Adjoint(active, hooks)
     for node, cotangent in zip(outputs, cotangents, strict=True):

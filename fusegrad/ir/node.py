@@ -84,6 +84,8 @@ class Op(ABC, metaclass=_OpMeta):
     """
 
     pattern: ClassVar[Pattern]
+    # Whether gradients can flow back through it.
+    passes_gradients: ClassVar[bool] = True
     # Whether halves are made float32 around it; not where it holds graphs of its own.
     widens: ClassVar[bool] = True
 
@@ -395,10 +397,13 @@ def inherit_source(node: Node, origin: Node) -> Node:
 # --- traversals -----------------------------------------------------------------------------------
 
 
-def toposort(outputs: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
+def toposort(
+    outputs: Iterable[Node], known: Container[Node] = (), *, differentiable: bool = False
+) -> list[Node]:
     """All nodes that `outputs` need, inputs before users, in an order the graph alone fixes.
 
-    What only nodes of `known` need is left out.
+    What only nodes of `known` need is left out; with `differentiable`, also what lies behind ops
+    through which no gradient flows.
     """
     order: list[Node] = []
     seen: set[Node] = set()
@@ -409,7 +414,8 @@ def toposort(outputs: Iterable[Node], known: Container[Node] = ()) -> list[Node]
             stack.pop()
             continue
         depth = len(stack)
-        if not known or node not in known:
+        ends = differentiable and not node.op.passes_gradients
+        if not ends and (not known or node not in known):
             for operand in reversed(node.inputs):
                 if operand not in seen:
                     stack.append(operand)

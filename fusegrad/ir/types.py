@@ -71,9 +71,11 @@ class TensorType:
     (f32[2, 3], 6)
     """
 
-    __slots__ = ("__weakref__", "dtype", "shape")
+    __slots__ = ("__weakref__", "dtype", "nbytes", "shape")
     shape: tuple[Extent, ...]
     dtype: DType
+    # How many bytes the elements take; 0 if an extent is a symbol.
+    nbytes: int
 
     def __new__(cls, shape: Iterable[Extent], dtype: DType) -> TensorType:
         shape = tuple(shape)
@@ -83,6 +85,7 @@ class TensorType:
         self = object.__new__(cls)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "dtype", dtype)
+        object.__setattr__(self, "nbytes", (known_size(shape) or 0) * dtype.itemsize)
         return _types.add((shape, dtype), self)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -465,16 +465,22 @@ class _Identity(IndexedOp):
         return ()
 
 
-@op_class("stop_gradient")
-@final
-@dataclass(frozen=True, eq=False, repr=False)
-class StopGradient(_Identity):
-    """The operand, through which no gradient flows."""
+class _End(_Identity):
+    """An identity that gradients do not pass."""
 
-    name: ClassVar[str] = "stop_gradient"
+    passes_gradients: ClassVar[bool] = False
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         return (None,)
+
+
+@op_class("stop_gradient")
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class StopGradient(_End):
+    """The operand, through which no gradient flows."""
+
+    name: ClassVar[str] = "stop_gradient"
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(self, (InputSpec((3,)),), gradient=False)
@@ -512,7 +518,7 @@ class NotDifferentiable(_Identity):
 @op_class("leaf")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Leaf(_Identity):
+class Leaf(_End):
     """The operand as a variable of its own: gradients end here, and can be asked for here."""
 
     token: object
@@ -521,9 +527,6 @@ class Leaf(_Identity):
     @classmethod
     def intern_key(cls, *args: Any) -> Hashable:
         return id(args[0])
-
-    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return (None,)
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         # The tensor whose gradient could be asked for here has no batch.
@@ -559,14 +562,13 @@ class Mark(_Identity):
 @op_class("barrier")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
-class Barrier(IndexedOp):
+class Barrier(_Identity):
     """The first operand, as another node that is not there before the second one, a scalar.
 
     What is computed from it is computed again, not shared with what is computed from the operand.
     """
 
     name: ClassVar[str] = "barrier"
-    pattern: ClassVar[Pattern] = Pattern.MAP
 
     def infer(self, *types: TensorType) -> TensorType:
         if types[1].shape != ():
@@ -587,12 +589,6 @@ class Barrier(IndexedOp):
         if not batched[0]:
             value = with_batch(value, batch_extent(operands, batched))
         return b.barrier(value, b.first(other))
-
-    def ref(self, *arrays: Array) -> Array:
-        return np.asarray(arrays[0])
-
-    def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
-        return reads[0](index)
 
     def samples(self) -> Iterator[Sample]:
         for shape in ((3,), (15, 7), (), (0, 2)):

@@ -215,6 +215,8 @@ class Thread(threading.local):
         Whether the next result is computed when it is recorded: it reads memory that others own.
     pending : list of weakref to Tensor
         What was recorded outside of traces and not computed yet.
+    pending_bytes : int
+        How much memory these results would take.
     """
 
     def __init__(self) -> None:
@@ -227,6 +229,7 @@ class Thread(threading.local):
         self.autocast: DType | None = None
         self.at_once = False
         self.pending: list[weakref.ref[Cell]] = []
+        self.pending_bytes = 0
 
 
 active = Thread()

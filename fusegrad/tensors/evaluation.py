@@ -27,6 +27,8 @@ __all__ = ["LIMIT", "check_leak", "compute", "remember", "settle", "traced_input
 
 LIMIT = 10_000
 """How many recorded results may wait before they are computed unasked."""
+_LIMIT_BYTES = 1 << 26
+"""How large they may be together: what waits holds the memory of its operands."""
 
 # Values of nodes that recorded graphs may ask for again. An entry lives as long as its node.
 _known: weakref.WeakKeyDictionary[Node, Storage] = weakref.WeakKeyDictionary()
@@ -120,14 +122,15 @@ def wait(tensor: Cell) -> None:
         return
     pending = active.pending
     pending.append(weakref.ref(tensor))
-    if len(pending) >= LIMIT:
+    active.pending_bytes += tensor._type.nbytes
+    if len(pending) >= LIMIT or active.pending_bytes > _LIMIT_BYTES:
         settle(None)
 
 
 def settle(tensor: Cell | None) -> None:
     """Compute the value of `tensor`, and of all others that wait in this thread."""
     waiting = [found for ref in active.pending if (found := ref()) is not None]
-    active.pending = []
+    active.pending, active.pending_bytes = [], 0
     if tensor is not None:
         waiting.append(tensor)
     try:

@@ -25,7 +25,7 @@ HOOKS = weakref.WeakKeyDictionary()
 def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Cell]]:
     """The variables behind `outputs` whose tensors live and require gradients."""
     found: list[tuple[Node, Cell]] = []
-    for node in toposort(outputs):
+    for node in toposort(outputs, differentiable=True):
         op = node.op
         if not isinstance(op, (Input, Leaf)) or not isinstance(op.token, Token):
             continue
@@ -40,7 +40,7 @@ def leaves_of(outputs: Sequence[Node]) -> list[tuple[Node, Cell]]:
 def leaf_gradients(output: Node, cotangent: Node) -> list[tuple[Cell, Node]]:
     """Each leaf tensor that `output` depends on, with the gradient that reaches it."""
     leaves = leaves_of([output])
-    hooked = [node for node in toposort([output]) if node in HOOKS] if HOOKS else []
+    hooked = [n for n in toposort([output], differentiable=True) if n in HOOKS] if HOOKS else []
     given = gradients([output], [cotangent], [*(node for node, _ in leaves), *hooked])
     return [(tensor, g) for (_, tensor), g in zip(leaves, given, strict=False) if g is not None]
 

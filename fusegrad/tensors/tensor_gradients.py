@@ -16,6 +16,7 @@ from ..ops import build
 from ..semantics.elementwise import FUNCTIONS
 from ..semantics.shapes import broadcast_to, show
 from .context import active
+from .evaluation import settle
 from .leaves import HOOKS, leaf_gradients
 from .tensor_matrix_methods import MatrixMethods
 from .tensor_operators import Operators
@@ -150,6 +151,9 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
                 tensor._accumulate(tensor._hooked(node), create_graph)
         finally:
             set_recording(before)
+        if active.trace is None and not active.abstract:
+            # Gradients are wanted: a graph that waits for more would hold its operands' memory.
+            settle(self)
 
     def _seed(self, gradient: ArrayLike) -> Node:
         if gradient is None:

@@ -68,6 +68,10 @@ class State(Cell):
                 token.tensor = weakref.ref(self)
             if token.tensor() is self:
                 return node
+        if active.trace is None and not active.abstract:
+            # Its history ends here, or a training loop would record one graph without end.
+            self._materialize()
+            return self._own_variable()
         self._node = node = build.leaf(node, Token(tensor=self))
         return node
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.workload import Workload
 
-from . import adam, add, cross_entropy, gelu, layer_norm, mlp, softmax
+from . import adam, add, cross_entropy, gelu, gpt, layer_norm, lstm, mlp, softmax
 
 WORKLOADS: tuple[Workload, ...] = (
     add.WORKLOAD,
@@ -18,6 +18,8 @@ WORKLOADS: tuple[Workload, ...] = (
     adam.WORKLOAD,
     mlp.SMALL,
     mlp.LARGE,
+    gpt.WORKLOAD,
+    lstm.WORKLOAD,
 )
 
 

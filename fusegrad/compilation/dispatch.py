@@ -164,6 +164,7 @@ class _Writer:
             self.body.append(f"{t}._type = y{where[position]}.type")
             self.body.append(f"{t}._storage = y{where[position]}")
             self.body.append(f"{t}._node = {t}._trace = {t}._variable = None")
+            self.body.append(f"if {t}._shared is not None: {t}._shared.changed({t})")
             position += 1
         for tensor, index in traced.grads:
             t = self.name(tensor, "G")

@@ -98,7 +98,7 @@ def asarray(
     kind = None if dtype is None else as_dtype(dtype)
     tensor = shared(obj, kind) if copy is False else as_tensor(obj, kind)
     if tensor is obj and (copy or (requires_grad and not tensor.requires_grad)):
-        tensor = tensor.detach() if requires_grad else tensor.clone()
+        tensor = tensor._snapshot() if requires_grad else tensor.clone()
     return tensor.requires_grad_() if requires_grad else tensor
 
 

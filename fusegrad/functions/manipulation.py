@@ -50,7 +50,7 @@ def reshape(x: ArrayLike, shape: Any, *, copy: bool | None = None) -> Tensor:
     shape : int or sequence of int
         One extent may be -1.
     copy : bool, optional
-        Without effect: the result is a value of its own.
+        True: a tensor of its own. By default a view where NumPy's ``reshape`` gives one.
 
     Returns
     -------
@@ -63,7 +63,8 @@ def reshape(x: ArrayLike, shape: Any, *, copy: bool | None = None) -> Tensor:
     Tensor([[0, 1],
             [2, 3]])
     """
-    return as_tensor(x).reshape(*as_shape((shape,)))
+    tensor = as_tensor(x)
+    return (tensor.clone() if copy else tensor).reshape(*as_shape((shape,)))
 
 
 def flatten(x: ArrayLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:

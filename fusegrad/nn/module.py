@@ -348,7 +348,7 @@ class Module:
         >>> {name: t.shape for name, t in nn.Linear(2, 3).state_dict().items()}
         {'weight': (3, 2), 'bias': (3,)}
         """
-        return {prefix + name: tensor.detach() for name, tensor in self._state_entries()}
+        return {prefix + name: tensor._snapshot() for name, tensor in self._state_entries()}
 
     def _state_entries(self) -> Iterator[tuple[str, Tensor]]:
         # Shared modules and parameters appear under each of their names, as in torch.

@@ -279,9 +279,9 @@ class Optimizer(ABC):
         for group in self.param_groups:
             first = len(found)
             for parameter in group["params"]:
-                entry = {"step": group.step.detach()} if self._counts_steps(group) else {}
+                entry = {"step": group.step._snapshot()} if self._counts_steps(group) else {}
                 kept = self.state[parameter]
-                found[len(found)] = entry | {name: t.detach() for name, t in kept.items()}
+                found[len(found)] = entry | {name: t._snapshot() for name, t in kept.items()}
             groups.append({**group, "params": list(range(first, len(found)))})
         return {"state": {i: entry for i, entry in found.items() if entry}, "param_groups": groups}
 

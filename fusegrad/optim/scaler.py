@@ -126,7 +126,7 @@ class GradScaler:
             self.unscale_(optimizer)
         bad = self._found[optimizer]
         written = _state_of(optimizer)
-        before = [tensor.detach() for tensor in written]
+        before = [tensor._snapshot() for tensor in written]
         optimizer.step()
         with no_grad():
             for tensor, old in zip(written, before, strict=True):

@@ -23,6 +23,7 @@ __all__ = [
     "COMBINE",
     "combined",
     "put",
+    "put_box",
     "put_marked",
     "put_mask",
     "scatter",
@@ -57,8 +58,8 @@ def put(
     box = box_of(x.shape, key)
     part = read_box(x, box)
     if box.arrays:
-        return _put_box(x, box, _scatter(part, box, value, how, mode))
-    return _put_box(x, box, combine(part, _fitted(value, tuple(box.result))))
+        return put_box(x, box, _scatter(part, box, value, how, mode))
+    return put_box(x, box, combine(part, _fitted(value, tuple(box.result))))
 
 
 def _fitted(value: Node, shape: Shape) -> Node:
@@ -69,7 +70,7 @@ def _fitted(value: Node, shape: Shape) -> Node:
     return broadcast_to(value, shape)
 
 
-def _put_box(x: Node, box: Box, part: Node) -> Node:
+def put_box(x: Node, box: Box, part: Node) -> Node:
     """`x` with another value in a box; `part` has the shape of the result of reading it."""
     value = build.flip(build.reshape(part, box.shape), box.flipped)
     if tuple(box.shape) == x.shape:
@@ -198,7 +199,7 @@ def put_mask(
     value = build.reshape(value, (*shape[:first], *[1] * rank, *shape[first + rank :]))
     wide = build.broadcast(mask, shape, range(first, first + rank))
     new = build.where_(wide, combine(part, build.broadcast_to(value, shape)), part)
-    return _put_box(x, box, new)
+    return put_box(x, box, new)
 
 
 def _scattered(x: Node, axis: int, indices: Node, updates: Node, monoid: str) -> Node:
@@ -209,7 +210,7 @@ def _scattered(x: Node, axis: int, indices: Node, updates: Node, monoid: str) ->
     same = zip(shape, x.shape, strict=True)
     box = box_of(x.shape, tuple(slice(None) if e == f else slice(0, e) for e, f in same))
     part = build.scatter(read_box(x, box), updates, indices, axis, monoid)
-    return _put_box(x, box, part)
+    return put_box(x, box, part)
 
 
 def scatter(x: Node, index: Node, value: Node, dim: int, how: str) -> Node:

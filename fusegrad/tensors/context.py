@@ -21,6 +21,7 @@ __all__ = [
     "Cell",
     "Level",
     "Recorder",
+    "Sharing",
     "Thread",
     "Token",
     "active",
@@ -38,7 +39,8 @@ __all__ = [
 class Cell:
     """The fields of a tensor.
 
-    Exactly one of `_storage` and `_node` is the value: the storage if there is one.
+    One of `_storage` and `_node` is the value: the storage if there is one. Neither is there for a
+    view whose base was written; it is read from the base.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class Cell:
         "_hooks",
         "_leaf",
         "_node",
+        "_shared",
         "_storage",
         "_trace",
         "_type",
@@ -63,6 +66,8 @@ class Cell:
     _trace: Recorder | None
     # The variable that stands for the storage in graphs that somebody holds.
     _variable: weakref.ref[Node] | None
+    # What else is to be written with it.
+    _shared: Sharing | None
     # Whether it promotes as a Python number.
     _weak: bool
     # Whether gradients end here, if it requires any.
@@ -79,6 +84,7 @@ class Cell:
         self._node = None
         self._trace = None
         self._variable = None
+        self._shared = None
         self._weak = False
         self._leaf = True
         self._grad = None
@@ -91,6 +97,32 @@ class Cell:
             self._storage = storage
             if self._leaf or not self.requires_grad:
                 self._node = None
+
+
+class Sharing(ABC):
+    """What a tensor is to others that see the same elements."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def divert(self, tensor: Cell, node: Node) -> bool:
+        """Write a new value of the tensor elsewhere; False if the tensor itself is written."""
+
+    @abstractmethod
+    def changed(self, tensor: Cell) -> None:
+        """Called after the value of the tensor changed."""
+
+    @abstractmethod
+    def require(self, tensor: Cell) -> None:
+        """Called when the tensor got a value that requires a gradient."""
+
+    def elsewhere(self, tensor: Cell, trace: Recorder | None) -> Node | None:
+        """The node of the tensor in another trace, None if that is as for any other tensor."""
+        return None
+
+    def refresh(self, tensor: Cell) -> Node:
+        """Give a value to a tensor that has lost it."""
+        raise AssertionError(tensor)
 
 
 class Recorder(ABC):

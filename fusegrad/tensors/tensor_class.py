@@ -26,6 +26,7 @@ from ..semantics.shapes import broadcast_shapes, show
 from .array_values import array_of
 from .context import active, no_grad
 from .evaluation import wait
+from .sharing import VIEWS, detached_view, is_part, note_view
 from .storage import Storage
 from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
@@ -68,8 +69,8 @@ class Tensor(
     Operations on tensors record a graph. A value is computed when somebody looks at it: ``float``,
     ``.numpy()``, ``print``, ``if``. Inside of a compiled function there are no values to look at.
 
-    A tensor is not a view of another one: indexing and ``reshape`` give values of their own.
-    Assignments (``x[...] = v``, ``x += v``) replace the value of `x` and touch nothing else.
+    Basic indexing, ``reshape``, ``T`` and the like give views, as in torch: what is written to one
+    (``x[0][1] = v``, ``x.T += v``) is written to the other. See docs/views.md.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ class Tensor(
         requires_grad: bool = False,
         name: str | None = None,
     ) -> None:
-        source = as_tensor(data, None if dtype is None else as_dtype(dtype)).detach()
+        source = as_tensor(data, None if dtype is None else as_dtype(dtype))._snapshot()
         self._blank(source._type)
         self._node, self._trace = source._node, source._trace
         self._storage = None if source._storage is None else source._storage.owned()
@@ -193,6 +194,20 @@ class Tensor(
     def _take_flags(self, result: Tensor) -> None:
         if result.requires_grad and not (self.requires_grad and self._leaf):
             self.requires_grad, self._leaf = True, False
+        if result.requires_grad and self._shared is not None:
+            self._shared.require(self)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        # What `x[key] += y` has written already.
+        if isinstance(value, State) and value._shared is not None and self._shared is not None:
+            plain, arrays = self._key(key)
+            if not arrays and is_part(value, self, plain):
+                return
+        super().__setitem__(key, value)
+
+    def _aliased(self) -> Tensor:
+        """The tensor that views of this one are views of."""
+        return self
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -211,8 +226,10 @@ class Tensor(
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        new = as_tensor(value).detach()
+        new = as_tensor(value)._snapshot()
         if new._type is not self._type:
+            # Views see the old elements.
+            self._shared = None
             if active.trace is not None:
                 raise CaptureError(f"a tensor of type {self._type} gets data of type {new._type}")
             self._type = new._type
@@ -222,7 +239,13 @@ class Tensor(
     # --- copies and conversions -------------------------------------------------------------------
 
     def detach(self) -> Tensor:
-        """The same value, through which no gradient flows."""
+        """The same elements, through which no gradient flows: a view, as in torch."""
+        result = self._snapshot()
+        detached_view(result, self)
+        return result
+
+    def _snapshot(self) -> Tensor:
+        """The present value, whatever is written later."""
         storage = self._storage
         if storage is not None and active.trace is None:
             return tensor_of(storage)
@@ -290,6 +313,11 @@ class _Alias(Tensor):
         with no_grad():
             self._base._write(node)
 
+    def _aliased(self) -> Tensor:
+        if not self._base.requires_grad:
+            return self._base._aliased()
+        return self._base.detach()
+
     def _materialize(self) -> Storage:
         return self._base._materialize()
 
@@ -305,8 +333,11 @@ class _Alias(Tensor):
     def detach(self) -> Tensor:
         return self._base.detach()
 
+    def _snapshot(self) -> Tensor:
+        return self._base._snapshot()
+
     def __repr__(self) -> str:
-        return repr(self._base.detach())
+        return repr(self._snapshot())
 
 
 # --- making tensors -------------------------------------------------------------------------------
@@ -390,7 +421,10 @@ def record(
     before = set_recording(True)
     try:
         node = function(*[tensor._read() for tensor in tensors], *args, **params)
-        return _flagged(node, tensors)
+        result = _flagged(node, tensors)
+        if function in VIEWS and len(tensors) == 1:
+            note_view(result, tensors[0]._aliased(), function, args, params)
+        return result
     finally:
         set_recording(before)
 
@@ -479,7 +513,7 @@ def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
     if active.trace is None:
         tensor._storage = source._materialize().owned()
     else:
-        tensor._node, tensor._trace = source.detach()._read(), active.trace
+        tensor._node, tensor._trace = source._snapshot()._read(), active.trace
     tensor.requires_grad, tensor.name = source.requires_grad, source.name
     tensor.__setstate__(source._extra())
     return tensor

@@ -48,11 +48,17 @@ class State(Cell):
         if self._trace is not trace:
             return self._read_elsewhere(trace)
         node = self._node
+        if node is None and self._storage is None:
+            node = self._refreshed()
         if node is not None:
             return self._as_leaf(node) if self._leaf and self.requires_grad else node
         return self._own_variable() if trace is None else trace.capture(self)
 
     def _read_elsewhere(self, trace: Recorder | None) -> Node:
+        if self._shared is not None:
+            node = self._shared.elsewhere(self, trace)
+            if node is not None:
+                return node
         if trace is not None:
             return trace.capture(self)
         if self._node is not None and self._storage is None:
@@ -95,6 +101,9 @@ class State(Cell):
                 "a tensor that requires a gradient is changed in place",
                 remedy="change it inside `with fg.no_grad():`, or assign to its .data",
             )
+        shared = self._shared
+        if shared is not None and shared.divert(self, node):
+            return
         if active.levels:
             active.levels[-1].note(self)
         trace = active.trace
@@ -109,18 +118,27 @@ class State(Cell):
         self._node = node
         if trace is None:
             wait(self)
+        if shared is not None:
+            shared.changed(self)
+
+    def _refreshed(self) -> Node:
+        """The node of a view whose base was written."""
+        assert self._shared is not None
+        return self._shared.refresh(self)
 
     def _install(self, storage: Storage) -> None:
         """Take a value that a compiled program computed."""
         self._type = storage.type
         self._storage = storage
         self._node = self._trace = self._variable = None
+        if self._shared is not None:
+            self._shared.changed(self)
 
     def _materialize(self) -> Storage:
         """The value, computed if need be."""
         storage = self._storage
         if storage is None:
-            node = self._node
+            node = self._node or self._refreshed()
             # Another thread may have computed it since.
             if node is not None:
                 if self._trace is not None:
@@ -157,9 +175,9 @@ class State(Cell):
             raise traced_error(node, what, remedy, cast("Token | None", token))
         if self._storage is not None:
             return self._storage.array
-        assert self._node is not None
-        check_value(self._node, what, remedy)
-        return values([self._node])[0].array
+        node = self._node or self._refreshed()
+        check_value(node, what, remedy)
+        return values([node])[0].array
 
     def _look_for_shape(self, what: str, remedy: str | None = None) -> Array:
         """As `_look`, for values that the shape of a result depends on; halves as float32."""

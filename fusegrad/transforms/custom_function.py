@@ -171,7 +171,7 @@ class _Call:
             )
         finally:
             set_recording(before)
-        final_ = [y.detach() if i in constants else y for i, y in enumerate(made)]
+        final_ = [y._snapshot() if i in constants else y for i, y in enumerate(made)]
         return final_[0] if self.single else tuple(final_)
 
     def _forward(self, *tensors: Tensor) -> Any:

@@ -225,7 +225,7 @@ def stop_gradient(x: Any) -> Any:
     Tensor(3.)
     """
     leaves, structure = pytree.flatten(listed(x))
-    return pytree.unflatten(structure, [as_tensor(leaf).detach() for leaf in leaves])
+    return pytree.unflatten(structure, [as_tensor(leaf)._snapshot() for leaf in leaves])
 
 
 def detach(x: ArrayLike) -> Tensor:

@@ -225,6 +225,19 @@ def test_readme_runs() -> None:
     assert shown > 0
 
 
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_examples_of_the_docs_run(document: Path) -> None:
+    scope: dict[str, Any] = {}
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for code in fences(document, "python"):
+        if ">>>" in code:
+            test = doctest.DocTestParser().get_doctest(code + "\n", scope, document.name, None, 0)
+            test.globs = scope
+            failures: list[str] = []
+            runner.run(test, out=failures.append, clear_globs=False)
+            assert not failures, "".join(failures)
+
+
 def test_error_of_the_readme() -> None:
     (code,) = [c for c in fences(README, "python") if c.startswith("# train.py")]
     lines = code.splitlines(keepends=True)

@@ -29,7 +29,7 @@ def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[tuple[N
     -------
     list of (Node, bool)
         For each output the node, and whether it has the batch as axis 0. It has none if the output
-        does not depend on anything batched, and is then the output itself.
+        does not depend on anything batched, or only waits for it.
 
     Raises
     ------
@@ -45,15 +45,22 @@ def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[tuple[N
     [(<sum((1,)): f32[5]>, True), (<iota(3, int64): i64[3]>, False)]
     """
     done = dict(batched)
+    # What only waits for something batched is still the same for all elements.
+    same: dict[Node, Node] = {}
     for node in toposort(outputs, batched):
         if node in done:
             continue
         has = [operand in done for operand in node.inputs]
-        if not any(has):
-            continue
-        operands = [done.get(operand, operand) for operand in node.inputs]
+        operands = [done.get(operand) or same.get(operand, operand) for operand in node.inputs]
         with source(where(node), role(node)):
+            if not any(has):
+                if not same.keys().isdisjoint(node.inputs):
+                    same[node] = Node(node.op, tuple(operands))
+                continue
             result = node.op.batch(node, operands, has)
+        if result.type == node.type:
+            same[node] = result
+            continue
         extent = _leading(operands[has.index(True)])
         if result.type != _with_batch(node.type, extent):
             raise InternalError(
@@ -62,7 +69,7 @@ def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[tuple[N
                 where=where(node),
             )
         done[node] = result
-    return [(done.get(node, node), node in done) for node in outputs]
+    return [(done.get(node) or same.get(node, node), node in done) for node in outputs]
 
 
 def _leading(node: Node) -> Extent:

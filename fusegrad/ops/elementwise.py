@@ -47,7 +47,7 @@ from .base import (
     op_class,
     shape_error,
 )
-from .batch import batch_extent, spread, with_batch
+from .batch import spread
 
 __all__ = [
     "ELEMENTWISE",
@@ -585,10 +585,7 @@ class Barrier(_Identity):
         return tangents[0]
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
-        value, other = operands
-        if not batched[0]:
-            value = with_batch(value, batch_extent(operands, batched))
-        return b.barrier(value, b.first(other))
+        return b.barrier(operands[0], b.first(operands[1]))
 
     def samples(self) -> Iterator[Sample]:
         for shape in ((3,), (15, 7), (), (0, 2)):

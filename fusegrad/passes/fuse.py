@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from ..ir.node import Item, Node, toposort
 from ..ir.types import TupleType
 from ..ops.base import Pattern
+from ..ops.elementwise import Barrier
 from ..ops.movement import Broadcast
 from ..ops.source import ArrayConstant, Input
 from .regions import (
@@ -103,6 +104,10 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
     _store_expensive_repeats(order, written)
     store_repeats(order, written, is_leaf, cost_of)
     _limit_depth(order, written)
+    for node in reversed(order):
+        # It is no copy: the value behind it is in memory, and read there.
+        if isinstance(node.op, Barrier) and node in written and not is_leaf(node.inputs[0]):
+            written.add(node.inputs[0])
     return written
 
 
@@ -306,7 +311,7 @@ class _Grower:
                 and bool(inside)
                 and all(p == {region.total} for p in inside.values())
             )
-        alone = (Kind.LOOP, Kind.CALL)
+        alone = (Kind.LOOP, Kind.CALL, Kind.ALIAS)
         if region.kind in alone or stage.kind in (Kind.DOT, Kind.STRIDED, *alone):
             return False
         return _same_domain(stage, region, inside)
@@ -406,6 +411,7 @@ def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
         if isinstance(node.op, Item) or not (several or (node in written and size_of(node))):
             continue
         reads_memory = node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
+        reads_memory = reads_memory or isinstance(node.op, Barrier)
         grower.add(make_stage(node, grower.is_stored if reads_memory else grower.is_value))
     return grower.regions
 

@@ -20,7 +20,7 @@ from ..ir.node import Item, Node
 from ..ir.types import TupleType
 from ..ops.base import Pattern
 from ..ops.contract import Dot
-from ..ops.elementwise import Map
+from ..ops.elementwise import Barrier, Map
 from ..ops.indexing import TakeAlong
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Reduce
@@ -57,6 +57,7 @@ class Kind(Enum):
     DOT = "dot"
     LOOP = "loop"
     CALL = "call"
+    ALIAS = "alias"
 
 
 @final
@@ -209,6 +210,10 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
         kind = Kind.LOOP if op.pattern is Pattern.LOOP else Kind.CALL
         return Stage(node, kind, total, None, seen)
     size = size_of(node)
+    if isinstance(op, Barrier):
+        return Stage(
+            node, Kind.ALIAS, size, None, access([(i, None) for i in node.inputs], is_value)
+        )
     if isinstance(op, Reduce):
         operand = node.inputs[0]
         total = size_of(operand)

@@ -24,13 +24,14 @@ from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
 from ..ops import build
 from ..ops.base import CallOp
+from ..ops.elementwise import Barrier
 from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.regions import Kind, Region, results_of, size_of
 from .bodies import Planned, body_task, functions_of
 from .calls import callee_of
-from .plan import CommandTask, Plan, Task, plan
+from .plan import Alias, CommandTask, Plan, Task, plan
 
 __all__ = ["Artifacts", "Clock", "Record", "array_constants", "build_record", "target"]
 
@@ -215,7 +216,8 @@ def _analyse(
     unique: dict[Node, int] = {}
     positions = []
     for node in simplified:
-        written = build.stop_gradient(node) if is_leaf(node) else node
+        in_place = is_leaf(node) or isinstance(node.op, Barrier)
+        written = build.stop_gradient(node) if in_place else node
         while distinct and written in unique:
             written = build.stop_gradient(written)
         positions.append(unique.setdefault(written, len(unique)))
@@ -248,7 +250,7 @@ def _lower(made: Artifacts, units: Sequence[_Unit]) -> list[int]:
         name = _name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
-        if region.kind is Kind.CALL:
+        if region.kind in (Kind.CALL, Kind.ALIAS):
             unit.lowered.append(None)
             continue
         number = len(made.lowered)
@@ -423,16 +425,20 @@ class _Planner:
         self.cursors = itertools.count()
         self.nbytes: dict[Any, int] = {}
 
-    def tasks(self, unit: _Unit) -> list[Task | CommandTask]:
-        found: list[Task | CommandTask] = []
+    def tasks(self, unit: _Unit) -> list[Task | CommandTask | Alias]:
+        found: list[Task | CommandTask | Alias] = []
         for region, number in zip(unit.regions, unit.lowered, strict=True):
             self.nbytes.update((node, _nbytes(node)) for node in region.nodes)
             if number is not None:
                 read = self.made.lowered[number].arguments
                 self.nbytes.update((node, _nbytes(node)) for node in read)
-                found.append(_launch(self.made, number, self.features))
+                found.append(_launch(self.made, number, region, self.features))
                 continue
             node = region.stages[0].node
+            if region.kind is Kind.ALIAS:
+                waits = frozenset(region.stages[0].access.reads)
+                found.append(Alias(node, node.inputs[0], waits))
+                continue
             bodies = unit.bodies.get(node)
             if bodies is None:
                 found.append(_call(node, self.calls))
@@ -454,14 +460,16 @@ def _layout(mapped: Mapped, features: base.Features) -> Any:
     return llvm.kernel_layout(mapped.kernel, features)
 
 
-def _launch(made: Artifacts, number: int, features: base.Features) -> Task:
+def _launch(made: Artifacts, number: int, region: Region, features: base.Features) -> Task:
     """One kernel as a task of the plan."""
     lowered, mapped = made.lowered[number], made.mapped[number]
+    # More than the kernel reads: it may have to wait for a value.
+    reads = {value for stage in region.stages for value in stage.access.reads}
     strides = iter(_layout(mapped, features).partial_strides)
     return Task(
         made.kernel_numbers[number],
         lowered.arguments,
-        frozenset(lowered.arguments[p] for p in lowered.read),
+        frozenset(reads - set(region.nodes)),
         frozenset(lowered.arguments[p] for p in lowered.written),
         tuple((p, next(strides) * mapped.chunks) for p in lowered.partial),
         tuple((lowered.arguments[w], lowered.arguments[r]) for w, r in lowered.in_place),

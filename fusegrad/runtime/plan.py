@@ -6,14 +6,14 @@ Knows kernels by what they read and write; knows no machine code and no graph be
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
 from ..codegen.program import Command, Group, Launch, Program, Slot, SlotKind
 
-__all__ = ["CommandTask", "Plan", "Task", "assign_offsets", "plan"]
+__all__ = ["Alias", "CommandTask", "Plan", "Task", "assign_offsets", "plan"]
 
 ALIGN = 64
 Value = Hashable
@@ -80,6 +80,23 @@ class CommandTask:
 
 @final
 @dataclass(frozen=True)
+class Alias:
+    """A value that lies where another does, and is not there before others are.
+
+    Attributes
+    ----------
+    value, source : values
+    waits : frozenset
+        What is computed before `value` may be read, `source` with it.
+    """
+
+    value: Value
+    source: Value
+    waits: frozenset[Value]
+
+
+@final
+@dataclass(frozen=True)
 class Plan:
     """A program and what the caller must know of its memory.
 
@@ -94,7 +111,7 @@ class Plan:
 
 def plan(
     name: str,
-    tasks: Sequence[Task | CommandTask],
+    tasks: Sequence[Task | CommandTask | Alias],
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     constants: Sequence[Value],
@@ -109,7 +126,7 @@ def plan(
 
     Parameters
     ----------
-    tasks : sequence of Task or CommandTask
+    tasks : sequence of Task, CommandTask or Alias
         In an order that respects reads and writes.
     inputs, outputs, constants : sequence of values
     nbytes : mapping
@@ -130,6 +147,7 @@ def plan(
     -------
     Plan
     """
+    tasks, aliases = _without_aliases(tasks)
     levels, kept = _levels(tasks, inputs, outputs, donations, nbytes)
     steps = _steps(levels)
     produced: dict[Value, int] = {}
@@ -159,6 +177,7 @@ def plan(
     offsets, total = assign_offsets(requests)
     for value, offset in zip(local, offsets, strict=False):
         places[value] = Slot(SlotKind.ARENA, offset)
+    places.update((value, places[source]) for value, source in aliases.items())
     for value in (read for task in tasks for read in task.reads):
         # What has no elements was never written, and lies nowhere.
         if value not in places and nbytes.get(value) == 0:
@@ -182,6 +201,34 @@ def plan(
     )
     lifetimes = tuple((r[0], o, r[1], r[2]) for r, o in zip(requests, offsets, strict=True))
     return Plan(program, tuple(kept), lifetimes)
+
+
+def _without_aliases(
+    tasks: Sequence[Task | CommandTask | Alias],
+) -> tuple[list[Task | CommandTask], dict[Value, Value]]:
+    """The tasks, reading what lies behind aliases, and that for each alias."""
+    sources: dict[Value, Value] = {}
+    behind: dict[Value, frozenset[Value]] = {}
+    found: list[Task | CommandTask] = []
+
+    def real(values: frozenset[Value]) -> frozenset[Value]:
+        return frozenset().union(*(behind.get(v, (v,)) for v in values))
+
+    for task in tasks:
+        if isinstance(task, Alias):
+            sources[task.value] = sources.get(task.source, task.source)
+            behind[task.value] = real(task.waits)
+            continue
+        if not task.reads.isdisjoint(sources):
+            if isinstance(task, Task):
+                read = [sources.get(v, v) for v in task.arguments if v not in task.writes]
+                pairs = [(w, sources.get(r, r)) for w, r in task.in_place]
+                # What a kernel reads twice, it may read again after it wrote.
+                once = tuple(pair for pair in pairs if read.count(pair[1]) == 1)
+                task = replace(task, in_place=once)
+            task = replace(task, reads=real(task.reads))
+        found.append(task)
+    return found, sources
 
 
 def _commands(

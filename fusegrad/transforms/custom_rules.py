@@ -11,8 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from .. import pytree
-from ..autodiff.closed import Closed
-from ..autodiff.custom import forward_by_inlining, reverse_by_inlining, transposed
+from ..autodiff.custom import (
+    Rule,
+    custom_call,
+    forward_by_inlining,
+    reverse_by_inlining,
+    transposed,
+)
 from ..errors import ArgumentStructureError, GradientError
 from ..ir.node import Node, set_recording
 from ..ops import build
@@ -366,7 +371,8 @@ def checkpoint(function: Function) -> Function:
 
     A program that takes the gradient of a long chain keeps all values in between from the way
     there to the way back. With this around parts of the chain it keeps only what goes into the
-    parts, for a second computation of each. The values are the same to the bit.
+    parts, for a second computation of each. The values are the same to the bit. What is to be
+    computed again must depend on the arguments.
 
     Parameters
     ----------
@@ -396,7 +402,11 @@ def checkpoint(function: Function) -> Function:
             closed = recorded.close(leaves)
             forward = forward_by_inlining(closed.parameters, closed.results)
             outputs = recorded.call(
-                len(leaves), _again(closed), forward, "checkpoint", captured=True
+                len(leaves),
+                _again(closed.parameters, closed.results),
+                forward,
+                "checkpoint",
+                captured=True,
             )
         finally:
             set_recording(before)
@@ -405,16 +415,26 @@ def checkpoint(function: Function) -> Function:
     return recomputing
 
 
-def _again(closed: Closed) -> Callable[..., Nodes]:
+def _again(parameters: Sequence[Node], results: Sequence[Node]) -> Rule:
     """The gradient of a closed graph, from its operands alone."""
 
-    natural = reverse_by_inlining(closed.parameters, closed.results)
+    natural = reverse_by_inlining(parameters, results)
 
     def reverse(inputs: Sequence[Node], items: Sequence[Node], cotangents: Nodes) -> Nodes:
+        given = [g for g in cotangents if g is not None]
         # Nothing is computed again before the way back has come here.
-        after = build.first(next(g for g in cotangents if g is not None))
-        count = len(inputs) - len(closed.captured)
-        held = [build.barrier(node, after) for node in inputs[:count]]
-        return natural((*held, *inputs[count:]), items, cotangents)
+        held = [build.barrier(node, build.first(given[0])) for node in inputs]
+        own = [build.input_(node.tensor_type) for node in (*held, *given)]
+        seeds = iter(own[len(held) :])
+        each = [None if g is None else next(seeds) for g in cotangents]
+        found = natural(own[: len(held)], items, each)
+        known = [g for g in found if g is not None]
+        # A checkpoint in its turn, so that a gradient of the gradient keeps no more.
+        forward = forward_by_inlining(own, known)
+        again = custom_call(
+            own, known, _again(own, known), (*held, *given), forward=forward, label="checkpoint"
+        )
+        wanted = iter(again)
+        return [None if g is None else next(wanted) for g in found]
 
     return reverse

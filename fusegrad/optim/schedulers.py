@@ -6,7 +6,7 @@ User-level code: a scheduler sets ``group["lr"]``, which compiled steps read at 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -36,37 +36,50 @@ class LRScheduler(ABC):
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                # What an earlier schedule of the same optimizer began with is kept.
+                group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise KeyError("to go on from an epoch, groups need an 'initial_lr'")
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()
 
-    @abstractmethod
     def _rate(self, base: float, group: int) -> float:
         """The learning rate of a group in epoch ``last_epoch``."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither get_lr nor _rate")
 
-    def step(self) -> None:
-        """Go to the next epoch, outside of compiled functions."""
-        self.last_epoch += 1
-        for position, (group, base) in enumerate(
-            zip(self.optimizer.param_groups, self.base_lrs, strict=True)
-        ):
-            group["lr"] = self._rate(base, position)
+    def get_lr(self) -> list[float]:
+        """The learning rates of the groups in epoch ``last_epoch``; subclasses may define it."""
+        return [self._rate(base, position) for position, base in enumerate(self.base_lrs)]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Go to the next epoch, or to a given one, outside of compiled functions."""
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        self._apply()
+
+    def _apply(self) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:
         """The learning rates of the groups."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch and the rates that the schedule starts from."""
-        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+        """All numbers of the schedule; no functions, and not the optimizer."""
+        return {
+            name: list(value) if isinstance(value, list) else value
+            for name, value in self.__dict__.items()
+            if isinstance(value, (int, float, str, list, type(None))) and not _functions(value)
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Set what `state_dict` returned."""
-        self.last_epoch = int(state_dict["last_epoch"])
-        self.base_lrs = list(state_dict["base_lrs"])
+        self.__dict__.update(state_dict)
+
+
+def _functions(value: Any) -> bool:
+    return isinstance(value, list) and any(callable(item) for item in value)
 
 
 @final

@@ -75,7 +75,7 @@ def _scaled_sum(terms: Tensor, count: int) -> Tensor:
     return terms.sum() * (1 / count if count else math.nan)
 
 
-def _reduced(terms: Tensor, reduction: Reduction) -> Tensor:
+def reduced(terms: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "none":
         return terms
     if reduction == "sum":
@@ -85,7 +85,7 @@ def _reduced(terms: Tensor, reduction: Reduction) -> Tensor:
     raise ValueError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
 
 
-def _same_shapes(name: str, input: Tensor, target: Tensor) -> None:
+def same_shapes(name: str, input: Tensor, target: Tensor) -> None:
     if input.shape != target.shape:
         raise ShapeError(
             f"{name} compares shapes {tuple(input.shape)} and {tuple(target.shape)}, "
@@ -111,9 +111,9 @@ def mse_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     2.0
     """
     input, target = asarray(input), asarray(target)
-    _same_shapes("mse_loss", input, target)
+    same_shapes("mse_loss", input, target)
     difference = input - target
-    return _reduced(difference * difference, reduction)
+    return reduced(difference * difference, reduction)
 
 
 @kept_in_float32
@@ -127,8 +127,8 @@ def l1_loss(input: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     reduction : {"mean", "sum", "none"}, optional
     """
     input, target = asarray(input), asarray(target)
-    _same_shapes("l1_loss", input, target)
-    return _reduced(fg.abs(input - target), reduction)
+    same_shapes("l1_loss", input, target)
+    return reduced(fg.abs(input - target), reduction)
 
 
 @kept_in_float32
@@ -160,7 +160,7 @@ def binary_cross_entropy_with_logits(
     0.3466
     """
     input, target = asarray(input), asarray(target)
-    _same_shapes("binary_cross_entropy_with_logits", input, target)
+    same_shapes("binary_cross_entropy_with_logits", input, target)
     tail = fg.log1p(fg.exp(-fg.abs(input)))
     if pos_weight is None:
         terms = fg.maximum(input, 0) - input * target + tail
@@ -169,7 +169,7 @@ def binary_cross_entropy_with_logits(
         terms = (1 - target) * input + scale * (tail + fg.maximum(-input, 0))
     if weight is not None:
         terms = terms * asarray(weight)
-    return _reduced(terms, reduction)
+    return reduced(terms, reduction)
 
 
 # --- classification -------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def _class_weights(weight: Any, logs: Tensor, axis: int) -> Tensor:
 def _against_probabilities(
     logs: Tensor, target: Tensor, axis: int, weight: Any, reduction: Reduction, smoothing: float
 ) -> Tensor:
-    _same_shapes("cross_entropy with probabilities", logs, target)
+    same_shapes("cross_entropy with probabilities", logs, target)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / logs.shape[axis]
     terms = logs * target
@@ -276,7 +276,7 @@ def _against_probabilities(
     terms = -terms.sum(axis=axis)
     if reduction == "mean":
         return _scaled_sum(terms, terms.size)
-    return _reduced(terms, reduction)
+    return reduced(terms, reduction)
 
 
 def _against_labels(
@@ -317,7 +317,7 @@ def _against_labels(
     if valid is not None:
         terms = fg.choose(valid, terms, 0)
     if reduction != "mean" or (scale is None and valid is None):
-        return _reduced(terms, reduction)
+        return reduced(terms, reduction)
     ones = ones_like(terms) if scale is None else scale
     counted = ones if valid is None else fg.choose(valid, ones, 0)
     return terms.sum() / counted.sum()

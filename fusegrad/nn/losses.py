@@ -71,7 +71,7 @@ def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Tensor:
     return result if shape else result.reshape(())
 
 
-def _scaled_sum(terms: Tensor, count: int) -> Tensor:
+def scaled_sum(terms: Tensor, count: int) -> Tensor:
     return terms.sum() * (1 / count if count else math.nan)
 
 
@@ -81,7 +81,7 @@ def reduced(terms: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "sum":
         return terms.sum()
     if reduction == "mean":
-        return _scaled_sum(terms, terms.size)
+        return scaled_sum(terms, terms.size)
     raise ValueError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
 
 
@@ -275,7 +275,7 @@ def _against_probabilities(
         terms = terms * reshape(_class_weights(weight, logs, axis), (-1, *beside))
     terms = -terms.sum(axis=axis)
     if reduction == "mean":
-        return _scaled_sum(terms, terms.size)
+        return scaled_sum(terms, terms.size)
     return reduced(terms, reduction)
 
 

@@ -14,7 +14,17 @@ from . import functional as F
 from .losses import Reduction
 from .module import Module
 
-__all__ = ["CosineEmbeddingLoss", "HingeEmbeddingLoss", "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss", "SoftMarginLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss"]
+__all__ = [
+    "CosineEmbeddingLoss",
+    "HingeEmbeddingLoss",
+    "MarginRankingLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "SoftMarginLoss",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+]
 
 
 class MarginRankingLoss(Module):
@@ -33,7 +43,9 @@ class MarginRankingLoss(Module):
 
     def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
         """Compute the loss."""
-        return F.margin_ranking_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)
+        return F.margin_ranking_loss(
+            input1, input2, target, margin=self.margin, reduction=self.reduction
+        )
 
 
 class HingeEmbeddingLoss(Module):
@@ -71,7 +83,9 @@ class CosineEmbeddingLoss(Module):
 
     def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
         """Compute the loss."""
-        return F.cosine_embedding_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)
+        return F.cosine_embedding_loss(
+            input1, input2, target, margin=self.margin, reduction=self.reduction
+        )
 
 
 class SoftMarginLoss(Module):
@@ -108,7 +122,9 @@ class MultiMarginLoss(Module):
     0.25
     """
 
-    def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: Reduction = "mean"
+    ) -> None:
         super().__init__()
         self.p = p
         self.margin = margin
@@ -117,7 +133,14 @@ class MultiMarginLoss(Module):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Compute the loss."""
-        return F.multi_margin_loss(input, target, p=self.p, margin=self.margin, weight=self.weight, reduction=self.reduction)
+        return F.multi_margin_loss(
+            input,
+            target,
+            p=self.p,
+            margin=self.margin,
+            weight=self.weight,
+            reduction=self.reduction,
+        )
 
 
 class MultiLabelMarginLoss(Module):
@@ -153,7 +176,9 @@ class MultiLabelSoftMarginLoss(Module):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Compute the loss."""
-        return F.multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)
+        return F.multilabel_soft_margin_loss(
+            input, target, weight=self.weight, reduction=self.reduction
+        )
 
 
 class TripletMarginLoss(Module):
@@ -168,7 +193,14 @@ class TripletMarginLoss(Module):
     reduction : {"mean", "sum", "none"}, optional
     """
 
-    def __init__(self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         self.margin = margin
         self.p = p
@@ -178,7 +210,16 @@ class TripletMarginLoss(Module):
 
     def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
         """Compute the loss."""
-        return F.triplet_margin_loss(anchor, positive, negative, margin=self.margin, p=self.p, eps=self.eps, swap=self.swap, reduction=self.reduction)
+        return F.triplet_margin_loss(
+            anchor,
+            positive,
+            negative,
+            margin=self.margin,
+            p=self.p,
+            eps=self.eps,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
 
 
 class TripletMarginWithDistanceLoss(Module):
@@ -192,7 +233,14 @@ class TripletMarginWithDistanceLoss(Module):
     reduction : {"mean", "sum", "none"}, optional
     """
 
-    def __init__(self, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: float = 1.0, swap: bool = False, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         self.distance_function = distance_function
         self.margin = margin
@@ -201,5 +249,12 @@ class TripletMarginWithDistanceLoss(Module):
 
     def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
         """Compute the loss."""
-        return F.triplet_margin_with_distance_loss(anchor, positive, negative, distance_function=self.distance_function, margin=self.margin, swap=self.swap, reduction=self.reduction)
-
+        return F.triplet_margin_with_distance_loss(
+            anchor,
+            positive,
+            negative,
+            distance_function=self.distance_function,
+            margin=self.margin,
+            swap=self.swap,
+            reduction=self.reduction,
+        )

@@ -233,25 +233,23 @@ def soft_margin_loss(input: Any, target: Any, reduction: Reduction = "mean") -> 
     return reduced(fg.logaddexp(-target * input, 0.0), reduction)
 
 
-def _rows(name: str, input: Tensor, target: Tensor, labels: int) -> tuple[Tensor, Tensor]:
-    """Scores as ``(N, C)``, and their targets; `labels` is how many axes a row of those has."""
-    if not input.dtype.is_float:
-        raise DTypeError(f"{name} needs floating scores, not {input.dtype}", remedy=None)
-    expected = input.shape if labels else input.shape[:-1]
-    fits = input.ndim in (1, 2) and target.shape == expected
-    if input.ndim == 0 or not (fits or (input.ndim == 1 and target.size == 1 and not labels)):
-        raise ShapeError(
-            f"{name}: targets of shape {tuple(target.shape)} do not fit scores of shape "
-            f"{tuple(input.shape)}",
-            remedy=None,
-        )
+def _rows(name: str, input: Tensor, target: Tensor, several: bool) -> tuple[Tensor, Tensor]:
+    """Scores as ``(N, C)``, and their labels: one for each row, or `several`."""
     if not target.dtype.is_integer:
         raise DTypeError(
             f"{name} needs integers as labels, not {target.dtype}",
             remedy="convert them first: labels.astype('int64')",
         )
-    if input.ndim == 1:
-        return expand_dims(input, axis=0), target.reshape(1, -1) if labels else target.reshape(1)
+    expected = input.shape if several else input.shape[:-1]
+    alone = input.ndim < 2 and target.size == 1
+    if input.ndim > 2 or not (alone or target.shape == expected):
+        raise ShapeError(
+            f"{name}: labels of shape {tuple(target.shape)} do not fit scores of shape "
+            f"{tuple(input.shape)}",
+            remedy=f"they need shape {tuple(expected)}",
+        )
+    if input.ndim < 2:
+        return input.reshape(1, -1), target.reshape(1, -1) if several else target.reshape(1)
     return input, target
 
 
@@ -291,8 +289,7 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"p is 1 or 2, not {p}")
     input, target = asarray(input), asarray(target)
-    single = input.ndim == 1 and target.ndim == 0
-    scores, labels = _rows("multi_margin_loss", input, target, 0)
+    scores, labels = _rows("multi_margin_loss", input, target, several=False)
     place = expand_dims(labels, axis=1)
     terms = _hinge(margin - take_along_axis(scores, place, axis=1) + scores)
     terms = terms if p == 1 else terms * terms
@@ -300,7 +297,7 @@ def multi_margin_loss(
         terms = terms * expand_dims(take(asarray(weight), labels, axis=0), axis=1)
     others = arange(scores.shape[1], dtype=labels.dtype) != place
     terms = fg.choose(others, terms, 0).sum(axis=1) * (1 / max(scores.shape[1], 1))
-    return reduced(terms.reshape(()) if single else terms, reduction)
+    return reduced(terms.reshape(target.shape), reduction)
 
 
 @kept_in_float32
@@ -326,7 +323,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: Reduction = "mean
     0.85
     """
     input, target = asarray(input), asarray(target)
-    scores, labels = _rows("multilabel_margin_loss", input, target, 1)
+    scores, labels = _rows("multilabel_margin_loss", input, target, several=True)
     classes = scores.shape[1]
     ended = (labels < 0).astype("int64").cumsum(1) > 0
     valid = fg.logical_not(ended)
@@ -339,7 +336,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: Reduction = "mean
         expand_dims(valid, axis=2), expand_dims(fg.logical_not(is_label), axis=1)
     )
     sums = fg.choose(counted, terms, 0).sum(axis=(1, 2)) * (1 / max(classes, 1))
-    return reduced(sums.reshape(()) if input.ndim == 1 else sums, reduction)
+    return reduced(sums if input.ndim == 2 else sums.reshape(()), reduction)
 
 
 @kept_in_float32

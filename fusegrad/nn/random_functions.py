@@ -139,9 +139,7 @@ def rrelu(
 
 
 @in_float32
-def gumbel_softmax(
-    logits: Any, tau: float = 1.0, hard: bool = False, *, dim: int = -1
-) -> Tensor:
+def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, *, dim: int = -1) -> Tensor:
     """A differentiable draw of a class: the softmax of scores with Gumbel noise.
 
     Parameters

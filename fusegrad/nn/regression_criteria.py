@@ -13,7 +13,15 @@ from . import functional as F
 from .losses import Reduction
 from .module import Module
 
-__all__ = ["BCELoss", "CTCLoss", "GaussianNLLLoss", "HuberLoss", "KLDivLoss", "PoissonNLLLoss", "SmoothL1Loss"]
+__all__ = [
+    "BCELoss",
+    "CTCLoss",
+    "GaussianNLLLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+]
 
 
 class SmoothL1Loss(Module):
@@ -111,7 +119,13 @@ class PoissonNLLLoss(Module):
     reduction : {"mean", "sum", "none"}, optional
     """
 
-    def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        eps: float = 1e-8,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         self.log_input = log_input
         self.full = full
@@ -120,7 +134,14 @@ class PoissonNLLLoss(Module):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Compute the loss."""
-        return F.poisson_nll_loss(input, target, log_input=self.log_input, full=self.full, eps=self.eps, reduction=self.reduction)
+        return F.poisson_nll_loss(
+            input,
+            target,
+            log_input=self.log_input,
+            full=self.full,
+            eps=self.eps,
+            reduction=self.reduction,
+        )
 
 
 class GaussianNLLLoss(Module):
@@ -133,7 +154,9 @@ class GaussianNLLLoss(Module):
     reduction : {"mean", "sum", "none"}, optional
     """
 
-    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self, *, full: bool = False, eps: float = 1e-6, reduction: Reduction = "mean"
+    ) -> None:
         super().__init__()
         self.full = full
         self.eps = eps
@@ -141,7 +164,9 @@ class GaussianNLLLoss(Module):
 
     def forward(self, input: Any, target: Any, var: Any) -> Tensor:
         """Compute the loss."""
-        return F.gaussian_nll_loss(input, target, var, full=self.full, eps=self.eps, reduction=self.reduction)
+        return F.gaussian_nll_loss(
+            input, target, var, full=self.full, eps=self.eps, reduction=self.reduction
+        )
 
 
 class CTCLoss(Module):
@@ -156,13 +181,24 @@ class CTCLoss(Module):
         Whether infinite losses count as 0.
     """
 
-    def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False) -> None:
+    def __init__(
+        self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False
+    ) -> None:
         super().__init__()
         self.blank = blank
         self.reduction = reduction
         self.zero_infinity = zero_infinity
 
-    def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Tensor:
+    def forward(
+        self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any
+    ) -> Tensor:
         """Compute the loss."""
-        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=self.blank, reduction=self.reduction, zero_infinity=self.zero_infinity)
-
+        return F.ctc_loss(
+            log_probs,
+            targets,
+            input_lengths,
+            target_lengths,
+            blank=self.blank,
+            reduction=self.reduction,
+            zero_infinity=self.zero_infinity,
+        )

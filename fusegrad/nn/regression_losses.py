@@ -14,7 +14,7 @@ from ..functions.creation import asarray
 from ..functions.precision import kept_in_float32
 from ..special import xlogy
 from ..tensors.tensor_class import Tensor
-from .losses import Reduction, reduced, same_shapes
+from .losses import Reduction, reduced, same_shapes, scaled_sum
 
 __all__ = [
     "binary_cross_entropy",
@@ -110,9 +110,7 @@ def huber_loss(
 
 
 @kept_in_float32
-def kl_div(
-    input: Any, target: Any, reduction: Any = "mean", log_target: bool = False
-) -> Tensor:
+def kl_div(input: Any, target: Any, reduction: Any = "mean", log_target: bool = False) -> Tensor:
     """The divergence of Kullback and Leibler, of logarithms of probabilities from a target.
 
     Parameters
@@ -145,7 +143,7 @@ def kl_div(
     else:
         terms = xlogy(target, target) - target * input
     if reduction == "batchmean":
-        return terms.sum() / (input.shape[0] if input.ndim else 1)
+        return scaled_sum(terms, input.shape[0] if input.ndim else 1)
     return reduced(terms, reduction)
 
 
@@ -230,10 +228,8 @@ def poisson_nll_loss(
     1.0
     """
     input, target = asarray(input), asarray(target)
-    if log_input:
-        terms = fg.exp(input) - target * input
-    else:
-        terms = input - target * fg.log(input + eps)
+    logs = input if log_input else fg.log(input + eps)
+    terms = (fg.exp(input) if log_input else input) - target * logs
     if full:
         many = target > 1
         count = fg.choose(many, target, 1.0)

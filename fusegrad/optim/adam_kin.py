@@ -188,7 +188,7 @@ class NAdam(_DecoupledOptimizer[_NAdamNumbers]):
     >>> (p * p).sum().backward()
     >>> optimizer.step()
     >>> round(float(p), 3)
-    0.854
+    0.894
     """
 
     def __init__(

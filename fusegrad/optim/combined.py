@@ -19,9 +19,12 @@ __all__ = ["ChainedScheduler", "ReduceLROnPlateau", "SequentialLR"]
 class _Several(LRScheduler):
     """Schedules of one optimizer."""
 
-    def __init__(self, name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer) -> None:
+    def __init__(
+        self, name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None
+    ) -> None:
         if not schedulers:
             raise ValueError(f"{name} needs at least one schedule")
+        optimizer = schedulers[0].optimizer if optimizer is None else optimizer
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
             raise ValueError(f"the schedules of {name} are of different optimizers")
         self.optimizer = optimizer
@@ -107,9 +110,7 @@ class ChainedScheduler(_Several):
     def __init__(
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
     ) -> None:
-        first = schedulers[0].optimizer if schedulers else optimizer
-        assert first is not None or not schedulers
-        super().__init__("ChainedScheduler", schedulers, optimizer or first)  # type: ignore[arg-type]
+        super().__init__("ChainedScheduler", schedulers, optimizer)
         self.last_epoch = schedulers[0].last_epoch
         self._apply()
 

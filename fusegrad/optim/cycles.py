@@ -39,7 +39,6 @@ def _set_momentum(group: Any, option: str, value: float) -> None:
     group[option] = (value, *group["betas"][1:]) if option == "betas" else value
 
 
-
 @final
 class CyclicLR(LRScheduler):
     """Moves the rate between two bounds, to and fro.
@@ -84,7 +83,8 @@ class CyclicLR(LRScheduler):
     ) -> None:
         if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
             raise ValueError(
-                f"mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}; or pass scale_fn"
+                f"mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}, "
+                "unless scale_fn is given"
             )
         down = step_size_up if step_size_down is None else step_size_down
         self.total_size = float(step_size_up + down)
@@ -109,7 +109,7 @@ class CyclicLR(LRScheduler):
             return self._scale_fn(x)
         if self.mode == "triangular":
             return 1.0
-        return 0.5 ** (x - 1) if self.mode == "triangular2" else self.gamma**x
+        return float(0.5 ** (x - 1) if self.mode == "triangular2" else self.gamma**x)
 
     def _height(self) -> float:
         """Where in the cycle the epoch is: 0 at the lower bound."""
@@ -198,7 +198,9 @@ class OneCycleLR(LRScheduler):
         self.total_steps = total_steps
         self.anneal_strategy = anneal_strategy
         rise = pct_start * total_steps - 1
-        self._ends = [rise, 2 * rise, total_steps - 1.0] if three_phase else [rise, total_steps - 1.0]
+        self._ends = (
+            [rise, 2 * rise, total_steps - 1.0] if three_phase else [rise, total_steps - 1.0]
+        )
         self._three_phase = three_phase
         self.max_lrs = _for_groups("max_lr", max_lr, optimizer)
         self.div_factor = div_factor

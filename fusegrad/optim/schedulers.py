@@ -6,7 +6,6 @@ User-level code: a scheduler sets ``group["lr"]``, which compiled steps read at 
 from __future__ import annotations
 
 import math
-from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -15,7 +14,7 @@ from .optimizer import Optimizer
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
 
 
-class LRScheduler(ABC):
+class LRScheduler:
     """The base of the schedulers.
 
     Parameters

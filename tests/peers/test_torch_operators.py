@@ -66,6 +66,8 @@ LEFT_OUT = {
     "zero_": "a tensor that requires a gradient changes in place",
     "bfloat16": "NumPy has no bfloat16 to compare",
     "to": "memory formats",
+    "nn.functional.ctc_loss": "torch's gradient contains that of a log_softmax before it",
+    "nn.functional.triplet_margin_with_distance_loss": "modules of torch as distances",
     "logspace": "a tensor for the number of samples",
 }
 OTHER_WORLDS = ("fft.", "sparse", "torch.", "jiterator", "masked.", "_", "signal.")

@@ -155,7 +155,7 @@ def test_a_restored_optimizer_goes_on_as_the_first(kind: Any, options: dict[str,
     first = kind(parameters(), **options)
     step(first, 2)
     saved = first.state_dict()
-    kept = [p.detach() for p in first.param_groups[0]["params"]]
+    kept = [p.detach().clone() for p in first.param_groups[0]["params"]]
     step(first, 2)
     second = kind([nn.Parameter(value) for value in kept])
     second.load_state_dict(saved)

@@ -135,7 +135,7 @@ class ShapeError(FusegradError, ValueError):
     code = "FG101"
 
 
-class AxisError(ShapeError, IndexError):
+class AxisError(ShapeError, np.exceptions.AxisError):
     """An array does not have the axis that is named.
 
     The situation::

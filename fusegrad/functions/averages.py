@@ -135,8 +135,9 @@ def _variables(x: ArrayLike, rowvar: bool, dtype: Any) -> Tensor:
             remedy="pass a matrix, each row of which is a variable",
         )
     tensor = tensor.astype(as_float(tensor.dtype) if dtype is None else as_dtype(dtype), copy=False)
-    rows = tensor if tensor.ndim > 1 else tensor.reshape(1, -1)
-    return rows if rowvar or rows.shape[0] == 1 else rows.T
+    if tensor.ndim < 2:
+        return tensor.reshape(1, -1)
+    return tensor if rowvar else tensor.T
 
 
 def cov(

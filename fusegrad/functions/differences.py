@@ -12,7 +12,7 @@ from ..codegen.dtypes import bool_
 from ..errors import ShapeError
 from ..semantics.shapes import axis_tuple, one_axis, show
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
-from .functional import not_equal, where
+from .functional import isnan, not_equal, where
 from .joining import concat
 from .manipulation import take
 from .searching import searchsorted
@@ -158,7 +158,7 @@ def gradient(
     edge_order: int = 1,
     spacing: Any = None,
     dim: Any = None,
-) -> Tensor | list[Tensor]:
+) -> Tensor | tuple[Tensor, ...]:
     """The slopes of samples of a function: central differences inside, one-sided ones at the ends.
 
     Parameters
@@ -174,8 +174,8 @@ def gradient(
 
     Returns
     -------
-    Tensor or list of Tensor
-        One for each axis, a list if there are several.
+    Tensor or tuple of Tensor
+        One for each axis, a tuple if there are several.
 
     Examples
     --------
@@ -205,13 +205,15 @@ def gradient(
                 remedy=f"edge_order {edge_order} needs at least {edge_order + 1} samples",
             )
     results = [_slopes(values, d, a, edge_order) for a, d in zip(axes, distances, strict=True)]
-    return results[0] if len(results) == 1 else results
+    return results[0] if len(results) == 1 else tuple(results)
 
 
 def _slopes(f: Tensor, spacing: Any, axis: int, order: int) -> Tensor:
     distance = as_tensor(spacing) if isinstance(spacing, (list, tuple)) else spacing
     if getattr(distance, "ndim", 0):
         samples = as_tensor(distance)
+        # Integers far apart, or unsigned ones that descend, have differences that do not fit.
+        samples = samples if samples.dtype.is_float else samples.astype(f.dtype)
         if samples.shape != (f.shape[axis],):
             raise ShapeError(
                 f"gradient: samples of shape {show(samples.shape)} along an axis of extent "
@@ -317,6 +319,11 @@ def interp(
     flat = x0 == x1
     slope = (f1 - f0) / where(flat, 1.0, x1 - x0)
     result = f0 + (at - x0) * slope
+    # Infinite places and samples make NaN where an end of the line is the answer.
+    lost = isnan(result) & ~isnan(at)
+    result = where(lost, f1 + (at - x1) * slope, result)
+    result = where(lost & ((at == x0) | (isnan(result) & (f0 == f1))), f0, result)
+    result = where(lost & (at == x1), f1, result)
     if period is None:
         result = where(at < places[0], samples[0] if left is None else left, result)
         result = where(at > places[-1], samples[-1] if right is None else right, result)

@@ -382,7 +382,12 @@ def isclose(
 
 
 def nan_to_num(
-    x: ArrayLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    x: ArrayLike,
+    nan: float = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+    *,
+    copy: bool = True,
 ) -> Tensor:
     """Numbers in place of NaN and infinities.
 
@@ -392,6 +397,8 @@ def nan_to_num(
     nan : float, optional
     posinf, neginf : float, optional
         By default the largest and the least finite number.
+    copy : bool, optional
+        Without effect: the result is a value of its own.
 
     Returns
     -------

@@ -94,7 +94,7 @@ def bincount(
         raise DTypeError(
             f"bincount of {tensor.dtype}", remedy='convert to integers, x.astype("int64")'
         )
-    if tensor.ndim > 1:
+    if tensor.ndim != 1:
         raise ShapeError(
             f"bincount of an array of {tensor.ndim} dimensions", remedy="take it flat, x.flatten()"
         )

@@ -160,6 +160,8 @@ def insert(x: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -
     try:
         marks = np.arange(extent, extent + count)
         order = np.insert(np.arange(extent), np.broadcast_to(spots.reshape(-1), count), marks)
+        if np.any(spots < -extent):
+            raise IndexError(f"index {spots.min()} is out of bounds for axis {place}")
     except IndexError as error:
         raise IndexBoundsError(f"insert: {error}", remedy="compare with the shape") from None
     shape = (*tensor.shape[:place], count, *tensor.shape[place + 1 :])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import ShapeError
 from ..ir.node import Node
@@ -37,7 +38,12 @@ __all__ = [
 
 
 def concat(
-    arrays: Sequence[ArrayLike], /, axis: int | None = 0, *, dim: int | None = None
+    arrays: Sequence[ArrayLike],
+    /,
+    axis: int | None = 0,
+    *,
+    dim: int | None = None,
+    dtype: Any = None,
 ) -> Tensor:
     """Arrays one behind the other along an axis.
 
@@ -47,6 +53,8 @@ def concat(
         Their dtypes promote.
     axis : int, optional
         None to take all arrays flat.
+    dtype : dtype, optional
+        Of the result, in place of the common one.
 
     Returns
     -------
@@ -64,7 +72,8 @@ def concat(
         nodes, tensors = common_nodes([as_tensor(array) for array in arrays])
         return semantics.concat(nodes, place), tensors
 
-    return record_nodes(join)
+    joined = record_nodes(join)
+    return joined if dtype is None else joined.astype(dtype, copy=False)
 
 
 def cat(arrays: Sequence[ArrayLike], dim: int = 0) -> Tensor:
@@ -214,7 +223,7 @@ def _parts(x: Tensor, places: Sequence[int], axis: int) -> list[Tensor]:
     return [x[(*before, slice(start, stop))] for start, stop in itertools.pairwise(bounds)]
 
 
-def concatenate(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Tensor:
+def concatenate(arrays: Sequence[ArrayLike], axis: int | None = 0, *, dtype: Any = None) -> Tensor:
     """`concat` under NumPy's name.
 
     Parameters
@@ -222,6 +231,8 @@ def concatenate(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Tensor:
     arrays : sequence of array_like
     axis : int, optional
         None to take all arrays flat.
+    dtype : dtype, optional
+        Of the result, in place of the common one.
 
     Returns
     -------
@@ -233,7 +244,7 @@ def concatenate(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Tensor:
     >>> fg.concatenate(([1, 2], [3]))
     Tensor([1, 2, 3])
     """
-    return concat(arrays, axis)
+    return concat(arrays, axis, dtype=dtype)
 
 
 def vstack(arrays: Sequence[ArrayLike]) -> Tensor:

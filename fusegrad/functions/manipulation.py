@@ -262,12 +262,13 @@ def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
     return [tensor.broadcast_to(*shape) if shape else tensor for tensor in tensors]
 
 
-def broadcast_shapes_of(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast_shapes_of(*shapes: int | tuple[int, ...]) -> tuple[int, ...]:
     """The shape that shapes broadcast to; in ``fg`` it is named ``broadcast_shapes``.
 
     Parameters
     ----------
     *shapes : tuple of int
+        A number is a shape of one axis.
 
     Returns
     -------
@@ -279,7 +280,8 @@ def broadcast_shapes_of(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     >>> fg.broadcast_shapes((3, 1), (2,))
     (3, 2)
     """
-    return broadcast_shapes("broadcast", shapes) if shapes else ()  # type: ignore[return-value]
+    tuples = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    return broadcast_shapes("broadcast", tuples) if tuples else ()  # type: ignore[return-value]
 
 
 def flip(x: ArrayLike, axis: Axis = None, *, dim: Axis = None, dims: Axis = None) -> Tensor:

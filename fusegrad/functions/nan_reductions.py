@@ -159,6 +159,7 @@ def nanvar(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    ddof: float | None = None,
 ) -> Tensor:
     """The variance of what is not NaN; NaN if there are too few elements.
 
@@ -168,7 +169,8 @@ def nanvar(
     axis : int or sequence of int, optional
         By default all axes.
     correction : float, optional
-        What is subtracted from the number of elements in the denominator; NumPy's `ddof`.
+        What is subtracted from the number of elements in the denominator; in NumPy it is
+        named `ddof`.
     keepdims : bool, optional
         Whether reduced axes stay, with extent 1.
 
@@ -183,6 +185,7 @@ def nanvar(
     Tensor(1.)
     """
     axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
+    correction = correction if ddof is None else ddof
     values, missing = _without(x, 0.0)
     if missing is None:
         return values.var(axes, keep, correction=correction)
@@ -201,6 +204,7 @@ def nanstd(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    ddof: float | None = None,
 ) -> Tensor:
     """The standard deviation of what is not NaN.
 
@@ -210,7 +214,8 @@ def nanstd(
     axis : int or sequence of int, optional
         By default all axes.
     correction : float, optional
-        What is subtracted from the number of elements in the denominator; NumPy's `ddof`.
+        What is subtracted from the number of elements in the denominator; in NumPy it is
+        named `ddof`.
     keepdims : bool, optional
         Whether reduced axes stay, with extent 1.
 
@@ -225,7 +230,7 @@ def nanstd(
     Tensor(1.)
     """
     axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
-    return nanvar(x, axes, correction, keep).sqrt()
+    return nanvar(x, axes, correction, keep, ddof=ddof).sqrt()
 
 
 def nanmax(

@@ -80,8 +80,8 @@ def nanmedian(
 
 def quantile(
     x: ArrayLike,
-    q: ArrayLike,
     /,
+    q: ArrayLike,
     axis: Axis = None,
     keepdims: bool = False,
     *,
@@ -143,8 +143,8 @@ def quantile(
 
 def nanquantile(
     x: ArrayLike,
-    q: ArrayLike,
     /,
+    q: ArrayLike,
     axis: Axis = None,
     keepdims: bool = False,
     *,
@@ -197,8 +197,8 @@ def nanquantile(
 
 def percentile(
     x: ArrayLike,
-    q: ArrayLike,
     /,
+    q: ArrayLike,
     axis: Axis = None,
     keepdims: bool = False,
     *,
@@ -251,8 +251,8 @@ def percentile(
 
 def nanpercentile(
     x: ArrayLike,
-    q: ArrayLike,
     /,
+    q: ArrayLike,
     axis: Axis = None,
     keepdims: bool = False,
     *,

@@ -389,8 +389,8 @@ def tensordot(
     x1: ArrayLike,
     x2: ArrayLike,
     /,
-    *,
     axes: int | Sequence[int | Sequence[int]] = 2,
+    *,
     dims: int | Sequence[int | Sequence[int]] | None = None,
 ) -> Tensor:
     """The sums of products over pairs of axes.
@@ -463,6 +463,12 @@ def _formula(args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """Operands and lists of numbers in turn, as a formula and the operands."""
 
     def letters(axes: Any) -> str:
+        for axis in axes:
+            if axis is not Ellipsis and axis not in range(len(_LETTERS)):
+                raise ShapeError(
+                    f"einsum: {axis!r} names no axis",
+                    remedy=f"name axes by numbers from 0 to {len(_LETTERS) - 1}",
+                )
         return "".join("..." if axis is Ellipsis else _LETTERS[axis] for axis in axes)
 
     pairs = len(args) // 2

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..codegen.dtypes import bool_
+from ..errors import EmptyReductionError
 from ..semantics import reductions as semantics
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 from ..tensors.tensor_methods import Axis, pick_axis, pick_keepdims
+from .creation import full_like, ones_like
+from .functional import where as select
 
 __all__ = [
     "all",
@@ -29,6 +33,30 @@ __all__ = [
 ]
 
 
+def _where(x: ArrayLike, where: ArrayLike, neutral: float) -> Tensor:
+    """The elements that count, and what changes nothing in place of the others."""
+    tensor = as_tensor(x)
+    return tensor if where is None else select(where, tensor, neutral)
+
+
+def _extreme(
+    name: str, x: ArrayLike, axis: Axis, keepdims: bool, where: ArrayLike, initial: ArrayLike
+) -> Tensor:
+    tensor = as_tensor(x)
+    if initial is None:
+        raise EmptyReductionError(
+            f"{name} with where= has no value if no element counts",
+            remedy="pass initial=, the result of no elements",
+        )
+    if not tensor.size:
+        empty = tensor.sum(axis, keepdims)
+        return full_like(empty, initial, dtype=tensor.dtype)
+    chosen = tensor if where is None else select(where, tensor, initial)
+    if name == "max":
+        return chosen.max(axis, keepdims).maximum(initial)
+    return chosen.min(axis, keepdims).minimum(initial)
+
+
 def sum(
     x: ArrayLike,
     /,
@@ -38,6 +66,8 @@ def sum(
     dtype: Any = None,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
+    initial: ArrayLike = None,
 ) -> Tensor:
     """The sum. Integers and bools are added in 64 bits; of no elements it is 0.
 
@@ -50,6 +80,10 @@ def sum(
         Whether they stay with extent 1 instead.
     dtype : dtype, optional
         What is computed in.
+    where : array_like of bool, optional
+        Which elements count; by default all.
+    initial : number, optional
+        What the reduction starts from.
 
     Returns
     -------
@@ -61,7 +95,9 @@ def sum(
     >>> fg.sum([[1, 2], [3, 4]], axis=0)
     Tensor([4, 6])
     """
-    return as_tensor(x).sum(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+    chosen = _where(x, where, 0)
+    result = chosen.sum(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+    return result if initial is None else result + initial
 
 
 def prod(
@@ -73,6 +109,8 @@ def prod(
     dtype: Any = None,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
+    initial: ArrayLike = None,
 ) -> Tensor:
     """The product. Integers and bools are multiplied in 64 bits; of no elements it is 1.
 
@@ -85,6 +123,10 @@ def prod(
         Whether they stay with extent 1 instead.
     dtype : dtype, optional
         What is computed in.
+    where : array_like of bool, optional
+        Which elements count; by default all.
+    initial : number, optional
+        What the reduction starts from.
 
     Returns
     -------
@@ -96,7 +138,9 @@ def prod(
     >>> fg.prod([2, 3, 4])
     Tensor(24)
     """
-    return as_tensor(x).prod(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+    chosen = _where(x, where, 1)
+    result = chosen.prod(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
+    return result if initial is None else result * initial
 
 
 def mean(
@@ -108,6 +152,7 @@ def mean(
     dtype: Any = None,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
 ) -> Tensor:
     """The mean; of integers a float32.
 
@@ -120,6 +165,8 @@ def mean(
         Whether they stay with extent 1 instead.
     dtype : dtype, optional
         What is computed in.
+    where : array_like of bool, optional
+        Which elements count; by default all.
 
     Returns
     -------
@@ -131,6 +178,12 @@ def mean(
     >>> fg.mean([[1.0, 2.0], [3.0, 6.0]], axis=1)
     Tensor([1.5, 4.5])
     """
+    if where is not None:
+        axes, keep = pick_axis(axis, dim), pick_keepdims(keepdims, keepdim)
+        total = _where(x, where, 0).sum(axes, keep, dtype=dtype)
+        total = total if total.dtype.is_float else total.float()
+        counted = select(where, ones_like(x, dtype=bool_), False)
+        return total / counted.sum(axes, keep).astype(total.dtype)
     return as_tensor(x).mean(axis, keepdims, dtype=dtype, dim=dim, keepdim=keepdim)
 
 
@@ -142,6 +195,8 @@ def max(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
+    initial: ArrayLike = None,
 ) -> Tensor:
     """The largest element; equal ones share the gradient.
 
@@ -155,6 +210,10 @@ def max(
         the larger elements are taken, as in torch.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
+    where : array_like of bool, optional
+        Which elements count; by default all.
+    initial : number, optional
+        What the reduction starts from; needed with `where`, and then of no elements too.
 
     Returns
     -------
@@ -166,6 +225,10 @@ def max(
     >>> fg.max([[1, 5], [7, 3]], axis=1)
     Tensor([5, 7])
     """
+    if initial is not None or where is not None:
+        return _extreme(
+            "max", x, pick_axis(axis, dim), pick_keepdims(keepdims, keepdim), where, initial
+        )
     return as_tensor(x).max(axis, keepdims, dim=dim, keepdim=keepdim)
 
 
@@ -177,6 +240,8 @@ def min(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
+    initial: ArrayLike = None,
 ) -> Tensor:
     """The smallest element; equal ones share the gradient.
 
@@ -190,6 +255,10 @@ def min(
         the smaller elements are taken, as in torch.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
+    where : array_like of bool, optional
+        Which elements count; by default all.
+    initial : number, optional
+        What the reduction starts from; needed with `where`, and then of no elements too.
 
     Returns
     -------
@@ -201,6 +270,10 @@ def min(
     >>> fg.min([[1, 5], [7, 3]], axis=1)
     Tensor([1, 3])
     """
+    if initial is not None or where is not None:
+        return _extreme(
+            "min", x, pick_axis(axis, dim), pick_keepdims(keepdims, keepdim), where, initial
+        )
     return as_tensor(x).min(axis, keepdims, dim=dim, keepdim=keepdim)
 
 
@@ -212,6 +285,7 @@ def any(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
 ) -> Tensor:
     """Whether some element is not zero; of no elements False.
 
@@ -222,6 +296,8 @@ def any(
         Which axes vanish; by default all.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
+    where : array_like of bool, optional
+        Which elements count; by default all.
 
     Returns
     -------
@@ -233,7 +309,8 @@ def any(
     >>> fg.any([[0, 1], [0, 0]], axis=1)
     Tensor([ True, False])
     """
-    return as_tensor(x).any(axis, keepdims, dim=dim, keepdim=keepdim)
+    chosen = _where(x, where, False)
+    return chosen.any(axis, keepdims, dim=dim, keepdim=keepdim)
 
 
 def all(
@@ -244,6 +321,7 @@ def all(
     *,
     dim: Axis = None,
     keepdim: bool | None = None,
+    where: ArrayLike = None,
 ) -> Tensor:
     """Whether no element is zero; of no elements True.
 
@@ -254,6 +332,8 @@ def all(
         Which axes vanish; by default all.
     keepdims : bool, optional
         Whether they stay with extent 1 instead.
+    where : array_like of bool, optional
+        Which elements count; by default all.
 
     Returns
     -------
@@ -265,7 +345,8 @@ def all(
     >>> fg.all([[0, 1], [1, 1]], axis=1)
     Tensor([False,  True])
     """
-    return as_tensor(x).all(axis, keepdims, dim=dim, keepdim=keepdim)
+    chosen = _where(x, where, True)
+    return chosen.all(axis, keepdims, dim=dim, keepdim=keepdim)
 
 
 def logsumexp(

@@ -179,6 +179,7 @@ def isin(
     *,
     assume_unique: bool = False,
     invert: bool = False,
+    kind: str | None = None,
 ) -> Tensor:
     """Whether each element is one of others. NaN is none of them.
 
@@ -190,6 +191,8 @@ def isin(
         Without effect.
     invert : bool, optional
         Whether the answer is turned around.
+    kind : {"sort", "table"}, optional
+        NumPy's choice of an algorithm, without effect.
 
     Returns
     -------

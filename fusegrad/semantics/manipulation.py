@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..codegen.dtypes import bool_, int64
 from ..errors import ShapeError
@@ -145,7 +146,9 @@ def flip(x: Node, axis: int | Iterable[int] | None = None) -> Node:
 
 def roll(x: Node, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Node:
     """The elements moved along axes; what leaves at one end enters at the other."""
-    shifts = [shift] if isinstance(shift, int) else [operator.index(by) for by in shift]
+    several = isinstance(shift, Sequence) or getattr(shift, "ndim", 0) > 0
+    numbers: Any = shift if several else [shift]
+    shifts = [operator.index(by) for by in numbers]
     if axis is None:
         return build.reshape(roll(reshape(x, (-1,)), sum(shifts), 0), x.shape)
     axes = [axis] if isinstance(axis, int) else list(axis)

@@ -52,6 +52,11 @@ class Methods(ABC, Generic[TensorT]):
 
     __slots__ = ()
 
+    @property
+    @abstractmethod
+    def dtype(self) -> DType:
+        """The dtype of the elements."""
+
     @abstractmethod
     def _record(self, function: Callable[..., Node], *args: Any, **params: Any) -> TensorT:
         """The tensor whose node is ``function(node of self, *args, **params)``."""
@@ -457,9 +462,10 @@ class Methods(ABC, Generic[TensorT]):
     def clip(self, min: Any = None, max: Any = None) -> TensorT:
         """The elements, moved to the nearest of two bounds where they lie outside."""
         result: Any = self
-        if min is not None:
+        limits = np.iinfo(self.dtype.numpy) if self.dtype.is_integer else None
+        if min is not None and not (limits and isinstance(min, int) and min <= limits.min):
             result = self._binary(FUNCTIONS["maximum"], result, min)
-        if max is not None:
+        if max is not None and not (limits and isinstance(max, int) and max >= limits.max):
             result = self._binary(FUNCTIONS["minimum"], result, max)
         return self._unary(FUNCTIONS["positive"]) if result is self else result  # type: ignore[no-any-return]
 

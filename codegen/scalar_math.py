@@ -110,9 +110,7 @@ def _defined(
     name: str, expand: Callable[..., Expr], ulp: float, cost: float, arity: int = 1
 ) -> ScalarOp:
     """A function that NumPy does not have: its expansion says what it means."""
-    operands = ", ".join(f"{{{n}}}" for n in range(arity))
-    spelling = f"{name}({operands})"
-    return _real(name, by_expansion(expand, arity), spelling, expand, ulp, cost, arity)
+    return _real(name, by_expansion(expand, arity), "", expand, ulp, cost, arity)
 
 
 def _special() -> list[ScalarOp]:
@@ -153,10 +151,8 @@ def _others() -> list[ScalarOp]:
         ScalarOp("logical_or", 2, boolean, np.logical_or, either, bits.logical_or, 3),
         ScalarOp("logical_xor", 2, boolean, np.logical_xor, one, bits.logical_xor, 3),
         ScalarOp("logical_not", 1, boolean, np.logical_not, "{0} == 0", bits.logical_not, 1),
-        ScalarOp("philox", 2, random32, meanings.philox, "philox({0}, {1})", bits.philox, 90),
-        ScalarOp(
-            "philox64", 2, random64, meanings.philox64, "philox64({0}, {1})", bits.philox64, 90
-        ),
+        ScalarOp("philox", 2, random32, meanings.philox, "", bits.philox, 90),
+        ScalarOp("philox64", 2, random64, meanings.philox64, "", bits.philox64, 90),
     ]
 
 

@@ -44,7 +44,8 @@ class ScalarOp:
     meaning : callable
         The meaning on NumPy arrays or scalars; `cast` and `bitcast` take the dtype as well.
     python : str
-        The printed spelling for numba, a format string over the printed operands.
+        The printed spelling for numba, a format string over the printed operands; without one the
+        row is printed expanded.
     expand : callable, optional
         None for a primitive, else makes of the operand expressions one of primitive rows.
     cost : float

@@ -88,6 +88,7 @@ from .functions.data_types import (
 )
 from .functions.diagonals import *  # noqa: F403
 from .functions.differences import *  # noqa: F403
+from .functions.elementwise import *  # noqa: F403
 from .functions.functional import *  # noqa: F403
 from .functions.histograms import (
     bincount,

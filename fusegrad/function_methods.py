@@ -90,14 +90,8 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
     return method
 
 
-_ELEMENTWISE = (
-    *("abs", "ceil", "clip", "exp", "floor", "log", "neg", "pow", "reciprocal"),
-    *("relu", "round", "rsqrt", "sigmoid", "sin", "cos", "sqrt", "square", "tanh", "tril", "triu"),
-)
-_ARITHMETIC = (
-    *("addcdiv", "addcmul", "deg2rad", "float_power", "fmax", "fmin", "fmod", "frexp", "gcd"),
-    *("heaviside", "isneginf", "isposinf", "lcm", "ldexp", "lerp", "logaddexp2", "rad2deg", "sinc"),
-)
+_IN_PLACE = ("clip", "pow", "tril", "triu")
+_ARITHMETIC = ("addcdiv", "addcmul", "frexp", "ldexp", "lerp")
 
 _OWN: tuple[Callable[..., Any], ...] = (
     *(compress, data_ptr, equal, new_tensor, stride, tile, tobytes, where),
@@ -105,7 +99,7 @@ _OWN: tuple[Callable[..., Any], ...] = (
     *(differences.diff, functional.isclose, functional.nan_to_num),
     *(histograms.bincount, histograms.histc, inserting.repeat_interleave),
     *(nan_reductions.nanmean, nan_reductions.nansum, picking.take_along_dim),
-    *(averages.corrcoef, averages.cov, functional.nextafter, functional.positive),
+    *(averages.corrcoef, averages.cov),
     *(arranging.fliplr, arranging.flipud, joining.dsplit, joining.hsplit, joining.vsplit),
     *(diagonals.diagonal_scatter, picking.select_scatter, products.addmm, products.baddbmm),
     *(sets.unique_consecutive, sorting.msort),
@@ -116,7 +110,7 @@ _OWN: tuple[Callable[..., Any], ...] = (
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(arithmetic, name) for name in _ARITHMETIC},
     **{function.__name__: function for function in _OWN},
-    **{f"{name}_": _in_place(name, getattr(Tensor, name)) for name in _ELEMENTWISE},
+    **{f"{name}_": _in_place(name, getattr(Tensor, name)) for name in _IN_PLACE},
     "tensor_split": joining.tensor_split,
     "uniform_": init.uniform_,
     "normal_": init.normal_,

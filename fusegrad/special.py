@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from .codegen.dtypes import float64
 from .errors import DTypeError
+from .functions import elementwise_special
 from .functions.creation import zeros_like
+from .functions.elementwise_special import *  # noqa: F403
+from .functions.elementwise_special import digamma, erfcinv, gammaln, zeta
 from .functions.functional import (
     clip,
     erf,
@@ -31,32 +33,22 @@ from .functions.incomplete import betainc, gammainc, gammaincc
 from .functions.precision import in_float32
 from .functions.reductions import logsumexp
 from .ops import build
-from .semantics.elementwise import Function
-from .tensors.tensor_class import ArrayLike, Tensor, as_tensor, elementwise
+from .tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 
 __all__ = [
     "beta",
     "betainc",
     "betaln",
-    "digamma",
     "entr",
     "erf",
     "erfc",
-    "erfcinv",
-    "erfinv",
     "exp2",
     "expit",
     "expm1",
     "gamma",
     "gammainc",
     "gammaincc",
-    "gammaln",
-    "i0",
-    "i0e",
-    "i1",
-    "i1e",
     "kl_div",
-    "lgamma",
     "log1p",
     "log_ndtr",
     "log_softmax",
@@ -66,91 +58,13 @@ __all__ = [
     "ndtr",
     "ndtri",
     "polygamma",
-    "psi",
     "rel_entr",
     "sigmoid",
     "softmax",
     "xlog1py",
     "xlogy",
-    "zeta",
 ]
-
-Unary = Callable[[ArrayLike], Tensor]
-
-
-def _one(name: str, make: Callable[..., Any], summary: str, example: str) -> Unary:
-    row = Function(name, make, to_float=True)
-
-    def function(x: ArrayLike) -> Tensor:
-        return elementwise(row, x)
-
-    call, _, result = example.partition(" -> ")
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"""{summary}
-
-    Parameters
-    ----------
-    x : array_like
-        Integers and bools are computed as float32.
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.special.{name}({call})
-    Tensor({result})
-    """
-    return function
-
-
-gammaln = _one(
-    "gammaln",
-    build.lgamma,
-    "The logarithm of the gamma function's size.",
-    "[1.0, 3.0] -> [0.       , 0.6931472]",
-)
-lgamma = gammaln
-digamma = _one("digamma", build.digamma, "The derivative of `gammaln`.", "[1.0] -> [-0.5772157]")
-psi = digamma
-erfinv = _one("erfinv", build.erfinv, "The inverse of the error function.", "[0.0] -> [0.]")
-erfcinv = _one("erfcinv", build.erfcinv, "The inverse of `erfc`, also near 0.", "[1.0] -> [0.]")
-i0 = _one("i0", build.i0, "The modified Bessel function of order 0.", "[0.0] -> [1.]")
-i0e = _one("i0e", build.i0e, "``exp(-abs(x)) * i0(x)``, without overflow.", "[0.0] -> [1.]")
-i1 = _one("i1", build.i1, "The modified Bessel function of order 1.", "[0.0] -> [0.]")
-i1e = _one("i1e", build.i1e, "``exp(-abs(x)) * i1(x)``, without overflow.", "[0.0] -> [0.]")
-_ZETA = Function("zeta", build.zeta, to_float=True)
-_TRIGAMMA = Function("polygamma", build.trigamma, to_float=True)
-
-
-def zeta(x: ArrayLike, q: ArrayLike) -> Tensor:
-    """The zeta function of Hurwitz: the sum of ``1 / (k + q) ** x`` over k = 0, 1, 2, ...
-
-    Parameters
-    ----------
-    x : array_like
-        The exponent, larger than 1. There is no derivative by it.
-    q : array_like
-        Positive. Where `q` is 0 or a negative integer the result is infinite; where it is another
-        negative number, NaN.
-
-    Returns
-    -------
-    Tensor
-
-    Notes
-    -----
-    The formula of Euler and Maclaurin after ten terms, with nine corrections.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.special.zeta([2.0], 1.0)
-    Tensor([1.644934])
-    """
-    return elementwise(_ZETA, x, q)
+__all__ += elementwise_special.__all__
 
 
 def polygamma(n: int, x: ArrayLike) -> Tensor:
@@ -183,7 +97,7 @@ def polygamma(n: int, x: ArrayLike) -> Tensor:
     if n == 0:
         return digamma(x)
     if n == 1:
-        return elementwise(_TRIGAMMA, x)
+        return record(build.trigamma, (_floating(x),))
     sign = 1.0 if n % 2 else -1.0
     return zeta(float(n + 1), x) * (sign * math.factorial(n))
 

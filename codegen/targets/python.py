@@ -80,9 +80,6 @@ _FUNCTIONS = {
     "mod": "np.remainder({0}, {1})",
     "remainder": "np.remainder({0}, {1})",
 }
-# Rows that have no spelling, or one with another meaning for integers.
-_EXPANDED = {"philox", "philox64", "lgamma", "digamma", "trigamma", "zeta", "erfinv", "erfcinv"}
-_EXPANDED |= {"i0", "i0e", "i1", "i1e"}
 # Rows that give the operands' float dtype in Python and in numba.
 _CLOSED = {"add", "sub", "mul", "div", "neg", "abs", "fma", "minimum", "maximum", "square"}
 _CLOSED |= {"select", "rare"}
@@ -305,7 +302,9 @@ class _Source:
                 result = self._flat(e, done)
             elif isinstance(e, Apply):
                 result = Apply(e.op, [done[id(a)] for a in e.args], e.dtype)
-                if e.op in _EXPANDED or (e.op == "pow" and not e.dtype.is_float):
+                # The spelling of a power has another meaning for integers.
+                whole = e.op == "pow" and not e.dtype.is_float
+                if whole or not TABLE[e.op].python:
                     result = expand(result) or result
             done[id(e)] = result
         return done[id(root)]

@@ -11,7 +11,7 @@ from typing import final
 
 from ..ir.node import Node, substitute, toposort
 from ..ops import build
-from ..ops.elementwise import Leaf, Mark
+from ..ops.identities import Leaf, Mark
 from ..ops.source import Input
 
 __all__ = ["Closed", "close"]

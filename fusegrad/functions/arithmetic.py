@@ -1,7 +1,4 @@
-"""Elementwise functions beside those of the array API, under NumPy's and torch's names.
-
-Knows the rows of `semantics.arithmetic`; one line here makes a row public.
-"""
+"""Arithmetic that is more than one elementwise function, under NumPy's and torch's names."""
 
 from __future__ import annotations
 
@@ -9,13 +6,11 @@ from typing import Any
 
 from ..ir.node import Node
 from ..semantics import arithmetic as semantics
-from ..semantics.arithmetic import MORE
 from ..semantics.shapes import broadcast_all
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, elementwise, record
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 from .functional import (
     add,
     divide,
-    documented,
     floor_divide,
     multiply,
     remainder,
@@ -25,84 +20,13 @@ from .functional import (
 __all__ = [
     "addcdiv",
     "addcmul",
-    "cbrt",
     "clamp",
-    "deg2rad",
-    "degrees",
     "divmod",
-    "float_power",
-    "fmax",
-    "fmin",
-    "fmod",
     "frexp",
-    "gcd",
-    "heaviside",
-    "isneginf",
-    "isposinf",
-    "lcm",
     "ldexp",
     "lerp",
-    "logaddexp2",
     "modf",
-    "rad2deg",
-    "radians",
-    "sinc",
 ]
-
-
-def _unary(name: str, summary: str, example: str) -> Any:
-    row = MORE[name]
-
-    def function(x: ArrayLike) -> Tensor:
-        return elementwise(row, x)
-
-    return documented(function, row, summary, "x", example)
-
-
-def _binary(name: str, summary: str, example: str) -> Any:
-    row = MORE[name]
-
-    def function(x1: ArrayLike, x2: ArrayLike) -> Tensor:
-        return elementwise(row, x1, x2)
-
-    return documented(function, row, summary, "x1, x2", example)
-
-
-fmod = _binary(
-    "fmod", "What division towards 0 leaves, with the sign of `x1`.", "[7, -7], 3 -> [ 1, -1]"
-)
-fmax = _binary(
-    "fmax",
-    "The larger of two; of NaN and a number the number.",
-    "[1.0, float('nan')], 0.5 -> [1. , 0.5]",
-)
-fmin = _binary(
-    "fmin",
-    "The smaller of two; of NaN and a number the number.",
-    "[1.0, float('nan')], 1.5 -> [1. , 1.5]",
-)
-float_power = _binary(
-    "float_power", "`x1` to the power `x2`, computed as float64.", "[2], -1 -> [0.5], dtype=float64"
-)
-cbrt = _unary("cbrt", "The cube root.", "[8.0, 1.0] -> [2., 1.]")
-heaviside = _binary(
-    "heaviside", "0 below 0, 1 above, `x2` at 0.", "[-1.0, 0.0, 2.0], 0.5 -> [0. , 0.5, 1. ]"
-)
-sinc = _unary("sinc", "sin(pi x) / (pi x), at 0 it is 1.", "[0.0] -> [1.]")
-deg2rad = _unary("deg2rad", "Degrees as radians.", "[180.0] -> [3.1415927]")
-rad2deg = _unary("rad2deg", "Radians as degrees.", "[0.0] -> [0.]")
-logaddexp2 = _binary(
-    "logaddexp2", "log2(2**x1 + 2**x2) without overflow.", "[1e9], 0.0 -> [1.e+09]"
-)
-isposinf = _unary(
-    "isposinf", "Whether it is plus infinity.", "[1.0, float('inf')] -> [False,  True]"
-)
-isneginf = _unary(
-    "isneginf", "Whether it is minus infinity.", "[1.0, float('-inf')] -> [False,  True]"
-)
-gcd = _binary("gcd", "The greatest common divisor of integers.", "[12, 0], 18 -> [ 6, 18]")
-lcm = _binary("lcm", "The least common multiple of integers.", "[4, 0], 6 -> [12,  0]")
-radians, degrees = deg2rad, rad2deg
 
 
 def divmod(x1: ArrayLike, x2: ArrayLike) -> tuple[Tensor, Tensor]:

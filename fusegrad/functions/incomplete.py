@@ -10,11 +10,10 @@ import math
 from collections.abc import Callable
 
 from ..codegen.dtypes import DType, float32, float64
-from ..ops import build
-from ..semantics.elementwise import Function
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, elementwise
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from ..transforms.control import scan
 from .data_types import result_type
+from .elementwise_special import gammaln
 from .functional import (
     abs,
     erfc,
@@ -30,7 +29,6 @@ from .ranges import arange
 
 __all__ = ["betainc", "gammainc", "gammaincc"]
 
-_GAMMALN = Function("gammaln", build.lgamma, to_float=True)
 _GAMMA_TERMS = 100
 _BETA_TERMS = 200
 _LARGE = 20.0
@@ -164,10 +162,6 @@ _TEMME = (
 )
 
 
-def _gammaln(x: Tensor) -> Tensor:
-    return elementwise(_GAMMALN, x)
-
-
 def _operands(*values: ArrayLike) -> tuple[list[Tensor], DType]:
     """Tensors of float64 and one shape, and the dtype of the result: so many terms add up."""
     tensors = [as_tensor(v) for v in values]
@@ -204,7 +198,7 @@ def _density(a: Tensor, x: Tensor) -> Tensor:
     correction = r * (1 / 12 - r * r * (1 / 360 - r * r * (1 / 1260 - r * r / 1680)))
     scaled = b * (log1p(mu) - mu) - correction + 0.5 * log(b / (2 * math.pi))
     c = where(large, 1.0, a)
-    plain = c * log(x) - x - _gammaln(c)
+    plain = c * log(x) - x - gammaln(c)
     return exp(where(large, scaled, plain))
 
 
@@ -385,7 +379,7 @@ def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Tensor:
     turned = y * (p + q + 2) > p + 1
     p, q = where(turned, q, p), where(turned, p, q)
     y, rest = where(turned, 1 - y, y), where(turned, y, 1 - y)
-    factor = exp(_gammaln(p + q) - _gammaln(p) - _gammaln(q) + p * log(y) + q * log(rest))
+    factor = exp(gammaln(p + q) - gammaln(p) - gammaln(q) + p * log(y) + q * log(rest))
     part = factor * _beta_fraction(p, q, y) / p
     value = where(turned, 1 - part, part)
     ends = where(x <= 0, 0.0, 1.0)

@@ -18,17 +18,8 @@ from .functional import (
     remainder,
     trunc,
 )
-from .functional import equal as eq
-from .functional import greater as gt
-from .functional import greater_equal as ge
-from .functional import less as lt
-from .functional import less_equal as le
-from .functional import multiply as mul
-from .functional import negative as neg
-from .functional import not_equal as ne
-from .functional import subtract as sub
 
-__all__ = ["div", "eq", "ge", "gt", "le", "lt", "mul", "ne", "neg", "sub"]
+__all__ = ["div"]
 
 
 def div(

@@ -13,7 +13,8 @@ from ..ir.node import Node
 from ..ir.types import TupleType
 from ..ops import build
 from ..ops.base import Pattern
-from ..ops.elementwise import ELEMENTWISE, Cast, Leaf, Mark, NotDifferentiable, StopGradient
+from ..ops.elementwise import ELEMENTWISE
+from ..ops.identities import Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Monoid, Reduce
 from ..ops.source import Constant

@@ -27,6 +27,7 @@ from ..codegen.dtypes import (
     uint64,
 )
 from ..errors import DTypeError
+from ..ops.elementwise import as_float
 
 __all__ = [
     "DEFAULT_FLOAT",
@@ -40,7 +41,7 @@ __all__ = [
     "with_weak",
 ]
 
-DEFAULT_FLOAT = float32
+DEFAULT_FLOAT = as_float(bool_)
 _RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _SIGNED = {8: int8, 16: int16, 32: int32, 64: int64}
 
@@ -159,11 +160,6 @@ def with_weak(dtype: DType | None, kind: str) -> DType:
     if _RANK[kind] <= _RANK[dtype.kind]:
         return dtype
     return int64 if kind == "int" else DEFAULT_FLOAT
-
-
-def as_float(dtype: DType) -> DType:
-    """The dtype that functions such as ``exp`` compute in: the default for integers and bools."""
-    return dtype if dtype.is_float else DEFAULT_FLOAT
 
 
 def sum_dtype(dtype: DType) -> DType:

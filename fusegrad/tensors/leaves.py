@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ..autodiff.reverse import vjp
 from ..errors import GradientError
 from ..ir.node import Node, toposort
-from ..ops.elementwise import Leaf
+from ..ops.identities import Leaf
 from ..ops.source import Input
 from .context import Cell, Token
 

@@ -19,8 +19,8 @@ from ..ir.halves import as_array, number_of
 from ..ir.node import Node, set_recording
 from ..ir.types import TensorType
 from ..ops import build
+from ..ops.elementwise import Function
 from ..semantics import products
-from ..semantics.elementwise import Function
 from ..semantics.promotion import as_dtype, no_complex, promote
 from ..semantics.shapes import broadcast_shapes, show
 from .array_values import array_of

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast, final
 from ..errors import GradientError, ShapeError
 from ..ir.node import Node, set_recording
 from ..ops import build
-from ..semantics.elementwise import FUNCTIONS
+from ..ops.elementwise import FUNCTIONS
 from ..semantics.shapes import broadcast_to, show
 from .context import active
 from .evaluation import settle

@@ -15,8 +15,8 @@ import numpy as np
 from ..codegen.dtypes import bool_
 from ..errors import IndexBoundsError
 from ..ir.node import Node
+from ..ops.elementwise import FUNCTIONS, Function
 from ..semantics import assignment, indexing
-from ..semantics.elementwise import FUNCTIONS, Function
 from ..semantics.shapes import show
 from .context import active
 from .tensor_state import State

@@ -6,7 +6,7 @@ function of ``fg`` with the same name; where torch and NumPy name an argument di
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,10 +15,11 @@ import numpy as np
 from ..codegen.dtypes import DType
 from ..ir.node import Node
 from ..ops import build
+from ..ops.elementwise import FUNCTIONS
 from ..semantics import indexing, manipulation, reductions
-from ..semantics.elementwise import FUNCTIONS, Function
 from ..semantics.promotion import as_dtype
 from ..semantics.shapes import as_shape
+from .elementwise_methods import ElementwiseMethods
 
 __all__ = ["Axis", "Methods", "pick_axis", "pick_keepdims"]
 
@@ -47,7 +48,7 @@ def pick_keepdims(keepdims: bool, keepdim: bool | None) -> bool:
     return keepdims if keepdim is None else keepdim
 
 
-class Methods(ABC, Generic[TensorT]):
+class Methods(ElementwiseMethods[TensorT], Generic[TensorT]):
     """Methods from a tensor to a new one, of the class `TensorT`."""
 
     __slots__ = ()
@@ -74,15 +75,6 @@ class Methods(ABC, Generic[TensorT]):
 
         If `fitting`, numbers among the others take the dtype of this tensor.
         """
-
-    @abstractmethod
-    def _unary(self, function: Function) -> TensorT:
-        """The elementwise function of this tensor."""
-
-    @staticmethod
-    @abstractmethod
-    def _binary(function: Function, a: Any, b: Any) -> TensorT:
-        """The elementwise function of two operands."""
 
     # reductions
 
@@ -367,97 +359,9 @@ class Methods(ABC, Generic[TensorT]):
 
     # elementwise
 
-    def abs(self) -> TensorT:
-        """The absolute value."""
-        return self._unary(FUNCTIONS["abs"])
-
-    def neg(self) -> TensorT:
-        """The value with the other sign."""
-        return self._unary(FUNCTIONS["negative"])
-
-    def sign(self) -> TensorT:
-        """-1, 0 or 1."""
-        return self._unary(FUNCTIONS["sign"])
-
-    def exp(self) -> TensorT:
-        """e to the power of the elements."""
-        return self._unary(FUNCTIONS["exp"])
-
-    def log(self) -> TensorT:
-        """The natural logarithm."""
-        return self._unary(FUNCTIONS["log"])
-
-    def log1p(self) -> TensorT:
-        """The logarithm of 1 plus the elements."""
-        return self._unary(FUNCTIONS["log1p"])
-
-    def sqrt(self) -> TensorT:
-        """The square root."""
-        return self._unary(FUNCTIONS["sqrt"])
-
-    def rsqrt(self) -> TensorT:
-        """One over the square root."""
-        return self._unary(FUNCTIONS["rsqrt"])
-
-    def square(self) -> TensorT:
-        """The square."""
-        return self._unary(FUNCTIONS["square"])
-
-    def reciprocal(self) -> TensorT:
-        """One over the elements."""
-        return self._unary(FUNCTIONS["reciprocal"])
-
-    def sin(self) -> TensorT:
-        """The sine."""
-        return self._unary(FUNCTIONS["sin"])
-
-    def cos(self) -> TensorT:
-        """The cosine."""
-        return self._unary(FUNCTIONS["cos"])
-
-    def tanh(self) -> TensorT:
-        """The hyperbolic tangent."""
-        return self._unary(FUNCTIONS["tanh"])
-
-    def erf(self) -> TensorT:
-        """The error function."""
-        return self._unary(FUNCTIONS["erf"])
-
-    def sigmoid(self) -> TensorT:
-        """1 / (1 + exp(-x))."""
-        return self._unary(FUNCTIONS["sigmoid"])
-
-    def relu(self) -> TensorT:
-        """The elements, or 0 where they are negative; the derivative at 0 is 0."""
-        return self._unary(FUNCTIONS["relu"])
-
-    def floor(self) -> TensorT:
-        """The largest integer that is not larger."""
-        return self._unary(FUNCTIONS["floor"])
-
-    def ceil(self) -> TensorT:
-        """The smallest integer that is not smaller."""
-        return self._unary(FUNCTIONS["ceil"])
-
-    def round(self) -> TensorT:
-        """The nearest integer; halves to the even one."""
-        return self._unary(FUNCTIONS["round"])
-
-    def logical_not(self) -> TensorT:
-        """Whether the elements are zero."""
-        return self._unary(FUNCTIONS["logical_not"])
-
     def pow(self, exponent: Any) -> TensorT:
         """The elements to a power."""
         return self._binary(FUNCTIONS["pow"], self, exponent)
-
-    def maximum(self, other: Any) -> TensorT:
-        """The larger element of two."""
-        return self._binary(FUNCTIONS["maximum"], self, other)
-
-    def minimum(self, other: Any) -> TensorT:
-        """The smaller element of two."""
-        return self._binary(FUNCTIONS["minimum"], self, other)
 
     def clip(self, min: Any = None, max: Any = None) -> TensorT:
         """The elements, moved to the nearest of two bounds where they lie outside."""

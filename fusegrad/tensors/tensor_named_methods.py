@@ -5,7 +5,7 @@ Knows rows of elementwise functions; how they are recorded is the business of th
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
@@ -13,28 +13,21 @@ from ..codegen.dtypes import DType
 from ..errors import ShapeError
 from ..ir.node import Node
 from ..ops import build
-from ..semantics.elementwise import FUNCTIONS, Function
+from ..ops.elementwise import FUNCTIONS
 from ..semantics.promotion import as_dtype
 from ..semantics.shapes import as_shape, one_axis
+from .elementwise_methods import ElementwiseMethods
 
 __all__ = ["NamedMethods"]
 
 TensorT = TypeVar("TensorT")
+_ADD = FUNCTIONS["add"]
 
 
-class NamedMethods(ABC, Generic[TensorT]):
+class NamedMethods(ElementwiseMethods[TensorT], Generic[TensorT]):
     """Methods that do what operators and functions of ``fg`` do."""
 
     __slots__ = ()
-
-    @abstractmethod
-    def _unary(self, function: Function) -> TensorT:
-        """The elementwise function of this tensor."""
-
-    @staticmethod
-    @abstractmethod
-    def _binary(function: Function, a: Any, b: Any) -> TensorT:
-        """The elementwise function of two operands."""
 
     @staticmethod
     @abstractmethod
@@ -54,116 +47,6 @@ class NamedMethods(ABC, Generic[TensorT]):
     def dtype(self) -> DType:
         """The dtype of the elements."""
 
-    # one operand
-
-    def negative(self) -> TensorT:
-        """The value with the other sign."""
-        return self._unary(FUNCTIONS["negative"])
-
-    def absolute(self) -> TensorT:
-        """The absolute value."""
-        return self._unary(FUNCTIONS["abs"])
-
-    def tan(self) -> TensorT:
-        """The tangent."""
-        return self._unary(FUNCTIONS["tan"])
-
-    def asin(self) -> TensorT:
-        """The arc sine."""
-        return self._unary(FUNCTIONS["asin"])
-
-    arcsin = asin
-
-    def acos(self) -> TensorT:
-        """The arc cosine."""
-        return self._unary(FUNCTIONS["acos"])
-
-    arccos = acos
-
-    def atan(self) -> TensorT:
-        """The arc tangent."""
-        return self._unary(FUNCTIONS["atan"])
-
-    arctan = atan
-
-    def sinh(self) -> TensorT:
-        """The hyperbolic sine."""
-        return self._unary(FUNCTIONS["sinh"])
-
-    def cosh(self) -> TensorT:
-        """The hyperbolic cosine."""
-        return self._unary(FUNCTIONS["cosh"])
-
-    def asinh(self) -> TensorT:
-        """The inverse hyperbolic sine."""
-        return self._unary(FUNCTIONS["asinh"])
-
-    arcsinh = asinh
-
-    def acosh(self) -> TensorT:
-        """The inverse hyperbolic cosine."""
-        return self._unary(FUNCTIONS["acosh"])
-
-    arccosh = acosh
-
-    def atanh(self) -> TensorT:
-        """The inverse hyperbolic tangent."""
-        return self._unary(FUNCTIONS["atanh"])
-
-    arctanh = atanh
-
-    def exp2(self) -> TensorT:
-        """2 to the power of the elements."""
-        return self._unary(FUNCTIONS["exp2"])
-
-    def expm1(self) -> TensorT:
-        """The exponential less 1, without cancellation."""
-        return self._unary(FUNCTIONS["expm1"])
-
-    def log2(self) -> TensorT:
-        """The logarithm to base 2."""
-        return self._unary(FUNCTIONS["log2"])
-
-    def log10(self) -> TensorT:
-        """The logarithm to base 10."""
-        return self._unary(FUNCTIONS["log10"])
-
-    def erfc(self) -> TensorT:
-        """1 less the error function, without cancellation."""
-        return self._unary(FUNCTIONS["erfc"])
-
-    def trunc(self) -> TensorT:
-        """The integer part."""
-        return self._unary(FUNCTIONS["trunc"])
-
-    fix = trunc
-
-    def isnan(self) -> TensorT:
-        """Whether the elements are NaN."""
-        return self._unary(FUNCTIONS["isnan"])
-
-    def isinf(self) -> TensorT:
-        """Whether the elements are infinite."""
-        return self._unary(FUNCTIONS["isinf"])
-
-    def isfinite(self) -> TensorT:
-        """Whether the elements are neither NaN nor infinite."""
-        return self._unary(FUNCTIONS["isfinite"])
-
-    def signbit(self) -> TensorT:
-        """Whether the sign bit is set."""
-        return self._unary(FUNCTIONS["signbit"])
-
-    def bitwise_not(self) -> TensorT:
-        """The value with all bits turned."""
-        return self._unary(FUNCTIONS["bitwise_invert"])
-
-    def conj(self) -> TensorT:
-        """The complex conjugate; all numbers here are real."""
-        return self._unary(FUNCTIONS["conj"])
-
-    conjugate = conj
-
     @property
     def real(self) -> TensorT:
         """The real part: the value itself."""
@@ -174,22 +57,16 @@ class NamedMethods(ABC, Generic[TensorT]):
         """The imaginary part: zeros."""
         return self._unary(FUNCTIONS["imag"])
 
-    # two operands
-
-    def _with(self, name: str, other: Any) -> TensorT:
-        result = self._binary(FUNCTIONS[name], self, other)
-        if cast("Any", result) is NotImplemented:
-            raise TypeError(f"{name} of a tensor and a {type(other).__name__}")
-        return result
-
     def add(self, other: Any, *, alpha: Any = 1) -> TensorT:
         """The sum with `other`, times `alpha`."""
-        return self._with("add", other if isinstance(alpha, int) and alpha == 1 else other * alpha)
+        return self._with(
+            FUNCTIONS["add"], other if isinstance(alpha, int) and alpha == 1 else other * alpha
+        )
 
     def sub(self, other: Any, *, alpha: Any = 1) -> TensorT:
         """The difference from `other`, times `alpha`."""
         return self._with(
-            "subtract", other if isinstance(alpha, int) and alpha == 1 else other * alpha
+            FUNCTIONS["subtract"], other if isinstance(alpha, int) and alpha == 1 else other * alpha
         )
 
     subtract = sub
@@ -197,8 +74,8 @@ class NamedMethods(ABC, Generic[TensorT]):
     def div(self, other: Any, *, rounding_mode: str | None = None) -> TensorT:
         """The quotient, if `rounding_mode` is ``"floor"`` or ``"trunc"`` rounded so."""
         if rounding_mode == "floor":
-            return self._with("floor_divide", other)
-        quotient = self._with("divide", other)
+            return self._with(FUNCTIONS["floor_divide"], other)
+        quotient = self._with(FUNCTIONS["divide"], other)
         if rounding_mode is None:
             return quotient
         if rounding_mode != "trunc":
@@ -207,96 +84,6 @@ class NamedMethods(ABC, Generic[TensorT]):
 
     divide = div
     true_divide = div
-
-    def mul(self, other: Any) -> TensorT:
-        """The product."""
-        return self._with("multiply", other)
-
-    multiply = mul
-
-    def floor_divide(self, other: Any) -> TensorT:
-        """The quotient, rounded down."""
-        return self._with("floor_divide", other)
-
-    def remainder(self, other: Any) -> TensorT:
-        """What `floor_divide` leaves; it has the sign of `other`."""
-        return self._with("remainder", other)
-
-    def atan2(self, other: Any) -> TensorT:
-        """The angle of the point with these coordinates."""
-        return self._with("atan2", other)
-
-    arctan2 = atan2
-
-    def hypot(self, other: Any) -> TensorT:
-        """The length of the vector with these coordinates."""
-        return self._with("hypot", other)
-
-    def copysign(self, other: Any) -> TensorT:
-        """The size of the elements with the sign of `other`."""
-        return self._with("copysign", other)
-
-    def logaddexp(self, other: Any) -> TensorT:
-        """The logarithm of the sum of exponentials."""
-        return self._with("logaddexp", other)
-
-    def eq(self, other: Any) -> TensorT:
-        """Whether the elements are equal."""
-        return self._with("equal", other)
-
-    def ne(self, other: Any) -> TensorT:
-        """Whether the elements differ."""
-        return self._with("not_equal", other)
-
-    not_equal = ne
-
-    def lt(self, other: Any) -> TensorT:
-        """Whether the elements are less."""
-        return self._with("less", other)
-
-    less = lt
-
-    def le(self, other: Any) -> TensorT:
-        """Whether the elements are less or equal."""
-        return self._with("less_equal", other)
-
-    less_equal = le
-
-    def gt(self, other: Any) -> TensorT:
-        """Whether the elements are greater."""
-        return self._with("greater", other)
-
-    greater = gt
-
-    def ge(self, other: Any) -> TensorT:
-        """Whether the elements are greater or equal."""
-        return self._with("greater_equal", other)
-
-    greater_equal = ge
-
-    def logical_and(self, other: Any) -> TensorT:
-        """Whether both are not zero."""
-        return self._with("logical_and", other)
-
-    def logical_or(self, other: Any) -> TensorT:
-        """Whether one or both are not zero."""
-        return self._with("logical_or", other)
-
-    def logical_xor(self, other: Any) -> TensorT:
-        """Whether exactly one is not zero."""
-        return self._with("logical_xor", other)
-
-    def bitwise_and(self, other: Any) -> TensorT:
-        """The bits that both have."""
-        return self._with("bitwise_and", other)
-
-    def bitwise_or(self, other: Any) -> TensorT:
-        """The bits that one or both have."""
-        return self._with("bitwise_or", other)
-
-    def bitwise_xor(self, other: Any) -> TensorT:
-        """The bits that exactly one has."""
-        return self._with("bitwise_xor", other)
 
     # parts
 

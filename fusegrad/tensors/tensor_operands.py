@@ -15,7 +15,7 @@ from ..errors import DTypeError
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
-from ..semantics.elementwise import Function
+from ..ops.elementwise import Function
 from ..semantics.promotion import kind_of, promote, with_weak
 from ..semantics.shapes import broadcast_shapes
 from .tensor_state import State

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
-from ..semantics.elementwise import FUNCTIONS, Function
+from ..ops.elementwise import FUNCTIONS, Function
 
 __all__ = ["UFUNCS", "Operators"]
 

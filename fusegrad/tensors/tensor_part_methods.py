@@ -15,8 +15,8 @@ from ..codegen.dtypes import bool_
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ops import build
+from ..ops.elementwise import FUNCTIONS
 from ..semantics import assignment, diagonals, indexing, manipulation, positions, products
-from ..semantics.elementwise import FUNCTIONS
 from ..semantics.promotion import promote
 from ..semantics.shapes import broadcast_shapes, one_axis, show
 from .tensor_indexing import Indexing, known

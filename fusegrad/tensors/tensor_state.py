@@ -16,7 +16,7 @@ from ..errors import DataDependentShapeError, GradientError, TracedValueError
 from ..ir.halves import as_array, wide
 from ..ir.node import Node, set_recording
 from ..ops import build
-from ..ops.elementwise import Leaf
+from ..ops.identities import Leaf
 from ..ops.source import Input
 from .context import Cell, Recorder, Token, active
 from .evaluation import (

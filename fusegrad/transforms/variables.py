@@ -14,7 +14,7 @@ from .. import pytree
 from ..errors import ArgumentStructureError, GradientError
 from ..ir.node import Node, substitute
 from ..ops import build
-from ..ops.elementwise import Leaf, Mark, StopGradient
+from ..ops.identities import Leaf, Mark, StopGradient
 from ..ops.source import Input
 from ..tensors.context import Token, active
 from ..tensors.leaves import gradients

@@ -11,8 +11,6 @@ import pytest
 
 import fusegrad as fg
 from fusegrad.errors import DeviceError, DTypeError, ShapeError
-from fusegrad.functions import numpy_names, operator_names
-from fusegrad.tensors.tensor_named_methods import NamedMethods
 from fusegrad.testing import check_grads
 
 INFO = fg.__array_namespace_info__()
@@ -329,18 +327,10 @@ def test_where_of_a_condition_alone() -> None:
 # --- names of others ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", numpy_names.__all__)
-def test_names_of_numpy(name: str) -> None:
-    function, reference = getattr(fg, name), getattr(np, name)
-    values = [np.array([3, 1, 2])] if "shift" in name or name in BITS else [np.array([0.5, 0.25])]
-    if getattr(reference, "nin", 1) == 2:
-        values *= 2
-    if name == "arccosh":
-        values = [values[0] + 1]
-    np.testing.assert_allclose(function(*values).numpy(), reference(*values), rtol=1e-6)
-
-
-OPERATORS = {"div": "truediv", **{name: name for name in operator_names.__all__ if name != "div"}}
+OPERATORS = {
+    "div": "truediv",
+    **{n: n for n in ("eq", "ge", "gt", "le", "lt", "mul", "ne", "neg", "sub")},
+}
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
@@ -360,34 +350,6 @@ def test_div_rounds() -> None:
     assert fg.grad(lambda v: fg.div(v, 2.0).sum())(x).tolist() == [0.5, 0.5]
     with pytest.raises(ValueError, match="rounding_mode is 'floor' or 'trunc', not 'up'"):
         fg.div(x, 2.0, rounding_mode="up")  # type: ignore[arg-type]
-
-
-BITS = {"invert", "bitwise_not"}
-METHODS = sorted(
-    name
-    for name, method in vars(NamedMethods).items()
-    if not name.startswith("_") and hasattr(np, name) and callable(method)
-)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_methods_are_numpys_functions(name: str) -> None:
-    if name == "select":
-        return
-    reference = getattr(np, name)
-    whole = name.startswith("bitwise")
-    x, y = (
-        (np.array([3, 1]), np.array([5, 3]))
-        if whole
-        else (
-            np.array([0.5, 0.25]),
-            np.array([0.5, -2.0]),
-        )
-    )
-    operands = [y] if getattr(reference, "nin", 1) == 2 else []
-    start = x + 1 if name in ("acosh", "arccosh") else x
-    method = getattr(fg.asarray(start), name)
-    np.testing.assert_allclose(method(*operands).numpy(), reference(start, *operands), rtol=1e-12)
 
 
 def test_methods_under_torchs_names() -> None:

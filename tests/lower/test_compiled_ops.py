@@ -8,7 +8,7 @@ import pytest
 from fusegrad.codegen.dtypes import bool_
 from fusegrad.ir.node import Node, Op
 from fusegrad.ops.base import CallOp, Sample
-from fusegrad.ops.elementwise import Cast
+from fusegrad.ops.identities import Cast
 from tests.lower.support import Array, check
 from tests.ops.samples import OPS, inputs_of, results
 

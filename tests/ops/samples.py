@@ -31,7 +31,7 @@ from fusegrad.ops.decomposition import (
     SymmetricEigenvalues,
 )
 from fusegrad.ops.divisors import Gcd
-from fusegrad.ops.elementwise import Barrier, Cast, Leaf, Mark, NotDifferentiable, StopGradient
+from fusegrad.ops.identities import Barrier, Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong, Take, TakeAlong
 from fusegrad.ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from fusegrad.ops.native import NativeFunction, NativeMap

@@ -14,7 +14,7 @@ from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.rewrite import Rule, rewrite
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import ELEMENTWISE, build
-from fusegrad.ops.elementwise import Cast
+from fusegrad.ops.identities import Cast
 from fusegrad.ops.movement import Broadcast, Reshape, Transpose
 from fusegrad.ops.reduce import Reduce
 from fusegrad.ops.source import Input

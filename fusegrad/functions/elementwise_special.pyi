@@ -12,9 +12,13 @@ __all__ = [
     "i1",
     "i1e",
     "lgamma",
+    "log_expit",
     "psi",
     "zeta",
 ]
+
+def log_expit(x: ArrayLike) -> Tensor:
+    """log(1 / (1 + exp(-x))), without overflow."""
 
 def erfinv(x: ArrayLike) -> Tensor:
     """The inverse of the error function."""

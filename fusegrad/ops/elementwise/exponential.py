@@ -68,6 +68,22 @@ function(
     ),
 )
 
+
+def _log_expit(x: Expr) -> Expr:
+    rest = rows.log1p(rows.exp(rows.neg(rows.abs(x))))
+    return rows.select(rows.lt(x, 0.0), rows.sub(x, rest), rows.neg(rest))
+
+
+row(
+    "log_expit",
+    ANY,
+    rule=lambda g, y, x: (b.mul(g, _sigmoid(b.neg(x))),),
+    scalar=Definition(_log_expit, lambda x: -np.logaddexp(0, -x), 3),
+    public=Public(
+        "log(1 / (1 + exp(-x))), without overflow.", "[0.0] -> [-0.6931472]", special=True
+    ),
+)
+
 # --- logarithms -----------------------------------------------------------------------------------
 
 row(

@@ -97,6 +97,8 @@ def test_the_wheel_holds_each_file_once(tmp_path: Path) -> None:
     assert {name for name, count in names.items() if count > 1} == set()
     assert {name for name in names if name.endswith(".py")} == python_files()
     assert "fusegrad/py.typed" in names
+    assert "fusegrad/functions/elementwise.pyi" in names
+    assert "fusegrad/tensors/elementwise_methods.pyi" in names
 
     installed = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(installed)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from ..ir.node import Item, Node, toposort
 from ..ir.types import TupleType
 from ..ops.base import Pattern
-from ..ops.elementwise import Barrier
+from ..ops.identities import Barrier
 from ..ops.movement import Broadcast
 from ..ops.source import ArrayConstant, Input
 from .regions import (

@@ -20,7 +20,8 @@ from ..ir.node import Item, Node
 from ..ir.types import TupleType
 from ..ops.base import Pattern
 from ..ops.contract import Dot
-from ..ops.elementwise import Barrier, Map
+from ..ops.elementwise import Map
+from ..ops.identities import Barrier
 from ..ops.indexing import TakeAlong
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Reduce

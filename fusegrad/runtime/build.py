@@ -24,7 +24,7 @@ from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
 from ..ops import build
 from ..ops.base import CallOp
-from ..ops.elementwise import Barrier
+from ..ops.identities import Barrier
 from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes

@@ -5,6 +5,7 @@ Knows expressions of int64 that are never negative; knows no loops and no buffer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -81,14 +82,16 @@ def _rejoin(terms: dict[Expr, int]) -> dict[Expr, int]:
         divisor = int(e.args[1].value)
         factor = terms.get(e, 0)
         if factor and terms.get(quotient, 0) == factor * divisor:
-            del terms[e], terms[quotient]
             inner = linear(e.args[0])
-            if inner.constant:
-                one = index(inner.constant)
-                terms[one] = terms.get(one, 0) + factor
-            for atom, c in inner.terms:
-                terms[atom] = terms.get(atom, 0) + c * factor
-            return _rejoin(terms)
+            joined: dict[Expr, int] = {}
+            for term, c in terms.items():
+                if term == quotient:
+                    # In its place, so that equal sums keep the same order.
+                    for atom, share in (*inner.terms, (index(inner.constant), 1)):
+                        joined[atom] = joined.get(atom, 0) + share * factor
+                elif term != e:
+                    joined[term] = joined.get(term, 0) + c
+            return _rejoin(joined)
     return terms
 
 
@@ -152,6 +155,16 @@ def _split(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
     return Linear(quotient, whole), Linear(remainder_constant, rest)
 
 
+def _coarse(form: Linear, divisor: int) -> tuple[int, Linear, Linear] | None:
+    """The greatest proper divisor of `divisor` that splits `form`, and the parts."""
+    factors = {math.gcd(c, divisor) for _, c in form.terms} - {1, divisor}
+    for factor in sorted(factors, reverse=True):
+        parts = _split(form, factor)
+        if parts is not None:
+            return factor, *parts
+    return None
+
+
 def divide(expr: Expr, divisor: int) -> Expr:
     """``expr // divisor`` for an `expr` that is never negative.
 
@@ -160,6 +173,8 @@ def divide(expr: Expr, divisor: int) -> Expr:
     >>> i, j = Var("i", extent=8), Var("j", extent=4)
     >>> divide(apply("add", apply("mul", i, index(4)), j), 4) is i
     True
+    >>> divide(apply("add", apply("mul", i, index(4)), j), 8) == divide(i, 2)
+    True
     """
     if divisor == 1:
         return simplify(expr)
@@ -167,6 +182,10 @@ def divide(expr: Expr, divisor: int) -> Expr:
     parts = _split(form, divisor)
     if parts is not None:
         return _expression(parts[0])
+    coarse = _coarse(form, divisor)
+    if coarse is not None:
+        factor, whole, _ = coarse
+        return divide(_expression(whole), divisor // factor)
     return apply("divtrunc", _expression(form), index(divisor))
 
 
@@ -178,6 +197,11 @@ def remainder(expr: Expr, divisor: int) -> Expr:
     parts = _split(form, divisor)
     if parts is not None:
         return _expression(parts[1])
+    coarse = _coarse(form, divisor)
+    if coarse is not None:
+        factor, whole, rest = coarse
+        above = apply("mul", remainder(_expression(whole), divisor // factor), index(factor))
+        return simplify(apply("add", above, _expression(rest)))
     return apply("remtrunc", _expression(form), index(divisor))
 
 

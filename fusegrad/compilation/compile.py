@@ -27,6 +27,7 @@ from .dispatch import build as build_fast
 from .explain import Explanation, dump, explain, regions_text
 from .guards import Guards
 from .layout import Layout, layout_of
+from .profile import Profile, profile
 from .signature import FLOAT, INT, check_array, difference, is_foreign, leaf_key
 from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced, differentiated
 from .statistics import Statistics
@@ -436,6 +437,44 @@ class CompiledFunction:
             traced.donations,
             self.stats(),
         )
+
+    def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> Profile:
+        """What every kernel takes for these arguments, against the limits of this machine.
+
+        The function is traced and compiled for it, and its kernels run one by one on copies of
+        what they change: no state does.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As in a call.
+        rounds : int, optional
+            How often each is timed; the best counts.
+
+        Returns
+        -------
+        Profile
+            Printable: kernels, the longest first.
+
+        Examples
+        --------
+        >>> import fusegrad as fg
+        >>> step = fg.compile(lambda x: fg.exp(x).sum())
+        >>> report = step.profile(fg.ones(1000))
+        >>> [row.calls for row in report.rows]
+        [1]
+        """
+        self._check_call(args, kwargs)
+        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        made: list[Artifacts] = []
+        with _TRACING:
+            static = self._static_mask(structure, bool(kwargs))
+            guards = Guards(self.function)
+            traced, kinds = self._trace(leaves, structure, bool(kwargs), static)
+            step, _ = load_step(traced.outputs, traced.inputs, traced.donations, {}, made.append)
+        entry = Specialisation(traced, step, guards, kinds)
+        name = getattr(self.function, "__name__", "function")
+        return profile(name, entry, leaves, made[0], rounds)
 
 
 @functools.cache

@@ -113,8 +113,8 @@ class Specialisation:
                 return f".grad of {tensor.name or 'a captured tensor'} {what}"
         return self.guards.difference()
 
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """Run the step on the arguments and put every result in its place."""
+    def inputs(self, leaves: Sequence[Any]) -> tuple[list[int], list[Any], list[Any]]:
+        """The addresses of all inputs, the numbers among them, and what must outlive the call."""
         traced = self.traced
         addresses: list[int] = []
         scalars: list[Any] = []
@@ -140,10 +140,17 @@ class Specialisation:
             start = ctypes.addressof(buffer)
             addresses += range(start, start + 8 * len(scalars), 8)
             keep.append(buffer)
+        return addresses, scalars, keep
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """Run the step on the arguments and put every result in its place."""
+        traced = self.traced
+        addresses, scalars, keep = self.inputs(leaves)
         # Before anything is written in place.
         history = self._history(leaves, scalars) if differentiated(leaves) else None
         storages = self._places(addresses)
         self.step(addresses)
+        del keep
         for position, output in traced.argument_grads:
             grad = tensor_of(storages[self.step.record.outputs[output]])
             known = leaves[position].grad

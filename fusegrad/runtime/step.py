@@ -51,13 +51,13 @@ class Step:
         self.constants = tuple(constants)
         if record.code:
             self.library = loader.load(record.code, names, {})
-            kernels = [
+            self.kernels = [
                 (self.library.address(s), self.library.address(f"{s}.finish") if f else 0)
                 for s, f in record.symbols
             ]
         else:
-            kernels = []
-        self.words = executor.table(program, kernels, [c.address for c in self.calls])
+            self.kernels = []
+        self.words = executor.table(program, self.kernels, [c.address for c in self.calls])
         self.table = self.words.buffer_info()[0]
         self.entry = executor.entry()
         self.run = raising(self.entry.call) if calls else self.entry.call

@@ -127,3 +127,12 @@ def test_constants() -> None:
     assert affine.remainder(index(17), 5) == index(2)
     assert affine.remainder(SIZE, 1) == index(0)
     assert affine.divide(SIZE, 1) is SIZE
+
+
+def test_a_coarse_quotient_of_rows() -> None:
+    """Elements of rows, by their position in a block of rows: only the row's number is divided."""
+    row, column = Var("row"), Var("column", extent=16)
+    flat = apply("add", apply("mul", row, index(16)), column)
+    assert affine.divide(flat, 128) == apply("divtrunc", row, index(8))
+    again = apply("mul", affine.divide(flat, 128), index(128))
+    assert affine.simplify(apply("add", again, affine.remainder(flat, 128))) == flat

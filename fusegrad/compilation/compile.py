@@ -10,7 +10,7 @@ import inspect
 import sys
 import threading
 import time
-import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -21,15 +21,16 @@ from ..errors import ArgumentStructureError, CaptureError
 from ..ir.node import Node
 from ..runtime.step import Artifacts, load_step
 from ..tensors.context import active
-from ..tensors.tensor_class import Tensor, as_tensor, record
+from ..tensors.sharing import Borrowed
+from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import Trace
+from .arguments import Arguments, pattern_of
 from .dispatch import build as build_fast
 from .explain import Explanation, dump, explain, regions_text
 from .guards import Guards
-from .layout import Layout, layout_of
 from .profile import Profile, profile
-from .signature import FLOAT, INT, check_array, difference, is_foreign, leaf_key
-from .specialisation import FORMATS, MISS, Kind, Specialisation, Traced, differentiated
+from .signature import FLOAT, INT, difference, is_foreign, leaf_key
+from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated
 from .statistics import Statistics
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]
@@ -103,7 +104,7 @@ class CompiledFunction:
         found = self._entries.get(key)
         if found is not None:
             for entry in found:
-                if entry.holds():
+                if entry.holds() and entry.traced.fits(leaves):
                     if found[0] is not entry:
                         found.remove(entry)
                         found.insert(0, entry)
@@ -130,7 +131,7 @@ class CompiledFunction:
         leaves, structure = pytree.flatten((args, kwargs))
         static = self._static_mask(structure, True)
         values = [
-            as_tensor(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
+            _borrowed(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
             for v, s in zip(self._as_arrays(leaves, static), static, strict=True)
         ]
         new_args, new_kwargs = pytree.unflatten(structure, values)
@@ -140,7 +141,7 @@ class CompiledFunction:
     def _as_arrays(leaves: Sequence[Any], static: Sequence[bool]) -> tuple[Any, ...]:
         """The arrays of other libraries as tensors: what they hold is an input, not a constant."""
         return tuple(
-            as_tensor(v) if is_foreign(v) and not s else v
+            _borrowed(v) if is_foreign(v) and not s else v
             for v, s in zip(leaves, static, strict=True)
         )
 
@@ -216,13 +217,13 @@ class CompiledFunction:
             start = time.perf_counter()
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
-            traced, kinds = self._trace(leaves, structure, bool(kwargs), static)
+            traced = self._trace(leaves, structure, bool(kwargs), static)
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = self._observer()
             step, origin = load_step(
                 traced.outputs, traced.inputs, traced.donations, stages, observe
             )
-            entry = Specialisation(traced, step, guards, kinds)
+            entry = Specialisation(traced, step, guards)
             entry.structure = None if kwargs or self.static_argnames else structure
             entries = self._entries.setdefault(key, [])
             entries.insert(0, entry)
@@ -282,72 +283,68 @@ class CompiledFunction:
         return f"the structure of the arguments changed: {changed}"
 
     def _trace(
-        self, leaves: Sequence[Any], structure: Any, keywords: bool, static: Sequence[bool]
-    ) -> tuple[Traced, list[Kind]]:
+        self,
+        leaves: Sequence[Any],
+        structure: Any,
+        keywords: bool,
+        static: Sequence[bool],
+        bound: frozenset[int] = frozenset(),
+        together: bool = False,
+    ) -> Traced:
         names = self._names(structure, keywords)
         traced = Traced()
-        kinds: list[Kind] = []
-        values: list[Any] = []
-        scalars: list[Node] = []
         trace = Trace()
         try:
             with trace:
-                for value, name, fixed in zip(leaves, names, static, strict=True):
-                    is_array = not fixed and isinstance(value, (np.ndarray, np.generic, Tensor))
-                    number = not fixed and type(value) in (float, int)
-                    layout = layout_of(value) if type(value) is np.ndarray else None
-                    moved = layout is not None and not fixed
-                    kinds.append(
-                        "view"
-                        if moved
-                        else "array"
-                        if is_array
-                        else "number"
-                        if number
-                        else "static"
-                    )
-                    if is_array:
-                        tensor, node = self._array_input(trace, value, name, layout)
-                        traced.inputs.append(node)
-                        values.append(tensor)
-                    elif number:
-                        key = leaf_key(value)
-                        dtype = "float64" if key is FLOAT else "int64"
-                        tensor, node = trace.input((), dtype, name, weak=True)
-                        scalars.append(node)
-                        traced.scalars.append(FORMATS[dtype])
-                        values.append(tensor)
-                    else:
-                        values.append(value)
-                arguments = pytree.unflatten(structure, values)
+                given = Arguments(trace, leaves, names, static, bound, together)
+                traced.kinds, traced.argument_grads_in = given.kinds, given.grads
+                traced.inputs += given.inputs
+                traced.scalars += [FORMATS[dtype] for dtype in given.formats]
+                arguments = pytree.unflatten(structure, given.values)
                 args, kwargs = arguments if keywords else (arguments, {})
                 result = self.function(*args, **kwargs)
                 # Before anything here looks at gradients.
                 traced.grad_reads = list(trace.grad_reads.items())
-                self._collect(trace, traced, result, scalars)
-                for position, value in enumerate(values):
-                    grad = value.grad if kinds[position] in ("array", "view") else None
-                    if grad is not None:
-                        traced.argument_grads.append((position, len(traced.outputs)))
-                        traced.outputs.append(grad._read())
+                self._collect(trace, traced, result, given.numbers)
+                for place in given.written():
+                    traced.argument_writes.append((place, len(traced.outputs)))
+                    traced.outputs.append(given.values[place]._read())
+                for place, node in given.new_grads():
+                    traced.argument_grads.append(
+                        (place, None if node is None else len(traced.outputs))
+                    )
+                    traced.outputs += [] if node is None else [node]
         finally:
             trace.restore()
-        return traced, kinds
+        retraced = self._with_other_arguments(leaves, traced, bound, together)
+        if retraced is not None:
+            return self._trace(leaves, structure, keywords, static, *retraced)
+        traced.bound = {place: leaves[place] for place in sorted(bound)}
+        traced.pattern = pattern_of(leaves)
+        traced.check(leaves)
+        return traced
 
-    def _array_input(
-        self, trace: Trace, value: Any, name: str, layout: Layout | None
-    ) -> tuple[Tensor, Node]:
-        if not isinstance(value, Tensor):
-            check_array(name, value)
-        if layout is not None:
-            memory, node = trace.input(layout.nominal, value.dtype, name)
-            return record(layout.apply, (memory,)), node
-        weak = isinstance(value, Tensor) and value._weak
-        tensor, node = trace.input(value.shape, value.dtype, name, weak)
-        if isinstance(value, Tensor) and value.requires_grad:
-            tensor.requires_grad = True
-            node.op.token.tensor = weakref.ref(tensor)  # type: ignore[attr-defined]
-        return tensor, node
+    @staticmethod
+    def _with_other_arguments(
+        leaves: Sequence[Any], traced: Traced, bound: frozenset[int], together: bool
+    ) -> tuple[frozenset[int], bool] | None:
+        """How to trace again when the same tensor came in on two ways and was written."""
+        written = {place for place, _ in traced.argument_writes}
+        outside = {id(tensor) for tensor in traced.captures}
+        changed = {id(tensor) for tensor in traced.written}
+        both = {
+            place
+            for place, value in enumerate(leaves)
+            if isinstance(value, Tensor)
+            and place not in bound
+            and (id(value) in changed or (place in written and id(value) in outside))
+        }
+        if both:
+            return bound | both, together
+        count = Counter(id(value) for value in leaves if isinstance(value, Tensor))
+        if not together and any(count[id(leaves[place])] > 1 for place in written):
+            return bound, True
+        return None
 
     def _collect(self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]) -> None:
         """Read the graph off what the function returned and changed; still inside the trace."""
@@ -429,7 +426,7 @@ class CompiledFunction:
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         with _TRACING:
             static = self._static_mask(structure, bool(kwargs))
-            traced, _ = self._trace(leaves, structure, bool(kwargs), static)
+            traced = self._trace(leaves, structure, bool(kwargs), static)
         return explain(
             getattr(self.function, "__name__", "function"),
             traced.outputs,
@@ -470,11 +467,20 @@ class CompiledFunction:
         with _TRACING:
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
-            traced, kinds = self._trace(leaves, structure, bool(kwargs), static)
+            traced = self._trace(leaves, structure, bool(kwargs), static)
             step, _ = load_step(traced.outputs, traced.inputs, traced.donations, {}, made.append)
-        entry = Specialisation(traced, step, guards, kinds)
+        entry = Specialisation(traced, step, guards)
         name = getattr(self.function, "__name__", "function")
         return profile(name, entry, leaves, made[0], rounds)
+
+
+def _borrowed(array: Any) -> Tensor:
+    """An array that is no Tensor as one, to which nothing may be written."""
+    tensor = as_tensor(array)
+    number = isinstance(array, np.generic)
+    what = "a number" if number else f"a {type(array).__module__}.{type(array).__name__}"
+    tensor._shared = Borrowed("", what, number)
+    return tensor
 
 
 @functools.cache
@@ -502,8 +508,8 @@ def compile(
 
     The first call with arguments of some shapes and dtypes traces the function; later calls of the
     same signature run native code only. Tensors that the function reads from outside are hidden
-    inputs, those that it changes hidden outputs. An argument is a value: what the function writes
-    into it in place stays inside.
+    inputs, those that it changes hidden outputs. What it writes into a Tensor that is an argument,
+    or into its ``.grad``, is there after the call; writing into a NumPy array is an error.
 
     Parameters
     ----------

@@ -104,7 +104,25 @@ class _Writer:
                 self.numbers.append(a)
             else:
                 return False
-        return not self.traced.argument_grads
+        return self.apart(leaves)
+
+    def apart(self, leaves: Sequence[Any]) -> bool:
+        """Checks that written tensors are no others at the same time; False if some are."""
+        traced = self.traced
+        if traced.argument_grads or traced.argument_grads_in or traced.bound:
+            return False
+        tensors = [i for i, value in enumerate(leaves) if isinstance(value, Tensor)]
+        if len(set(traced.pattern)) < len(tensors):
+            return False
+        writes = [i for i, _ in traced.argument_writes]
+        outside = frozenset(map(id, (*traced.written, *(traced.captures if writes else ()))))
+        if outside and tensors:
+            known = self.name(outside, "O")
+            self.checks += [f"id(a{i}) in {known}" for i in tensors]
+        for i in writes:
+            self.checks.append(f"a{i}._shared is not None")
+            self.checks += [f"a{i} is a{k}" for k in tensors if k != i]
+        return True
 
     def state(self) -> None:
         """Checks of what was captured, and where it is."""
@@ -166,6 +184,8 @@ class _Writer:
             self.body.append(f"{t}._node = {t}._trace = {t}._variable = None")
             self.body.append(f"if {t}._shared is not None: {t}._shared.changed({t})")
             position += 1
+        for place, index in traced.argument_writes:
+            self.body.append(f"a{place}._receive(y{where[index]})")
         for tensor, index in traced.grads:
             t = self.name(tensor, "G")
             if index is None:

@@ -53,7 +53,9 @@ def leaf_key(value: Any) -> Leaf:
     if kind is int:
         return INT
     if isinstance(value, Tensor):
-        return value._type, value.requires_grad, value._weak
+        has_grad = value.requires_grad and value._grad is not None
+        leaf = value._leaf or not value.requires_grad
+        return value._type, value.requires_grad, value._weak, has_grad, leaf
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype, value.shape
     return "static", fingerprint(value)
@@ -99,7 +101,8 @@ def describe_leaf(key: Leaf) -> str:
         return repr(value[1]) if isinstance(value, tuple) and len(value) > 1 else repr(value)
     if isinstance(key, tuple):
         grad = ", requires_grad" if key[1] else ""
-        return f"tensor {key[0]}{grad}"
+        result = "" if key[4] else ", a result"
+        return f"tensor {key[0]}{grad}{', with a gradient' if key[3] else ''}{result}"
     return repr(key)
 
 

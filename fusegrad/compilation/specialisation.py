@@ -9,7 +9,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 
@@ -22,19 +22,17 @@ from ..tensors.evaluation import remember
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
 from ..transforms.variables import is_differentiable
+from .arguments import Kind, check_apart, pattern_of
 from .guards import Guards
 from .layout import layout_of
 
-__all__ = ["FORMATS", "MISS", "Kind", "Specialisation", "Traced", "deliver_grad", "differentiated"]
+__all__ = ["FORMATS", "MISS", "Specialisation", "Traced", "deliver_grad", "differentiated"]
 
 FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
 """How a runtime scalar is packed into eight bytes."""
 
 OWNED = 3
 """References to a storage that only its tensor has: the tensor's, a local, and the count's own."""
-
-Kind = Literal["array", "view", "number", "static"]
-"""What an argument is: an input, one read in place, a number, or part of the signature."""
 
 MISS = object()
 """What the fast path returns for a call that it does not handle."""
@@ -56,29 +54,58 @@ class Traced:
         self.written: list[Tensor] = []
         self.grads: list[tuple[Tensor, int | None]] = []
         self.grad_reads: list[tuple[Tensor, Tensor | None]] = []
-        self.argument_grads: list[tuple[int, int]] = []
+        self.kinds: list[Kind] = []
+        # What became of arguments: by place, the output; None: no gradient any more.
+        self.argument_writes: list[tuple[int, int]] = []
+        self.argument_grads: list[tuple[int, int | None]] = []
+        self.argument_grads_in: list[int] = []
+        self.bound: dict[int, Tensor] = {}
+        self.pattern: tuple[int, ...] = ()
+
+    def fits(self, leaves: Sequence[Any]) -> bool:
+        """Whether the tensors among the arguments are to each other, and to captured ones, as
+        they were; only what is written makes a difference."""
+        for place, tensor in self.bound.items():
+            if leaves[place] is not tensor:
+                return False
+        if not self.argument_writes and not self.written:
+            return True
+        outside = set(map(id, (*self.written, *(self.captures if self.argument_writes else ()))))
+        if any(id(v) in outside and place not in self.bound for place, v in enumerate(leaves)):
+            return False
+        if self.argument_writes and pattern_of(leaves) != self.pattern:
+            return False
+        self.check(leaves)
+        return True
+
+    def check(self, leaves: Sequence[Any]) -> None:
+        """Raise StateError if what is written shares elements with something else that is used."""
+        places = [place for place, _ in self.argument_writes]
+        check_apart(leaves, places, [*self.captures, *self.written])
 
 
 @final
 class Specialisation:
     """A traced and compiled signature."""
 
-    def __init__(self, traced: Traced, step: Step, guards: Guards, kinds: list[Kind]) -> None:
+    def __init__(self, traced: Traced, step: Step, guards: Guards) -> None:
         self.traced = traced
         self.step = step
         self.guards = guards
-        self.kinds = kinds
+        self.kinds = kinds = traced.kinds
         self.packer = struct.Struct("=" + "".join(traced.scalars))
         self.captured = [(t, t._type, t.requires_grad) for t in traced.captures]
         self.grad_state = traced.grad_reads
         unique = step.record.program.outputs
         types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
         self.types = [types[position] for position in range(unique)]
-        first = kinds.count("array") + kinds.count("view")
+        first = kinds.count("array") + kinds.count("view") + len(traced.argument_grads_in)
         self.reuse: list[Tensor | None] = [None] * unique
         for output, source in step.record.donated:
             self.reuse[output] = traced.captures[source - first]
-        self.stateful = bool(traced.written or traced.grads)
+        self.stateful = bool(
+            traced.written or traced.grads or traced.argument_writes or traced.argument_grads
+        )
         self.structure: pytree.Structure | None = None
         self.fast: Callable[..., Any] | None = None
         self.fast_known = False
@@ -128,6 +155,7 @@ class Specialisation:
                 addresses.append(value.ctypes.data + layout.offset)
             elif kind == "number":
                 scalars.append(value)
+        addresses += [address_of(leaves[place]._grad, keep) for place in traced.argument_grads_in]
         for tensor, _, _ in self.captured:
             storage = tensor._storage
             if storage is None:
@@ -144,17 +172,13 @@ class Specialisation:
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """Run the step on the arguments and put every result in its place."""
-        traced = self.traced
         addresses, scalars, keep = self.inputs(leaves)
         # Before anything is written in place.
         history = self._history(leaves, scalars) if differentiated(leaves) else None
         storages = self._places(addresses)
         self.step(addresses)
         del keep
-        for position, output in traced.argument_grads:
-            grad = tensor_of(storages[self.step.record.outputs[output]])
-            known = leaves[position].grad
-            leaves[position].grad = grad if known is None else known + grad
+        self._deliver_arguments(leaves, storages, history)
         return self._deliver(storages, history)
 
     def _history(self, leaves: Sequence[Any], scalars: Sequence[Any]) -> list[Node]:
@@ -165,6 +189,7 @@ class Specialisation:
             for value, kind in zip(leaves, self.kinds, strict=True)
             if kind == "array"
         ]
+        given += [leaves[place]._grad._read() for place in traced.argument_grads_in]
         given += [tensor._read() for tensor in traced.captures]
         numbers = traced.inputs[len(given) :]
         given += [
@@ -187,6 +212,21 @@ class Specialisation:
             storages.append(storage)
             addresses.append(storage.address)
         return storages
+
+    def _deliver_arguments(
+        self, leaves: Sequence[Any], storages: list[Storage], history: list[Node] | None
+    ) -> None:
+        where = self.step.record.outputs
+        for place, output in self.traced.argument_writes:
+            storage = storages[where[output]]
+            leaves[place]._receive(storage)
+            if history is not None:
+                keep_history(leaves[place], history[output], storage)
+        for place, grad in self.traced.argument_grads:
+            if grad is None:
+                leaves[place]._grad = None
+            else:
+                deliver_grad(leaves[place], storages[where[grad]])
 
     def _deliver(self, storages: list[Storage], history: list[Node] | None) -> Any:
         traced = self.traced
@@ -221,11 +261,20 @@ def differentiated(leaves: Sequence[Any]) -> bool:
 def recorded(node: Node, storage: Storage) -> Tensor:
     """A tensor with a value, and with the graph behind it if that has a gradient."""
     tensor = tensor_of(storage)
-    if node.dtype.is_float and is_differentiable(node):
+    keep_history(tensor, node, storage)
+    return tensor
+
+
+def keep_history(tensor: Tensor, node: Node, storage: Storage) -> None:
+    """Note the graph behind the value of a tensor if it has a gradient."""
+    if node.dtype.is_float and is_differentiable(node) and not _is_variable(tensor):
         tensor._node = node
         tensor.requires_grad, tensor._leaf = True, False
         remember(node, storage)
-    return tensor
+
+
+def _is_variable(tensor: Tensor) -> bool:
+    return tensor.requires_grad and tensor._leaf
 
 
 def address_of(value: Any, keep: list[Any]) -> int:

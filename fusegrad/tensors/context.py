@@ -103,6 +103,10 @@ class Sharing(ABC):
     """What a tensor is to others that see the same elements."""
 
     __slots__ = ()
+    # Whether augmented assignment gives another tensor.
+    number: bool = False
+    # Whether a variable may be changed in place: outside it is the result of an operation.
+    result: bool = False
 
     @abstractmethod
     def divert(self, tensor: Cell, node: Node) -> bool:

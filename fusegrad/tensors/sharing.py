@@ -18,6 +18,7 @@ from typing import Any, cast, final
 
 import numpy as np
 
+from ..errors import StateError
 from ..ir.node import Node, set_recording
 from ..ir.types import TensorType
 from ..ops import build
@@ -28,7 +29,15 @@ from .context import Cell, Recorder, Sharing, Token, active, no_grad
 from .evaluation import wait
 from .tensor_state import State
 
-__all__ = ["VIEWS", "detached_view", "is_part", "note_view"]
+__all__ = [
+    "VIEWS",
+    "Borrowed",
+    "Result",
+    "detached_view",
+    "is_part",
+    "note_view",
+    "relatives",
+]
 
 VIEWS: frozenset[Callable[..., Node]] = frozenset(
     {
@@ -61,6 +70,8 @@ def note_view(
         if function in _RESHAPES and not shared.can_reshape(result._type.shape):
             return
         View(shared.family, (*shared.steps, step), shared.detached).join(result)
+    elif isinstance(shared, Borrowed):
+        result._shared = shared
     else:
         View(_family_of(base), (step,), False).join(result)
 
@@ -70,6 +81,8 @@ def detached_view(result: Cell, base: Cell) -> None:
     shared = base._shared
     if isinstance(shared, View):
         View(shared.family, shared.steps, True).join(result)
+    elif isinstance(shared, Borrowed):
+        result._shared = shared
     else:
         View(_family_of(base), (), True).join(result)
 
@@ -98,9 +111,7 @@ def _family_of(base: Cell) -> Family:
     shared = base._shared
     if isinstance(shared, Family):
         return shared
-    family = Family(base)
-    if shared is None:
-        base._shared = family
+    base._shared = family = Family(base)
     return family
 
 
@@ -116,9 +127,10 @@ class Family(Sharing):
         The base, if only views hold it.
     """
 
-    __slots__ = ("_base", "_views", "kept", "type")
+    __slots__ = ("_base", "_views", "kept", "result", "type")
 
     def __init__(self, base: Cell) -> None:
+        self.result = base._shared is not None and base._shared.result
         self.type = base._type
         self._base = weakref.ref(base)
         self.kept: Cell | None = None
@@ -347,3 +359,66 @@ def _put_back(made: Node, part: Node, value: Node) -> Node:
     shape = list(value.shape)
     box = indexing.Box(list(op.starts), list(op.stops), list(op.steps), [], shape, shape)
     return put_box(part, box, value)
+
+
+def relatives(tensor: Cell, others: Sequence[Cell]) -> bool:
+    """Whether one of `others` is a view of what `tensor` is, or is a view of."""
+
+    def family(cell: Cell) -> Family | None:
+        shared = cell._shared
+        shared = shared.family if isinstance(shared, View) else shared
+        return shared if isinstance(shared, Family) else None
+
+    own = family(tensor)
+    return own is not None and any(family(other) is own for other in others)
+
+
+@final
+class Result(Sharing):
+    """An argument of a compiled function that is a variable inside, and none outside."""
+
+    __slots__ = ()
+    result = True
+
+    def divert(self, tensor: Cell, node: Node) -> bool:
+        return False
+
+    def changed(self, tensor: Cell) -> None:
+        pass
+
+    def require(self, tensor: Cell) -> None:
+        pass
+
+
+@final
+class Borrowed(Sharing):
+    """An argument of a compiled function that is no Tensor: what is written to it would be lost.
+
+    Parameters
+    ----------
+    label : str
+        What to call it in messages; "" if it has no name.
+    kind : str
+        What it is.
+    number : bool, optional
+        Whether ``x += y`` gives another object in Python.
+    """
+
+    __slots__ = ("kind", "label", "number")
+
+    def __init__(self, label: str, kind: str, number: bool = False) -> None:
+        self.label, self.kind, self.number = label, kind, number
+
+    def divert(self, tensor: Cell, node: Node) -> bool:
+        raise StateError(
+            f"{self.label or 'an argument'} is {self.kind}, and a compiled function changes it in "
+            "place: what it writes would be lost",
+            remedy="pass a Tensor, fg.asarray(x), which is changed as outside of the function; or "
+            "change a copy, x = x.clone()",
+        )
+
+    def changed(self, tensor: Cell) -> None:
+        pass
+
+    def require(self, tensor: Cell) -> None:
+        pass

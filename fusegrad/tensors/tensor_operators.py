@@ -81,6 +81,10 @@ class Operators(ABC, Generic[TensorT]):
         """The matrix product with `other`, or NotImplemented."""
 
     @abstractmethod
+    def _is_number(self) -> bool:
+        """Whether the tensor stands for a number, which nothing changes."""
+
+    @abstractmethod
     def _update(self, result: TensorT) -> TensorT:
         """This tensor, with the value of `result` from now on."""
 
@@ -212,41 +216,47 @@ class Operators(ABC, Generic[TensorT]):
         result = self._binary(function, self, other)
         return result if cast("Any", result) is NotImplemented else self._update(result)
 
+    def _augmented(self, function: Function, other: Any) -> TensorT:
+        """`_in_place`, but another tensor for what stands for a number: as Python does it."""
+        if self._is_number():
+            return self._binary(function, self, other)
+        return self._in_place(function, other)
+
     def __iadd__(self, other: Any) -> TensorT:
-        return self._in_place(_ADD, other)
+        return self._augmented(_ADD, other)
 
     def __isub__(self, other: Any) -> TensorT:
-        return self._in_place(_SUBTRACT, other)
+        return self._augmented(_SUBTRACT, other)
 
     def __imul__(self, other: Any) -> TensorT:
-        return self._in_place(_MULTIPLY, other)
+        return self._augmented(_MULTIPLY, other)
 
     def __itruediv__(self, other: Any) -> TensorT:
-        return self._in_place(_DIVIDE, other)
+        return self._augmented(_DIVIDE, other)
 
     def __ifloordiv__(self, other: Any) -> TensorT:
-        return self._in_place(_FLOOR_DIVIDE, other)
+        return self._augmented(_FLOOR_DIVIDE, other)
 
     def __imod__(self, other: Any) -> TensorT:
-        return self._in_place(_REMAINDER, other)
+        return self._augmented(_REMAINDER, other)
 
     def __ipow__(self, other: Any) -> TensorT:
-        return self._in_place(_POW, other)
+        return self._augmented(_POW, other)
 
     def __iand__(self, other: Any) -> TensorT:
-        return self._in_place(_AND, other)
+        return self._augmented(_AND, other)
 
     def __ior__(self, other: Any) -> TensorT:
-        return self._in_place(_OR, other)
+        return self._augmented(_OR, other)
 
     def __ixor__(self, other: Any) -> TensorT:
-        return self._in_place(_XOR, other)
+        return self._augmented(_XOR, other)
 
     def __ilshift__(self, other: Any) -> TensorT:
-        return self._in_place(_LEFT, other)
+        return self._augmented(_LEFT, other)
 
     def __irshift__(self, other: Any) -> TensorT:
-        return self._in_place(_RIGHT, other)
+        return self._augmented(_RIGHT, other)
 
     def __imatmul__(self, other: Any) -> TensorT:
         result = self._matmul(other, False)

@@ -96,12 +96,14 @@ class State(Cell):
 
     def _write(self, node: Node) -> None:
         """Replace the value; `node` has the type of the tensor."""
-        if self.requires_grad and self._leaf and active.grad:
-            raise GradientError(
-                "a tensor that requires a gradient is changed in place",
-                remedy="change it inside `with fg.no_grad():`, or assign to its .data",
-            )
         shared = self._shared
+        if self.requires_grad and self._leaf and active.grad:
+            if shared is None or not shared.result:
+                raise GradientError(
+                    "a tensor that requires a gradient is changed in place",
+                    remedy="change it inside `with fg.no_grad():`, or assign to its .data",
+                )
+            self._leaf = False
         if shared is not None and shared.divert(self, node):
             return
         if active.levels:
@@ -120,6 +122,22 @@ class State(Cell):
             wait(self)
         if shared is not None:
             shared.changed(self)
+
+    def _receive(self, storage: Storage) -> None:
+        """Take a value that a compiled program computed for an argument."""
+        shared = self._shared
+        if shared is not None:
+            before, active.grad = active.grad, False
+            try:
+                if shared.divert(self, build.input_(storage.type, Token(storage))):
+                    return
+            finally:
+                active.grad = before
+        self._install(storage)
+
+    def _is_number(self) -> bool:
+        """Whether the tensor stands for a number, which nothing changes."""
+        return self._weak or (self._shared is not None and self._shared.number)
 
     def _refreshed(self) -> Node:
         """The node of a view whose base was written."""

@@ -508,8 +508,8 @@ def test_a_captured_tensor_that_is_an_argument_too() -> None:
     expected = state.numpy().copy()
     for _ in range(4):
         total = float(f(state))
-        assert total == pytest.approx(float(expected.sum()), rel=1e-4)
         expected = expected + expected.T
+        assert total == pytest.approx(float(expected.sum()), rel=1e-4)
         np.testing.assert_allclose(state.numpy(), expected, rtol=1e-5)
 
 

@@ -162,7 +162,7 @@ class Arguments:
             if kind != "array" or place not in self._variables:
                 continue
             tensor, node = self._grad_nodes.get(place, (None, None))
-            grad = self.values[place]._grad
+            grad: Tensor | None = self.values[place]._grad
             if grad is None:
                 if tensor is not None:
                     found.append((place, None))

@@ -184,8 +184,8 @@ class _Writer:
             self.body.append(f"{t}._node = {t}._trace = {t}._variable = None")
             self.body.append(f"if {t}._shared is not None: {t}._shared.changed({t})")
             position += 1
-        for place, index in traced.argument_writes:
-            self.body.append(f"a{place}._receive(y{where[index]})")
+        for place, output in traced.argument_writes:
+            self.body.append(f"a{place}._receive(y{where[output]})")
         for tensor, index in traced.grads:
             t = self.name(tensor, "G")
             if index is None:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from . import check, libraries, workloads
+from . import check, contractions, libraries, workloads
 from .limits import Limits, gemm
 from .workload import Task, Workload
 
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 
 
 class Server:
-    """Answers the requests ``prepare``, ``check``, ``run``, ``limit`` and ``gemm``."""
+    """Answers the requests ``prepare``, ``check``, ``run``, ``limit``, ``gemm`` and ``product``."""
 
     def __init__(self) -> None:
         self.workload: Workload
@@ -86,6 +86,10 @@ class Server:
     def gemm(self, package: str, seconds: float, shapes: list[list[int]]) -> Answer:
         """Return the best GFLOP/s of a library's matrix product for each shape."""
         return {"gflop_per_s": gemm(package, seconds, shapes)}
+
+    def product(self, package: str, case: dict[str, Any], seconds: float) -> Answer:
+        """Return the seconds of one matrix product, and its error."""
+        return contractions.measure(package, contractions.Case(**case), seconds)
 
     def _batch(self, iterations: int) -> float:
         step = self.task.step

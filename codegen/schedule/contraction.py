@@ -33,6 +33,9 @@ from .rewrite import flat_offset, substitute
 
 __all__ = ["Contraction", "Tiled", "match", "tile"]
 
+_WIDE = {1: 8, 2: 6, 3: 6, 4: 4}
+"""Vectors side by side in a tile of few rows."""
+
 PACK_ROWS = 24
 """From this many rows on, packing the right operand is paid back by its reuse."""
 
@@ -150,6 +153,10 @@ def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> 
 def _tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
     """Rows and vectors of the register tile: what fills the registers and wastes few rows."""
     lanes = target.vector_bytes // itemsize
+    if rows in _WIDE:
+        # So many sums in flight that additions do not wait for each other.
+        most = _WIDE[rows] if target.registers > 16 else _WIDE[rows] // 2
+        return rows, max(1, min(most, -(-columns // lanes)))
     vectors = 1 if columns <= lanes else 2
     most = (target.registers - 1 - vectors) // vectors
     most = min(
@@ -164,12 +171,12 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
     """The mapped form: items of (batch, block of rows, panel of columns), each a run of tiles."""
     dtype = c.acc.dtype
     lanes = target.vector_bytes // dtype.itemsize
-    trips = [size if isinstance(f.extent, Var) else _number(f.extent) for f in c.batch]
+    trips = [size if isinstance(f.extent, Var) else number(f.extent) for f in c.batch]
     batch = 1
     for t in trips:
         batch *= t
-    rows = _number(c.rows.extent) if isinstance(c.rows.extent, int) else size
-    columns = _number(c.columns.extent)
+    rows = number(c.rows.extent) if isinstance(c.rows.extent, int) else size
+    columns = number(c.columns.extent)
     height, vectors = _tile_shape(rows, columns, target, dtype.itemsize)
     width = vectors * lanes
     panels = -(-columns // width)
@@ -183,11 +190,6 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
     return Tiled(builder.body(), batch * blocks * panels, cost)
 
 
-def _number(extent: Extent | Expr) -> int:
-    assert isinstance(extent, int)
-    return extent
-
-
 def _block_rows(rows: int, height: int, others: int, packed: bool) -> int:
     """Rows of one item: few enough for threads to share, enough to pay for packing."""
     items = PACKED_ITEMS if packed else ITEMS
@@ -195,6 +197,81 @@ def _block_rows(rows: int, height: int, others: int, packed: bool) -> int:
     least = height * (8 if packed else 2)
     block = max(least, -(-rows // wanted))
     return -(-block // height) * height
+
+
+@final
+class Items:
+    """What an item of the launch is: a batch, a block of rows, a panel of columns."""
+
+    def __init__(self, c: Contraction, blocks: int, panels: int) -> None:
+        self.c = c
+        self.item = Var("item")
+        self.total = blocks * panels
+        self.lets: list[Stmt] = []
+        self.values: dict[Var, Expr] = {}
+        self.panel = _part(self.item, panels)
+        rest = canonical(apply("divtrunc", self.item, index(panels)))
+        self.block = _part(rest, blocks) if c.batch else rest
+        rest = canonical(apply("divtrunc", rest, index(blocks)))
+        for f in reversed(c.batch[1:]):
+            self.values[f.var] = _part(rest, number(f.extent))
+            rest = canonical(apply("divtrunc", rest, index(number(f.extent))))
+        if c.batch:
+            self.values[c.batch[0].var] = rest
+
+    def let(self, name: str, value: Expr) -> Expr:
+        """A name for a value of the item."""
+        return let(self.lets, name, value)
+
+    def bind_batch(self) -> None:
+        """Names for the indices of the batch."""
+        for var, value in self.values.items():
+            self.values[var] = self.let(var.name, value)
+
+    def loop(self, inside: Sequence[Stmt]) -> tuple[Stmt, ...]:
+        """The loop over items; a launch gives the range of each chunk."""
+        total: Expr = index(self.total)
+        for f in self.c.batch:
+            total = apply("mul", as_expr(f.extent), total)
+        extent = int(total.value) if isinstance(total, Const) else total
+        body = (*self.lets, *inside)
+        return (*self.c.before, For(self.item, extent, Any(), body, mapping=Parallel()))
+
+
+def _part(value: Expr, extent: int) -> Expr:
+    return canonical(apply("remtrunc", value, index(extent)))
+
+
+def let(statements: list[Stmt], name: str, value: Expr) -> Expr:
+    """A name for a value, defined by a statement unless it has one."""
+    if isinstance(value, (Const, Var)):
+        return value
+    var = Var(name)
+    statements.append(Let(var, value))
+    return var
+
+
+def base_of(operand: Operand, values: dict[Var, Expr]) -> Expr:
+    """Where the matrix of a batch begins."""
+    (bound,) = substitute([Let(Var("base"), operand.base)], values)
+    assert isinstance(bound, Let)
+    return bound.value
+
+
+def as_expr(extent: Extent | Expr) -> Expr:
+    """An extent as an expression."""
+    return index(extent) if isinstance(extent, int) else extent
+
+
+def number(extent: Extent | Expr) -> int:
+    """An extent that is known."""
+    assert isinstance(extent, int)
+    return extent
+
+
+def strided(buffer: Buffer, strides: tuple[int, int]) -> Buffer:
+    """A matrix over `buffer`: an offset, then rows and columns."""
+    return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", buffer)
 
 
 @final
@@ -216,65 +293,30 @@ class _TileBuilder:
         self.width = vectors * self.lanes
         self.block, self.blocks, self.panels = block, blocks, panels
         self.packed = packed
-        self.item = Var("item")
-        self.rows = _as_expr(c.rows.extent)
-        self.columns = _number(c.columns.extent)
+        self.rows = as_expr(c.rows.extent)
+        self.columns = number(c.columns.extent)
 
     def body(self) -> tuple[Stmt, ...]:
-        c = self.c
-        panel = self._part(self.item, self.panels)
-        rest = canonical(apply("divtrunc", self.item, index(self.panels)))
-        values: dict[Var, Expr] = {}
-        if c.batch:
-            first = self._part(rest, self.blocks)
-            rest = canonical(apply("divtrunc", rest, index(self.blocks)))
-            for position in range(len(c.batch) - 1, 0, -1):
-                extent = _number(c.batch[position].extent)
-                values[c.batch[position].var] = self._part(rest, extent)
-                rest = canonical(apply("divtrunc", rest, index(extent)))
-            values[c.batch[0].var] = rest
-        else:
-            first = rest
-        lets: list[Stmt] = []
-        row0 = self._let(lets, "row0", canonical(apply("mul", first, index(self.block))))
-        column0 = self._let(lets, "column0", canonical(apply("mul", panel, index(self.width))))
-        for var in list(values):
-            values[var] = self._let(lets, var.name, values[var])
-        inside = (*lets, *self._panel(row0, column0, values))
-        loop = For(self.item, self._items(), Any(), inside, mapping=Parallel())
-        return (*c.before, loop)
-
-    def _items(self) -> Extent | Expr:
-        """Panels, blocks and batches; a launch gives the range of each chunk."""
-        total: Expr = index(self.panels * self.blocks)
-        for f in self.c.batch:
-            total = apply("mul", _as_expr(f.extent), total)
-        return int(total.value) if isinstance(total, Const) else total
-
-    def _part(self, value: Expr, extent: int) -> Expr:
-        return canonical(apply("remtrunc", value, index(extent)))
-
-    def _let(self, lets: list[Stmt], name: str, value: Expr) -> Expr:
-        if isinstance(value, (Const, Var)):
-            return value
-        var = Var(name)
-        lets.append(Let(var, value))
-        return var
+        place = Items(self.c, self.blocks, self.panels)
+        row0 = place.let("row0", canonical(apply("mul", place.block, index(self.block))))
+        column0 = place.let("column0", canonical(apply("mul", place.panel, index(self.width))))
+        place.bind_batch()
+        return place.loop(self._panel(row0, column0, place.values))
 
     def _panel(self, row0: Expr, column0: Expr, values: dict[Var, Expr]) -> tuple[Stmt, ...]:
         """One item: the packed panel of the right operand, then the tiles of its rows."""
         c = self.c
         statements: list[Stmt] = []
-        a_base, b_base = (self._at(o, values) for o in (c.a, c.b))
+        a_base, b_base = (base_of(o, values) for o in (c.a, c.b))
         b_start = apply("add", b_base, apply("mul", column0, index(c.b.column)))
         valid: Expr = index(self.width)
         if self.columns % self.width:
             left = apply("sub", index(self.columns), column0)
-            valid = self._let(statements, "valid", apply("minimum", index(self.width), left))
+            valid = let(statements, "valid", apply("minimum", index(self.width), left))
         depth = index(c.depth)
         if self.packed:
             panel = Buffer("panel", c.acc.dtype, (c.depth, self.width), space="chunk")
-            source = _strided(c.b.buffer, (c.b.row, c.b.column))
+            source = strided(c.b.buffer, (c.b.row, c.b.column))
             statements += [
                 Alloc(panel),
                 Copy(panel, source, (b_start, index(0), index(0)), 1, 2, depth, valid),
@@ -282,7 +324,7 @@ class _TileBuilder:
             right, b_starts, axes = panel, (index(0), index(0)), (0, 1)
             contract_columns: Expr = index(self.width)
         else:
-            right = _strided(c.b.buffer, (c.b.row, c.b.column))
+            right = strided(c.b.buffer, (c.b.row, c.b.column))
             b_starts, axes = (b_start, index(0), index(0)), (1, 2)  # type: ignore[assignment]
             contract_columns = valid
         acc = Buffer("acc", c.acc.dtype, (self.height, self.width), space="tile")
@@ -296,7 +338,7 @@ class _TileBuilder:
             Let(row_count, apply("minimum", index(self.height), left_rows)),
             Contract(
                 acc,
-                _strided(c.a.buffer, (c.a.row, c.a.column)),
+                strided(c.a.buffer, (c.a.row, c.a.column)),
                 (a_start, index(0), index(0)),
                 1,
                 2,
@@ -316,11 +358,6 @@ class _TileBuilder:
         )
         statements += [Alloc(acc), For(t, tiles, Serial(), tuple(inside))]
         return tuple(statements)
-
-    def _at(self, operand: Operand, values: dict[Var, Expr]) -> Expr:
-        (let,) = substitute([Let(Var("base"), operand.base)], values)
-        assert isinstance(let, Let)
-        return let.value
 
     def _epilogue(
         self,
@@ -343,12 +380,3 @@ class _TileBuilder:
         extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
         columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
         return For(i, row_count, Serial(), (columns,))
-
-
-def _as_expr(extent: Extent | Expr) -> Expr:
-    return index(extent) if isinstance(extent, int) else extent
-
-
-def _strided(buffer: Buffer, strides: tuple[int, int]) -> Buffer:
-    """A matrix over `buffer`: an offset, then rows and columns."""
-    return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", buffer)

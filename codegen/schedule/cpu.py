@@ -33,6 +33,7 @@ from ..kernel import (
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import match, tile
+from .narrow import sums_over_lanes, turned
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
 from .transposition import COLUMNS, ROWS, tile_transposed
@@ -81,7 +82,9 @@ def schedule(
     """
     contraction = match(kernel)
     if contraction is not None:
-        tiled = tile(contraction, size, target)
+        tiled = sums_over_lanes(contraction, size, target) or tile(
+            turned(contraction, size), size, target
+        )
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
         grain, chunks = _deal(tiled.items, tiled.cost, 1, partial=False)

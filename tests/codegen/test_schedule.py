@@ -12,6 +12,7 @@ from fusegrad.codegen.interpret import interpret_kernel
 from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.kernel import (
     Contract,
+    Copy,
     For,
     Kernel,
     Let,
@@ -85,7 +86,11 @@ def test_flat_sizes(size: int, target: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
-@pytest.mark.parametrize("shape", [(9, 35, 17), (1, 5, 3), (25, 18, 4), (2, 64, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [(9, 35, 17), (1, 5, 3), (25, 18, 4), (2, 64, 1), (67, 1, 70), (3, 66, 130), (1, 1, 50)],
+    ids=str,
+)
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)], ids=str)
 def test_contractions(form: str, shape: tuple[int, int, int], batch: tuple[int, ...]) -> None:
     for target in TARGETS if shape == (9, 35, 17) else ("avx2",):
@@ -110,6 +115,31 @@ def test_contraction_becomes_register_tiles(target: str) -> None:
     assert vectors in (1, 2)
     # Accumulators, one row of the right operand and one broadcast stay in registers.
     assert rows * vectors + vectors + 1 <= named(target).registers
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [("NN", (70, 1, 64)), ("NN", (70, 2, 200)), ("NT", (70, 1, 64)), ("NT", (1, 70, 64))],
+    ids=str,
+)
+def test_narrow_products_sum_along_memory(form: str, shape: tuple[int, int, int]) -> None:
+    """No tile: vectors along the sum, in the operand that is large."""
+    kernel = mapped(matmul(form, *shape), "avx512").kernel
+    assert not any(isinstance(s, Contract) for s in nested(kernel.body))
+    trees = [s for s in nested(kernel.body) if isinstance(s, For) and isinstance(s.order, Tree)]
+    (loop,) = trees
+    assert isinstance(loop.mapping, Vector)
+    assert loop.mapping.lanes == 16
+    assert len(loop.carry) == 4 * min(shape[:2])
+
+
+def test_narrow_products_run_along_memory() -> None:
+    """The transposed operand is read in vectors where it lies, and packed nowhere."""
+    kernel = mapped(matmul("TN", 70, 2, 200, (3,)), "avx512").kernel
+    assert not any(isinstance(s, Copy) for s in nested(kernel.body))
+    (tile,) = (s for s in nested(kernel.body) if isinstance(s, Contract))
+    assert tile.acc.shape == (2, 80)
+    assert tile.b.name == "a"
 
 
 def test_what_is_not_a_contraction() -> None:

@@ -1,0 +1,93 @@
+"""Compiled matrix products of random shapes, against float64; and for any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+from fusegrad.runtime import threads
+
+LAYOUTS = ("NN", "NT", "TN", "TT")
+
+
+@pytest.fixture(autouse=True)
+def same_threads_afterwards() -> Iterator[None]:
+    before = threads.num_threads()
+    yield
+    threads.set_num_threads(before)
+
+
+def operands(seed: int, shape: tuple[int, int, int], layout: str, dtype: Any) -> Any:
+    """Both operands as they lie in memory."""
+    m, n, k = shape
+    random = np.random.default_rng(seed)
+    a, b = random.standard_normal((m, k)).astype(dtype), random.standard_normal((k, n))
+    b = b.astype(dtype)
+    return (
+        a if layout[0] == "N" else np.ascontiguousarray(a.T),
+        b if layout[1] == "N" else np.ascontiguousarray(b.T),
+    )
+
+
+def product(layout: str) -> Any:
+    """The product of a layout, with what a layer adds."""
+
+    def multiply(x: Any, y: Any, bias: Any) -> Any:
+        z = (x if layout[0] == "N" else x.mT) @ (y if layout[1] == "N" else y.mT)
+        return z, fg.maximum(z + bias, 0)
+
+    return fg.compile(multiply)
+
+
+def check(shape: tuple[int, int, int], layout: str, dtype: Any, seed: int = 0) -> None:
+    a, b = operands(seed, shape, layout, dtype)
+    bias = np.linspace(-1, 1, shape[1]).astype(dtype)
+    plain, layer = (np.asarray(r) for r in product(layout)(a, b, bias))
+    left = (a if layout[0] == "N" else a.T).astype(np.float64)
+    right = (b if layout[1] == "N" else b.T).astype(np.float64)
+    allowed = np.abs(left) @ np.abs(right) * 4 * np.finfo(dtype).eps
+    assert (np.abs(plain - left @ right) <= allowed).all()
+    np.testing.assert_array_equal(layer, np.maximum(plain + bias, 0))
+
+
+def random_shapes(count: int) -> list[tuple[tuple[int, int, int], str]]:
+    random = np.random.default_rng(7)
+    cases = []
+    for _ in range(count):
+        m, n, k = (int(400 ** random.random()) for _ in range(3))
+        cases.append(((m, n, k), LAYOUTS[random.integers(4)]))
+    return cases
+
+
+@pytest.mark.parametrize(("shape", "layout"), random_shapes(24), ids=str)
+def test_random_shapes(shape: tuple[int, int, int], layout: str) -> None:
+    check(shape, layout, np.float32)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "shape", [(1, 90, 300), (90, 1, 300), (3, 130, 40), (130, 3, 140), (1, 1, 999)], ids=str
+)
+def test_narrow(shape: tuple[int, int, int], layout: str) -> None:
+    for dtype in (np.float32, np.float64):
+        check(shape, layout, dtype)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((300, 200, 150), "NT"), ((1500, 1, 200), "NN"), ((2, 900, 300), "TN")],
+    ids=str,
+)
+def test_bits_do_not_depend_on_threads(shape: tuple[int, int, int], layout: str) -> None:
+    a, b = operands(1, shape, layout, np.float32)
+    bias = np.zeros(shape[1], np.float32)
+    multiply = product(layout)
+    results = []
+    for count in (1, 2, 3, 4):
+        threads.set_num_threads(count)
+        results.append(np.asarray(multiply(a, b, bias)[0]).tobytes())
+    assert len(set(results)) == 1

@@ -174,7 +174,9 @@ def lgamma(x: Expr) -> Expr:
     # gamma(x) gamma(-x) = -pi / (x sin(pi x))
     sine = absolute(sin(mul(_fraction(size), math.pi)))
     reflected = sub(log(div(math.pi, mul(size, sine))), value)
-    negative = select(_is_pole(x), math.inf, reflected)
+    # So near zero both are -log(size), and the product would be too small to hold.
+    near = select(lt(size, 1e-17), value, reflected)
+    negative = select(_is_pole(x), math.inf, near)
     return select(gt(x, 0.0), value, select(eq(x, 0.0), math.inf, select(lt(x, 0.0), negative, x)))
 
 

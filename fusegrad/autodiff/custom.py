@@ -272,14 +272,15 @@ def with_residuals(
     """The cotangent rule of a graph whose results from `count` on are what `rule` needs.
 
     The rule is for the results before; what it needs is differentiated as it is, for derivatives
-    of the gradient.
+    of the gradient, unless it is one of those results.
     """
     natural = reverse_by_inlining(parameters, results[count:])
+    sources = _sources(parameters, results, count)
 
     def reverse(inputs: Sequence[Node], items: Sequence[Node], cotangents: Nodes) -> Nodes:
         own: Nodes = [None] * len(inputs)
         if any(cotangent is not None for cotangent in cotangents[:count]):
-            own = rule(inputs, items, cotangents[:count])
+            own = rule(inputs, [items[i] for i in sources], cotangents[:count])
         if all(cotangent is None for cotangent in cotangents[count:]):
             return own
         rest = natural(inputs, items[count:], cotangents[count:])
@@ -296,12 +297,22 @@ def forward_with_residuals(
 ) -> Rule:
     """As `with_residuals`, for a tangent rule of the first `count` results."""
     natural = forward_by_inlining(parameters, results[count:])
+    sources = _sources(parameters, results, count)
 
     def forward(inputs: Sequence[Node], items: Sequence[Node], tangents: Nodes) -> Nodes:
-        own = rule(inputs, items, tangents)
+        own = rule(inputs, [items[i] for i in sources], tangents)
         return [*own, *natural(inputs, items[count:], tangents)]
 
     return forward
+
+
+def _sources(parameters: Sequence[Node], results: Sequence[Node], count: int) -> list[int]:
+    """For each result, the first of the leading `count` that it is, or itself."""
+    own: dict[Node, int] = {}
+    for i, node in enumerate(results[:count]):
+        if node not in parameters:
+            own.setdefault(node, i)
+    return [*range(count), *(own.get(n, i) for i, n in enumerate(results[count:], count))]
 
 
 def forward_by_inlining(parameters: Sequence[Node], results: Sequence[Node]) -> Rule:

@@ -316,7 +316,10 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """
     x = asarray(input)
     scaled = x if beta == 1 else x * beta
-    smooth = fg.maximum(scaled, 0) + fg.log1p(fg.exp(-fg.abs(scaled)))
+    positive = scaled >= 0
+    # Not abs and maximum, whose derivatives at 0 are those of a corner.
+    tail = fg.log1p(fg.exp(fg.choose(positive, -scaled, scaled)))
+    smooth = fg.choose(positive, scaled, 0) + tail
     result = smooth if beta == 1 else smooth / beta
     return fg.choose(scaled > threshold, x, result) if threshold < 20 else result
 

@@ -161,12 +161,14 @@ def binary_cross_entropy_with_logits(
     """
     input, target = asarray(input), asarray(target)
     same_shapes("binary_cross_entropy_with_logits", input, target)
-    tail = fg.log1p(fg.exp(-fg.abs(input)))
+    positive = input >= 0
+    # Not abs and maximum, whose derivatives at 0 are those of a corner.
+    tail = fg.log1p(fg.exp(fg.choose(positive, -input, input)))
     if pos_weight is None:
-        terms = fg.maximum(input, 0) - input * target + tail
+        terms = fg.choose(positive, input, 0) - input * target + tail
     else:
         scale = (asarray(pos_weight) - 1) * target + 1
-        terms = (1 - target) * input + scale * (tail + fg.maximum(-input, 0))
+        terms = (1 - target) * input + scale * (tail + fg.choose(positive, 0, -input))
     if weight is not None:
         terms = terms * asarray(weight)
     return reduced(terms, reduction)

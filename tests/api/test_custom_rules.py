@@ -265,3 +265,40 @@ def test_checkpoint_passes_other_things_on() -> None:
     assert not found["n"].requires_grad
     with fg.no_grad():
         assert not fg.checkpoint(fg.sin)(fg.ones(2, requires_grad=True)).requires_grad
+
+
+# --- results that a rule keeps --------------------------------------------------------------------
+
+
+class Tripled(fg.Function):
+    """exp, whose derivative is said to be three times as large."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = fg.exp(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return 3 * g * ctx.saved_tensors[0]
+
+
+def _tripled_by_rule(x: Any) -> Any:
+    function = fg.custom_vjp(fg.exp)
+    function.defvjp(lambda x: (function(x),) * 2, lambda y, g: (3 * g * y,))
+    return function(x)
+
+
+@pytest.mark.parametrize("function", [Tripled.apply, _tripled_by_rule])
+def test_a_kept_result_has_the_derivative_of_the_rule(function: Any) -> None:
+    x = values(3)
+    first = fg.grad(lambda x: function(x).sum())
+    second = fg.grad(lambda x: first(x).sum())
+    third = fg.grad(lambda x: second(x).sum())
+    assert_close(first(x), 3 * fg.exp(x))
+    assert_close(second(x), 9 * fg.exp(x))
+    assert_close(third(x), 27 * fg.exp(x))
+    assert_close(fg.compile(second)(x), 9 * fg.exp(x))
+    assert_close(fg.jvp(first, (x,), (fg.ones_like(x),))[1], 9 * fg.exp(x))
+    assert_close(fg.vmap(fg.grad(fg.grad(function)))(x), 9 * fg.exp(x))

@@ -275,9 +275,12 @@ row("sign", ANY, public=Public("-1, 0 or 1.", "[-3.0, 0.0, 2.0] -> [-1.,  0.,  1
 
 
 def _hypot_rule(g: Node, y: Node, p: Node, q: Node) -> tuple[Node | None, ...]:
-    """The gradient of a length is zero where the length is."""
-    length = b.select(b.eq(y, b.zeros_like(y)), b.ones_like(y), y)
-    return b.mul(g, b.div(p, length)), b.mul(g, b.div(q, length))
+    """The gradient of a length is zero where the length is, to any order."""
+    zero = b.zeros_like(y)
+    nowhere = b.eq(y, zero)
+    length = b.select(nowhere, b.ones_like(y), y)
+    slopes = (b.select(nowhere, zero, b.div(x, length)) for x in (p, q))
+    return tuple(b.mul(g, slope) for slope in slopes)
 
 
 row(

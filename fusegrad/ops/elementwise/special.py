@@ -80,11 +80,20 @@ row(
         "The derivative of `gammaln`.", "[1.0] -> [-0.5772157]", aliases=("psi",), special=True
     ),
 )
-row(
-    "trigamma",
-    POSITIVE,
-    rule=lambda g, y, x: (b.mul(g, _scaled(b.zeta(b.full_like(x, 3.0), x), -2.0)),),
-)
+
+
+def _trigamma_rule(g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+    """-2 zeta(3, x); left of 0 by reflection at 1/2."""
+    turned = b.le(x, b.zeros_like(x))
+    one = b.ones_like(x)
+    right = _scaled(b.zeta(b.full_like(x, 3.0), b.select(turned, b.sub(one, x), x)), -2.0)
+    angle = _scaled(b.select(turned, x, b.full_like(x, 0.5)), math.pi)
+    sine = b.sin(angle)
+    between = b.div(_scaled(b.cos(angle), 2 * math.pi**3), b.mul(sine, b.square(sine)))
+    return (b.mul(g, b.select(turned, b.sub(right, between), right)),)
+
+
+row("trigamma", POSITIVE, rule=_trigamma_rule)
 
 
 def _zeta_rule(g: Node, y: Node, s: Node, q: Node) -> tuple[Node | None, ...]:
@@ -110,11 +119,25 @@ row(
 # --- Bessel ---------------------------------------------------------------------------------------
 
 
-def _per(x: Node, y: Node) -> Node:
-    """``y / x``, at 0 its limit 1/2: of i1 and i1e."""
-    zero = b.eq(x, b.zeros_like(x))
-    safe = b.select(zero, b.ones_like(x), x)
-    return b.select(zero, b.full_like(x, 0.5), b.div(y, safe))
+def _i1_per(x: Node, y: Node, scale: Node) -> Node:
+    """``y / x`` for ``y = scale * i1(x)``: a series near 0, so that derivatives are exact there."""
+    near = b.lt(b.abs_(x), b.full_like(x, 0.5))
+    t = _scaled(b.square(b.select(near, x, b.zeros_like(x))), 0.25)
+    series = b.zeros_like(x)
+    for k in range(6, -1, -1):
+        factor = 0.5 / (math.factorial(k) * math.factorial(k + 1))
+        series = b.add(b.mul(series, t), b.full_like(x, factor))
+    safe = b.select(near, b.ones_like(x), x)
+    return b.select(near, b.mul(series, scale), b.div(y, safe))
+
+
+def _i1_rule(g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+    return (b.mul(g, b.sub(b.i0(x), _i1_per(x, y, b.ones_like(x)))),)
+
+
+def _i1e_rule(g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+    slope = b.sub(b.i0e(x), _i1_per(x, y, b.exp(b.neg(b.abs_(x)))))
+    return (b.mul(g, b.sub(slope, b.mul(b.sign(x), y))),)
 
 
 row(
@@ -132,12 +155,12 @@ row(
 row(
     "i1",
     ANY,
-    rule=lambda g, y, x: (b.mul(g, b.sub(b.i0(x), _per(x, y))),),
+    rule=_i1_rule,
     public=Public("The modified Bessel function of order 1.", "[0.0] -> [0.]", special=True),
 )
 row(
     "i1e",
     POSITIVE,
-    rule=lambda g, y, x: (b.mul(g, b.sub(b.sub(b.i0e(x), _per(x, y)), b.mul(b.sign(x), y))),),
+    rule=_i1e_rule,
     public=Public("``exp(-abs(x)) * i1(x)``, without overflow.", "[0.0] -> [0.]", special=True),
 )

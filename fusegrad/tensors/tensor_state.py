@@ -29,6 +29,7 @@ from .evaluation import (
     wait,
 )
 from .storage import Storage
+from .tensor_size import Size
 
 __all__ = ["State"]
 
@@ -225,9 +226,9 @@ class State(Cell):
         return len(self._type.shape)
 
     @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self._type.size  # type: ignore[return-value]
+    def size(self) -> Size:
+        """The number of elements; called, as in torch, the shape or one extent of it."""
+        return Size(self._type.size, self.shape)
 
     @property
     def itemsize(self) -> int:

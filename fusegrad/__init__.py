@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math as _math
 
-from . import autograd, errors, func, linalg, nn, optim, random, special, testing
+from . import autograd, cuda, errors, func, linalg, nn, optim, random, special, testing
 from . import function_methods as _function_methods
 from .amp import autocast
 from .codegen.dtypes import (
@@ -29,6 +29,8 @@ from .codegen.dtypes import (
 from .codegen.dtypes import bool_ as bool
 from .codegen.dtypes import float16 as half
 from .codegen.dtypes import float64 as double
+from .codegen.dtypes import int16 as short
+from .codegen.dtypes import int64 as long
 from .compilation.compile import compile
 from .errors import FusegradError, FusegradWarning
 from .functions import arithmetic as _arithmetic
@@ -99,7 +101,13 @@ from .functions.histograms import (
     histogramdd,
 )
 from .functions.inserting import *  # noqa: F403
-from .functions.inspection import __array_namespace_info__
+from .functions.inspection import (
+    __array_namespace_info__,
+    get_default_dtype,
+    is_floating_point,
+    is_tensor,
+    numel,
+)
 from .functions.interop import from_dlpack, from_numpy
 from .functions.joining import *  # noqa: F403
 from .functions.manipulation import (
@@ -203,6 +211,7 @@ from .tensors.context import (
     no_grad,
     set_grad_enabled,
 )
+from .tensors.device import device
 from .tensors.tensor_class import Tensor
 from .tensors.trace import runtime_scalar
 from .transforms.control import cond, fori_loop, map, scan, switch, while_loop
@@ -224,6 +233,8 @@ inf = _math.inf
 nan = _math.nan
 pi = _math.pi
 newaxis = None
+# Not in __all__: a star import must not replace Python's types.
+float, int = float32, int32
 
 __all__ = [
     "DType",
@@ -260,6 +271,7 @@ __all__ = [
     "convolve",
     "correlate",
     "count_nonzero",
+    "cuda",
     "cummax",
     "cummin",
     "cumprod",
@@ -270,6 +282,7 @@ __all__ = [
     "custom_op",
     "custom_vjp",
     "detach",
+    "device",
     "digitize",
     "double",
     "e",
@@ -292,6 +305,7 @@ __all__ = [
     "full",
     "full_like",
     "func",
+    "get_default_dtype",
     "grad",
     "half",
     "hessian",
@@ -309,7 +323,9 @@ __all__ = [
     "int32",
     "int64",
     "intersect1d",
+    "is_floating_point",
     "is_grad_enabled",
+    "is_tensor",
     "iscomplexobj",
     "isdtype",
     "isin",
@@ -325,6 +341,7 @@ __all__ = [
     "load",
     "logcumsumexp",
     "logsumexp",
+    "long",
     "map",
     "matrix_transpose",
     "max",
@@ -344,6 +361,7 @@ __all__ = [
     "nn",
     "no_grad",
     "nonzero",
+    "numel",
     "ones",
     "ones_like",
     "optim",
@@ -368,6 +386,7 @@ __all__ = [
     "set_grad_enabled",
     "setdiff1d",
     "setxor1d",
+    "short",
     "sliding_window_view",
     "sort",
     "special",

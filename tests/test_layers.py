@@ -27,7 +27,7 @@ LAYERS = [
     ["semantics", "tensors"],
     ["functions", "transforms", "random", "special", "linalg", "autograd", "amp"],
     ["compilation"],
-    ["nn", "optim", "serialization", "testing", "objectives", "function_methods", "func"],
+    ["nn", "optim", "serialization", "testing", "objectives", "function_methods", "func", "cuda"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

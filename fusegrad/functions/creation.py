@@ -17,8 +17,8 @@ from ..ops import build
 from ..semantics.promotion import as_dtype, kind_of, with_weak
 from ..semantics.shapes import as_shape
 from ..tensors.array_values import check_number
+from ..tensors.device import check_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record_nodes
-from ..tensors.tensor_conversions import check_device
 from .interop import shared
 
 __all__ = [

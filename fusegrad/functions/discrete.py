@@ -13,8 +13,8 @@ from ..codegen.dtypes import float32, float64, int64
 from ..errors import DTypeError, ShapeError
 from ..semantics.promotion import as_dtype
 from ..special import gammaln
+from ..tensors.device import check_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
-from ..tensors.tensor_conversions import check_device
 from .distributions import first_accepted, gumbel
 from .draws import Generator, extents_of, parameters, randint, uniform, words
 from .functional import (

@@ -35,9 +35,9 @@ from ..ops import build
 from ..semantics.promotion import as_dtype
 from ..semantics.shapes import as_shape
 from ..tensors.context import active
+from ..tensors.device import check_device
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
-from ..tensors.tensor_conversions import check_device
 
 __all__ = [
     "Generator",

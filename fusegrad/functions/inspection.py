@@ -1,6 +1,6 @@
 """What this installation offers, as the array API asks for it: dtypes, devices, capabilities.
 
-Knows the list of dtypes, and the devices of `tensor_conversions`.
+Knows the list of dtypes, and the devices.
 """
 
 from __future__ import annotations
@@ -8,10 +8,18 @@ from __future__ import annotations
 from typing import Any, final
 
 from ..codegen.dtypes import ALL, DType, float32, int64
-from ..tensors.tensor_conversions import DEVICES, check_device
+from ..tensors.device import DEVICES, check_device, device
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from .data_types import isdtype
 
-__all__ = ["Info", "__array_namespace_info__"]
+__all__ = [
+    "Info",
+    "__array_namespace_info__",
+    "get_default_dtype",
+    "is_floating_point",
+    "is_tensor",
+    "numel",
+]
 
 _STANDARD = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _NAMES = (*_STANDARD, "float32", "float64")
@@ -33,11 +41,11 @@ class Info:
         """What depends on the library: boolean indices, shapes that depend on data, axes."""
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
-    def default_device(self) -> str:
+    def default_device(self) -> device:
         """Where tensors are made if nothing is said."""
         return DEVICES[0]
 
-    def devices(self) -> list[str]:
+    def devices(self) -> list[device]:
         """The names that ``device=`` takes."""
         return list(DEVICES)
 
@@ -66,6 +74,82 @@ def __array_namespace_info__() -> Info:
     --------
     >>> import fusegrad as fg
     >>> fg.__array_namespace_info__().devices()
-    ['cpu']
+    [device('cpu')]
     """
     return Info()
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether something is a Tensor.
+
+    Parameters
+    ----------
+    obj : object
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.is_tensor(fg.zeros(2)), fg.is_tensor([0.0, 0.0])
+    (True, False)
+    """
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(x: ArrayLike) -> bool:
+    """Whether the elements are floating numbers.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.is_floating_point(fg.arange(3))
+    False
+    """
+    return as_tensor(x).dtype.is_float
+
+
+def numel(x: ArrayLike) -> int:
+    """The number of elements.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.numel(fg.zeros(2, 3))
+    6
+    """
+    return int(as_tensor(x).size)
+
+
+def get_default_dtype() -> DType:
+    """The dtype of floats if nothing is said: float32.
+
+    Returns
+    -------
+    DType
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.get_default_dtype()
+    fusegrad.float32
+    """
+    return float32

@@ -15,9 +15,9 @@ from ..errors import CopyError, DeviceError, DTypeError
 from ..semantics.promotion import as_dtype
 from ..tensors import dlpack
 from ..tensors.context import active
+from ..tensors.device import check_device
 from ..tensors.storage import SharedStorage
 from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
-from ..tensors.tensor_conversions import check_device
 
 __all__ = ["from_dlpack", "from_numpy", "shared"]
 

@@ -19,8 +19,8 @@ from ..ops import build
 from ..semantics.promotion import as_dtype, as_float
 from ..semantics.shapes import broadcast_shapes
 from ..tensors.array_values import check_number
+from ..tensors.device import check_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
-from ..tensors.tensor_conversions import check_device
 from .creation import constant
 from .joining import stack
 

@@ -21,20 +21,12 @@ from ..codegen.dtypes import (
 )
 from ..errors import DeviceError
 from ..semantics.promotion import as_dtype
+from .device import check_device
+from .device import device as Device
 
-__all__ = ["DEVICES", "Conversions", "check_device"]
+__all__ = ["Conversions"]
 
 TensorT = TypeVar("TensorT")
-DEVICES = ("cpu",)
-
-
-def check_device(device: Any) -> None:
-    """Raise DeviceError unless this installation has the device."""
-    if device is not None and str(device) not in DEVICES:
-        raise DeviceError(
-            f"there is no device {str(device)!r}",
-            remedy=f"this installation has {', '.join(map(repr, DEVICES))}",
-        )
 
 
 def _names_dtype(text: str) -> object:
@@ -82,7 +74,7 @@ class Conversions(ABC, Generic[TensorT]):
         for arg in args[: len(args) - len(flags)]:
             if isinstance(arg, Conversions):
                 dtype = arg.dtype
-            elif isinstance(arg, str) and not _names_dtype(arg):
+            elif isinstance(arg, Device) or (isinstance(arg, str) and not _names_dtype(arg)):
                 device = arg
             else:
                 dtype = arg
@@ -98,6 +90,15 @@ class Conversions(ABC, Generic[TensorT]):
     def cpu(self) -> TensorT:
         """This tensor: it is on the CPU."""
         return self.to("cpu")
+
+    def cuda(self, device: Any = None) -> TensorT:
+        """This tensor on a GPU; a DeviceError where there is none."""
+        return self.to(device="cuda" if device is None else device)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether this tensor is on a GPU."""
+        return False
 
     def float(self) -> TensorT:
         """The values as float32."""

@@ -19,6 +19,8 @@ from ..ops import build
 from ..ops.identities import Leaf
 from ..ops.source import Input
 from .context import Cell, Recorder, Token, active
+from .device import DEVICES
+from .device import device as Device
 from .evaluation import (
     check_leak,
     check_value,
@@ -241,9 +243,9 @@ class State(Cell):
         return self.size * self.itemsize
 
     @property
-    def device(self) -> str:
-        """Where the elements lie: ``"cpu"``."""
-        return "cpu"
+    def device(self) -> Device:
+        """Where the elements lie."""
+        return DEVICES[0]
 
     def numel(self) -> int:
         """The number of elements."""

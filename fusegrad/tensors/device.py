@@ -1,0 +1,80 @@
+"""Devices: their names, and which of them this installation has."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from ..errors import DeviceError
+
+__all__ = ["DEVICES", "check_device", "device"]
+
+_TYPES = ("cpu", "cuda")
+
+
+@final
+class device:
+    """The name of a device. It equals its text, so either can be compared and passed.
+
+    Parameters
+    ----------
+    name : str or device
+        ``"cpu"`` or ``"cuda"``, with an index behind a colon if there are several.
+    index : int, optional
+        The index, if the name has none.
+
+    Attributes
+    ----------
+    type : str
+        The name without the index.
+    index : int or None
+
+    Raises
+    ------
+    DeviceError
+        For any other name. Whether the machine has the device shows when something is put there.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.device("cuda:1").type, fg.device("cuda", 1).index, fg.zeros(2).device
+    ('cuda', 1, device('cpu'))
+    >>> fg.zeros(2).device == "cpu"
+    True
+    """
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, name: Any, index: int | None = None) -> None:
+        kind, colon, number = str(name).partition(":")
+        if kind not in _TYPES or (colon and (not number.isdecimal() or index is not None)):
+            raise DeviceError(
+                f"there is no device {str(name)!r}",
+                remedy="name a device 'cpu' or 'cuda', or 'cuda:0' if there are several",
+            )
+        self.type = kind
+        self.index = int(number) if colon else index
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, (str, device)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+DEVICES = (device("cpu"),)
+
+
+def check_device(name: Any) -> None:
+    """Raise DeviceError unless this installation has the device."""
+    if name is None or str(name) in ("cpu", "cpu:0"):
+        return
+    raise DeviceError(
+        f"there is no device {str(name)!r}",
+        remedy=f"this installation has {', '.join(repr(str(own)) for own in DEVICES)}",
+    )

@@ -23,7 +23,7 @@ from ..runtime.step import Artifacts, load_step
 from ..tensors.context import active
 from ..tensors.sharing import Borrowed
 from ..tensors.tensor_class import Tensor, as_tensor
-from ..tensors.trace import Trace
+from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, pattern_of
 from .dispatch import build as build_fast
 from .explain import Explanation, dump, explain, regions_text
@@ -61,6 +61,7 @@ class CompiledFunction:
         self._last: tuple[Any, Any] | None = None
         self._fast: Callable[..., Any] | None = None
         self._hits = 0
+        self._changing: dict[int, ArrayReference] = {}
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
@@ -213,6 +214,9 @@ class CompiledFunction:
         self._check_call(args, kwargs)
         with _TRACING:
             reason = self._reason(key)
+            for entry in self._entries.get(key, ()):
+                for found in entry.traced.changed_arrays():
+                    self._changing[id(found())] = found
             stages: dict[str, float] = {}
             start = time.perf_counter()
             static = self._static_mask(structure, bool(kwargs))
@@ -293,7 +297,7 @@ class CompiledFunction:
     ) -> Traced:
         names = self._names(structure, keywords)
         traced = Traced()
-        trace = Trace()
+        trace = Trace(self._changing)
         try:
             with trace:
                 given = Arguments(trace, leaves, names, static, bound, together)
@@ -321,6 +325,8 @@ class CompiledFunction:
             return self._trace(leaves, structure, keywords, static, *retraced)
         traced.bound = {place: leaves[place] for place in sorted(bound)}
         traced.pattern = pattern_of(leaves)
+        # Those that only the function saw cannot change.
+        traced.arrays = [pair for pair in trace.arrays if pair[0]() is not None]
         traced.check(leaves)
         return traced
 

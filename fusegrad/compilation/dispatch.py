@@ -137,6 +137,8 @@ class _Writer:
         for tensor, known in self.entry.grad_state:
             before = "None" if known is None else self.name(known, "K")
             self.body.append(f"if {self.name(tensor, 'G')}._grad is not {before}: return MISS")
+        if self.traced.arrays:
+            self.body.append(f"if {self.name(self.traced.changed_arrays, 'news')}(): return MISS")
         guards = self.entry.guards
         if guards.names or guards.objects:
             self.body.append(f"if not {self.name(guards.hold, 'hold')}(): return MISS")

@@ -21,6 +21,7 @@ from ..tensors.context import active
 from ..tensors.evaluation import remember
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
+from ..tensors.trace import ArrayReference
 from ..transforms.variables import is_differentiable
 from .arguments import Kind, check_apart, pattern_of
 from .guards import Guards
@@ -59,8 +60,18 @@ class Traced:
         self.argument_writes: list[tuple[int, int]] = []
         self.argument_grads: list[tuple[int, int | None]] = []
         self.argument_grads_in: list[int] = []
+        self.arrays: list[tuple[ArrayReference, bytes]] = []
         self.bound: dict[int, Tensor] = {}
         self.pattern: tuple[int, ...] = ()
+
+    def changed_arrays(self) -> list[ArrayReference]:
+        """The NumPy arrays among the constants that have other contents now."""
+        found = []
+        for reference, before in self.arrays:
+            array = reference()
+            if array is not None and array.tobytes() != before:
+                found.append(reference)
+        return found
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         """Whether the tensors among the arguments are to each other, and to captured ones, as
@@ -121,7 +132,7 @@ class Specialisation:
         for tensor, known in self.grad_state:
             if tensor._grad is not known:
                 return False
-        return self.guards.hold()
+        return not self.traced.changed_arrays() and self.guards.hold()
 
     def difference(self) -> str | None:
         """What changed since the trace, in words."""
@@ -138,6 +149,8 @@ class Specialisation:
                 what = "is None now" if tensor._grad is None else "was None"
                 what = what if known is None or tensor._grad is None else "is another tensor"
                 return f".grad of {tensor.name or 'a captured tensor'} {what}"
+        if self.traced.changed_arrays():
+            return "the contents of a NumPy array changed that the function uses"
         return self.guards.difference()
 
     def inputs(self, leaves: Sequence[Any]) -> tuple[list[int], list[Any], list[Any]]:

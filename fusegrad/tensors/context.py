@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager
 from typing import Any, final
 
+import numpy.typing as npt
+
 from ..codegen.dtypes import DType
 from ..ir.node import Node
 from ..ir.types import TensorType
@@ -140,6 +142,10 @@ class Recorder(ABC):
     def capture(self, tensor: Cell) -> Node:
         """The node that stands for the value of a tensor made outside."""
 
+    def note_array(self, array: npt.NDArray[Any], shareable: bool) -> bool:
+        """Called when a NumPy array is used; False if its memory is to be read at every call."""
+        return self.outer is None or self.outer.note_array(array, shareable)
+
     @abstractmethod
     def note_write(self, tensor: Cell) -> None:
         """Called before the value of a tensor made outside changes."""
@@ -247,8 +253,8 @@ class Thread(threading.local):
         The batches that are being mapped over, outermost first.
     autocast : DType or None
         What products of float32 values are computed in, if not in float32.
-    at_once : bool
-        Whether the next result is computed when it is recorded: it reads memory that others own.
+    at_once : list of Token
+        The memory of others that the next result reads: it is computed when it is recorded.
     pending : list of weakref to Tensor
         What was recorded outside of traces and not computed yet.
     pending_bytes : int
@@ -263,7 +269,7 @@ class Thread(threading.local):
         self.abstract = 0
         self.levels: list[Level] = []
         self.autocast: DType | None = None
-        self.at_once = False
+        self.at_once: list[Token] = []
         self.pending: list[weakref.ref[Cell]] = []
         self.pending_bytes = 0
 

@@ -117,14 +117,23 @@ def wait(tensor: Cell) -> None:
     if active.abstract:
         return
     if active.eager or active.at_once:
-        active.at_once = False
+        read, active.at_once = active.at_once, []
         compute((tensor,))
+        if tensor.requires_grad:
+            for token in read:
+                _keep(token)
         return
     pending = active.pending
     pending.append(weakref.ref(tensor))
     active.pending_bytes += tensor._type.nbytes
     if len(pending) >= LIMIT or active.pending_bytes > _LIMIT_BYTES:
         settle(None)
+
+
+def _keep(token: Token) -> None:
+    """Copy memory that others may change, for a gradient that needs its present values."""
+    assert token.storage is not None
+    token.storage = token.storage.owned()
 
 
 def settle(tensor: Cell | None) -> None:

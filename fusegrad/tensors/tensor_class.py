@@ -24,10 +24,10 @@ from ..semantics import products
 from ..semantics.promotion import as_dtype, no_complex, promote
 from ..semantics.shapes import broadcast_shapes, show
 from .array_values import array_of
-from .context import active, no_grad
+from .context import Recorder, active, no_grad
 from .evaluation import wait
 from .sharing import VIEWS, detached_view, is_part, note_view
-from .storage import Storage
+from .storage import SharedStorage, Storage
 from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
 from .tensor_looks import Looks
@@ -379,7 +379,23 @@ def as_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
         return value if dtype is None or value.dtype is dtype else value._convert(dtype, True)
     if isinstance(value, (list, tuple)) and _holds_tensors(value):
         return _stacked(value, dtype)
+    if active.trace is not None and type(value) is np.ndarray:
+        return _array_in_trace(active.trace, value, dtype)
     return _of_array(array_of(value, dtype))
+
+
+def _array_in_trace(trace: Recorder, value: Array, dtype: DType | None) -> Tensor:
+    """An array that the traced function has from outside: later changes of it must be seen."""
+    array = array_of(value, None)
+    flags = array.flags
+    shareable = flags.c_contiguous and flags.aligned and np.may_share_memory(array, value)
+    constant = (
+        trace.note_array(value, shareable) if not shareable or value.size <= _SMALL else False
+    )
+    if constant or not shareable or not value.size:
+        return _of_array(array_of(value, dtype))
+    tensor = tensor_of(SharedStorage(array))
+    return tensor if dtype is None or tensor.dtype is dtype else tensor._convert(dtype, True)
 
 
 def _holds_tensors(value: Any) -> bool:

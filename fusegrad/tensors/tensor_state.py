@@ -87,14 +87,17 @@ class State(Cell):
     def _own_variable(self) -> Node:
         """The one variable that stands for the storage while a graph holds it."""
         storage = self._storage
-        if storage is not None and storage.shared:
-            active.at_once = True
         node = None if self._variable is None else self._variable()
+        shared = storage is not None and storage.shared
+        if node is not None and shared and not _same(cast("Token", node.op.token), storage):  # type: ignore[attr-defined]
+            node = None
         if node is None:
             before = set_recording(False)
             node = build.input_(self._type, Token(storage, self))
             set_recording(before)
             self._variable = weakref.ref(node)
+        if shared:
+            active.at_once.append(cast("Token", node.op.token))  # type: ignore[attr-defined]
         return node
 
     def _write(self, node: Node) -> None:
@@ -262,3 +265,11 @@ class State(Cell):
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
         return sys.modules[__name__.partition(".")[0]]
+
+
+def _same(token: Token, storage: Storage | None) -> bool:
+    """Whether a variable stands for what is in memory that others may have changed."""
+    kept = token.storage
+    if kept is storage or kept is None or storage is None:
+        return kept is storage
+    return kept.array.tobytes() == storage.array.tobytes()

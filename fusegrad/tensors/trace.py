@@ -5,10 +5,13 @@ Knows tensors and nodes; what becomes of the graph is the business of `compile`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast, final
+
+import numpy.typing as npt
 
 from ..codegen.dtypes import DType
 from ..ir.node import Node
@@ -19,10 +22,11 @@ from .context import Cell, Recorder, Token, active
 from .storage import Storage
 from .tensor_class import Tensor, made
 
-__all__ = ["Original", "Trace", "runtime_scalar"]
+__all__ = ["ArrayReference", "Original", "Trace", "runtime_scalar"]
 
 Number = bool | int | float
 Getter = Callable[[], Number]
+ArrayReference = weakref.ref[npt.NDArray[Any]]
 
 
 @final
@@ -53,6 +57,11 @@ class Trace(Recorder):
     Values of tensors made outside become variables when they are first read. Writes to such tensors
     are noted, and last until `restore` puts the values from before back.
 
+    Parameters
+    ----------
+    changing : mapping of int to weakref, optional
+        NumPy arrays, by id, whose memory is read at every call because their contents changed.
+
     Attributes
     ----------
     captures : list of (Tensor, Node)
@@ -65,6 +74,8 @@ class Trace(Recorder):
         The tensors whose ``.grad`` was assigned, with what it was before.
     grad_reads : dict of Tensor to (Tensor or None)
         The tensors whose ``.grad`` was looked at before the trace assigned it, with what it was.
+    arrays : list of (weakref to numpy.ndarray, bytes)
+        The NumPy arrays that became constants, and their contents.
     finished : bool
         Whether it is over.
 
@@ -81,7 +92,9 @@ class Trace(Recorder):
     Tensor([1., 2.])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changing: Mapping[int, ArrayReference] | None = None) -> None:
+        self.arrays: list[tuple[ArrayReference, bytes]] = []
+        self._changing = changing or {}
         self.captures: list[tuple[Tensor, Node]] = []
         self.scalars: list[tuple[Getter, Node, str]] = []
         self.written: dict[Tensor, Original] = {}
@@ -154,6 +167,13 @@ class Trace(Recorder):
             self._variables[mine] = node
             self.captures.append((mine, node))
         return node
+
+    def note_array(self, array: npt.NDArray[Any], shareable: bool) -> bool:
+        known = self._changing.get(id(array))
+        if shareable and known is not None and known() is array:
+            return False
+        self.arrays.append((weakref.ref(array), array.tobytes()))
+        return True
 
     def note_write(self, tensor: Cell) -> None:
         mine = cast("Tensor", tensor)

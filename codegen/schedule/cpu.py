@@ -36,6 +36,7 @@ from .contraction import match, tile
 from .narrow import sums_over_lanes, turned
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
+from .splitting import split_ranges
 from .transposition import COLUMNS, ROWS, tile_transposed
 
 __all__ = ["Mapped", "schedule"]
@@ -89,7 +90,7 @@ def schedule(
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
         grain, chunks = _deal(tiled.items, tiled.cost, 1, partial=False)
         return Mapped(mapped, tiled.items, grain, chunks)
-    return _Loops(kernel, size, target, streamed).run()
+    return _Loops(split_ranges(kernel), size, target, streamed).run()
 
 
 def _deal(items: int, cost: float, align: int, partial: bool) -> tuple[int, int]:

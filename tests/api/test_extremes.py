@@ -1,4 +1,4 @@
-"""Derivatives where formulas break: at corners, at zero, at poles, at numbers too large to square."""
+"""Derivatives where formulas break: at corners, zeros and poles, at numbers too large to square."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from ..tensors.sharing import Borrowed
 from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, pattern_of
-from .dispatch import build as build_fast
 from .explain import Explanation, dump, explain, regions_text
+from .fast import FastCalls, Form
 from .guards import Guards
 from .profile import Profile, profile
 from .signature import FLOAT, INT, difference, is_foreign, leaf_key
@@ -59,7 +59,7 @@ class CompiledFunction:
         self._statistics = Statistics()
         self._lock = threading.RLock()
         self._last: tuple[Any, Any] | None = None
-        self._fast: Callable[..., Any] | None = None
+        self._fast = FastCalls(self._lock)
         self._hits = 0
         self._changing: dict[int, ArrayReference] = {}
 
@@ -85,17 +85,22 @@ class CompiledFunction:
     # --- calling ----------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        fast = self._fast
+        fast = self._fast.flat
         if fast is not None and not kwargs:
-            result = fast(args)
+            result = fast(*args)
             if result is not MISS:
-                self._hits += 1
                 return result
         if active.trace is not None:
             return self.function(*args, **kwargs)
         if active.inline:
             return self._plainly(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        form = structure, bool(kwargs)
+        fast = self._fast.nested.get(form)
+        if fast is not None:
+            result = fast(*leaves)
+            if result is not MISS:
+                return result
         if any(map(is_foreign, leaves)):
             leaves = self._as_arrays(leaves, self._static_mask(structure, bool(kwargs)))
         if differentiated(leaves):
@@ -109,10 +114,13 @@ class CompiledFunction:
                     if found[0] is not entry:
                         found.remove(entry)
                         found.insert(0, entry)
-                    return self._run(entry, leaves)
-        return self._run(self._specialise(args, kwargs, leaves, structure, key), leaves, fresh=True)
+                    return self._run(entry, leaves, form)
+        entry = self._specialise(args, kwargs, leaves, structure, key)
+        return self._run(entry, leaves, form, fresh=True)
 
-    def _run(self, entry: Specialisation, leaves: Sequence[Any], fresh: bool = False) -> Any:
+    def _run(
+        self, entry: Specialisation, leaves: Sequence[Any], form: Form, fresh: bool = False
+    ) -> Any:
         if entry.stateful:
             with self._lock:
                 result = entry.run(leaves)
@@ -120,11 +128,7 @@ class CompiledFunction:
             result = entry.run(leaves)
         if not fresh:
             self._hits += 1
-        if not entry.fast_known:
-            entry.fast_known = True
-            if entry.structure is not None and entry.structure == _flat(len(leaves)):
-                entry.fast = build_fast(entry, leaves, self._lock)
-        self._fast = entry.fast
+            self._fast.offer(entry, leaves, form)
         return result
 
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -228,7 +232,6 @@ class CompiledFunction:
                 traced.outputs, traced.inputs, traced.donations, stages, observe
             )
             entry = Specialisation(traced, step, guards)
-            entry.structure = None if kwargs or self.static_argnames else structure
             entries = self._entries.setdefault(key, [])
             entries.insert(0, entry)
             # Used ones come first; a captured number that always changes must not pile up.
@@ -405,7 +408,7 @@ class CompiledFunction:
         s = self._statistics
         return Statistics(
             s.compiles,
-            self._hits,
+            self._hits + self._fast.hits,
             s.kernels,
             s.arena_bytes,
             dict(s.compile_ms),
@@ -487,12 +490,6 @@ def _borrowed(array: Any) -> Tensor:
     what = "a number" if number else f"a {type(array).__module__}.{type(array).__name__}"
     tensor._shared = Borrowed("", what, number)
     return tensor
-
-
-@functools.cache
-def _flat(count: int) -> pytree.Structure:
-    """The structure of `count` arguments without nesting."""
-    return pytree.flatten(tuple(range(count)))[1]
 
 
 def _frozen(value: Any) -> Any:

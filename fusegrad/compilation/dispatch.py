@@ -30,9 +30,12 @@ _DATA = 16
 """Where a NumPy array object has the address of its data: after reference count and type."""
 
 
-def build(entry: Specialisation, leaves: Sequence[Any], lock: Any) -> Callable[..., Any] | None:
+def build(
+    entry: Specialisation, leaves: Sequence[Any], lock: Any, hits: ctypes.c_int64
+) -> Callable[..., Any] | None:
     """The fast path for calls like the one with these leaves, None when there is none."""
     writer = _Writer(entry)
+    writer.scope["hits"] = hits
     if not writer.arguments(leaves):
         return None
     writer.state()
@@ -173,7 +176,7 @@ class _Writer:
             self.body.append("own = addressof(block)")
             for i in range(len(self.numbers)):
                 self.body.append(f"block[{first + i}] = own + {8 * (at + i)}")
-        self.body += ["native(block)", "arenas.append(arena)"]
+        self.body += ["native(block)", "arenas.append(arena)", "hits.value += 1"]
 
     def results(self) -> None:
         """Put every result in its place."""
@@ -218,7 +221,7 @@ class _Writer:
         names = ", ".join(f"a{i}" for i in range(self.count))
         autocast = self.name(self.entry.autocast, "autocast")
         lines = [
-            "def call(args):",
+            "def call(*args):",
             f"    if active.trace is not None or active.inline or len(args) != {self.count}: "
             "return MISS",
             f"    if active.autocast is not {autocast}: return MISS",

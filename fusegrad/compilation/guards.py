@@ -46,15 +46,20 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
+Place = tuple[dict[str, Any], str] | tuple[types.CellType, None]
+"""Where a variable is: a name in a scope, or a cell."""
+
+
 @final
 class _Name:
     """One variable: where it is read, and what it was when the function was traced."""
 
-    __slots__ = ("get", "kind", "label", "shape", "value")
+    __slots__ = ("get", "kind", "label", "place", "shape", "value")
 
-    def __init__(self, label: str, get: Callable[[], Any], value: Any) -> None:
+    def __init__(self, label: str, place: Place, value: Any) -> None:
         self.label = label
-        self.get = get
+        self.place = place
+        self.get = _getter(place)
         self.value = value
         self.kind = type(value)
         self.shape: Hashable = _contents(value)
@@ -91,7 +96,7 @@ class Guards:
         self.version = version()
         owner = getattr(function, "__self__", None)
         if owner is not None:
-            self._add("self", lambda: owner, owner)
+            self._add("self", (types.CellType(owner), None), owner)
         plain = getattr(function, "__func__", function)
         if isinstance(plain, types.FunctionType):
             self._function(plain)
@@ -110,16 +115,16 @@ class Guards:
         scope = function.__globals__
         for name in names:
             if name in scope:
-                self._add(name, partial(scope.get, name, _MISSING), scope[name])
+                self._add(name, (scope, name), scope[name])
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            self._add(name, partial(_cell, cell), _cell(cell))
+            self._add(name, (cell, None), _cell(cell))
         for name, value in zip(code.co_varnames, function.__defaults__ or (), strict=False):
             self._look(name, value, _DEPTH)
 
-    def _add(self, label: str, get: Callable[[], Any], value: Any) -> None:
+    def _add(self, label: str, place: Place, value: Any) -> None:
         if isinstance(value, types.ModuleType):
             return
-        self.names.append(_Name(label, get, value))
+        self.names.append(_Name(label, place, value))
         self._look(label, value, _DEPTH)
 
     def _look(self, label: str, value: Any, depth: int) -> None:
@@ -188,6 +193,12 @@ def _object_difference(
 ) -> str:
     """The first part of a fingerprint that differs."""
     return f"`{label}` ({type(value).__name__}) changed: {difference(known, now)}"
+
+
+def _getter(place: Place) -> Callable[[], Any]:
+    if isinstance(place[0], dict):
+        return partial(place[0].get, place[1], _MISSING)
+    return partial(_cell, place[0])
 
 
 def _cell(cell: types.CellType) -> Any:

@@ -117,7 +117,6 @@ class Specialisation:
         self.stateful = bool(
             traced.written or traced.grads or traced.argument_writes or traced.argument_grads
         )
-        self.structure: pytree.Structure | None = None
         self.fast: Callable[..., Any] | None = None
         self.fast_known = False
         self.autocast = active.autocast

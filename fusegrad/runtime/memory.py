@@ -23,7 +23,15 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Block", "MemoryStatistics", "allocate", "set_cache_limit", "statistics", "trim"]
+__all__ = [
+    "Block",
+    "MemoryStatistics",
+    "allocate",
+    "set_cache_limit",
+    "size_class",
+    "statistics",
+    "trim",
+]
 
 ALIGNMENT = 64
 _HUGE_PAGE = 1 << 21
@@ -356,6 +364,17 @@ def allocate(nbytes: int) -> Block:
     except IndexError:
         address = _allocator.refill(size_class)
     return Block(address, nbytes, size_class)
+
+
+def size_class(nbytes: int) -> _SizeClass:
+    """The size class of blocks of so many bytes: what native code takes them from.
+
+    Examples
+    --------
+    >>> size_class(100).capacity
+    128
+    """
+    return _allocator.class_of(nbytes)
 
 
 def trim() -> None:

@@ -1,0 +1,242 @@
+"""Where CPython keeps the fields of the objects that a native call reads, and the call itself.
+
+Every offset is found by looking for a known value, and whatever is assumed is looked at once: where
+something is not as expected, there is no native call, and the Python text of `dispatch` is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+import sysconfig
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from .. import state
+from ..codegen.dtypes import as_dtype
+from ..ir.types import TensorType
+from ..runtime import cache, loader
+from ..runtime.memory import Block
+from ..tensors.context import active
+from ..tensors.storage import Storage
+from ..tensors.tensor_class import Tensor
+from .native_text import IMPORTS, OBJECTS, dispatch_ir
+from .specialisation import MISS
+
+__all__ = ["Native", "native"]
+
+_FIELDS = {
+    Tensor: (
+        [
+            "_type",
+            "_storage",
+            "_node",
+            "_trace",
+            "_variable",
+            "_shared",
+            "_grad",
+            "_weak",
+            "requires_grad",
+        ],
+        "tensor",
+    ),
+    Storage: (["type", "address", "_block"], "storage"),
+    Block: (["address", "nbytes", "_class"], "block"),
+}
+# PyArrayObject as NumPy's C interface publishes it, after the head.
+_ARRAY = {"data": 16, "rank": 24, "shape": 32, "descr": 56, "flags": 64}
+_METHOD_FLAGS = 0x80 | 0x02  # METH_FASTCALL | METH_KEYWORDS
+_HEAD = 16
+
+
+class _MethodDefinition(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+@final
+class Native:
+    """The native call, loaded."""
+
+    def __init__(self, offsets: dict[str, int]) -> None:
+        text = dispatch_ir(offsets)
+        type_ = TensorType((), as_dtype("float32"))
+        storage = object.__new__(Storage)
+        storage._array = None
+        tensor = object.__new__(Tensor)
+        tensor._blank(type_)
+        objects = {
+            "Tensor": Tensor,
+            "Storage": Storage,
+            "Block": Block,
+            "ndarray": np.ndarray,
+            "float": float,
+            "int": int,
+            "None": None,
+            "False": False,
+            "zero": 0,
+            "MISS": MISS,
+            "active": active,
+            "name_trace": "trace",
+            "name_inline": "inline",
+            "name_autocast": "autocast",
+            "state_dict": vars(state),
+            "name_version": "_version",
+            "notify": _notify,
+            "blank_tensor": tensor,
+            "blank_storage": storage,
+        }
+        self.objects = [objects[name] for name in OBJECTS]
+        symbols = {name: id(objects[name]) for name in OBJECTS}
+        for name in IMPORTS:
+            symbols[name] = _address(getattr(ctypes.pythonapi, name))
+        self.library = loader.load(_object_code(text), ["fg_dispatch"], symbols)
+        self.definition = _MethodDefinition(
+            b"call", self.library.address("fg_dispatch"), _METHOD_FLAGS, None
+        )
+        make = ctypes.pythonapi.PyCFunction_NewEx
+        make.restype = ctypes.py_object
+        make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
+        self._make = make
+
+    def function(self, plans: Sequence[int], keep: Any) -> Any:
+        """A function that tries plans one after the other.
+
+        Parameters
+        ----------
+        plans : sequence of int
+            Their addresses.
+        keep : object
+            What they need; it lives as long as the function.
+
+        Returns
+        -------
+        callable
+            Gives MISS for calls that no plan is for.
+        """
+        table = (ctypes.c_uint64 * (len(plans) + 1))(*plans)
+        address = ctypes.addressof(table)
+        # The third argument is kept like a module's name would be.
+        return self._make(ctypes.addressof(self.definition), address, _Kept(table, keep))
+
+
+@final
+class _Kept:
+    def __init__(self, table: Any, keep: Any) -> None:
+        self.table, self.keep = table, keep
+
+
+def _notify(tensor: Tensor) -> None:
+    """Say that a tensor which others see changed."""
+    if tensor._shared is not None:
+        tensor._shared.changed(tensor)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _object_code(text: str) -> bytes:
+    key = cache.Key([("kind", b"native call"), *loader.host_parts(), ("text", text.encode())])
+    disk = cache.default()
+    found = disk.get(key) if disk is not None else None
+    if found is not None:
+        return found.blobs["object"]
+    code = loader.compile_module(text)
+    if disk is not None:
+        disk.put(key, {}, {"object": code})
+    return code
+
+
+@functools.cache
+def native() -> Native | None:
+    """The native call, or None where CPython is not as it is expected to be."""
+    offsets = _offsets()
+    return None if offsets is None else Native(offsets)
+
+
+def _offsets() -> dict[str, int] | None:
+    if not _is_usual():
+        return None
+    result = {"head": _HEAD, "class": 8}
+    for cls, (names, label) in _FIELDS.items():
+        for name in names:
+            offset = _offset(cls, name)
+            if offset is None:
+                return None
+            result[f"{label}_{name.lstrip('_')}"] = offset
+        result[f"{label}_size"] = cls.__basicsize__
+        result[f"{label}_weaklist"] = cls.__weakrefoffset__
+        if cls.__dictoffset__ != 0:
+            return None
+    result.update({f"array_{name}": offset for name, offset in _ARRAY.items()})
+    return result
+
+
+def _is_usual() -> bool:
+    """Whether objects begin with a count and a type, and arrays are as NumPy documents."""
+    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return False
+    if sys.maxsize < 2**32 or sys.byteorder != "little" or object.__basicsize__ != _HEAD:
+        return False
+    return _counts() and _has_type() and _arrays()
+
+
+def _counts() -> bool:
+    """Whether an object begins with the number of references to it."""
+    value = object()
+    count = ctypes.c_uint32.from_address(id(value))
+    before = count.value
+    more = [value] * 5
+    return before == sys.getrefcount(value) - len(more) - 1 and count.value == before + 5
+
+
+def _has_type() -> bool:
+    return _word(np.ones(3), 8) == id(np.ndarray) and _word(2.5, 8) == id(float)
+
+
+def _arrays() -> bool:
+    array = np.ones((3, 5), "float32")
+    shape = _word(array, _ARRAY["shape"])
+    return (
+        _word(array, _ARRAY["data"]) == array.ctypes.data
+        and _word(array, _ARRAY["rank"]) & 0xFFFFFFFF == array.ndim
+        and tuple((ctypes.c_int64 * 2).from_address(shape)) == array.shape
+        and _word(array, _ARRAY["descr"]) == id(array.dtype)
+        and _word(array, _ARRAY["flags"]) & 0xFFFFFFFF == array.flags.num
+    )
+
+
+def _word(value: object, offset: int) -> int:
+    return ctypes.c_uint64.from_address(id(value) + offset).value
+
+
+def _offset(cls: type, name: str) -> int | None:
+    """Where the objects of a class have a field: where its value is, and nothing else changes."""
+    instance: Any = object.__new__(cls)
+    values = object(), object()
+    if cls is Block:
+        # Its end gives the memory back.
+        instance._class = _NoClass
+        instance.address = 0
+    found = list(range(_HEAD, cls.__basicsize__, 8))
+    for value in values:
+        before = getattr(instance, name, None)
+        setattr(instance, name, value)
+        found = [o for o in found if _word(instance, o) == id(value)]
+        if cls is Block:
+            setattr(instance, name, before)
+    return found[0] if len(found) == 1 else None
+
+
+class _NoClass:
+    @staticmethod
+    def release(address: object) -> None:
+        """Nothing."""

@@ -43,12 +43,18 @@ from .functions import functional as _functional
 from .functions import inserting as _inserting
 from .functions import joining as _joining
 from .functions import matrix_names as _matrix_names
+from .functions import matrix_sums as _matrix_sums
 from .functions import nan_reductions as _nan_reductions
 from .functions import numpy_names as _numpy_names
 from .functions import operator_names as _operator_names
 from .functions import picking as _picking
 from .functions import products as _products
+from .functions import questions as _questions
+from .functions import random_names as _random_names
 from .functions import ranges as _ranges
+from .functions import special_names as _special_names
+from .functions import tapers as _tapers
+from .functions import torch_names as _torch_names
 from .functions.arithmetic import *  # noqa: F403
 from .functions.arranging import *  # noqa: F403
 from .functions.averages import *  # noqa: F403
@@ -132,6 +138,7 @@ from .functions.manipulation import (
 )
 from .functions.manipulation import broadcast_shapes_of as broadcast_shapes
 from .functions.matrix_names import *  # noqa: F403
+from .functions.matrix_sums import *  # noqa: F403
 from .functions.nan_reductions import *  # noqa: F403
 from .functions.numpy_names import *  # noqa: F403
 from .functions.operator_names import *  # noqa: F403
@@ -146,6 +153,8 @@ from .functions.order_statistics import (
 from .functions.padding import pad
 from .functions.picking import *  # noqa: F403
 from .functions.products import *  # noqa: F403
+from .functions.questions import *  # noqa: F403
+from .functions.random_names import *  # noqa: F403
 from .functions.ranges import *  # noqa: F403
 from .functions.reductions import (
     all,
@@ -194,12 +203,54 @@ from .functions.sorting import (
     sort,
     topk,
 )
+from .functions.special_names import *  # noqa: F403
+from .functions.tapers import *  # noqa: F403
+from .functions.torch_names import *  # noqa: F403
 from .functions.windows import (
     conv_general_dilated,
     convolve,
     correlate,
     reduce_window,
     sliding_window_view,
+)
+from .nn.functional import (
+    adaptive_avg_pool1d,
+    adaptive_max_pool1d,
+    alpha_dropout,
+    avg_pool1d,
+    batch_norm,
+    bilinear,
+    binary_cross_entropy_with_logits,
+    celu,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_similarity,
+    dropout,
+    embedding,
+    feature_alpha_dropout,
+    group_norm,
+    hardshrink,
+    instance_norm,
+    layer_norm,
+    log_softmax,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rms_norm,
+    rrelu,
+    selu,
+    softmax,
+    threshold,
 )
 from .objectives import scipy_objective
 from .serialization import load, save
@@ -243,7 +294,10 @@ __all__ = [
     "FusegradWarning",
     "Tensor",
     "__array_namespace_info__",
+    "adaptive_avg_pool1d",
+    "adaptive_max_pool1d",
     "all",
+    "alpha_dropout",
     "any",
     "argmax",
     "argmin",
@@ -255,7 +309,11 @@ __all__ = [
     "astype",
     "autocast",
     "autograd",
+    "avg_pool1d",
+    "batch_norm",
     "bfloat16",
+    "bilinear",
+    "binary_cross_entropy_with_logits",
     "bincount",
     "bitcast",
     "bool",
@@ -264,12 +322,21 @@ __all__ = [
     "broadcast_to",
     "bucketize",
     "can_cast",
+    "celu",
+    "channel_shuffle",
     "checkpoint",
     "compile",
     "cond",
+    "conv1d",
+    "conv2d",
+    "conv3d",
     "conv_general_dilated",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "convolve",
     "correlate",
+    "cosine_similarity",
     "count_nonzero",
     "cuda",
     "cummax",
@@ -285,13 +352,16 @@ __all__ = [
     "device",
     "digitize",
     "double",
+    "dropout",
     "e",
     "eager",
+    "embedding",
     "empty",
     "empty_like",
     "enable_grad",
     "errors",
     "expand_dims",
+    "feature_alpha_dropout",
     "finfo",
     "flatnonzero",
     "flatten",
@@ -307,7 +377,9 @@ __all__ = [
     "func",
     "get_default_dtype",
     "grad",
+    "group_norm",
     "half",
+    "hardshrink",
     "hessian",
     "histc",
     "histogram",
@@ -318,6 +390,7 @@ __all__ = [
     "iinfo",
     "inf",
     "inference_mode",
+    "instance_norm",
     "int8",
     "int16",
     "int32",
@@ -335,16 +408,21 @@ __all__ = [
     "jacrev",
     "jvp",
     "kthvalue",
+    "layer_norm",
     "lexsort",
     "linalg",
     "linearize",
     "load",
+    "log_softmax",
     "logcumsumexp",
     "logsumexp",
     "long",
     "map",
     "matrix_transpose",
     "max",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "mean",
     "median",
     "min",
@@ -366,10 +444,15 @@ __all__ = [
     "ones_like",
     "optim",
     "pad",
+    "pairwise_distance",
     "partition",
+    "pdist",
     "percentile",
     "permute_dims",
     "pi",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "prelu",
     "prod",
     "quantile",
     "random",
@@ -377,17 +460,21 @@ __all__ = [
     "repeat",
     "reshape",
     "result_type",
+    "rms_norm",
     "roll",
+    "rrelu",
     "runtime_scalar",
     "save",
     "scan",
     "scipy_objective",
     "searchsorted",
+    "selu",
     "set_grad_enabled",
     "setdiff1d",
     "setxor1d",
     "short",
     "sliding_window_view",
+    "softmax",
     "sort",
     "special",
     "squeeze",
@@ -400,6 +487,7 @@ __all__ = [
     "take_along_axis",
     "tensor",
     "testing",
+    "threshold",
     "tile",
     "topk",
     "tril",
@@ -440,3 +528,9 @@ __all__ += _averages.__all__
 __all__ += _differences.__all__
 __all__ += _nan_reductions.__all__
 __all__ += _products.__all__
+__all__ += _matrix_sums.__all__
+__all__ += _questions.__all__
+__all__ += _random_names.__all__
+__all__ += _special_names.__all__
+__all__ += _tapers.__all__
+__all__ += _torch_names.__all__

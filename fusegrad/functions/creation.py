@@ -230,8 +230,9 @@ def _extents(shape: Any) -> tuple[Any, ...]:
 
 
 def zeros(
-    shape: Any,
+    shape: Any = (),
     *more: int,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -243,6 +244,8 @@ def zeros(
     shape : int or sequence of int
     *more : int
         Further extents, if the first one is an integer.
+    size : int or sequence of int, optional
+        Torch's name of `shape`.
     dtype : dtype, optional
         By default float32.
     device : str, optional
@@ -261,13 +264,14 @@ def zeros(
     Tensor([[0., 0.],
             [0., 0.]])
     """
-    kind, extents = _dtype(dtype), _extents((shape, *more))
+    kind, extents = _dtype(dtype), _extents((shape, *more) if size is None else (size,))
     return constant(lambda: build.zeros(extents, kind), device, requires_grad)
 
 
 def ones(
-    shape: Any,
+    shape: Any = (),
     *more: int,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -279,6 +283,8 @@ def ones(
     shape : int or sequence of int
     *more : int
         Further extents, if the first one is an integer.
+    size : int or sequence of int, optional
+        Torch's name of `shape`.
     dtype : dtype, optional
         By default float32.
     device : str, optional
@@ -297,13 +303,14 @@ def ones(
     Tensor([[1., 1.],
             [1., 1.]])
     """
-    kind, extents = _dtype(dtype), _extents((shape, *more))
+    kind, extents = _dtype(dtype), _extents((shape, *more) if size is None else (size,))
     return constant(lambda: build.full(extents, 1, kind), device, requires_grad)
 
 
 def empty(
-    shape: Any,
+    shape: Any = (),
     *more: int,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -315,6 +322,8 @@ def empty(
     shape : int or sequence of int
     *more : int
         Further extents, if the first one is an integer.
+    size : int or sequence of int, optional
+        Torch's name of `shape`.
     dtype : dtype, optional
         By default float32.
     device : str, optional
@@ -332,7 +341,7 @@ def empty(
     >>> fg.empty(2, 3).shape
     (2, 3)
     """
-    return zeros(shape, *more, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(shape, *more, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(

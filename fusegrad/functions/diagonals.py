@@ -14,6 +14,7 @@ from ..codegen.dtypes import as_dtype
 from ..errors import ShapeError
 from ..semantics import diagonals as semantics
 from ..semantics.shapes import show
+from ..tensors.device import check_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 
 __all__ = [
@@ -231,7 +232,15 @@ def fill_diagonal(x: ArrayLike, value: ArrayLike) -> Tensor:
 # --- triangles ------------------------------------------------------------------------------------
 
 
-def tri(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
+def tri(
+    n: int,
+    m: int | None = None,
+    k: int = 0,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A matrix with ones on and below a diagonal, zeros above.
 
     Parameters
@@ -242,6 +251,10 @@ def tri(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
         The diagonal, counted upwards from the main one.
     dtype : dtype, optional
         By default float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -255,7 +268,9 @@ def tri(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
             [1., 1., 0.]])
     """
     kind = as_dtype(float if dtype is None else dtype)
-    return as_tensor(np.tri(n, m, k, bool)).astype(kind)
+    check_device(device)
+    tensor = as_tensor(np.tri(n, m, k, bool)).astype(kind)
+    return tensor.requires_grad_() if requires_grad else tensor
 
 
 def _pair(found: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
@@ -336,7 +351,9 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Tensor, ...]:
     return (as_tensor(np.arange(n)),) * ndim
 
 
-def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tensor:
+def vander(
+    x: ArrayLike, N: int | None = None, increasing: bool = False, *, dtype: Any = None
+) -> Tensor:
     """A matrix of powers of a vector.
 
     Parameters
@@ -347,6 +364,8 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tens
         How many columns, by default as many as elements.
     increasing : bool, optional
         Whether the first column is the power 0, not the last one.
+    dtype : dtype, optional
+        What `x` is converted to first.
 
     Returns
     -------
@@ -359,7 +378,7 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Tens
     Tensor([[4, 2, 1],
             [9, 3, 1]])
     """
-    tensor = as_tensor(x)
+    tensor = as_tensor(x) if dtype is None else as_tensor(x).astype(dtype)
     if tensor.ndim != 1:
         raise ShapeError(
             f"vander takes a vector, not an array of shape {show(tensor.shape)}",

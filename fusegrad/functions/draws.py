@@ -28,7 +28,7 @@ from ..codegen.dtypes import (
     uint32,
     uint64,
 )
-from ..errors import BatchingError, DTypeError, ShapeError
+from ..errors import BatchingError, DTypeError, ShapeError, StateError
 from ..ir.halves import wide
 from ..ir.node import Node
 from ..ops import build
@@ -38,6 +38,7 @@ from ..tensors.context import active
 from ..tensors.device import check_device
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
+from .joining import stack
 
 __all__ = [
     "Generator",
@@ -94,6 +95,38 @@ class Generator:
         with self._lock:
             self.key.data = _word(seed)
             self.offset.data = _word(0)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of `seed` from its beginning; the generator itself."""
+        self.seed(seed)
+        return self
+
+    def initial_seed(self) -> int:
+        """Which stream it is."""
+        return int(self.key)
+
+    def get_state(self) -> Tensor:
+        """The stream, and how many of its numbers are used up, as two numbers of uint64."""
+        with self._lock:
+            return stack([self.key, self.offset])
+
+    def set_state(self, new_state: ArrayLike) -> None:
+        """Go on where a generator with the state was."""
+        state = as_tensor(new_state)
+        if state.shape != (2,) or state.dtype is not uint64:
+            raise StateError(
+                f"the state of a generator is two numbers of uint64, not an array of {state.dtype} "
+                f"of shape {tuple(state.shape)}",
+                remedy="pass what get_state returned",
+            )
+        with self._lock:
+            self.key.data = state[0]
+            self.offset.data = state[1]
+
+    @property
+    def device(self) -> str:
+        """Where its numbers are made: ``"cpu"``."""
+        return "cpu"
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy has too: all but the lock."""

@@ -248,7 +248,7 @@ def addmm(
     >>> fg.addmm([1.0], [[1.0, 2.0]], [[3.0], [4.0]])
     Tensor([[12.]])
     """
-    return _added(x, mm(mat1, mat2), beta, alpha)
+    return added(x, mm(mat1, mat2), beta, alpha)
 
 
 def baddbmm(
@@ -274,10 +274,10 @@ def baddbmm(
     >>> fg.baddbmm(fg.zeros(5), fg.ones(2, 3, 4), fg.ones(2, 4, 5)).shape
     (2, 3, 5)
     """
-    return _added(x, bmm(batch1, batch2), beta, alpha)
+    return added(x, bmm(batch1, batch2), beta, alpha)
 
 
-def _added(x: ArrayLike, product: Tensor, beta: float, alpha: float) -> Tensor:
+def added(x: ArrayLike, product: Tensor, beta: float, alpha: float) -> Tensor:
     product = product if alpha == 1 else product * alpha
     if not beta:
         return product

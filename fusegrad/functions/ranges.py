@@ -220,6 +220,7 @@ def logspace(
     base: float = 10.0,
     dtype: Any = None,
     device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Powers of a base whose exponents are at equal distances.
 
@@ -236,6 +237,8 @@ def logspace(
         By default float32.
     device : str, optional
         ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -249,7 +252,7 @@ def logspace(
     """
     count = _count("logspace", num)
     values = np.logspace(start, stop, count, endpoint=endpoint, base=base)
-    return _of_values(values, dtype, device)
+    return _of_values(values, dtype, device, requires_grad)
 
 
 def geomspace(
@@ -260,6 +263,7 @@ def geomspace(
     endpoint: bool = True,
     dtype: Any = None,
     device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Numbers at equal ratios.
 
@@ -275,6 +279,8 @@ def geomspace(
         By default float32.
     device : str, optional
         ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -292,15 +298,19 @@ def geomspace(
             f"geomspace from {start} to {stop}: there are no equal ratios",
             remedy="give two numbers of one sign, none of them 0",
         )
-    return _of_values(np.geomspace(start, stop, count, endpoint=endpoint), dtype, device)
+    values = np.geomspace(start, stop, count, endpoint=endpoint)
+    return _of_values(values, dtype, device, requires_grad)
 
 
-def _of_values(values: Any, dtype: Any, device: Any) -> Tensor:
+def _of_values(values: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     check_device(device)
-    return as_tensor(values, float32 if dtype is None else as_dtype(dtype))
+    tensor = as_tensor(values, float32 if dtype is None else as_dtype(dtype))
+    return tensor.requires_grad_() if requires_grad else tensor
 
 
-def identity(n: int, dtype: Any = None) -> Tensor:
+def identity(
+    n: int, dtype: Any = None, *, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """The identity matrix, under NumPy's name: see `eye`.
 
     Parameters
@@ -308,6 +318,10 @@ def identity(n: int, dtype: Any = None) -> Tensor:
     n : int
     dtype : dtype, optional
         By default float32.
+    device : str, optional
+        ``"cpu"``.
+    requires_grad : bool, optional
+        Whether ``backward`` collects its gradient.
 
     Returns
     -------
@@ -320,10 +334,12 @@ def identity(n: int, dtype: Any = None) -> Tensor:
     Tensor([[1, 0],
             [0, 1]])
     """
-    return eye(n, dtype=dtype)
+    return eye(n, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
+def indices(
+    dimensions: Sequence[int], dtype: Any = None, sparse: bool = False, *, device: Any = None
+) -> Any:
     """The indices of a grid along each axis.
 
     Parameters
@@ -334,6 +350,8 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
         By default int64.
     sparse : bool, optional
         Whether the indices are a tuple of arrays that broadcast instead.
+    device : str, optional
+        ``"cpu"``.
 
     Returns
     -------
@@ -350,6 +368,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
              [0, 1]]])
     """
     kind = int64 if dtype is None else as_dtype(dtype)
+    check_device(device)
     shape = tuple(_count("indices", extent) for extent in dimensions)
     alone = [
         arange(extent, dtype=kind).reshape(*(-1 if a == axis else 1 for a in range(len(shape))))

@@ -391,6 +391,7 @@ def var(
     dim: Axis = None,
     keepdim: bool | None = None,
     ddof: float | None = None,
+    unbiased: bool | None = None,
 ) -> Tensor:
     """The mean squared distance from the mean.
 
@@ -405,6 +406,8 @@ def var(
         Whether they stay with extent 1 instead.
     ddof : float, optional
         NumPy's name of `correction`.
+    unbiased : bool, optional
+        Torch's: whether `correction` is 1, or 0.
 
     Returns
     -------
@@ -416,7 +419,7 @@ def var(
     >>> fg.var([1.0, 2.0, 3.0, 6.0])
     Tensor(3.5)
     """
-    less = correction if ddof is None else ddof
+    less = semantics.lessened(correction, ddof, unbiased)
     return as_tensor(x).var(axis, keepdims, correction=less, dim=dim, keepdim=keepdim)
 
 
@@ -430,6 +433,7 @@ def std(
     dim: Axis = None,
     keepdim: bool | None = None,
     ddof: float | None = None,
+    unbiased: bool | None = None,
 ) -> Tensor:
     """The square root of the variance.
 
@@ -444,6 +448,8 @@ def std(
         Whether they stay with extent 1 instead.
     ddof : float, optional
         NumPy's name of `correction`.
+    unbiased : bool, optional
+        Torch's: whether `correction` is 1, or 0.
 
     Returns
     -------
@@ -455,7 +461,7 @@ def std(
     >>> fg.std([2.0, 4.0])
     Tensor(1.)
     """
-    less = correction if ddof is None else ddof
+    less = semantics.lessened(correction, ddof, unbiased)
     return as_tensor(x).std(axis, keepdims, correction=less, dim=dim, keepdim=keepdim)
 
 

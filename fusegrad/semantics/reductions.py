@@ -38,6 +38,13 @@ __all__ = [
 Axis = int | Iterable[int] | None
 
 
+def lessened(correction: float, ddof: float | None, unbiased: bool | None) -> float:
+    """What variances take off the number of elements: in the array API's, NumPy's, torch's way."""
+    if unbiased is not None:
+        return float(unbiased)
+    return correction if ddof is None else ddof
+
+
 def _finish(result: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
     return build.expand_dims(result, axes) if keepdims else result
 

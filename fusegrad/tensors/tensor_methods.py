@@ -138,9 +138,10 @@ class Methods(ElementwiseMethods[TensorT], Generic[TensorT]):
         dim: Axis = None,
         keepdim: bool | None = None,
         ddof: float | None = None,
+        unbiased: bool | None = None,
     ) -> TensorT:
         """The variance, see `fusegrad.var`."""
-        less = correction if ddof is None else ddof
+        less = reductions.lessened(correction, ddof, unbiased)
         return self._reduce(reductions.var, axis, keepdims, dim, keepdim, correction=less)
 
     def std(
@@ -152,9 +153,10 @@ class Methods(ElementwiseMethods[TensorT], Generic[TensorT]):
         dim: Axis = None,
         keepdim: bool | None = None,
         ddof: float | None = None,
+        unbiased: bool | None = None,
     ) -> TensorT:
         """The standard deviation, see `fusegrad.std`."""
-        less = correction if ddof is None else ddof
+        less = reductions.lessened(correction, ddof, unbiased)
         return self._reduce(reductions.std, axis, keepdims, dim, keepdim, correction=less)
 
     def max(

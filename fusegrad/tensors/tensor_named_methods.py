@@ -16,6 +16,7 @@ from ..ops import build
 from ..ops.elementwise import FUNCTIONS
 from ..semantics.promotion import as_dtype
 from ..semantics.shapes import as_shape, one_axis
+from .device import check_device
 from .elementwise_methods import ElementwiseMethods
 
 __all__ = ["NamedMethods"]
@@ -111,18 +112,32 @@ class NamedMethods(ElementwiseMethods[TensorT], Generic[TensorT]):
 
     # new tensors of the same dtype
 
-    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None) -> TensorT:
+    def new_full(
+        self,
+        size: Any,
+        fill_value: Any,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+    ) -> TensorT:
         """A tensor of one value, by default of this dtype."""
+        check_device(device)
         kind = self.dtype if dtype is None else as_dtype(dtype)
-        return self._fresh(lambda: build.full(as_shape(size), fill_value, kind))
+        tensor = self._fresh(lambda: build.full(as_shape(size), fill_value, kind))
+        return cast("Any", tensor).requires_grad_() if requires_grad else tensor
 
-    def new_zeros(self, *size: Any, dtype: Any = None) -> TensorT:
+    def new_zeros(
+        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> TensorT:
         """A tensor of zeros, by default of this dtype."""
-        return self.new_full(size, 0, dtype=dtype)
+        return self.new_full(size, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
-    def new_ones(self, *size: Any, dtype: Any = None) -> TensorT:
+    def new_ones(
+        self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> TensorT:
         """A tensor of ones, by default of this dtype."""
-        return self.new_full(size, 1, dtype=dtype)
+        return self.new_full(size, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
     new_empty = new_zeros
 

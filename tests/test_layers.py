@@ -27,8 +27,8 @@ LAYERS = [
     ["semantics", "tensors"],
     ["functions", "transforms", "random", "special", "linalg", "autograd", "amp"],
     ["compilation"],
-    ["nn", "optim", "serialization", "testing", "objectives", "func", "cuda"],
-    ["in_place_methods", "function_methods"],
+    ["nn", "optim", "serialization", "testing", "objectives", "func", "cuda"]
+    + ["function_methods", "in_place_methods"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -16,45 +16,18 @@ from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 
 __all__ = [
     "is_complex",
-    "is_floating_point",
     "is_nonzero",
     "is_same_size",
     "is_signed",
-    "is_tensor",
     "iscomplex",
     "isreal",
     "isscalar",
     "iterable",
     "ndim",
-    "numel",
     "promote_types",
     "shape",
     "size",
 ]
-
-
-def is_tensor(obj: Any) -> bool:
-    """Whether an object is a Tensor.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.is_tensor(fg.ones(2)), fg.is_tensor([1, 2])
-    (True, False)
-    """
-    return isinstance(obj, Tensor)
-
-
-def is_floating_point(x: ArrayLike) -> bool:
-    """Whether the elements are floating numbers.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.is_floating_point(fg.ones(2)), fg.is_floating_point([1, 2])
-    (True, False)
-    """
-    return as_tensor(x).dtype.is_float
 
 
 def is_complex(x: ArrayLike) -> bool:
@@ -158,18 +131,6 @@ def iterable(obj: Any) -> bool:
     (True, False)
     """
     return obj.ndim > 0 if isinstance(obj, Tensor) else bool(np.iterable(obj))
-
-
-def numel(x: ArrayLike) -> int:
-    """The number of elements.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.numel(fg.ones((2, 3)))
-    6
-    """
-    return as_tensor(x).size
 
 
 def size(x: ArrayLike, axis: int | None = None) -> int:

@@ -132,10 +132,10 @@ def _options(
     correction: float | None,
 ) -> tuple[Axis, bool, float]:
     """The axes, whether they stay, and the correction."""
+    axes = dim if axis is None else axis
     if isinstance(dim, bool):
         # Torch's short form: var_mean(x, unbiased).
-        dim, unbiased = None, dim
-    axes = dim if axis is None else axis
+        axes, unbiased = axis, dim
     keep = keepdim if keepdims is None else keepdims
     return axes, keep, float(unbiased) if correction is None else correction
 

@@ -14,6 +14,7 @@ from ..functions.joining import split
 from ..functions.manipulation import reshape
 from ..functions.precision import in_float32
 from ..tensors.tensor_class import Tensor
+from .in_place import may_replace
 
 __all__ = [
     "celu",
@@ -37,6 +38,7 @@ _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
 
+@may_replace
 @in_float32
 def celu(input: Any, alpha: float = 1.0) -> Tensor:
     """``x`` above 0, ``alpha * (exp(x / alpha) - 1)`` elsewhere.
@@ -57,6 +59,7 @@ def celu(input: Any, alpha: float = 1.0) -> Tensor:
     return fg.where(x > 0, x, fg.expm1(below / alpha) * alpha)
 
 
+@may_replace
 @in_float32
 def elu(input: Any, alpha: float = 1.0) -> Tensor:
     """``x`` above 0, ``alpha * (exp(x) - 1)`` elsewhere.
@@ -123,6 +126,7 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     return fg.where((x >= -lambd) & (x <= lambd), 0, x)
 
 
+@may_replace
 @in_float32
 def hardsigmoid(input: Any) -> Tensor:
     """0 below -3, 1 above 3, and a line between them.
@@ -136,6 +140,7 @@ def hardsigmoid(input: Any) -> Tensor:
     return hardtanh(asarray(input) + 3, 0.0, 6.0) / 6
 
 
+@may_replace
 @in_float32
 def hardswish(input: Any) -> Tensor:
     """``x * hardsigmoid(x)``.
@@ -150,6 +155,7 @@ def hardswish(input: Any) -> Tensor:
     return fg.where(x <= -3, 0, fg.where(x >= 3, x, x * (x + 3) / 6))
 
 
+@may_replace
 @in_float32
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """``x`` between two values, and these beyond them, where the derivative is 0.
@@ -169,6 +175,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     return fg.where(x <= min_val, min_val, fg.where(x >= max_val, max_val, x))
 
 
+@may_replace
 @in_float32
 def mish(input: Any) -> Tensor:
     """``x * tanh(softplus(x))``.
@@ -213,6 +220,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return reshape(result, x.shape)
 
 
+@may_replace
 @in_float32
 def relu6(input: Any) -> Tensor:
     """``x`` between 0 and 6, and these beyond them.
@@ -226,6 +234,7 @@ def relu6(input: Any) -> Tensor:
     return hardtanh(asarray(input), 0.0, 6.0)
 
 
+@may_replace
 @in_float32
 def selu(input: Any) -> Tensor:
     """`elu` with the constants that keep mean 0 and variance 1.
@@ -286,6 +295,7 @@ def tanhshrink(input: Any) -> Tensor:
     return x - fg.tanh(x)
 
 
+@may_replace
 @in_float32
 def threshold(input: Any, threshold: float, value: float) -> Tensor:
     """``x`` above a threshold, a value elsewhere.

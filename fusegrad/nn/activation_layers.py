@@ -10,6 +10,7 @@ from typing import Any
 from ..functions.creation import full
 from ..tensors.tensor_class import Tensor
 from . import functional as F
+from .in_place import InPlaceModule
 from .init import constant_
 from .module import Module
 from .parameter import Parameter
@@ -33,44 +34,48 @@ __all__ = [
 ]
 
 
-class CELU(Module):
+class CELU(InPlaceModule):
     """``x`` above 0, ``alpha * (exp(x / alpha) - 1)`` elsewhere.
 
     Parameters
     ----------
     alpha : float, optional
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.alpha = alpha
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.celu(input, self.alpha)
+        return F.celu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
+        return self._described(f"alpha={self.alpha}")
 
 
-class ELU(Module):
+class ELU(InPlaceModule):
     """``x`` above 0, ``alpha * (exp(x) - 1)`` elsewhere.
 
     Parameters
     ----------
     alpha : float, optional
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.alpha = alpha
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.elu(input, self.alpha)
+        return F.elu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
+        return self._described(f"alpha={self.alpha}")
 
 
 class GLU(Module):
@@ -113,50 +118,52 @@ class Hardshrink(Module):
         return f"{self.lambd}"
 
 
-class Hardsigmoid(Module):
+class Hardsigmoid(InPlaceModule):
     """0 below -3, 1 above 3, and a line between them."""
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.hardsigmoid(input)
+        return F.hardsigmoid(input, inplace=self.inplace)
 
 
-class Hardswish(Module):
+class Hardswish(InPlaceModule):
     """``x`` times the hard sigmoid."""
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.hardswish(input)
+        return F.hardswish(input, inplace=self.inplace)
 
 
-class Hardtanh(Module):
+class Hardtanh(InPlaceModule):
     """``x`` between two values, and these beyond them.
 
     Parameters
     ----------
     min_val : float, optional
     max_val : float, optional
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.min_val = min_val
         self.max_val = max_val
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.hardtanh(input, self.min_val, self.max_val)
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"min_val={self.min_val}, max_val={self.max_val}"
+        return self._described(f"min_val={self.min_val}, max_val={self.max_val}")
 
 
-class Mish(Module):
+class Mish(InPlaceModule):
     """``x * tanh(softplus(x))``."""
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.mish(input)
+        return F.mish(input, inplace=self.inplace)
 
 
 class PReLU(Module):
@@ -192,20 +199,20 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
-class ReLU6(Module):
+class ReLU6(InPlaceModule):
     """``x`` between 0 and 6, and these beyond them."""
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.relu6(input)
+        return F.relu6(input, inplace=self.inplace)
 
 
-class SELU(Module):
+class SELU(InPlaceModule):
     """`ELU` with the constants that keep mean 0 and variance 1."""
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.selu(input)
+        return F.selu(input, inplace=self.inplace)
 
 
 class Softshrink(Module):
@@ -244,23 +251,25 @@ class Tanhshrink(Module):
         return F.tanhshrink(input)
 
 
-class Threshold(Module):
+class Threshold(InPlaceModule):
     """``x`` above a threshold, a value elsewhere.
 
     Parameters
     ----------
     threshold : float
     value : float
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
-    def __init__(self, threshold: float, value: float) -> None:
-        super().__init__()
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.threshold = threshold
         self.value = value
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.threshold(input, self.threshold, self.value)
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"threshold={self.threshold}, value={self.value}"
+        return self._described(f"threshold={self.threshold}, value={self.value}")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..tensors.tensor_class import Tensor
 from . import functional as F
+from .in_place import InPlaceModule
 from .module import Module
 
 __all__ = [
@@ -25,8 +26,13 @@ __all__ = [
 ]
 
 
-class ReLU(Module):
+class ReLU(InPlaceModule):
     """``max(x, 0)``; its derivative at 0 is 0.
+
+    Parameters
+    ----------
+    inplace : bool, optional
+        Whether the input takes the result.
 
     Examples
     --------
@@ -37,27 +43,29 @@ class ReLU(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.relu(input)
+        return F.relu(input, inplace=self.inplace)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(InPlaceModule):
     """``x`` above 0, ``negative_slope * x`` elsewhere.
 
     Parameters
     ----------
     negative_slope : float, optional
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__()
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.negative_slope = negative_slope
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.leaky_relu(input, self.negative_slope)
+        return F.leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
+        return self._described(f"negative_slope={self.negative_slope}")
 
 
 class GELU(Module):
@@ -104,20 +112,35 @@ class LogSigmoid(Module):
         return F.logsigmoid(input)
 
 
-class SiLU(Module):
+class SiLU(InPlaceModule):
     """``x * sigmoid(x)``."""
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.silu(input)
+        return F.silu(input, inplace=self.inplace)
 
 
 class Softplus(Module):
-    """``log(1 + exp(x))``."""
+    """``log(1 + exp(beta * x)) / beta``.
+
+    Parameters
+    ----------
+    beta : float, optional
+    threshold : float, optional
+        Where ``beta * x`` is larger, the result is `x` itself; see `functional.softplus`.
+    """
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function."""
-        return F.softplus(input)
+        return F.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 class Softmax(Module):

@@ -13,10 +13,12 @@ from ..functions import functional as fg
 from ..functions.creation import asarray, zeros_like
 from ..random import uniform
 from ..tensors.tensor_class import Tensor
+from .in_place import may_replace
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
+@may_replace
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """Set each element to zero with probability `p`, and divide the others by ``1 - p``.
 
@@ -52,6 +54,8 @@ def _dropped(x: Tensor, p: float, training: bool, shape: Sequence[int]) -> Tenso
 
 def _channels(name: str, input: Any, p: float, training: bool, rank: int) -> Tensor:
     x = asarray(input)
+    if x.ndim == 2 and rank > 1:
+        return _dropped(x, p, training, x.shape)
     if x.ndim not in (rank + 1, rank + 2):
         raise ShapeError(
             f"{name}: an input of shape {tuple(x.shape)} has {x.ndim} axes, not {rank + 2} "
@@ -61,6 +65,7 @@ def _channels(name: str, input: Any, p: float, training: bool, rank: int) -> Ten
     return _dropped(x, p, training, (*x.shape[: x.ndim - rank], *[1] * rank))
 
 
+@may_replace
 def dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels of shape ``(L,)``.
 
@@ -82,13 +87,14 @@ def dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return _channels("dropout1d", input, p, training, 1)
 
 
+@may_replace
 def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels of shape ``(H, W)``.
 
     Parameters
     ----------
     input : Tensor or array
-        Of shape ``(N, C, H, W)`` or ``(C, H, W)``.
+        Of shape ``(N, C, H, W)`` or ``(C, H, W)``; of ``(N, C)`` each element is a channel.
     p : float, optional
     training : bool, optional
         Without it the input is returned.
@@ -103,13 +109,15 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return _channels("dropout2d", input, p, training, 2)
 
 
+@may_replace
 def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels of shape ``(D, H, W)``.
 
     Parameters
     ----------
     input : Tensor or array
-        Of shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
+        Of shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``;
+        of ``(N, C)`` each element is a channel.
     p : float, optional
     training : bool, optional
         Without it the input is returned.

@@ -48,6 +48,7 @@ from .convolution import (
     conv_transpose3d,
 )
 from .dropout import dropout, dropout1d, dropout2d, dropout3d
+from .in_place import may_replace
 from .interpolation import interpolate
 from .linear import bilinear, embedding, linear, one_hot
 from .losses import (
@@ -221,6 +222,7 @@ __all__ = [
 # --- activations ----------------------------------------------------------------------------------
 
 
+@may_replace
 def relu(input: Any) -> Tensor:
     """``max(x, 0)``; its derivative at 0 is 0.
 
@@ -235,6 +237,7 @@ def relu(input: Any) -> Tensor:
     return fg.choose(x <= 0, 0, x)
 
 
+@may_replace
 @in_float32
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
     """``x`` above 0, ``negative_slope * x`` elsewhere."""
@@ -289,6 +292,7 @@ def sigmoid(input: Any) -> Tensor:
     return fg.choose(positive, 1, power) / (power + 1)
 
 
+@may_replace
 @in_float32
 def silu(input: Any) -> Tensor:
     """``x * sigmoid(x)``, also called swish."""

@@ -14,6 +14,7 @@ from ..functions.manipulation import reshape
 from ..tensors.tensor_class import Tensor
 from . import functional as F
 from . import init
+from .in_place import InPlaceModule
 from .module import Module
 from .parameter import Parameter
 
@@ -288,15 +289,15 @@ class Embedding(Module):
         return text
 
 
-class _Dropout(Module):
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
+class _Dropout(InPlaceModule):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__(inplace)
         if not 0 <= p <= 1:
             raise ValueError(f"a probability lies between 0 and 1, {p} does not")
         self.p = p
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return self._described(f"p={self.p}")
 
 
 class Dropout(_Dropout):
@@ -306,6 +307,8 @@ class Dropout(_Dropout):
     ----------
     p : float, optional
         The probability of zero.
+    inplace : bool, optional
+        Whether the input takes the result.
 
     Examples
     --------
@@ -317,7 +320,7 @@ class Dropout(_Dropout):
 
     def forward(self, input: Any) -> Tensor:
         """Drop in training."""
-        return F.dropout(input, self.p, self.training)
+        return F.dropout(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_Dropout):
@@ -327,11 +330,13 @@ class Dropout1d(_Dropout):
     ----------
     p : float, optional
         The probability of zero.
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
     def forward(self, input: Any) -> Tensor:
         """Drop in training."""
-        return F.dropout1d(input, self.p, self.training)
+        return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_Dropout):
@@ -341,11 +346,13 @@ class Dropout2d(_Dropout):
     ----------
     p : float, optional
         The probability of zero.
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
     def forward(self, input: Any) -> Tensor:
         """Drop in training."""
-        return F.dropout2d(input, self.p, self.training)
+        return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_Dropout):
@@ -355,11 +362,13 @@ class Dropout3d(_Dropout):
     ----------
     p : float, optional
         The probability of zero.
+    inplace : bool, optional
+        Whether the input takes the result.
     """
 
     def forward(self, input: Any) -> Tensor:
         """Drop in training."""
-        return F.dropout3d(input, self.p, self.training)
+        return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
 class Flatten(Module):

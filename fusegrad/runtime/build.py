@@ -14,6 +14,7 @@ from typing import Any, final
 
 from .. import config
 from ..autodiff.body import Body
+from ..autodiff.loop import While
 from ..codegen.program import Call, Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
@@ -331,9 +332,9 @@ def _mapped_donations(
     inputs: Sequence[Node],
 ) -> list[tuple[int, int]]:
     """Donations between unique outputs and inputs, each used once."""
-    # A call that fails must leave the state as it was.
+    # A call that fails, or a loop that is interrupted, must leave the state as it was.
     ops = (stage.node.op for u in units for region in u.regions for stage in region.stages)
-    if any(isinstance(op, CallOp) for op in ops):
+    if any(isinstance(op, (CallOp, While)) for op in ops):
         return []
     result: list[tuple[int, int]] = []
     written: set[int] = set()

@@ -23,7 +23,7 @@ from ..ops.base import CallOp
 from ..ops.native import NativeMap
 from .native import NativeLoop
 
-__all__ = ["Callee", "HostCall", "callee_of", "find_calls", "raising", "resolve"]
+__all__ = ["Callee", "HostCall", "callee_of", "failed", "find_calls", "raising", "resolve"]
 
 
 @final
@@ -68,6 +68,11 @@ class _Failures(threading.local):
 _failures = _Failures()
 
 
+def failed(error: BaseException) -> None:
+    """Note what the running step of this thread is to raise when its program has ended."""
+    _failures.first = error
+
+
 @final
 class HostCall:
     """A function of C that computes an op in NumPy, over the addresses of operands and results.
@@ -99,7 +104,7 @@ class HostCall:
             self._compute(operands, results)
         except BaseException as error:
             # An exception cannot cross native code: the program ends first.
-            _failures.first = error
+            failed(error)
             return 1
         return 0
 
@@ -128,7 +133,7 @@ def _view(kind: TensorType, address: int | None) -> Array:
 
 
 def raising(run: Callable[[Any], None]) -> Callable[[Any], None]:
-    """`run`, which raises afterwards what its calls raised."""
+    """`run`, which raises afterwards what its calls raised, or handlers of signals in its loops."""
 
     def checked(block: Any) -> None:
         outer, _failures.first = _failures.first, None

@@ -9,7 +9,7 @@ All words are 64-bit. A command begins with its kind and the number of its words
     command ::= 1 length chunks count launch*                              group
               | 2 length address count place*                              call
               | 3 length bytes place place                                 copy: target, source
-              | 4 length trips counts cursor* rotation* block              loop
+              | 4 length trips told counts cursor* rotation* block         loop
               | 5 length place counts test cursor* rotation* block block   while
               | 6 length place count branch* block*                        switch
     launch  ::= kernel finish arguments sizes items grain chunks place* size*
@@ -18,7 +18,7 @@ All words are 64-bit. A command begins with its kind and the number of its words
     rotation ::= index index index
     place   ::= (0, index into the pointers) | (1, offset into the arena)
 
-`test` is how many words the test of a `while` has, `branch` where a branch begins, in words after
+`told` is whether a loop may be interrupted; a while always may. `test` is how many words the test of a `while` has, `branch` where a branch begins, in words after
 the command's own. Cursors have their addresses among the pointers, behind those of the constants.
 """
 
@@ -327,6 +327,7 @@ go:
 define internal i64 @fg_block(
     ptr %block, ptr %pointers, ptr %arena, ptr %scratch, i64 %stride, ptr %args, ptr %desc) {
 entry:
+  %since = alloca i64
   br label %next
 next:
   %at = phi ptr [%block, %entry], [%at2, %advance]
@@ -363,21 +364,31 @@ copy:
   br label %advance
 loop:
   %trips = load i64, ptr %a2
-  %lcp = getelementptr i64, ptr %at, i64 3
+  %ltp = getelementptr i64, ptr %at, i64 3
+  %asks = load i64, ptr %ltp
+  %lcp = getelementptr i64, ptr %at, i64 4
   %lcount = load i64, ptr %lcp
-  %lrp = getelementptr i64, ptr %at, i64 4
+  %lrp = getelementptr i64, ptr %at, i64 5
   %lturns = load i64, ptr %lrp
-  %lcursors = getelementptr i64, ptr %at, i64 5
+  %lcursors = getelementptr i64, ptr %at, i64 6
   %lcwords = mul i64 %lcount, 5
   %lrotations = getelementptr i64, ptr %lcursors, i64 %lcwords
   %lrwords = mul i64 %lturns, 3
   %lbody = getelementptr i64, ptr %lrotations, i64 %lrwords
+  store i64 0, ptr %since
   call void @fg_begin(ptr %lcursors, i64 %lcount, ptr %pointers, ptr %arena)
   br label %trip
 trip:
   %t = phi i64 [0, %loop], [%t2, %turned]
   %tmore = icmp slt i64 %t, %trips
-  br i1 %tmore, label %turn, label %advance
+  br i1 %tmore, label %open, label %advance
+open:
+  %free = icmp eq i64 %asks, 0
+  br i1 %free, label %turn, label %question
+question:
+  %lt = call i64 @fg_told(ptr %since)
+  %lon = icmp eq i64 %lt, 0
+  br i1 %lon, label %turn, label %failed
 turn:
   %ls = call i64 @fg_block(ptr %lbody, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)
@@ -401,6 +412,7 @@ while:
   %wfirst = getelementptr i64, ptr %wrotations, i64 %wrwords
   %wbody = getelementptr i64, ptr %wfirst, i64 %wtest
   call void @fg_begin(ptr %wcursors, i64 %wcount, ptr %pointers, ptr %arena)
+  store i64 0, ptr %since
   br label %test
 test:
   %ws = call i64 @fg_block(ptr %wfirst, ptr %pointers, ptr %arena,
@@ -411,7 +423,11 @@ tested:
   %wplace = call ptr @fg_place(ptr %a2, ptr %pointers, ptr %arena)
   %holds = load i8, ptr %wplace
   %stop = icmp eq i8 %holds, 0
-  br i1 %stop, label %advance, label %again
+  br i1 %stop, label %advance, label %asked
+asked:
+  %wt = call i64 @fg_told(ptr %since)
+  %won = icmp eq i64 %wt, 0
+  br i1 %won, label %again, label %failed
 again:
   %as = call i64 @fg_block(ptr %wbody, ptr %pointers, ptr %arena,
       ptr %scratch, i64 %stride, ptr %args, ptr %desc)

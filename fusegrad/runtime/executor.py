@@ -32,8 +32,12 @@ from ..codegen.program import (
 )
 from . import cache, loader, threads
 from .commands import COMMANDS_IR
+from .interruption import INTERRUPTION_IR, symbols
 
 __all__ = ["Entry", "entry", "table"]
+
+
+_TEXT = COMMANDS_IR + INTERRUPTION_IR
 
 
 @final
@@ -53,24 +57,28 @@ class Entry:
 @functools.cache
 def entry() -> Entry:
     """The entry, compiled once for a machine and kept on disk."""
-    key = cache.Key([("executor", COMMANDS_IR.encode()), *loader.host_parts()])
+    key = cache.Key([("executor", _TEXT.encode()), *loader.host_parts()])
     disk = cache.default()
     found = disk.get(key) if disk is not None else None
     if found is not None:
         code = found.blobs["object"]
     else:
-        code = loader.compile_module(COMMANDS_IR)
+        code = loader.compile_module(_TEXT)
         if disk is not None:
             disk.put(key, {}, {"object": code})
-    symbols = {"fg_parallel": threads.symbol_address()}
-    return Entry(loader.load(code, ["fg_call"], symbols))
+    return Entry(
+        loader.load(code, ["fg_call"], {"fg_parallel": threads.symbol_address(), **symbols()})
+    )
 
 
 _KINDS = {Group: 1, Call: 2, Copy: 3, Loop: 4, While: 5, Switch: 6}
 
 
 def table(
-    program: Program, kernels: Sequence[tuple[int, int]], calls: Sequence[int] = ()
+    program: Program,
+    kernels: Sequence[tuple[int, int]],
+    calls: Sequence[int] = (),
+    interruptible: bool = False,
 ) -> array[int]:
     """The program as words.
 
@@ -81,13 +89,15 @@ def table(
         The addresses of each kernel and of its finish (0 when it has none).
     calls : sequence of int
         The address of each function of the host.
+    interruptible : bool, optional
+        Whether loops of a known length may end early; then nothing they write must be state.
 
     Returns
     -------
     array of int64
         Alive as long as calls use its address.
     """
-    writer = _Writer(program, kernels, calls)
+    writer = _Writer(program, kernels, calls, interruptible)
     words = writer.block(program.commands)
     return array("q", [writer.most_words, writer.most_launches, *words])
 
@@ -95,10 +105,15 @@ def table(
 @final
 class _Writer:
     def __init__(
-        self, program: Program, kernels: Sequence[tuple[int, int]], calls: Sequence[int]
+        self,
+        program: Program,
+        kernels: Sequence[tuple[int, int]],
+        calls: Sequence[int],
+        interruptible: bool,
     ) -> None:
         self.kernels = kernels
         self.calls = calls
+        self.interruptible = interruptible
         self.most_words = self.most_launches = 1
         outputs = program.inputs + program.outputs
         self.starts = {
@@ -131,7 +146,8 @@ class _Writer:
                 return [count, *self.place(target), *self.place(source)]
             case Loop(trips, cursors, rotations, body):
                 moving = self.moving(cursors, rotations)
-                return [trips, len(cursors), len(rotations), *moving, *self.block(body)]
+                counts = [len(cursors), len(rotations)]
+                return [trips, int(self.interruptible), *counts, *moving, *self.block(body)]
             case While(condition, cursors, rotations, test, body):
                 first = self.block(test)
                 counts = [len(cursors), len(rotations), len(first)]

@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from .. import config
-from ..codegen.program import Program
+from ..codegen.program import Copy, Group, Program
 from ..errors import CompileError
 from ..ir.digest import digest
 from ..ir.node import Node
@@ -57,10 +57,14 @@ class Step:
             ]
         else:
             self.kernels = []
-        self.words = executor.table(program, self.kernels, [c.address for c in self.calls])
+        # What is updated in place must not be left half-way.
+        self.words = executor.table(
+            program, self.kernels, [c.address for c in self.calls], not record.donated
+        )
         self.table = self.words.buffer_info()[0]
         self.entry = executor.entry()
-        self.run = raising(self.entry.call) if calls else self.entry.call
+        plain = all(isinstance(c, (Group, Copy)) for c in program.commands)
+        self.run = self.entry.call if plain else raising(self.entry.call)
         self.stride = -(-program.scratch_bytes // 64) * 64
         self.scratch_at = -(-program.arena_bytes // 4096) * 4096
         self.bytes = self.scratch_at + self.stride * threads.max_threads()

@@ -18,8 +18,9 @@ All words are 64-bit. A command begins with its kind and the number of its words
     rotation ::= index index index
     place   ::= (0, index into the pointers) | (1, offset into the arena)
 
-`told` is whether a loop may be interrupted; a while always may. `test` is how many words the test of a `while` has, `branch` where a branch begins, in words after
-the command's own. Cursors have their addresses among the pointers, behind those of the constants.
+`told` is whether a loop may be interrupted; a while always may. `test` is how many words the test
+of a `while` has, `branch` where a branch begins, in words after the command's own. Cursors have
+their addresses among the pointers, behind those of the constants.
 """
 
 from __future__ import annotations

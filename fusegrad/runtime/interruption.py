@@ -1,4 +1,4 @@
-"""Signals while a loop runs: a program that takes long asks Python now and then, and ends when told.
+"""Signals while a loop runs: it asks Python for them now and then, and ends when told.
 
 Knows the C API of Python and one clock; knows no program. A handler of Python runs only when the
 interpreter does, so the loop takes the GIL for a moment, every twentieth of a second.

@@ -1,4 +1,4 @@
-"""Signals while a compiled loop runs: it ends, raises what the handler raised, and changes nothing."""
+"""Signals while a compiled loop runs: it ends, raises the handler's error, and changes nothing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,6 @@ def test_other_threads_go_on() -> None:
     thread = threading.Thread(target=lambda: found.append(int(run(count))))
     thread.start()
     with pytest.raises(Told):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        time.sleep(1)
+        signal.raise_signal(signal.SIGUSR1)
     thread.join()
     assert found == [3_000_000]

@@ -27,8 +27,10 @@ LAYERS = [
     ["semantics", "tensors"],
     ["functions", "transforms", "random", "special", "linalg", "autograd", "amp"],
     ["compilation"],
-    ["nn", "optim", "serialization", "testing", "objectives", "func", "cuda"]
-    + ["function_methods", "in_place_methods"],
+    [
+        *("nn", "optim", "serialization", "testing", "objectives", "func", "cuda"),
+        *("function_methods", "in_place_methods"),
+    ],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

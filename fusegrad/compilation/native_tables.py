@@ -67,7 +67,7 @@ def plan_of(
     Plan or None
     """
     traced = entry.traced
-    if entry.step.calls or traced.argument_grads or traced.argument_grads_in or traced.bound:
+    if entry.step.may_fail or traced.argument_grads or traced.argument_grads_in or traced.bound:
         return None
     tensors = sum(isinstance(value, Tensor) for value in leaves)
     if traced.argument_writes and len(set(traced.pattern)) < tensors:

@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from .. import config
-from ..codegen.program import Copy, Group, Program
+from ..codegen.program import Command, Loop, Program, Switch, While
 from ..errors import CompileError
 from ..ir.digest import digest
 from ..ir.node import Node
@@ -39,6 +39,8 @@ class Step:
     Attributes
     ----------
     record : Record
+    may_fail : bool
+        Whether a call may raise: by functions of the host, or handlers of signals.
     """
 
     def __init__(
@@ -63,8 +65,8 @@ class Step:
         )
         self.table = self.words.buffer_info()[0]
         self.entry = executor.entry()
-        plain = all(isinstance(c, (Group, Copy)) for c in program.commands)
-        self.run = self.entry.call if plain else raising(self.entry.call)
+        self.may_fail = bool(calls) or _asks(program.commands, not record.donated)
+        self.run = raising(self.entry.call) if self.may_fail else self.entry.call
         self.stride = -(-program.scratch_bytes // 64) * 64
         self.scratch_at = -(-program.arena_bytes // 4096) * 4096
         self.bytes = self.scratch_at + self.stride * threads.max_threads()
@@ -93,6 +95,19 @@ class Step:
             return self.arenas.pop()
         except IndexError:
             return memory.allocate(self.bytes)
+
+
+def _asks(commands: Sequence[Command], interruptible: bool) -> bool:
+    """Whether some loop asks for signals."""
+    inside: list[Sequence[Command]] = []
+    for command in commands:
+        if isinstance(command, While) or (interruptible and isinstance(command, Loop)):
+            return True
+        if isinstance(command, Loop):
+            inside.append(command.body)
+        elif isinstance(command, Switch):
+            inside += command.branches
+    return any(_asks(block, interruptible) for block in inside)
 
 
 # A step lives as long as a compiled function uses it; after that the disk still has it.

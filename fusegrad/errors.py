@@ -23,6 +23,7 @@ from .source_lines import SourceLine, user_frame
 
 __all__ = [
     "ArgumentStructureError",
+    "ArgumentTypeError",
     "AxisError",
     "BatchingError",
     "CaptureError",
@@ -43,6 +44,7 @@ __all__ = [
     "LinAlgError",
     "MatrixShapeError",
     "NotDifferentiableError",
+    "OptionError",
     "ShapeError",
     "SourceLine",
     "StateError",
@@ -181,6 +183,34 @@ class DTypeError(FusegradError, TypeError):
     """
 
     code = "FG102"
+
+
+class OptionError(FusegradError, ValueError):
+    """An argument is none of the values that a function takes.
+
+    The situation::
+
+        fg.pad(x, 1, mode="mirrored")     # there is no such mode
+        F.dropout(x, p=1.5)               # no probability
+
+    The way out: take one of the values that the message names.
+    """
+
+    code = "FG108"
+
+
+class ArgumentTypeError(FusegradError, TypeError):
+    """An argument is an object of another kind than a function takes.
+
+    The situation::
+
+        optim.SGD(parameter, lr=0.1)      # one parameter, and not a list of them
+        fg.sum(x, axis=0, dim=1)          # two names of one argument
+
+    The way out: pass what the message says.
+    """
+
+    code = "FG109"
 
 
 class IndexBoundsError(FusegradError, IndexError):

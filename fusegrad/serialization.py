@@ -26,7 +26,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .codegen.dtypes import DType, as_dtype, bfloat16
-from .errors import ArgumentStructureError, FileFormatError
+from .errors import (
+    ArgumentStructureError,
+    ArgumentTypeError,
+    FileFormatError,
+    OptionError,
+)
 from .functions.creation import asarray
 from .tensors.tensor_class import Tensor
 
@@ -85,9 +90,9 @@ def save(tensors: Any, path: PathLike, *, metadata: Mapping[str, str] | None = N
     texts = dict(metadata or {})
     for name, text in texts.items():
         if not isinstance(name, str) or not isinstance(text, str):
-            raise TypeError("metadata are texts by name; convert numbers with str()")
+            raise ArgumentTypeError("metadata are texts by name; convert numbers with str()")
         if name == _STRUCTURE:
-            raise ValueError(f"the metadata name {_STRUCTURE!r} is taken")
+            raise OptionError(f"the metadata name {_STRUCTURE!r} is taken")
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     if _is_flat(tensors):
         for name, value in tensors.items():
@@ -110,7 +115,9 @@ def _array(value: Any, name: str) -> np.ndarray[Any, Any]:
     try:
         dtype = as_dtype(array.dtype.newbyteorder("="))
     except TypeError:
-        raise TypeError(f"{name} has dtype {array.dtype}, which files cannot hold") from None
+        raise ArgumentTypeError(
+            f"{name} has dtype {array.dtype}, which files cannot hold"
+        ) from None
     return np.ascontiguousarray(array, _little(dtype)).reshape(array.shape)
 
 
@@ -169,7 +176,7 @@ def _header(arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapping[str, s
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > _MAX_HEADER:
-        raise ValueError(f"the header would have {len(text)} bytes; {_MAX_HEADER} are allowed")
+        raise OptionError(f"the header would have {len(text)} bytes; {_MAX_HEADER} are allowed")
     return len(text).to_bytes(8, "little") + text
 
 
@@ -304,31 +311,31 @@ def _read_header(file: BufferedReader, path: str) -> tuple[list[_Entry], dict[st
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name appears twice")
+        raise OptionError("a name appears twice")
     return found
 
 
 def _entry(name: str, fields: Any) -> _Entry:
     """Check one line of the header."""
     if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name!r} has not exactly dtype, shape and data_offsets")
+        raise OptionError(f"{name!r} has not exactly dtype, shape and data_offsets")
     dtype = _DTYPES.get(fields["dtype"]) if isinstance(fields["dtype"], str) else None
     if dtype is None:
         known = ", ".join(_DTYPES)
-        raise ValueError(f"{name!r} has dtype {fields['dtype']!r}; known are {known}")
+        raise OptionError(f"{name!r} has dtype {fields['dtype']!r}; known are {known}")
     shape, offsets = fields["shape"], fields["data_offsets"]
     for numbers in (shape, offsets):
         if not isinstance(numbers, list) or not all(
             type(number) is int and 0 <= number < 2**63 for number in numbers
         ):
-            raise ValueError(f"{name!r} has a shape or offsets that are no sizes")
+            raise OptionError(f"{name!r} has a shape or offsets that are no sizes")
     if len(offsets) != 2:
-        raise ValueError(f"{name!r} needs 2 offsets, not {len(offsets)}")
+        raise OptionError(f"{name!r} needs 2 offsets, not {len(offsets)}")
     begin, end = offsets
     # NumPy counts elements as if no extent were 0, and has 64 axes at most.
     possible = math.prod(filter(None, shape)) * dtype.itemsize < 2**63 and len(shape) <= 64
     if end - begin != math.prod(shape) * dtype.itemsize or not possible:
-        raise ValueError(
+        raise OptionError(
             f"{name!r} of shape {tuple(shape)} and dtype {fields['dtype']} does not have "
             f"{end - begin} bytes"
         )
@@ -338,9 +345,9 @@ def _entry(name: str, fields: Any) -> _Entry:
 def _decode(node: Any, tensors: Mapping[str, Tensor], depth: int) -> Any:
     """The container that `_encode` described."""
     if depth > _MAX_DEPTH:
-        raise ValueError("it is nested too deeply")
+        raise OptionError("it is nested too deeply")
     if not isinstance(node, dict):
-        raise ValueError(f"{node!r:.40} is no part of a structure")
+        raise OptionError(f"{node!r:.40} is no part of a structure")
     ((kind, value),) = node.items()
     if kind == "tensor":
         return tensors[value]
@@ -351,4 +358,4 @@ def _decode(node: Any, tensors: Mapping[str, Tensor], depth: int) -> Any:
     if kind in ("list", "tuple"):
         items = [_decode(item, tensors, depth + 1) for item in value]
         return tuple(items) if kind == "tuple" else items
-    raise ValueError(f"{kind!r} is no part of a structure")
+    raise OptionError(f"{kind!r} is no part of a structure")

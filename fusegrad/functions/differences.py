@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..codegen.dtypes import bool_
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..semantics.shapes import axis_tuple, one_axis, show
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from .functional import isnan, not_equal, where
@@ -61,7 +65,7 @@ def diff(
     if not tensor.ndim:
         raise ShapeError("diff of a number", remedy="pass an array with axes")
     if n < 0:
-        raise ValueError(f"diff: differences are taken {n} times; n counts from 0")
+        raise OptionError(f"diff: differences are taken {n} times; n counts from 0")
     if n == 0:
         return tensor.clone()
     shape = (*tensor.shape[:place], 1, *tensor.shape[place + 1 :])
@@ -193,9 +197,9 @@ def gradient(
     if isinstance(axis, Sequence):
         axes = tuple(one_axis("gradient", a, values.ndim) for a in axis)
     if edge_order not in (1, 2):
-        raise ValueError(f"gradient: edge_order is 1 or 2, not {edge_order}")
+        raise OptionError(f"gradient: edge_order is 1 or 2, not {edge_order}")
     if len(varargs) not in (0, 1, len(axes)):
-        raise TypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes")
+        raise ArgumentTypeError(f"gradient: {len(varargs)} distances for {len(axes)} axes")
     distances = list(varargs) or [1.0]
     distances = distances * len(axes) if len(distances) == 1 else distances
     for place in axes:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from ..codegen.dtypes import bool_, float64
-from ..errors import DTypeError
+from ..errors import (
+    ArgumentTypeError,
+    DTypeError,
+)
 from ..ir.node import Node
 from ..ops import build
 from ..semantics.shapes import broadcast_all
@@ -98,7 +101,7 @@ def where(condition: ArrayLike, x1: Any = None, x2: Any = None) -> Tensor | tupl
         places: tuple[Tensor, ...] = nonzero(condition)
         return places
     if x1 is None or x2 is None:
-        raise TypeError("where takes a condition alone, or with two operands")
+        raise ArgumentTypeError("where takes a condition alone, or with two operands")
     return _chosen(build.where_, condition, x1, x2)
 
 

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..codegen.dtypes import int64
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentTypeError,
+    DTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..ir.node import Node
 from ..ops import build
 from ..semantics import histograms as semantics
@@ -101,10 +106,10 @@ def bincount(
     if length is None:
         values = tensor._look_for_shape("fg.bincount", "give the extent of the result, length=...")
         if values.size and values.min() < 0:
-            raise ValueError(f"bincount: the index {values.min()} is negative")
+            raise OptionError(f"bincount: the index {values.min()} is negative")
         length = max(int(values.max()) + 1 if values.size else 0, operator.index(minlength))
     if operator.index(minlength) < 0 or operator.index(length) < 0:
-        raise ValueError("bincount: minlength and length must not be negative")
+        raise OptionError("bincount: minlength and length must not be negative")
     if weights is None:
         return record(semantics.counts, (tensor,), None, length)
     extent = length
@@ -161,7 +166,7 @@ def _edges(
     dtype = tensor.dtype.numpy if tensor.dtype.is_float else np.float64
     if isinstance(bins, str):
         if weights is not None:
-            raise TypeError("histogram: the rules for the number of bins know no weights")
+            raise ArgumentTypeError("histogram: the rules for the number of bins know no weights")
         values = tensor._look_for_shape(
             "fg.histogram_bin_edges", "give the number of bins, or the edges"
         )
@@ -171,18 +176,18 @@ def _edges(
         return _given_edges(edges_for(tensor, bins))
     count = operator.index(bins)
     if count < 1:
-        raise ValueError(f"histogram: there must be a bin, not {count}")
+        raise OptionError(f"histogram: there must be a bin, not {count}")
     if range is not None:
         low, high = map(float, range)
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-            raise ValueError(f"histogram: the range ({low}, {high}) is not finite and ascending")
+            raise OptionError(f"histogram: the range ({low}, {high}) is not finite and ascending")
         if low == high:
             low, high = low - 0.5, high + 0.5
         edges = np.linspace(low, high, count + 1)
         return as_tensor(edges.astype(dtype))
     found = record(semantics.bin_edges, (tensor.detach(),), count)
     if not found._is_traced() and not np.isfinite(np.asarray(found)).all():
-        raise ValueError("histogram: the extremes of the values are not finite; give a range")
+        raise OptionError("histogram: the extremes of the values are not finite; give a range")
     return found
 
 
@@ -198,11 +203,11 @@ def _are_edges(bins: int | str | ArrayLike) -> bool:
 
 def _given_edges(edges: Tensor) -> Tensor:
     if edges.ndim != 1:
-        raise ValueError(f"histogram: the edges lie on one axis, not {edges.ndim}")
+        raise OptionError(f"histogram: the edges lie on one axis, not {edges.ndim}")
     if not edges._is_traced():
         values = np.asarray(edges)
         if np.any(values[:-1] > values[1:]):
-            raise ValueError("histogram: the edges must ascend")
+            raise OptionError("histogram: the edges must ascend")
     return edges
 
 

@@ -9,7 +9,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import (
+    OptionError,
+    ShapeError,
+)
 from ..ir.node import Node
 from ..semantics import manipulation as semantics
 from ..semantics.shapes import broadcast_shapes, one_axis, show
@@ -480,7 +483,7 @@ def meshgrid(
             [2, 2]])
     """
     if indexing not in ("xy", "ij"):
-        raise ValueError(f"indexing is 'xy' or 'ij', not {indexing!r}")
+        raise OptionError(f"indexing is 'xy' or 'ij', not {indexing!r}")
     if len(arrays) == 1 and isinstance(arrays[0], (list, tuple)):
         only = arrays[0]
         arrays = tuple(only) if any(isinstance(a, Tensor) for a in only) else arrays

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..errors import OptionError
 from ..tensors.tensor_class import ArrayLike, Tensor
 from .functional import (
     add,
@@ -52,7 +53,7 @@ def div(
     Tensor([ 3., -3.])
     """
     if rounding_mode not in (None, "trunc", "floor"):
-        raise ValueError(f"rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
+        raise OptionError(f"rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
     if rounding_mode == "floor":
         return floor_divide(x1, x2)
     if not rounding_mode:

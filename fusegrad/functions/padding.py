@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..codegen.dtypes import float64
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..semantics import manipulation as semantics
 from ..semantics import positions
 from ..semantics.shapes import show
@@ -82,7 +86,7 @@ def pad(
         lengths = _pairs(stat_length, tensor.ndim, "stat_length")
         return _summarised(tensor, widths, mode, lengths)
     known = ("constant", "empty", *_COPIES, "linear_ramp", *_STATISTICS)
-    raise ValueError(f"pad: there is no mode {mode!r}: take one of {known}")
+    raise OptionError(f"pad: there is no mode {mode!r}: take one of {known}")
 
 
 def _pairs(given: Any, ndim: int, what: str) -> list[tuple[Any, Any]]:
@@ -113,7 +117,7 @@ def _widths(given: Any, tensor: Tensor) -> Widths:
     pairs = _pairs(given, tensor.ndim, "width")
     for pair in pairs:
         if not all(isinstance(width, (int, np.integer)) for width in pair):
-            raise TypeError(f"pad: the widths {pair} are no ints")
+            raise ArgumentTypeError(f"pad: the widths {pair} are no ints")
     return [(int(low), int(high)) for low, high in pairs]
 
 
@@ -143,7 +147,7 @@ def _join(parts: Sequence[Tensor], axis: int) -> Tensor:
 
 def _copied(x: Tensor, widths: Widths, mode: str, kind: str) -> Tensor:
     if kind not in ("even", "odd"):
-        raise ValueError(f"pad: reflect_type is 'even' or 'odd', not {kind!r}")
+        raise OptionError(f"pad: reflect_type is 'even' or 'odd', not {kind!r}")
     odd = kind == "odd" and mode in ("reflect", "symmetric")
     for axis, pair in enumerate(widths):
         if not any(pair):

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..codegen.dtypes import int32, int64
-from ..errors import ShapeError
+from ..errors import (
+    OptionError,
+    ShapeError,
+)
 from ..semantics import sets
 from ..semantics import sorting as semantics
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record, record_nodes
@@ -77,7 +80,7 @@ def searchsorted(
     Tensor([3, 3, 0])
     """
     if side not in ("left", "right"):
-        raise ValueError(f'searchsorted: side is "left" or "right", not {side!r}')
+        raise OptionError(f'searchsorted: side is "left" or "right", not {side!r}')
     row = as_tensor(x1)
     if sorter is not None:
         row = record(semantics.pick, (row, as_tensor(sorter)), -1)
@@ -163,7 +166,7 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Tensor:
     if not edges._is_traced():
         steps = np.diff(np.asarray(edges).reshape(-1).astype(np.float64))
         if not (np.all(steps >= 0) or np.all(steps <= 0)):
-            raise ValueError("digitize: the edges must ascend or descend")
+            raise OptionError("digitize: the edges must ascend or descend")
 
     def function() -> tuple[Any, list[Tensor]]:
         nodes, tensors = common_nodes((tensor, edges))
@@ -347,10 +350,10 @@ def flatnonzero(x: ArrayLike, /, *, size: int | None = None, fill_value: int = 0
 def _sized(x: Tensor, size: int, fill_value: int | Sequence[int]) -> list[Tensor]:
     count = operator.index(size)
     if count < 0:
-        raise ValueError(f"the size of a result is not negative, as {count} is")
+        raise OptionError(f"the size of a result is not negative, as {count} is")
     fills = fill_value if isinstance(fill_value, Sequence) else [fill_value] * x.ndim
     if len(fills) != x.ndim:
-        raise ValueError(f"{len(fills)} fill values for {x.ndim} axes")
+        raise OptionError(f"{len(fills)} fill values for {x.ndim} axes")
     return [
         record(sets.nonzero_places, (x,), axis, count, operator.index(fill))
         for axis, fill in enumerate(fills)

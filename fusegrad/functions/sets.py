@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import OptionError
 from ..semantics import sets as semantics
 from ..semantics.shapes import one_axis
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record
@@ -107,7 +108,7 @@ def _distinct(
 
 def _sized(x: Tensor, size: int, fill_value: ArrayLike | None, equal_nan: bool) -> UniqueAll:
     if size < 0:
-        raise ValueError(f"the size of a result is not negative, as {size} is")
+        raise OptionError(f"the size of a result is not negative, as {size} is")
     given = [] if fill_value is None else [as_tensor(fill_value, x.dtype)]
 
     def item(number: int) -> Tensor:
@@ -314,7 +315,7 @@ def unique(
     if axis is not None:
         axis = one_axis("unique", axis, as_tensor(x).ndim)
         if size is not None:
-            raise ValueError("unique: a size is for arrays taken flat, without an axis")
+            raise OptionError("unique: a size is for arrays taken flat, without an axis")
     found = _distinct("unique", x, size, fill_value, axis, equal_nan)
     wanted = (True, return_index, return_inverse, return_counts)
     results = tuple(item for item, is_wanted in zip(found, wanted, strict=True) if is_wanted)

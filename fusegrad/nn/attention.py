@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    DTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..functions import functional as fg
 from ..functions.creation import asarray, zeros
 from ..functions.joining import chunk, concat
@@ -85,7 +89,7 @@ def scaled_dot_product_attention(
     q, k, v = asarray(query), asarray(key), asarray(value)
     _check_shapes(q, k, v)
     if is_causal and attn_mask is not None:
-        raise ValueError("attention with both attn_mask and is_causal: put both into the mask")
+        raise OptionError("attention with both attn_mask and is_causal: put both into the mask")
     mask = _seen(q.shape[-2], k.shape[-2]) if is_causal else attn_mask
     if mask is not None:
         mask = asarray(mask)
@@ -243,7 +247,7 @@ def multi_head_attention_forward(
     batched = q.ndim == 3
     _check_heads(q, k, v, embed_dim_to_check, num_heads)
     if is_causal and attn_mask is None:
-        raise ValueError("is_causal says what attn_mask is: give both")
+        raise OptionError("is_causal says what attn_mask is: give both")
     if use_separate_proj_weight:
         weights = (q_proj_weight, k_proj_weight, v_proj_weight)
         projected = _separately(q, k, v, weights, in_proj_bias)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import (
+    OptionError,
+    ShapeError,
+)
 from ..functions import functional as fg
 from ..functions.creation import asarray, zeros_like
 from ..random import uniform
@@ -43,7 +46,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 def _dropped(x: Tensor, p: float, training: bool, shape: Sequence[int]) -> Tensor:
     """Numbers of `shape` decide together for what they broadcast to."""
     if not 0 <= p <= 1:
-        raise ValueError(f"a probability lies between 0 and 1, {p} does not")
+        raise OptionError(f"a probability lies between 0 and 1, {p} does not")
     if not training or p == 0:
         return x
     if p == 1:

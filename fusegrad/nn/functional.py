@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from ..errors import OptionError
 from ..functions import functional as fg
 from ..functions.creation import asarray
 from ..functions.precision import in_float32, kept_in_float32
@@ -267,7 +268,7 @@ def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     if approximate == "tanh":
         inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
         return x * 0.5 * (fg.tanh(inner) + 1)
-    raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
+    raise OptionError(f"approximate is 'none' or 'tanh', not {approximate!r}")
 
 
 def tanh(input: Any) -> Tensor:

@@ -9,6 +9,7 @@ import math
 from typing import Any, Literal
 
 from .. import random
+from ..errors import OptionError
 from ..tensors.context import no_grad
 from ..tensors.tensor_class import Tensor
 
@@ -56,7 +57,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         return math.sqrt(2 / (1 + slope * slope))
     if nonlinearity not in _GAINS:
         names = ", ".join(sorted([*_GAINS, "leaky_relu"]))
-        raise ValueError(f"no gain is known for {nonlinearity!r}, only for {names}")
+        raise OptionError(f"no gain is known for {nonlinearity!r}, only for {names}")
     return _GAINS[nonlinearity]
 
 
@@ -147,7 +148,7 @@ def kaiming_normal_(
 
 def _kaiming_deviation(tensor: Tensor, a: float, mode: Mode, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode is 'fan_in' or 'fan_out', not {mode!r}")
+        raise OptionError(f"mode is 'fan_in' or 'fan_out', not {mode!r}")
     fan = _fans(tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
@@ -156,6 +157,6 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     """How many inputs an output has, and how many outputs an input."""
     shape: tuple[Any, ...] = tuple(tensor.shape)
     if len(shape) < 2:
-        raise ValueError(f"a tensor of shape {shape} has no inputs and outputs; 2 axes are needed")
+        raise OptionError(f"a tensor of shape {shape} has no inputs and outputs; 2 axes are needed")
     window = math.prod(shape[2:])
     return int(shape[1] * window), int(shape[0] * window)

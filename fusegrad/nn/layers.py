@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import (
+    OptionError,
+    ShapeError,
+)
 from ..functions.creation import asarray, empty
 from ..functions.manipulation import reshape
 from ..tensors.tensor_class import Tensor
@@ -212,7 +215,7 @@ class Embedding(Module):
         super().__init__()
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(f"padding_idx {padding_idx} is none of {num_embeddings} rows")
+                raise OptionError(f"padding_idx {padding_idx} is none of {num_embeddings} rows")
             padding_idx %= num_embeddings
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
@@ -293,7 +296,7 @@ class _Dropout(InPlaceModule):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__(inplace)
         if not 0 <= p <= 1:
-            raise ValueError(f"a probability lies between 0 and 1, {p} does not")
+            raise OptionError(f"a probability lies between 0 and 1, {p} does not")
         self.p = p
 
     def extra_repr(self) -> str:
@@ -398,7 +401,7 @@ class Flatten(Module):
         first = self.start_dim % max(input.ndim, 1)
         last = self.end_dim % max(input.ndim, 1)
         if first > last:
-            raise ValueError(f"start_dim {self.start_dim} comes after end_dim {self.end_dim}")
+            raise OptionError(f"start_dim {self.start_dim} comes after end_dim {self.end_dim}")
         shape = tuple(input.shape)
         joined = math.prod(shape[first : last + 1])
         return reshape(input, (*shape[:first], joined, *shape[last + 1 :]))

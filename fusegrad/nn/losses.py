@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    DTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..functions import functional as fg
 from ..functions.creation import asarray, ones_like
 from ..functions.manipulation import expand_dims, reshape, squeeze, take, take_along_axis
@@ -82,7 +86,7 @@ def reduced(terms: Tensor, reduction: Reduction) -> Tensor:
         return terms.sum()
     if reduction == "mean":
         return scaled_sum(terms, terms.size)
-    raise ValueError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
+    raise OptionError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}")
 
 
 def same_shapes(name: str, input: Tensor, target: Tensor) -> None:
@@ -214,7 +218,7 @@ def cross_entropy(
     """
     input, target = asarray(input), asarray(target)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing lies between 0 and 1, {label_smoothing} does not")
+        raise OptionError(f"label_smoothing lies between 0 and 1, {label_smoothing} does not")
     axis = _class_axis("cross_entropy", input)
     logs = log_softmax(input, axis)
     if target.dtype.kind == "float":

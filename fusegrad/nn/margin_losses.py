@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    DTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..functions import functional as fg
 from ..functions.creation import asarray
 from ..functions.diagonals import triu_indices
@@ -287,7 +291,7 @@ def multi_margin_loss(
     0.25
     """
     if p not in (1, 2):
-        raise ValueError(f"p is 1 or 2, not {p}")
+        raise OptionError(f"p is 1 or 2, not {p}")
     input, target = asarray(input), asarray(target)
     scores, labels = _rows("multi_margin_loss", input, target, several=False)
     place = expand_dims(labels, axis=1)
@@ -461,7 +465,7 @@ def _triplet(
 ) -> Tensor:
     anchor, positive, negative = asarray(anchor), asarray(positive), asarray(negative)
     if margin <= 0:
-        raise ValueError(f"margin is greater than 0, {margin} is not")
+        raise OptionError(f"margin is greater than 0, {margin} is not")
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = fg.minimum(far, distance(positive, negative))

@@ -10,7 +10,11 @@ from typing import Any, Self, final
 
 from .. import state
 from ..codegen.dtypes import DType
-from ..errors import CaptureError, StateError
+from ..errors import (
+    ArgumentTypeError,
+    CaptureError,
+    StateError,
+)
 from ..functions.creation import asarray
 from ..semantics.promotion import as_dtype
 from ..tensors.context import active, no_grad
@@ -130,7 +134,7 @@ class Module:
             return self._modules
         if name in self._parameters:
             if value is not None:
-                raise TypeError(
+                raise ArgumentTypeError(
                     f"{name} of {type(self).__name__} is a parameter and cannot become a "
                     f"{type(value).__name__}; assign an nn.Parameter, or write its values with "
                     f"module.{name}[...] = value"
@@ -138,7 +142,7 @@ class Module:
             return self._parameters
         if name in self._modules:
             if value is not None:
-                raise TypeError(
+                raise ArgumentTypeError(
                     f"{name} of {type(self).__name__} is a module and cannot become a "
                     f"{type(value).__name__}"
                 )
@@ -195,7 +199,9 @@ class Module:
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; None keeps the name for one that there is not."""
         if param is not None and not isinstance(param, Parameter):
-            raise TypeError(f"parameter {name} is a {type(param).__name__}, not an nn.Parameter")
+            raise ArgumentTypeError(
+                f"parameter {name} is a {type(param).__name__}, not an nn.Parameter"
+            )
         self._check_name(name, self._parameters)
         self._register(self._parameters, name, param)
 
@@ -210,7 +216,7 @@ class Module:
             Whether it belongs to the `state_dict`.
         """
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"buffer {name} is a {type(tensor).__name__}, not a Tensor")
+            raise ArgumentTypeError(f"buffer {name} is a {type(tensor).__name__}, not a Tensor")
         self._check_name(name, self._buffers)
         self._register(self._buffers, name, tensor)
         if persistent:
@@ -221,7 +227,7 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a module under a name."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"module {name} is a {type(module).__name__}, not an nn.Module")
+            raise ArgumentTypeError(f"module {name} is a {type(module).__name__}, not an nn.Module")
         self._check_name(name, self._modules)
         self._register(self._modules, name, module)
 
@@ -461,7 +467,9 @@ class Module:
         """
         target: DType = as_dtype(dtype)
         if target.kind != "float":
-            raise TypeError(f"modules are converted to floating-point types, not to {target}")
+            raise ArgumentTypeError(
+                f"modules are converted to floating-point types, not to {target}"
+            )
         with no_grad():
             for tensor in (*self.parameters(), *self.buffers()):
                 if tensor.dtype.kind == "float" and tensor.dtype is not target:

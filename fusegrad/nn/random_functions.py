@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import OptionError
 from ..functions import functional as fg
 from ..functions.creation import asarray, zeros_like
 from ..functions.precision import in_float32
@@ -85,7 +86,7 @@ def feature_alpha_dropout(
 
 def _alpha_dropped(x: Tensor, p: float, training: bool, shape: Sequence[int]) -> Tensor:
     if not 0 <= p <= 1:
-        raise ValueError(f"a probability lies between 0 and 1, {p} does not")
+        raise OptionError(f"a probability lies between 0 and 1, {p} does not")
     if not training or p == 0:
         return x
     if p == 1:

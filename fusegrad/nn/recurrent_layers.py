@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, Literal
 
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..functions.creation import asarray, empty, zeros
 from ..functions.joining import concat, stack
 from ..functions.manipulation import expand_dims, squeeze, swapaxes
@@ -33,7 +37,7 @@ def _draw_all(module: Module, size: int) -> None:
 
 def _check_nonlinearity(name: str, nonlinearity: str) -> None:
     if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"{name}: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+        raise OptionError(f"{name}: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
 
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -61,7 +65,7 @@ class _Recurrent(Module):
         super().__init__()
         name = type(self).__name__
         if not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: a probability lies between 0 and 1, {dropout} does not")
+            raise OptionError(f"{name}: a probability lies between 0 and 1, {dropout} does not")
         if hidden_size < 1 or num_layers < 1:
             raise ShapeError(
                 f"{name}: hidden_size {hidden_size}, num_layers {num_layers}",
@@ -385,7 +389,9 @@ class LSTM(_Recurrent):
 
 def _pair(name: str, state: Any) -> tuple[Any, Any]:
     if not isinstance(state, tuple | list) or len(state) != 2:
-        raise TypeError(f"{name}: the state is a pair (hidden, cell), not {type(state).__name__}")
+        raise ArgumentTypeError(
+            f"{name}: the state is a pair (hidden, cell), not {type(state).__name__}"
+        )
     return state[0], state[1]
 
 

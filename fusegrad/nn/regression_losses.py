@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import (
+    OptionError,
+    ShapeError,
+)
 from ..functions import functional as fg
 from ..functions.creation import asarray
 from ..functions.precision import kept_in_float32
@@ -51,7 +54,7 @@ def smooth_l1_loss(
     Tensor([0.125, 2.5  ])
     """
     if beta < 0:
-        raise ValueError(f"beta is {beta}, and cannot be negative")
+        raise OptionError(f"beta is {beta}, and cannot be negative")
     input, target = asarray(input), asarray(target)
     same_shapes("smooth_l1_loss", input, target)
     difference = input - target
@@ -94,7 +97,7 @@ def huber_loss(
     Tensor([0.125, 4.   ])
     """
     if delta <= 0:
-        raise ValueError(f"delta is greater than 0, {delta} is not")
+        raise OptionError(f"delta is greater than 0, {delta} is not")
     input, target = asarray(input), asarray(target)
     same_shapes("huber_loss", input, target)
     difference = input - target

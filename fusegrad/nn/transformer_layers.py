@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ..errors import OptionError
 from ..functions.creation import asarray, full
 from ..functions.manipulation import triu
 from ..tensors.tensor_class import Tensor
@@ -37,7 +38,7 @@ def _activation(given: Activation) -> Callable[[Any], Any]:
         return given
     known: dict[str, Callable[[Any], Any]] = {"relu": F.relu, "gelu": F.gelu}
     if given not in known:
-        raise ValueError(f"activation is 'relu', 'gelu' or a function, not {given!r}")
+        raise OptionError(f"activation is 'relu', 'gelu' or a function, not {given!r}")
     return known[given]
 
 

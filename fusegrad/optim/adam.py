@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
+from ..errors import OptionError
 from ..functions.creation import zeros_like
 from ..functions.functional import expm1, maximum, sqrt
 from ..functions.precision import widened
@@ -94,7 +95,7 @@ class _AdamBase(Optimizer):
         super()._check(group)
         for beta in group["betas"]:
             if not 0 <= beta < 1:
-                raise ValueError(f"betas lie between 0 and 1, {beta} does not")
+                raise OptionError(f"betas lie between 0 and 1, {beta} does not")
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * bool(group["amsgrad"])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
+from ..errors import OptionError
 from ..functions.creation import full_like, zeros_like
 from ..functions.functional import choose, clip, sign, sqrt
 from ..functions.precision import widened
@@ -89,7 +90,7 @@ class Adagrad(ElementwiseOptimizer[_AdagradNumbers]):
         super()._check(group)
         for name in ("lr_decay", "initial_accumulator_value"):
             if group[name] < 0:
-                raise ValueError(f"{name} is {group[name]}, and cannot be negative")
+                raise OptionError(f"{name} is {group[name]}, and cannot be negative")
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         return {"sum": _zeros(parameter) + group["initial_accumulator_value"]}
@@ -175,7 +176,7 @@ class Adadelta(ElementwiseOptimizer[_AdadeltaNumbers]):
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check(group)
         if not 0 <= group["rho"] <= 1:
-            raise ValueError(f"rho lies between 0 and 1, {group['rho']} does not")
+            raise OptionError(f"rho lies between 0 and 1, {group['rho']} does not")
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         return {"square_avg": _zeros(parameter), "acc_delta": _zeros(parameter)}
@@ -268,7 +269,7 @@ class RMSprop(ElementwiseOptimizer[_RMSpropNumbers]):
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check(group)
         if group["alpha"] < 0:
-            raise ValueError(f"alpha is {group['alpha']}, and cannot be negative")
+            raise OptionError(f"alpha is {group['alpha']}, and cannot be negative")
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         kept = {"square_avg": _zeros(parameter)}
@@ -355,7 +356,7 @@ class Rprop(ElementwiseOptimizer[_RpropNumbers]):
         super()._check(group)
         down, up = group["etas"]
         if not 0 < down < 1 < up:
-            raise ValueError(f"etas are one number below 1 and one above, not {down} and {up}")
+            raise OptionError(f"etas are one number below 1 and one above, not {down} and {up}")
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         zeros = _zeros(parameter)

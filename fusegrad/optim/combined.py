@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
+from ..errors import OptionError
 from .optimizer import Optimizer
 from .schedulers import LRScheduler
 
@@ -23,10 +24,10 @@ class _Several(LRScheduler):
         self, name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None
     ) -> None:
         if not schedulers:
-            raise ValueError(f"{name} needs at least one schedule")
+            raise OptionError(f"{name} needs at least one schedule")
         optimizer = schedulers[0].optimizer if optimizer is None else optimizer
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
-            raise ValueError(f"the schedules of {name} are of different optimizers")
+            raise OptionError(f"the schedules of {name} are of different optimizers")
         self.optimizer = optimizer
         self._schedulers = list(schedulers)
         self.base_lrs = list(schedulers[0].base_lrs)
@@ -80,7 +81,7 @@ class SequentialLR(_Several):
     ) -> None:
         super().__init__("SequentialLR", schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError(
+            raise OptionError(
                 f"{len(schedulers)} schedules have {len(schedulers) - 1} milestones between them, "
                 f"not {len(milestones)}"
             )
@@ -172,15 +173,15 @@ class ReduceLROnPlateau(LRScheduler):
         eps: float = 1e-8,
     ) -> None:
         if factor >= 1:
-            raise ValueError(f"factor is less than 1, not {factor}")
+            raise OptionError(f"factor is less than 1, not {factor}")
         if mode not in ("min", "max"):
-            raise ValueError(f"mode is 'min' or 'max', not {mode!r}")
+            raise OptionError(f"mode is 'min' or 'max', not {mode!r}")
         if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"threshold_mode is 'rel' or 'abs', not {threshold_mode!r}")
+            raise OptionError(f"threshold_mode is 'rel' or 'abs', not {threshold_mode!r}")
         groups = len(optimizer.param_groups)
         least = list(min_lr) if isinstance(min_lr, Sequence) else [min_lr] * groups
         if len(least) != groups:
-            raise ValueError(f"min_lr has {len(least)} numbers for {groups} groups")
+            raise OptionError(f"min_lr has {len(least)} numbers for {groups} groups")
         self.optimizer = optimizer
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.mode, self.factor, self.patience = mode, factor, patience

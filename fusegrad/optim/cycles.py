@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, final
 
+from ..errors import OptionError
 from .optimizer import Optimizer
 from .schedulers import LRScheduler
 
@@ -22,7 +23,7 @@ def _for_groups(name: str, value: Each, optimizer: Optimizer) -> list[float]:
     if not isinstance(value, Sequence):
         return [float(value)] * groups
     if len(value) != groups:
-        raise ValueError(f"{name} has {len(value)} numbers for {groups} groups")
+        raise OptionError(f"{name} has {len(value)} numbers for {groups} groups")
     return [float(number) for number in value]
 
 
@@ -30,7 +31,7 @@ def _momentum_option(optimizer: Optimizer) -> str:
     for name in ("momentum", "betas"):
         if all(name in group for group in optimizer.param_groups):
             return name
-    raise ValueError(
+    raise OptionError(
         f"{type(optimizer).__name__} has no momentum to cycle; pass cycle_momentum=False"
     )
 
@@ -82,7 +83,7 @@ class CyclicLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
-            raise ValueError(
+            raise OptionError(
                 f"mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}, "
                 "unless scale_fn is given"
             )
@@ -187,14 +188,14 @@ class OneCycleLR(LRScheduler):
     ) -> None:
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ValueError("pass total_steps, or epochs and steps_per_epoch")
+                raise OptionError("pass total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
         if total_steps < 1:
-            raise ValueError(f"total_steps is at least 1, not {total_steps}")
+            raise OptionError(f"total_steps is at least 1, not {total_steps}")
         if not 0 <= pct_start <= 1:
-            raise ValueError(f"pct_start lies between 0 and 1, {pct_start} does not")
+            raise OptionError(f"pct_start lies between 0 and 1, {pct_start} does not")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}")
+            raise OptionError(f"anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}")
         self.total_steps = total_steps
         self.anneal_strategy = anneal_strategy
         rise = pct_start * total_steps - 1
@@ -217,7 +218,7 @@ class OneCycleLR(LRScheduler):
     def _between(self, stations: Sequence[float]) -> float:
         """The number at this step, on the way from one station to the next."""
         if self.last_epoch > self.total_steps:
-            raise ValueError(f"step {self.last_epoch} of a schedule of {self.total_steps} steps")
+            raise OptionError(f"step {self.last_epoch} of a schedule of {self.total_steps} steps")
         begin = 0.0
         for phase, end in enumerate(self._ends):
             if self.last_epoch <= end or phase == len(self._ends) - 1:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
+from ..errors import OptionError
 from .optimizer import Optimizer
 from .schedulers import LRScheduler
 
@@ -100,7 +101,7 @@ class ConstantLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not 0 <= factor <= 1:
-            raise ValueError(f"factor lies between 0 and 1, {factor} does not")
+            raise OptionError(f"factor lies between 0 and 1, {factor} does not")
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -158,7 +159,7 @@ class MultiplicativeLR(LRScheduler):
         groups = len(optimizer.param_groups)
         functions = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(functions) != groups:
-            raise ValueError(f"{len(functions)} functions are given for {groups} groups")
+            raise OptionError(f"{len(functions)} functions are given for {groups} groups")
         self.lr_lambdas = functions
         super().__init__(optimizer, last_epoch)
 
@@ -192,7 +193,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ) -> None:
         for name, count in (("T_0", T_0), ("T_mult", T_mult)):
             if not isinstance(count, int) or count < 1:
-                raise ValueError(f"{name} is an integer of at least 1, not {count}")
+                raise OptionError(f"{name} is an integer of at least 1, not {count}")
         self.T_0 = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from ..codegen.dtypes import DType
+from ..errors import OptionError
 from ..functions.functional import maximum
 from ..functions.precision import widened
 from ..tensors.tensor_class import Tensor
@@ -73,7 +74,7 @@ def check_betas(group: Mapping[str, Any]) -> None:
     """Raise ValueError for betas outside of [0, 1)."""
     for beta in group["betas"]:
         if not 0 <= beta < 1:
-            raise ValueError(f"betas lie between 0 and 1, {beta} does not")
+            raise OptionError(f"betas lie between 0 and 1, {beta} does not")
 
 
 def running_mean(mean: Tensor, value: Tensor, rest: Scalar) -> Tensor:

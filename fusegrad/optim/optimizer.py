@@ -12,7 +12,13 @@ from typing import Any, ClassVar, Self, cast, final
 
 from .. import state
 from ..codegen.dtypes import DType
-from ..errors import CaptureError, DTypeError, StateError
+from ..errors import (
+    ArgumentTypeError,
+    CaptureError,
+    DTypeError,
+    OptionError,
+    StateError,
+)
 from ..functions.creation import asarray, zeros, zeros_like
 from ..tensors.context import active, enable_grad, no_grad
 from ..tensors.tensor_class import Tensor
@@ -104,10 +110,12 @@ class ParamGroup(dict[str, Any]):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ParamGroup:
-        raise TypeError("a parameter group belongs to its optimizer; copy optimizer.state_dict()")
+        raise ArgumentTypeError(
+            "a parameter group belongs to its optimizer; copy optimizer.state_dict()"
+        )
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError("a parameter group belongs to its optimizer; pickle the optimizer")
+        raise ArgumentTypeError("a parameter group belongs to its optimizer; pickle the optimizer")
 
 
 class Optimizer(ABC):
@@ -140,13 +148,13 @@ class Optimizer(ABC):
         self, params: Iterable[Tensor] | Iterable[Mapping[str, Any]], defaults: Mapping[str, Any]
     ) -> None:
         if isinstance(params, Tensor):
-            raise TypeError("params is one Tensor; pass a list of them: [parameter]")
+            raise ArgumentTypeError("params is one Tensor; pass a list of them: [parameter]")
         self.defaults = dict(defaults)
         self.param_groups = []
         self.state = {}
         given: list[Any] = list(params)
         if not given:
-            raise ValueError("there are no parameters to optimize")
+            raise OptionError("there are no parameters to optimize")
         groups = given if isinstance(given[0], Mapping) else [{"params": given}]
         for group in groups:
             self.add_param_group(group)
@@ -186,14 +194,16 @@ class Optimizer(ABC):
         taken = {id(each) for group in self.param_groups for each in group["params"]}
         for parameter in params:
             if not isinstance(parameter, Tensor):
-                raise TypeError(f"a parameter is a Tensor, not a {type(parameter).__name__}")
+                raise ArgumentTypeError(
+                    f"a parameter is a Tensor, not a {type(parameter).__name__}"
+                )
             if parameter.dtype.kind != "float":
                 raise DTypeError(
                     f"a parameter is floating, and this one is {parameter.dtype}",
                     remedy="leave it out, or convert it before it becomes a parameter",
                 )
             if id(parameter) in taken:
-                raise ValueError("a parameter is given twice, or in two groups")
+                raise OptionError("a parameter is given twice, or in two groups")
             taken.add(id(parameter))
         group = ParamGroup(self, {**self.defaults, **param_group, "params": params})
         self._check(group)
@@ -206,7 +216,7 @@ class Optimizer(ABC):
         for name in ("lr", "eps", "weight_decay", "momentum"):
             value = group.get(name, 0.0)
             if not isinstance(value, Tensor) and not value >= 0:
-                raise ValueError(f"{name} is {value}, and cannot be negative")
+                raise OptionError(f"{name} is {value}, and cannot be negative")
 
     def _make_state(self, group: ParamGroup) -> None:
         """Make what the options of the group need and what is not there yet."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from ..errors import StateError
+from ..errors import (
+    OptionError,
+    StateError,
+)
 from ..functions.creation import asarray, zeros
 from ..functions.functional import isfinite, logical_not, logical_or, where
 from ..tensors.context import no_grad
@@ -59,7 +62,7 @@ class GradScaler:
         enabled: bool = True,
     ) -> None:
         if not (growth_factor > 1 > backoff_factor > 0 and init_scale > 0 and growth_interval > 0):
-            raise ValueError(
+            raise OptionError(
                 "a scale is positive and grows by a factor above 1, in an interval of at least one "
                 "step, and shrinks by one below 1"
             )

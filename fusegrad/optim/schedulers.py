@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
+from ..errors import OptionError
 from .optimizer import Optimizer
 
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "StepLR"]
@@ -160,7 +161,7 @@ class LambdaLR(LRScheduler):
         groups = len(optimizer.param_groups)
         functions = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(functions) != groups:
-            raise ValueError(f"{len(functions)} functions are given for {groups} groups")
+            raise OptionError(f"{len(functions)} functions are given for {groups} groups")
         self.lr_lambdas = functions
         super().__init__(optimizer, last_epoch)
 
@@ -189,7 +190,7 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
-            raise ValueError("start_factor and end_factor lie between 0 and 1")
+            raise OptionError("start_factor and end_factor lie between 0 and 1")
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters

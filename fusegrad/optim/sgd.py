@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, final
 
 from ..codegen.dtypes import DType
+from ..errors import OptionError
 from ..functions.creation import zeros_like
 from ..functions.precision import widened
 from ..tensors.tensor_class import Tensor
@@ -103,7 +104,7 @@ class SGD(Optimizer):
     def _check(self, group: Mapping[str, Any]) -> None:
         super()._check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError("nesterov needs a momentum, and no dampening")
+            raise OptionError("nesterov needs a momentum, and no dampening")
 
     def _initial_state(self, group: ParamGroup, parameter: Tensor) -> dict[str, Tensor]:
         if not group["momentum"]:

@@ -12,7 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..codegen.dtypes import DType, bool_, int64
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    DTypeError,
+    OptionError,
+    ShapeError,
+)
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol
 from ..ops import build
@@ -255,7 +259,7 @@ def scatter_kind(reduce: str | None) -> str:
     """How `scatter` combines values, by torch's name."""
     kinds = {None: "set", "add": "sum", "multiply": "prod"}
     if reduce not in kinds:
-        raise ValueError(f"scatter: reduce is 'add' or 'multiply', not {reduce!r}")
+        raise OptionError(f"scatter: reduce is 'add' or 'multiply', not {reduce!r}")
     return kinds[reduce]
 
 
@@ -265,7 +269,7 @@ def scatter_reduce(
     """Values combined along an axis, with or without those that are there."""
     how = _REDUCTIONS.get(reduce)
     if how is None:
-        raise ValueError(
+        raise OptionError(
             f"scatter_reduce: reduce is one of {', '.join(_REDUCTIONS)}, not {reduce!r}"
         )
     start = x

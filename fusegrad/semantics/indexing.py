@@ -19,7 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import bool_, int64
-from ..errors import DTypeError, IndexBoundsError, ShapeError
+from ..errors import (
+    DTypeError,
+    IndexBoundsError,
+    OptionError,
+    ShapeError,
+)
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
@@ -230,7 +235,7 @@ def wrap(indices: Node, extent: Extent, mode: str | None = None) -> Node:
     clamped, in mode "wrap" taken modulo the extent, in mode "fill" left where they lie.
     """
     if mode not in MODES:
-        raise ValueError(f"there is no mode {mode!r} of indexing: take one of {MODES[1:]}")
+        raise OptionError(f"there is no mode {mode!r} of indexing: take one of {MODES[1:]}")
     _check_integers(indices)
     if isinstance(indices.op, Iota) or not isinstance(extent, int):
         return indices
@@ -265,7 +270,7 @@ def checked(indices: Node, extent: int, mode: str = "raise") -> Node:
     if mode == "clip":
         return _below(wrap(wide, extent, mode), extent)
     if mode != "raise":
-        raise ValueError(f"there is no mode {mode!r} of indexing: take 'raise', 'wrap' or 'clip'")
+        raise OptionError(f"there is no mode {mode!r} of indexing: take 'raise', 'wrap' or 'clip'")
     values = _known(indices)
     if values is not None and values.size and not 0 <= values.min() <= values.max() < extent:
         outside = values.min() if values.min() < 0 else values.max()

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from ..errors import ArgumentTypeError
 from ..ops.elementwise import FUNCTIONS, Function
 
 __all__ = ["ElementwiseMethods"]
@@ -37,7 +38,7 @@ class ElementwiseMethods(ABC, Generic[TensorT]):
     def _with(self, function: Function, other: Any) -> Any:
         result: Any = self._binary(function, self, other)
         if result is NotImplemented:
-            raise TypeError(f"{function.name} of a tensor and a {type(other).__name__}")
+            raise ArgumentTypeError(f"{function.name} of a tensor and a {type(other).__name__}")
         return result
 
 

@@ -14,7 +14,12 @@ import numpy.typing as npt
 
 from ..codegen.dtypes import DType, bfloat16
 from ..codegen.half import RECORD
-from ..errors import CaptureError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentTypeError,
+    CaptureError,
+    DTypeError,
+    ShapeError,
+)
 from ..ir.halves import as_array, number_of
 from ..ir.node import Node, set_recording
 from ..ir.types import TensorType
@@ -213,7 +218,7 @@ class Tensor(
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
-            raise TypeError("a tensor without axes cannot be iterated over")
+            raise ArgumentTypeError("a tensor without axes cannot be iterated over")
         return iter([self[position] for position in range(self.shape[0])])
 
     def __contains__(self, value: Any) -> bool:

@@ -15,7 +15,13 @@ import numpy.typing as npt
 from .. import pytree
 from ..codegen.dtypes import DType, bfloat16, bool_, float32, int64
 from ..codegen.half import from_bfloat16, is_record
-from ..errors import CopyError, DeviceError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentTypeError,
+    CopyError,
+    DeviceError,
+    DTypeError,
+    ShapeError,
+)
 from ..semantics.shapes import show
 from .dlpack import as_bfloat16
 from .storage import Storage
@@ -178,7 +184,7 @@ class Looks(ABC):
 
     def __index__(self) -> int:
         if not self.dtype.is_integer:
-            raise TypeError(f"a tensor of {self.dtype} is not an index")
+            raise ArgumentTypeError(f"a tensor of {self.dtype} is not an index")
         return int(
             self._number(
                 "a Python integer (range(), an index, a size)",

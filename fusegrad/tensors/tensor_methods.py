@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from ..codegen.dtypes import DType
+from ..errors import ArgumentTypeError
 from ..ir.node import Node
 from ..ops import build
 from ..ops.elementwise import FUNCTIONS
@@ -39,7 +40,7 @@ def pick_axis(axis: Any, dim: Any) -> Any:
     if dim is None:
         return axis
     if axis is not None:
-        raise TypeError("axis and dim are two names of one argument: give one of them")
+        raise ArgumentTypeError("axis and dim are two names of one argument: give one of them")
     return dim
 
 

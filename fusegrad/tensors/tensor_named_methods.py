@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 from ..codegen.dtypes import DType
-from ..errors import ShapeError
+from ..errors import (
+    OptionError,
+    ShapeError,
+)
 from ..ir.node import Node
 from ..ops import build
 from ..ops.elementwise import FUNCTIONS
@@ -80,7 +83,7 @@ class NamedMethods(ElementwiseMethods[TensorT], Generic[TensorT]):
         if rounding_mode is None:
             return quotient
         if rounding_mode != "trunc":
-            raise ValueError(f"rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
+            raise OptionError(f"rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
         return cast("NamedMethods[TensorT]", quotient).trunc()
 
     divide = div

@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ..codegen.dtypes import as_dtype
+from ..errors import OptionError
 from ..semantics import cumulative, quantiles, sorting
 from .tensor_methods import Axis, Methods, pick_axis, pick_keepdims
 
@@ -207,17 +208,17 @@ class OrderMethods(Methods[TensorT], Generic[TensorT]):
     ) -> TensorT:
         methods = quantiles.METHODS
         if method not in methods:
-            raise ValueError(f"{name}: no method {method!r}; the methods are {', '.join(methods)}")
+            raise OptionError(f"{name}: no method {method!r}; the methods are {', '.join(methods)}")
         if not isinstance(q, OrderMethods):
             q = np.asarray(q, np.float64)
             if not np.all((q >= 0) & (q <= whole)):
-                raise ValueError(f"{name}: q must be between 0 and {whole:g}, not {q.tolist()}")
+                raise OptionError(f"{name}: q must be between 0 and {whole:g}, not {q.tolist()}")
         if weights is None:
             return self._record_with(
                 quantiles.quantile, (q,), axis, method, keepdims, skip_nan, whole
             )
         if method != "inverted_cdf":
-            raise ValueError(f'{name}: weights are for the method "inverted_cdf", not {method!r}')
+            raise OptionError(f'{name}: weights are for the method "inverted_cdf", not {method!r}')
         return self._record_with(
             quantiles.weighted_quantile, (q, weights), axis, keepdims, skip_nan, whole
         )

@@ -12,7 +12,12 @@ from typing import Any, cast
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
-from ..errors import DataDependentShapeError, GradientError, TracedValueError
+from ..errors import (
+    ArgumentTypeError,
+    DataDependentShapeError,
+    GradientError,
+    TracedValueError,
+)
 from ..ir.halves import as_array, wide
 from ..ir.node import Node, set_recording
 from ..ops import build
@@ -260,7 +265,7 @@ class State(Cell):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("a tensor without axes has no length")
+            raise ArgumentTypeError("a tensor without axes has no length")
         return self.shape[0]
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:

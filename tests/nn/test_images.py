@@ -293,8 +293,8 @@ def test_dropping_channels() -> None:
             "instance_norm: one value for each channel, in an input of shape (2, 3, 1)",
         ),
         (
-            lambda: F.dropout2d(np.ones((2, 3))),
-            "dropout2d: an input of shape (2, 3) has 2 axes, not 4 (or 3 without a batch)",
+            lambda: F.dropout2d(np.ones(3)),
+            "dropout2d: an input of shape (3,) has 1 axes, not 4 (or 3 without a batch)",
         ),
     ],
 )

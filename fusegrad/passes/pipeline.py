@@ -17,6 +17,7 @@ from ..ir.verify import verify_graph
 from .contractions import transpose_contractions
 from .halves import widen_halves
 from .loops import tidy_loops
+from .products import find_products
 from .simplify import CANONICAL, SIMPLIFY
 
 __all__ = ["PASSES", "Observer", "Pass", "run_passes"]
@@ -37,6 +38,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("inline", inline_custom),
     Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
     Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
+    Pass("products", find_products),
     Pass("contractions", transpose_contractions),
     Pass("loops", tidy_loops),
     Pass("halves", widen_halves),

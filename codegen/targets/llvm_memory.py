@@ -310,7 +310,8 @@ class Memory(Addresses):
                 self.put(f"store {kind} {text}, ptr {pointer}, align {size}, !nontemporal !0")
             else:
                 self.put(f"store {kind} {text}, ptr {pointer}, align {dtype.itemsize}")
-        elif contiguous and mask is not None and self._cheap_mask(dtype):
+        elif contiguous and mask is not None and mask.alive != 1 and self._cheap_mask(dtype):
+            # Not of one lane: LLVM stores that of a truncated vector in the wide type.
             pointer = self.element(address.pointer, buffer, address.constant, None)
             self.masked_store(dtype, lanes, text, pointer, mask.text)
         else:

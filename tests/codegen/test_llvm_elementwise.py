@@ -348,3 +348,23 @@ def test_nontemporal_stores_are_fenced() -> None:
     source = np.random.default_rng(0).standard_normal(1000).astype("f4")
     native(source, target, sizes=(1000,), chunks=((0, 512), (512, 1000)))
     same(target, source)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("given", [float32, float64, int32, int64, bool_], ids=str)
+def test_a_last_lane_that_is_narrowed_is_stored_alone(given: DType, lanes: int) -> None:
+    """One lane left over, in a type of fewer bytes: what lies behind it stays."""
+    count = lanes + 1
+    i = Var("i", extent=count)
+    x = Buffer("x", given, (count,))
+    results = [Buffer(f"y{k}", d, (count,)) for k, d in enumerate(ALL)]
+    stores = tuple(Store(y, (i,), apply("cast", Load(x, (i,)), dtype=y.dtype)) for y in results)
+    loop = For(i, count, AnyOrder(), stores, mapping=Vector(lanes, 1))
+    rows = For(Var("r", extent=1), 1, AnyOrder(), (loop,), mapping=Parallel())
+    params = (Param(x, Role.IN), *(Param(y, Role.OUT) for y in results))
+    values = np.asarray(cast(np.arange(count) % 5 + 1, given))
+    outputs = [np.full(count + GUARD, 77).astype(y.dtype.numpy) for y in results]
+    Native(Kernel("narrow", params, (), (rows,)))(values, *outputs, chunks=((0, 1),))
+    for output, y in zip(outputs, results, strict=True):
+        same(output[:count], np.asarray(cast(values, y.dtype)))
+        same(output[count:], np.full(GUARD, 77).astype(y.dtype.numpy))

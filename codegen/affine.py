@@ -5,6 +5,7 @@ Knows expressions of int64 that are never negative; knows no loops and no buffer
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 UNBOUNDED = 1 << 62
+_known = functools.lru_cache(1 << 16)
+"""Of a kernel's many accesses most share their index arithmetic: each is worked out once."""
 
 
 @final
@@ -51,6 +54,7 @@ def _build(constant: int, terms: Mapping[Expr, int]) -> Linear:
     )
 
 
+@_known
 def linear(expr: Expr) -> Linear:
     """The linear form of an int64 expression."""
     constant = 0
@@ -95,6 +99,7 @@ def _rejoin(terms: dict[Expr, int]) -> dict[Expr, int]:
     return terms
 
 
+@_known
 def upper_bound(expr: Expr) -> int:
     """The largest value that `expr` can have; `UNBOUNDED` when nothing is known."""
     if isinstance(expr, Const):
@@ -136,6 +141,7 @@ def _expression(form: Linear) -> Expr:
     return result
 
 
+@_known
 def simplify(expr: Expr) -> Expr:
     """`expr` with its linear form rebuilt: sums collected, div and mod rejoined."""
     if isinstance(expr, (Const, Var)):
@@ -165,6 +171,7 @@ def _coarse(form: Linear, divisor: int) -> tuple[int, Linear, Linear] | None:
     return None
 
 
+@_known
 def divide(expr: Expr, divisor: int) -> Expr:
     """``expr // divisor`` for an `expr` that is never negative.
 
@@ -189,6 +196,7 @@ def divide(expr: Expr, divisor: int) -> Expr:
     return apply("divtrunc", _expression(form), index(divisor))
 
 
+@_known
 def remainder(expr: Expr, divisor: int) -> Expr:
     """``expr % divisor`` for an `expr` that is never negative."""
     if divisor == 1:
@@ -205,6 +213,7 @@ def remainder(expr: Expr, divisor: int) -> Expr:
     return apply("remtrunc", _expression(form), index(divisor))
 
 
+@_known
 def canonical(expr: Expr) -> Expr:
     """`expr` with every index computation inside it simplified, innermost first."""
     if isinstance(expr, (Const, Var)) or not isinstance(expr, Apply) or expr.dtype is not int64:

@@ -170,6 +170,11 @@ def build(
 
     What is computed of halves is computed in float32 and rounded once.
     """
+    if name in _OF_INDICES and len(args) == 2:
+        a, b = args
+        if a.dtype is int64 and b.dtype is int64:
+            # Most of what schedules build; the rule and the check of halves say the same.
+            return _fold_index(name, args) or Apply(name, args, int64)
     row = table.get(name)
     if row is None:
         raise TypeError(f"no scalar op {name!r}")
@@ -195,6 +200,7 @@ def build(
 
 
 _MOVING = ("select", "rare")
+_OF_INDICES = frozenset({"add", "sub", "mul", "divtrunc", "remtrunc", "minimum", "maximum"})
 
 
 def _through_float32(table: Mapping[str, ScalarOp], name: str, args: Sequence[Expr]) -> Expr:

@@ -5,9 +5,13 @@ Knows LLVM's code generator; knows no kernels.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
+from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from .base import Features, initialize
 
@@ -42,10 +46,36 @@ def _parsed(ir: str) -> llvm.ModuleRef:
 
 
 def compile_module(ir: str, target: Features, level: int = 2) -> bytes:
-    """The object file of a module; no passes run but the code generator's."""
+    """The object file of a module; no passes run but the code generator's.
+
+    Several threads may do this at the same time.
+    """
     module = _parsed(ir)
     machine = target_machine(target, level)
-    return bytes(machine.emit_object(module))
+    message = ctypes.c_char_p()
+    # As `emit_object`, without the one lock of llvmlite: module and machine are this thread's own.
+    memory = _emit()(
+        ctypes.cast(machine._ptr, _P), ctypes.cast(module._ptr, _P), 1, ctypes.byref(message)
+    )
+    if not memory:
+        raise RuntimeError((message.value or b"the code generator fails").decode())
+    buffer = ctypes.cast(memory, ffi.LLVMMemoryBufferRef)
+    try:
+        start = ffi.lib.LLVMPY_GetBufferStart(buffer)
+        return ctypes.string_at(start, ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+_P = ctypes.c_void_p
+
+
+@functools.cache
+def _emit() -> Any:
+    function = ctypes.CDLL(ffi.lib._name)["LLVMPY_TargetMachineEmitToMemory"]
+    function.restype = _P
+    function.argtypes = [_P, _P, ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
+    return function
 
 
 def assembly(ir: str, target: Features, level: int = 2) -> str:

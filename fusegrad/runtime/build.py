@@ -5,7 +5,6 @@ Knows every stage by name; runs nothing.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -30,8 +29,10 @@ from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.regions import Kind, Region, results_of, size_of
+from . import executor
 from .bodies import Planned, body_task, functions_of
 from .calls import callee_of
+from .emission import Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
 
 __all__ = ["Artifacts", "Clock", "Record", "array_constants", "build_record", "target"]
@@ -47,7 +48,7 @@ class Record:
     outputs: tuple[int, ...]
     donated: tuple[tuple[int, int], ...]
     kernels: int
-    code: bytes
+    code: tuple[bytes, ...]
 
 
 @final
@@ -62,9 +63,22 @@ class Artifacts:
     names: list[str] = field(default_factory=list)
     kernel_names: list[str] = field(default_factory=list)
     kernel_numbers: list[int] = field(default_factory=list)
-    ir: str = ""
+    texts: list[str] = field(default_factory=list)
     plan: Plan | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ir(self) -> str:
+        """All kernels as one module, to read."""
+        lines: dict[str, None] = {}
+        bodies: list[str] = []
+        for text in dict.fromkeys(self.texts):
+            for line in text.replace("@kernel", f"@{symbol_of(text)}").splitlines():
+                if line.startswith(("declare ", "define internal ", "!0 = ")):
+                    lines[line] = None
+                else:
+                    bodies.append(line)
+        return "\n".join([f'target triple = "{target().triple}"', *lines, *bodies, ""])
 
 
 def target() -> base.Features:
@@ -144,29 +158,20 @@ def build_record(
     kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {
         n for u in units for r in u.regions for s in r.stages for n in s.access.reads
     }
-    first = _lower(made, units)
-    clock.lap("lower")
-    _schedule(made, first, set(unit.roots) - kept_cached, features)
-    clock.lap("schedule")
-    if check:
-        _verify(made)
-    texts: list[str] = []
-    for number, m in enumerate(made.mapped):
-        same = made.mapped[first[number]] is m and first[number] < number
-        texts.append(texts[first[number]] if same else _kernel_text(m, features))
-    kernels, made.ir = _emit(texts, made.mapped, features)
-    numbers = {text: n for n, text in enumerate(kernels)}
-    made.kernel_numbers = [numbers[text] for text in texts]
-    clock.lap("emit")
-    code = llvm.compile_module(made.ir, features) if kernels else b""
+    streamable = set(unit.roots) - kept_cached
+    with Emission(features, executor.entry) as emission:
+        _compile(made, units, streamable, features, emission, clock)
+        numbers = {text: n for n, text in enumerate(emission.symbols)}
+        made.kernel_numbers = [numbers[text] for text in made.texts]
+        code = emission.finish()
     clock.lap("llvm")
     made.plan = _plan(made, unit, (inputs, array_constants(outputs)), mapped_donations, features)
     if check:
-        verify_program(made.plan.program, len(kernels))
+        verify_program(made.plan.program, len(emission.symbols))
     clock.lap("plan")
     return Record(
         made.plan.program,
-        tuple((symbol, finishes) for symbol, finishes in kernels.values()),
+        tuple(emission.symbols.values()),
         tuple(unit.positions),
         made.plan.donated,
         len(made.plan.program.groups),
@@ -236,22 +241,28 @@ def _analyse(
     return unit
 
 
-def _lower(made: Artifacts, units: Sequence[_Unit]) -> list[int]:
-    """Lower every region that is a kernel; equal ones once.
+def _compile(
+    made: Artifacts,
+    units: Sequence[_Unit],
+    streamable: set[Node],
+    features: base.Features,
+    emission: Emission,
+    clock: Clock,
+) -> None:
+    """Every region that is a kernel as code; equal ones once.
 
-    Returns
-    -------
-    list of int
-        For each kernel, the first one that is equal to it.
+    Each is given to `emission` as soon as its text is there, so that threads compile the first
+    ones while this one lowers the others.
     """
     known: dict[Any, int] = {}
     orders: list[list[Node]] = []
-    first: list[int] = []
+    streams: list[frozenset[int]] = []
+    check = config.current().check
     for unit, region in [(u, r) for u in units for r in u.regions]:
         name = _name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
-        if region.kind in (Kind.CALL, Kind.ALIAS):
+        if region.kind is Kind.CALL:
             unit.lowered.append(None)
             continue
         number = len(made.lowered)
@@ -260,50 +271,47 @@ def _lower(made: Artifacts, units: Sequence[_Unit]) -> list[int]:
         outside = unit.wanted[region.number]
         key, order = structure_of(region, outside)
         orders.append(order)
-        earlier = known.setdefault(key, number)
-        first.append(earlier)
-        if earlier == number:
-            made.lowered.append(lower_region(region, outside, name))
-            continue
-        model = made.lowered[earlier]
-        same = dict(zip(orders[earlier], order, strict=True))
-        arguments = tuple(same[n] for n in model.arguments)
-        made.lowered.append(replace(model, arguments=arguments))
-    return first
-
-
-def _schedule(
-    made: Artifacts, first: Sequence[int], streamable: set[Node], features: base.Features
-) -> None:
-    """Map every kernel; equal ones once.
-
-    Large outputs that nobody reads go around the cache where the kernel moves more than it holds.
-    """
-    streams: list[frozenset[int]] = []
-    for number, lowered in enumerate(made.lowered):
-        moved = sum(
-            _nbytes(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
-        )
-        stream = frozenset(
-            p
-            for p in lowered.written
-            if lowered.arguments[p] in streamable
-            and moved > features.l3_bytes
-            and _nbytes(lowered.arguments[p]) > features.l2_bytes
-        )
+        first = known.setdefault(key, number)
+        if first == number:
+            lowered = lower_region(region, outside, name)
+        else:
+            model = made.lowered[first]
+            same = dict(zip(orders[first], order, strict=True))
+            lowered = replace(model, arguments=tuple(same[n] for n in model.arguments))
+        made.lowered.append(lowered)
+        clock.lap("lower")
+        stream = _streamed(lowered, streamable, features)
         streams.append(stream)
-        earlier = first[number]
-        if earlier < number and streams[earlier] == stream:
-            made.mapped.append(made.mapped[earlier])
+        if first < number and streams[first] == stream:
+            made.mapped.append(made.mapped[first])
+            made.texts.append(made.texts[first])
             continue
         buffers = frozenset(lowered.kernel.params[p].buffer for p in stream)
-        made.mapped.append(schedule(lowered.kernel, lowered.items, features, buffers))
+        mapped = schedule(lowered.kernel, lowered.items, features, buffers)
+        made.mapped.append(mapped)
+        clock.lap("schedule")
+        if check:
+            verify_kernel(lowered.kernel)
+            verify_kernel(mapped.kernel)
+        text = _kernel_text(mapped, features)
+        made.texts.append(text)
+        emission.add(text, mapped.finishes)
+        clock.lap("emit")
 
 
-def _verify(made: Artifacts) -> None:
-    for lowered, mapped in zip(made.lowered, made.mapped, strict=True):
-        verify_kernel(lowered.kernel)
-        verify_kernel(mapped.kernel)
+def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) -> frozenset[int]:
+    """The large outputs that nobody reads: they go around the cache if the kernel moves more
+    than it holds."""
+    moved = sum(
+        _nbytes(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
+    )
+    return frozenset(
+        p
+        for p in lowered.written
+        if lowered.arguments[p] in streamable
+        and moved > features.l3_bytes
+        and _nbytes(lowered.arguments[p]) > features.l2_bytes
+    )
 
 
 def _nbytes(node: Node) -> int:
@@ -357,33 +365,6 @@ def _name(region: Region, number: int) -> str:
         if word not in words:
             words.append(word)
     return f"k{number}_" + "_".join(words[:4])
-
-
-def _emit(
-    texts: Sequence[str], mapped: Sequence[Mapped], features: base.Features
-) -> tuple[dict[str, tuple[str, bool]], str]:
-    """One module with every different kernel once.
-
-    Returns
-    -------
-    dict, str
-        From the text of a kernel to (symbol, whether it has a finish), in order; the module.
-    """
-    kernels: dict[str, tuple[str, bool]] = {}
-    declarations: dict[str, None] = {}
-    bodies: list[str] = []
-    for text, m in zip(texts, mapped, strict=True):
-        if text in kernels:
-            continue
-        symbol = "fg_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-        kernels[text] = (symbol, m.finishes)
-        for line in text.replace("@kernel", f"@{symbol}").splitlines():
-            if line.startswith(("declare ", "define internal ", "!0 = ")):
-                declarations[line] = None
-            else:
-                bodies.append(line)
-    head = f'target triple = "{features.triple}"'
-    return kernels, "\n".join([head, *declarations, *bodies, ""])
 
 
 def _kernel_text(mapped: Mapped, features: base.Features) -> str:

@@ -198,13 +198,15 @@ class Library:
         return self._addresses[name]
 
 
-def load(object_code: bytes, names: Sequence[str], symbols: Mapping[str, int]) -> Library:
+def load(
+    object_code: bytes | Sequence[bytes], names: Sequence[str], symbols: Mapping[str, int]
+) -> Library:
     """Load object code into this process.
 
     Parameters
     ----------
-    object_code : bytes
-        What `compile_module` or a target's compiler made.
+    object_code : bytes or sequence of bytes
+        What `compile_module` or a target's compiler made; several objects are linked together.
     names : Sequence of str
         The symbols whose addresses are wanted.
     symbols : Mapping
@@ -230,7 +232,9 @@ def load(object_code: bytes, names: Sequence[str], symbols: Mapping[str, int]) -
     """
     with _initialise_lock:
         engine, _ = _engine()
-    builder = llvm.JITLibraryBuilder().add_object_img(object_code)
+    builder = llvm.JITLibraryBuilder()
+    for code in (object_code,) if isinstance(object_code, bytes) else object_code:
+        builder.add_object_img(code)
     builder.add_jit_library(_C_LIBRARY_NAME)
     for name, address in symbols.items():
         builder.import_symbol(name, address)

@@ -206,7 +206,7 @@ def _from_disk(disk: cache.DiskCache, key: cache.Key) -> Record | None:
         tuple(h["outputs"]),
         tuple((o, i) for o, i in h["donated"]),
         h["kernels"],
-        entry.blobs["object"],
+        tuple(entry.blobs[f"object{n}"] for n in range(h["objects"])),
     )
 
 
@@ -218,4 +218,5 @@ def _to_disk(disk: cache.DiskCache, key: cache.Key, record: Record) -> None:
         "donated": [list(d) for d in record.donated],
         "kernels": record.kernels,
     }
-    disk.put(key, header, {"object": record.code})
+    header["objects"] = len(record.code)
+    disk.put(key, header, {f"object{n}": code for n, code in enumerate(record.code)})

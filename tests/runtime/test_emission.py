@@ -1,0 +1,76 @@
+"""Kernels compiled by threads while others are lowered."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+from fusegrad import config
+from fusegrad.codegen.targets import base
+from fusegrad.runtime import emission, loader
+from fusegrad.runtime.emission import Emission
+
+TWICE = "define internal i64 @fg.twice(i64 %x) noinline { entry: %y = add i64 %x, %x ret i64 %y }"
+
+
+def kernel(number: int) -> str:
+    return f"""{TWICE}
+
+define i64 @kernel(i64 %x) {{
+  %a = call i64 @fg.twice(i64 %x)
+  %b = add i64 %a, {number}
+  ret i64 %b
+}}"""
+
+
+def compiled(texts: list[str], monkeypatch: pytest.MonkeyPatch, cpus: int) -> tuple[bytes, ...]:
+    monkeypatch.setattr(config, "available_cpus", lambda: cpus)
+    with Emission(base.host()) as made:
+        for text in texts:
+            made.add(text, False)
+        return made.finish()
+
+
+@pytest.mark.parametrize("least", [1, 300, 100_000])
+def test_a_shared_function_is_compiled_once(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emission, "_LEAST_TEXT", least)
+    texts = [kernel(n) for n in (*range(6), 3)]
+    objects = compiled(texts, monkeypatch, 3)
+    assert len(objects) == {1: 6, 300: 3, 100_000: 1}[least]
+    assert sum(b"fg.twice" in code for code in objects) == len(objects)
+    symbols = [emission.symbol_of(text) for text in texts]
+    library = loader.load(objects, symbols, {})
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+    for number, symbol in zip((*range(6), 3), symbols, strict=True):
+        assert call(library.address(symbol))(10) == 20 + number
+
+
+def test_objects_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emission, "_LEAST_TEXT", 1)
+    texts = [kernel(n) for n in range(20)]
+    one = compiled(texts, monkeypatch, 1)
+    assert [compiled(texts, monkeypatch, n) for n in (2, 4)] == [one, one]
+
+
+def test_what_the_compiler_refuses_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emission, "_LEAST_TEXT", 1)
+    with pytest.raises(RuntimeError, match="kernel|expected|invalid|error"):
+        compiled([kernel(1), "define i64 @kernel() { nonsense }", kernel(2)], monkeypatch, 2)
+
+
+def test_a_step_of_many_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emission, "_LEAST_TEXT", 1)
+
+    def f(x, w):
+        for n in range(4):
+            x = fg.tanh(x @ w + n) * fg.softmax(x, dim=1)
+        return x, x.sum(0)
+
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(17, 23)), rng.normal(size=(23, 23))
+    expected = [y.numpy() for y in f(fg.asarray(x), fg.asarray(w))]
+    for found, wanted in zip(fg.compile(f)(x, w), expected, strict=True):
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-10)

@@ -20,6 +20,7 @@ from ..errors import (
     StateError,
 )
 from ..functions.creation import asarray, zeros, zeros_like
+from ..nn.parameter import when_known
 from ..tensors.context import active, enable_grad, no_grad
 from ..tensors.tensor_class import Tensor
 from ..tensors.trace import runtime_scalar
@@ -221,6 +222,8 @@ class Optimizer(ABC):
     def _make_state(self, group: ParamGroup) -> None:
         """Make what the options of the group need and what is not there yet."""
         for parameter in group["params"]:
+            if not when_known(parameter, lambda: self._make_state(group)):
+                continue
             kept = self.state.setdefault(parameter, {})
             for name, value in self._initial_state(group, parameter).items():
                 kept.setdefault(name, value)

@@ -33,6 +33,7 @@ __all__ = [
     "is_grad_enabled",
     "mapped",
     "no_grad",
+    "outside",
     "set_grad_enabled",
     "transforming",
 ]
@@ -407,6 +408,17 @@ def eager() -> Iterator[None]:
     finally:
         active.eager = before
         active.inline -= 1
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """What is made while it is open has values, whatever is being traced around it."""
+    before = active.trace, active.levels, active.abstract, active.inline
+    active.trace, active.levels, active.abstract, active.inline = None, [], 0, 0
+    try:
+        yield
+    finally:
+        active.trace, active.levels, active.abstract, active.inline = before
 
 
 # --- transformations ------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class _Lazy(Module):
         fields = {name: value for name, value in made.__dict__.items() if name not in kept}
         del self.__dict__["_arguments"]
         self.__dict__.update(fields)
-        self.__class__ = self._becomes  # type: ignore[assignment]
+        self.__class__ = self._becomes
         state.bump()
 
     def extra_repr(self) -> str:

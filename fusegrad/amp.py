@@ -13,12 +13,13 @@ from .codegen.dtypes import bfloat16
 from .errors import DTypeError
 from .semantics.promotion import as_dtype
 from .tensors.context import active
+from .tensors.device import check_device
 
 __all__ = ["autocast"]
 
 
 @contextmanager
-def autocast(dtype: Any = bfloat16, *, enabled: bool = True) -> Iterator[None]:
+def autocast(device_type: Any = None, dtype: Any = None, enabled: bool = True) -> Iterator[None]:
     """Compute matrix products and convolutions of float32 values in 16 bits.
 
     Their operands are rounded to `dtype`, sums are taken in float32, and results have `dtype`.
@@ -28,8 +29,10 @@ def autocast(dtype: Any = bfloat16, *, enabled: bool = True) -> Iterator[None]:
 
     Parameters
     ----------
+    device_type : str, optional
+        ``"cpu"``: torch's first argument. A dtype may stand in its place.
     dtype : dtype, optional
-        bfloat16 or float16.
+        bfloat16, the default, or float16.
     enabled : bool, optional
         False: no such mode, also inside of another.
 
@@ -47,7 +50,12 @@ def autocast(dtype: Any = bfloat16, *, enabled: bool = True) -> Iterator[None]:
     >>> y.dtype, (y + 1.0).dtype, fg.mean(x).dtype
     (fusegrad.bfloat16, fusegrad.bfloat16, fusegrad.float32)
     """
-    chosen = as_dtype(dtype)
+    if device_type is not None:
+        if dtype is not None or str(device_type).startswith(("cpu", "cuda")):
+            check_device(device_type)
+        else:
+            dtype = device_type
+    chosen = bfloat16 if dtype is None else as_dtype(dtype)
     if not chosen.is_half:
         raise DTypeError(
             f"autocast to {chosen}", remedy="take bfloat16 or float16, or leave autocast out"

@@ -36,12 +36,12 @@ from .functions.draws import (
     default_generator,
     normal,
     rand,
-    randint,
     randn,
     seed,
     uniform,
 )
 from .functions.gamma_distributions import beta, chisquare, dirichlet, gamma, student_t
+from .functions.integers import randint
 
 __all__ = [
     "Generator",

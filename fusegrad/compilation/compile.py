@@ -50,7 +50,7 @@ class CompiledFunction:
     """
 
     def __init__(self, function: Callable[..., Any], static_argnames: Sequence[str] = ()) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         self.static_argnames = frozenset(static_argnames)
         self._signature = _inspect(function)
@@ -66,11 +66,17 @@ class CompiledFunction:
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
 
+    def __getattr__(self, name: str) -> Any:
+        """What the function has and this has not: the parameters of a module, its modes."""
+        if name.startswith("__") or name == "function":
+            raise AttributeError(f"a compiled function has no attribute {name!r}")
+        return getattr(self.function, name)
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A method: one compiled function for each instance."""
         if instance is None:
             return self
-        name = f"_compiled_{self.__name__}_{id(self):x}"  # type: ignore[attr-defined]
+        name = f"_compiled_{self.__name__}_{id(self):x}"
         try:
             store = vars(instance)
         except TypeError:

@@ -22,13 +22,13 @@ __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
 @may_replace
-def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(input: Any, p: float | Tensor = 0.5, training: bool = True) -> Tensor:
     """Set each element to zero with probability `p`, and divide the others by ``1 - p``.
 
     Parameters
     ----------
     input : Tensor or array
-    p : float, optional
+    p : float or Tensor, optional
     training : bool, optional
         Without it the input is returned.
 
@@ -43,8 +43,14 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return _dropped(x, p, training, x.shape)
 
 
-def _dropped(x: Tensor, p: float, training: bool, shape: Sequence[int]) -> Tensor:
+def _dropped(x: Tensor, p: float | Tensor, training: bool, shape: Sequence[int]) -> Tensor:
     """Numbers of `shape` decide together for what they broadcast to."""
+    if isinstance(p, Tensor):
+        # What nobody can look at: a probability that a compiled function takes.
+        if not training:
+            return x
+        kept = uniform(tuple(shape)) >= p
+        return fg.where(kept, x / (1 - p), 0)
     if not 0 <= p <= 1:
         raise OptionError(f"a probability lies between 0 and 1, {p} does not")
     if not training or p == 0:
@@ -55,7 +61,7 @@ def _dropped(x: Tensor, p: float, training: bool, shape: Sequence[int]) -> Tenso
     return fg.choose(kept, x * (1 / (1 - p)), 0)
 
 
-def _channels(name: str, input: Any, p: float, training: bool, rank: int) -> Tensor:
+def _channels(name: str, input: Any, p: float | Tensor, training: bool, rank: int) -> Tensor:
     x = asarray(input)
     if x.ndim == 2 and rank > 1:
         return _dropped(x, p, training, x.shape)
@@ -69,14 +75,14 @@ def _channels(name: str, input: Any, p: float, training: bool, rank: int) -> Ten
 
 
 @may_replace
-def dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout1d(input: Any, p: float | Tensor = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels of shape ``(L,)``.
 
     Parameters
     ----------
     input : Tensor or array
         Of shape ``(N, C, L)`` or ``(C, L)``.
-    p : float, optional
+    p : float or Tensor, optional
     training : bool, optional
         Without it the input is returned.
 
@@ -91,14 +97,14 @@ def dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
 
 @may_replace
-def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout2d(input: Any, p: float | Tensor = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels of shape ``(H, W)``.
 
     Parameters
     ----------
     input : Tensor or array
         Of shape ``(N, C, H, W)`` or ``(C, H, W)``; of ``(N, C)`` each element is a channel.
-    p : float, optional
+    p : float or Tensor, optional
     training : bool, optional
         Without it the input is returned.
 
@@ -113,7 +119,7 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
 
 @may_replace
-def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout3d(input: Any, p: float | Tensor = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels of shape ``(D, H, W)``.
 
     Parameters
@@ -121,7 +127,7 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     input : Tensor or array
         Of shape ``(N, C, D, H, W)`` or ``(C, D, H, W)``;
         of ``(N, C)`` each element is a channel.
-    p : float, optional
+    p : float or Tensor, optional
     training : bool, optional
         Without it the input is returned.
 

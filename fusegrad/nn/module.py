@@ -9,16 +9,16 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Self, final
 
 from .. import state
-from ..codegen.dtypes import DType
 from ..errors import (
     ArgumentTypeError,
     CaptureError,
     StateError,
 )
 from ..functions.creation import asarray
-from ..semantics.promotion import as_dtype
 from ..tensors.context import active, no_grad
 from ..tensors.tensor_class import Tensor
+from .module_conversions import ModuleConversions
+from .module_hooks import ModuleHooks
 from .parameter import Parameter
 
 __all__ = ["Module", "StateDict", "module_fingerprint", "structure_version"]
@@ -63,7 +63,7 @@ def module_fingerprint(module: Module) -> tuple[Hashable, ...]:
     return module.__fusegrad_fingerprint__()
 
 
-class Module:
+class Module(ModuleConversions, ModuleHooks):
     """The base of all layers and models.
 
     A subclass assigns parameters, buffers and other modules to attributes, in ``__init__``, and
@@ -110,11 +110,9 @@ class Module:
     def __init__(self) -> None:
         super().__init__()
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the output; subclasses define it."""
-        raise NotImplementedError(f"{type(self).__name__} defines no forward")
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "_call_hooks" in self.__dict__:
+            return self._called_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
 
     # --- attributes ---------------------------------------------------------------------------
@@ -329,6 +327,20 @@ class Module:
             module = below
         return module
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer under a dotted path, ``"1.running_mean"``."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        buffer = module._buffers.get(name)
+        if buffer is None:
+            raise AttributeError(f"{type(module).__name__} has no buffer {name!r}")
+        return buffer
+
+    def set_submodule(self, target: str, module: Module) -> None:
+        """Put a module under a dotted path, in the place of what is there."""
+        path, _, name = target.rpartition(".")
+        setattr(self.get_submodule(path), name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter under a dotted path, ``"0.weight"``."""
         path, _, name = target.rpartition(".")
@@ -458,41 +470,6 @@ class Module:
             module.apply(fn)
         fn(self)
         return self
-
-    def to(self, dtype: Any) -> Self:
-        """Convert floating-point parameters and buffers to a dtype, in place.
-
-        Parameters stay the same objects, so that optimizers keep them; their gradients are
-        dropped.
-        """
-        target: DType = as_dtype(dtype)
-        if target.kind != "float":
-            raise ArgumentTypeError(
-                f"modules are converted to floating-point types, not to {target}"
-            )
-        with no_grad():
-            for tensor in (*self.parameters(), *self.buffers()):
-                if tensor.dtype.kind == "float" and tensor.dtype is not target:
-                    tensor.grad = None
-                    tensor.data = tensor.detach().astype(target)
-        state.bump()
-        return self
-
-    def float(self) -> Self:
-        """Convert to float32."""
-        return self.to("float32")
-
-    def double(self) -> Self:
-        """Convert to float64."""
-        return self.to("float64")
-
-    def half(self) -> Self:
-        """Convert to float16."""
-        return self.to("float16")
-
-    def bfloat16(self) -> Self:
-        """Convert to bfloat16."""
-        return self.to("bfloat16")
 
     # --- guards and printing ------------------------------------------------------------------
 

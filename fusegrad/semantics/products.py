@@ -227,8 +227,10 @@ def einsum(formula: str, operands: Sequence[Node]) -> Node:
                 extents[letter] = extent
             elif extent not in (1, known):
                 name = "..." if ord(letter) > 0x7F else letter
+                shapes = " and ".join(show(operand.shape) for operand in operands)
                 raise ShapeError(
-                    f"einsum {formula!r}: {name!r} has extents {known} and {extent}",
+                    f"einsum {formula!r} of shapes {shapes}: {name!r} has extents {known} and "
+                    f"{extent}",
                     remedy="one letter stands for one extent",
                 )
     terms = [_without_ones(x, letters, extents) for x, letters in terms]
@@ -304,7 +306,8 @@ def _diagonals(x: Node, letters: str) -> tuple[Node, str]:
         extent = x.shape[first]
         if extent != x.shape[second]:
             raise ShapeError(
-                f"einsum: {letters[first]!r} has extents {extent} and {x.shape[second]}",
+                f"einsum of shape {show(x.shape)}: {letters[first]!r} has extents {extent} and "
+                f"{x.shape[second]}",
                 remedy="one letter stands for one extent",
             )
         shape = (*x.shape[:second], 1, *x.shape[second + 1 :])

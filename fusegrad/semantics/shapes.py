@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..errors import AxisError, DTypeError, FusegradError, ShapeError
 from ..ir.node import Node
@@ -118,14 +118,14 @@ def axis_tuple(name: str, axis: int | Iterable[int] | None, ndim: int) -> tuple[
     """Axes as a sorted tuple, counted from 0; None means all."""
     if axis is None:
         return tuple(range(ndim))
-    if isinstance(axis, Iterable):
+    if isinstance(axis, Iterable) and getattr(axis, "ndim", None) != 0:
         axes = [one_axis(name, a, ndim) for a in axis]
         if len(set(axes)) < len(axes):
             raise ShapeError(
                 f"{name}: an axis is named twice in {tuple(axis)}", remedy="name each axis once"
             )
         return tuple(sorted(axes))
-    return (one_axis(name, axis, ndim),)
+    return (one_axis(name, cast("int", axis), ndim),)
 
 
 # --- new shapes -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ..ir.halves import as_array
 from ..semantics.promotion import is_complex, no_complex
 from . import dlpack
 
-__all__ = ["array_of", "check_number"]
+__all__ = ["array_of", "check_number", "is_array"]
 
 Array = npt.NDArray[Any]
 
@@ -33,7 +33,7 @@ def array_of(value: Any, dtype: DType | None) -> Array:
         array = _read(value)
         if is_complex(array):
             raise no_complex(f"the {type(value).__name__}")
-        if _is_array(value):
+        if is_array(value):
             kind = dtype or as_dtype(array.dtype.newbyteorder("="))
         else:
             kind = dtype or _default(value, array)
@@ -64,7 +64,8 @@ def _has_dlpack_only(value: Any) -> bool:
     return hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Whether it is an array of some library."""
     return hasattr(value, "__array__") or hasattr(value, "__dlpack__")
 
 

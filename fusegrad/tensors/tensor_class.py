@@ -28,7 +28,7 @@ from ..ops.elementwise import Function
 from ..semantics import products
 from ..semantics.promotion import as_dtype, no_complex, promote
 from ..semantics.shapes import broadcast_shapes, show
-from .array_values import array_of
+from .array_values import array_of, is_array
 from .context import Recorder, active, no_grad
 from .evaluation import wait
 from .sharing import VIEWS, detached_view, is_part, note_view
@@ -144,12 +144,12 @@ class Tensor(
         other = b if isinstance(a, State) else a
         if isinstance(other, complex):
             raise no_complex(f"the number {other}")
-        if not isinstance(other, _OPERANDS):
+        if not isinstance(other, _OPERANDS) and not is_array(other):
             return cast("Tensor", NotImplemented)
         return elementwise(function, a, b)
 
     def _matmul(self, other: Any, swapped: bool) -> Tensor:
-        if not isinstance(other, (Tensor, np.ndarray)):
+        if not isinstance(other, (Tensor, np.ndarray)) and not is_array(other):
             return cast("Tensor", NotImplemented)
         operands = (as_tensor(other), self) if swapped else (self, as_tensor(other))
         return record(_matmul, operands)

@@ -99,16 +99,16 @@ def scan(
     (Tensor(6.), Tensor([0., 2., 9.]))
     """
     with record_source():
-        return _scan(f, init, xs, length, reverse, checkpoint_every)
+        return _scan("scan", f, init, xs, length, reverse, checkpoint_every)
 
 
 def _scan(
-    f: Function, init: Any, xs: Any, length: int | None, reverse: bool, every: int | None
+    of: str, f: Function, init: Any, xs: Any, length: int | None, reverse: bool, every: int | None
 ) -> tuple[Any, Any]:
     leaves, structure = pytree.flatten(init)
     rows_given, slice_structure = pytree.flatten(xs)
     columns = [as_tensor(leaf) for leaf in rows_given]
-    trips = _length("scan", columns, pytree.paths(slice_structure), length)
+    trips = _length(of, columns, pytree.paths(slice_structure), length)
     if every is not None and (not isinstance(every, int) or every < 1):
         raise ShapeError(f"scan: checkpoint_every is {every!r}", remedy="take a positive integer")
     count = len(leaves)
@@ -119,7 +119,7 @@ def _scan(
 
     rows = [TensorType(t.shape[1:], t.dtype) for t in columns]
     labels = [f"x{path}" for path in pytree.paths(slice_structure)]
-    carried = Carried("scan", leaves, structure)
+    carried = Carried(of, leaves, structure)
     outside, closure, news = carried.record(f, arguments, rows, labels, _pair)
     counters = Counters(closure, outside)
     written = [(t, v) for t, v in outside.written.items() if t not in counters.steps]
@@ -334,16 +334,16 @@ def while_loop(
     Tensor(243.)
     """
     with record_source():
-        return _while(cond_fun, body_fun, init_val, max_iterations)
+        return _while("while_loop", cond_fun, body_fun, init_val, max_iterations)
 
 
-def _while(test: Function, body: Function, init: Any, most: int | None) -> Any:
+def _while(of: str, test: Function, body: Function, init: Any, most: int | None) -> Any:
     leaves, structure = pytree.flatten(init)
 
     def arguments(tensors: Sequence[Tensor]) -> Sequence[Any]:
         return (pytree.unflatten(structure, tensors),)
 
-    carried = Carried("while_loop", leaves, structure)
+    carried = Carried(of, leaves, structure)
     outside, closure, news = carried.record(body, arguments, (), (), lambda c: c.structure)
     condition = recorded(test, arguments, carried.types, carried.labels, outside)
     goes_on = _condition(condition)
@@ -419,20 +419,19 @@ def fori_loop(lower: Any, upper: Any, body_fun: Function, init_val: Any) -> Any:
     >>> fg.fori_loop(1, 5, lambda i, x: x * i, 1)
     Tensor(24)
     """
+
+    def step(state: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+        return state[0] + 1, body_fun(*state)
+
+    name = "fori_loop"
     if _is_integer(lower) and _is_integer(upper):
-        first, trips = operator.index(lower), operator.index(upper) - operator.index(lower)
-
-        def body(state: tuple[Tensor, Any], _: None) -> Any:
-            return (state[0] + 1, body_fun(state[0], state[1])), None
-
-        return scan(body, (first, init_val), length=max(trips, 0))[0][1]
-    start, stop = (_integer("fori_loop", "a bound", bound) for bound in (lower, upper))
-    value = while_loop(
-        lambda state: state[0] < stop,
-        lambda state: (state[0] + 1, body_fun(state[0], state[1])),
-        (start, init_val),
-    )
-    return value[1]
+        first, trips = operator.index(lower), max(operator.index(upper) - operator.index(lower), 0)
+        with record_source():
+            body = lambda state, _: (step(state), None)  # noqa: E731
+            return _scan(name, body, (first, init_val), None, trips, False, None)[0][1]
+    start, stop = (_integer(name, "a bound", bound) for bound in (lower, upper))
+    with record_source():
+        return _while(name, lambda state: state[0] < stop, step, (start, init_val), None)[1]
 
 
 def _is_integer(value: Any) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import fusegrad as fg
 import fusegrad.nn.functional as F
 from fusegrad import nn, optim
-from fusegrad.errors import DTypeError, StateError
+from fusegrad.errors import DeviceError, DTypeError, StateError
 
 
 def draw(*shape: int, seed: int = 0) -> fg.Tensor:
@@ -168,3 +168,19 @@ def test_errors() -> None:
         pass
     with pytest.raises(ValueError, match="grows by a factor above 1"):
         optim.GradScaler(growth_factor=0.5)
+
+
+def test_torchs_arguments() -> None:
+    x = fg.ones((2, 2))
+    for mode in (
+        fg.autocast("cpu", fg.float16),
+        fg.autocast(device_type="cpu", dtype=fg.float16),
+        fg.autocast(dtype="float16"),
+        fg.autocast(fg.float16),
+    ):
+        with mode:
+            assert (x @ x).dtype is fg.float16
+    with pytest.raises(DeviceError, match="cuda"), fg.autocast("cuda"):
+        pass
+    with pytest.raises(DeviceError, match="there is no device"), fg.autocast("tpu", fg.float16):
+        pass

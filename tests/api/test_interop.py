@@ -313,3 +313,24 @@ def test_training_goes_on_from_a_copy(again: Any) -> None:
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert a is not b
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+class Other:
+    """An array of a library that knows nothing of ours."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.asarray(values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.values, dtype=dtype)
+
+
+def test_operators_take_arrays_of_other_libraries() -> None:
+    x, other = fg.asarray([1.0, 2.0]), Other(np.float32([3.0, 2.0]))
+    assert (x + other).tolist() == [4, 4]
+    assert (other - x).tolist() == [2, 0]  # type: ignore[operator]
+    assert (x == other).tolist() == [False, True]
+    assert float(x @ other) == 7
+    assert fg.compile(lambda v: v * other)(x).tolist() == [3, 4]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        x + object()  # type: ignore[operator]

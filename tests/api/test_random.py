@@ -193,3 +193,21 @@ def test_compiled_functions_draw_from_the_stream() -> None:
         for _ in range(3)
     ]
     assert compiled == plain
+
+
+def test_integers_between_arrays() -> None:
+    fg.random.seed(0)
+    low, high = np.array([[0], [10]]), np.array([3, 20, 1 << 33])
+    for draw in (fg.random.randint, fg.compile(fg.random.randint, static_argnames=["shape"])):
+        x = draw(low, high, shape=(2000, 2, 3))
+        assert x.dtype is fg.int64
+        assert bool((x >= fg.asarray(low)).all())
+        inside = fg.asarray(low) < fg.asarray(high)
+        assert bool((fg.where(inside, x, low) < fg.asarray(high))[:, inside.numpy()].all())
+        assert set(x[:, 0, 0].tolist()) == {0, 1, 2}
+        assert set(x[:, 1, 0].tolist()) == {10}
+    assert fg.random.randint([1, 2], [2, 3], dtype="int8").tolist() == [1, 2]
+    with pytest.raises(fg.errors.DTypeError, match="randint between bounds of float32"):
+        fg.random.randint(fg.ones(2), 3)
+    with pytest.raises(fg.errors.ShapeError, match=r"bounds of shape \(2,\) do not fit"):
+        fg.random.randint([1, 2], 3, (2, 1))

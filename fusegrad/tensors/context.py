@@ -106,6 +106,8 @@ class Sharing(ABC):
     """What a tensor is to others that see the same elements."""
 
     __slots__ = ()
+    # Whether what is written to the tensor goes nowhere else.
+    whole: bool = False
     # Whether augmented assignment gives another tensor.
     number: bool = False
     # Whether a variable may be changed in place: outside it is the result of an operation.
@@ -160,7 +162,6 @@ class Recorder(ABC):
         """Called before somebody looks which tensor ``tensor.grad`` is."""
 
 
-@final
 class Token:
     """What a variable of a graph stands for.
 

@@ -128,6 +128,7 @@ class Family(Sharing):
     """
 
     __slots__ = ("_base", "_views", "kept", "result", "type")
+    whole = True
 
     def __init__(self, base: Cell) -> None:
         self.result = base._shared is not None and base._shared.result

@@ -31,6 +31,7 @@ from ..semantics.shapes import broadcast_shapes, show
 from .array_values import array_of, is_array
 from .context import Recorder, active, no_grad
 from .evaluation import wait
+from .immediate import immediate, is_plain, numbers_key, source_value, typed
 from .sharing import VIEWS, detached_view, is_part, note_view
 from .storage import SharedStorage, Storage
 from .tensor_conversions import Conversions
@@ -156,6 +157,8 @@ class Tensor(
 
     def _update(self, result: Tensor) -> Tensor:
         """Take over the value of `result`, in place."""
+        if self._adopt(result):
+            return self
         self._write(self._fitting(result, "update", self.shape))
         self._take_flags(result)
         return self
@@ -373,6 +376,8 @@ def made(node: Node, requires_grad: bool = False, weak: bool = False) -> Tensor:
     trace = thread.trace
     if trace is not None:
         tensor._trace = trace
+    elif (storage := source_value(node)) is not None:
+        tensor._storage, tensor._node = storage, None
     else:
         wait(tensor)
     return tensor
@@ -439,6 +444,9 @@ def record(
     function: Callable[..., Node], tensors: Sequence[Tensor], *args: Any, **params: Any
 ) -> Tensor:
     """The tensor whose node is ``function(*nodes of tensors, *args, **params)``."""
+    result = _at_once(function, tensors, args, params) if active.trace is None else None
+    if result is not None:
+        return result
     before = set_recording(True)
     try:
         node = function(*[tensor._read() for tensor in tensors], *args, **params)
@@ -448,6 +456,33 @@ def record(
         return result
     finally:
         set_recording(before)
+
+
+def _at_once(
+    function: Callable[..., Node], tensors: Sequence[Tensor], args: Any, params: Any
+) -> Tensor | None:
+    """The result of `record` for small operands that are known, None if it is to be recorded."""
+    if not is_plain(function):
+        return None
+    try:
+        key = function, typed(args), typed(params)
+    except TypeError:
+        return None
+    storage = immediate(key, tensors, lambda nodes: function(*nodes, *args, **params))
+    if storage is None:
+        return None
+    result = _computed(storage, tensors)
+    if function in VIEWS and len(tensors) == 1:
+        note_view(result, tensors[0]._aliased(), function, args, params)
+    return result
+
+
+def _computed(storage: Storage, tensors: Sequence[Tensor]) -> Tensor:
+    """The result of an operation on `tensors`, none of which asks for a gradient."""
+    result = _blank(storage.type)
+    result._storage = storage
+    result._weak = bool(tensors) and all(tensor._weak for tensor in tensors)
+    return result
 
 
 def _flagged(node: Node, tensors: Sequence[Tensor]) -> Tensor:
@@ -484,12 +519,30 @@ def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
     ShapeError, DTypeError
         If they do not.
     """
+    items, tensors = _gathered(operands)
+    if active.trace is None:
+        key = function, numbers_key(items)
+        storage = immediate(key, tensors, lambda nodes: _over(nodes, function, items))
+        if storage is not None:
+            return _computed(storage, tensors)
     before = set_recording(True)
     try:
-        items, tensors = _gathered(operands)
         return _flagged(elementwise_node(function, items), tensors)
     finally:
         set_recording(before)
+
+
+def _over(nodes: Sequence[Node], function: Function, items: Sequence[Any]) -> Node:
+    """The node of an elementwise function with other nodes for its operands."""
+    rest = iter(nodes)
+    operands = []
+    for item in items:
+        if isinstance(item, State):
+            operand = _blank(item._type)
+            operand._node, operand._weak = next(rest), item._weak
+            item = operand
+        operands.append(item)
+    return elementwise_node(function, operands)
 
 
 def common_nodes(operands: Sequence[ArrayLike]) -> tuple[list[Node], list[Tensor]]:

@@ -268,6 +268,8 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
 
     def _assign(self, value: ArrayLike, what: str) -> TensorT:
         new = self._coerce(value, fitting=True)
+        if self._adopt(new):
+            return cast("TensorT", self)
         node = self._fitting(new, what, None)
         self._write(broadcast_to(node, self.shape))
         self._take_flags(new)

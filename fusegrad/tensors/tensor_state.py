@@ -134,6 +134,23 @@ class State(Cell):
         if shared is not None:
             shared.changed(self)
 
+    def _adopt(self, source: State) -> bool:
+        """Take over the value of another tensor, if it is known and there is nothing to record."""
+        storage, shared, thread = source._storage, self._shared, active
+        if storage is None or storage.shared or source._type is not self._type:
+            return False
+        if source.requires_grad or (self.requires_grad and self._leaf and thread.grad):
+            return False
+        if thread.trace is not None or self._trace is not None or thread.abstract or thread.levels:
+            return False
+        if shared is not None and not shared.whole:
+            return False
+        self._storage = storage
+        self._node = self._variable = None
+        if shared is not None:
+            shared.changed(self)
+        return True
+
     def _receive(self, storage: Storage) -> None:
         """Take a value that a compiled program computed for an argument."""
         shared = self._shared

@@ -127,15 +127,15 @@ def test_backward_computes_gradients_and_what_waits() -> None:
 
 
 def test_results_that_nobody_holds_are_not_computed() -> None:
-    x = fg.ones(4)
+    x = fg.ones(1 << 15)
     y = weakref.ref(x * 2)
     assert y() is None
     z = x * 3
-    assert z.tolist() == [3] * 4
+    assert z.tolist() == [3] * (1 << 15)
 
 
 def test_values_die_with_their_tensors() -> None:
-    x = fg.asarray(np.zeros(100))
+    x = fg.asarray(np.zeros(1 << 15))
     storage = weakref.ref(x._materialize())
     y = x + 1
     del x
@@ -160,7 +160,7 @@ def test_gradient_graphs_die_with_the_loss() -> None:
 
 
 def test_a_failing_graph_does_not_spoil_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = fg.full(2, 1.03125)  # No other test holds the same graph.
+    x = fg.full(1 << 15, 1.03125)  # No other test holds the same graph.
     bad, good = x + 1, x + 2
 
     calls = []
@@ -174,12 +174,12 @@ def test_a_failing_graph_does_not_spoil_others(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(evaluation, "evaluate", failing)
     monkeypatch.setattr(evaluation, "_at_once", lambda node: None)
-    assert good.tolist() == [3.03125, 3.03125]
+    assert good.numpy()[-1] == 3.03125
     with pytest.raises(MemoryError):
         bad.tolist()
     assert calls[0] == 3
     monkeypatch.undo()
-    assert bad.tolist() == [2.03125, 2.03125]
+    assert bad.numpy()[-1] == 2.03125
 
 
 def test_storages_of_views() -> None:

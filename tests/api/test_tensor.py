@@ -45,9 +45,10 @@ def test_numbers() -> None:
 
 
 def test_shape_needs_no_value() -> None:
-    x = fg.ones((2, 3)) + 1
-    assert (x.shape, x.ndim, x.size, len(x), x.nbytes) == ((2, 3), 2, 6, 2, 24)
-    assert (x.numel(), x.dim(), x.itemsize, x.device) == (6, 2, 4, "cpu")
+    x = fg.ones((2, 30000)) + 1
+    assert (x.shape, x.ndim, x.size, len(x)) == ((2, 30000), 2, 60000, 2)
+    assert (x.numel(), x.dim(), x.itemsize, x.nbytes) == (60000, 2, 4, 240000)
+    assert x.device == "cpu"
     assert x._storage is None
 
 
@@ -83,7 +84,7 @@ def test_views_hold_the_storage() -> None:
 
 
 def test_pending_graphs_hold_the_storage() -> None:
-    x = fg.asarray([1.0, 2.0])
+    x = fg.asarray(np.ones(1 << 15))
     storage = x._materialize()
     alone = sys.getrefcount(storage)
     y = x * 2
@@ -138,10 +139,10 @@ def test_identity_hash() -> None:
 
 
 def test_values_are_computed_when_somebody_looks() -> None:
-    x = fg.ones(2) + 1
+    x = fg.ones(1 << 15) + 1
     y = x * 3
     assert x._storage is None
-    assert y.tolist() == [6, 6]
+    assert y.numpy().max() == 6
     assert x._storage is not None  # together with what waits
     assert x._node is None
 

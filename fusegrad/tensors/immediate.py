@@ -1,0 +1,239 @@
+"""Small operations outside of traces, computed at once: recording them would cost more.
+
+Knows nodes as programs over arrays; what operations mean is what their nodes mean.
+
+An operation on small operands whose values are there, and from which no gradient is asked, needs no
+graph of its own. Its nodes are made once, over variables of the operands' types, and kept as a list
+of steps for all later calls with such operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from types import EllipsisType, FunctionType, NoneType
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..codegen.dtypes import DType
+from ..errors import FusegradError
+from ..ir.halves import in_float32, meaning
+from ..ir.node import Node, Pattern, set_recording, toposort
+from ..ir.types import TensorType, TupleType
+from ..ops import build
+from ..ops.source import Input
+from .context import Cell, Token, active
+from .storage import Storage
+
+__all__ = ["immediate", "is_plain", "numbers_key", "source_value", "typed"]
+
+Array = npt.NDArray[Any]
+Operand = tuple[TensorType, bool]
+
+_SMALL = 1 << 16
+"""Bytes of an operand or result from which on the graph costs little beside the work."""
+_MOST = 4096
+
+_PLAIN = (int, bool, str, NoneType, EllipsisType, DType, type)
+
+
+class _ValueNeeded(Exception):
+    """A value was looked at where only types are known."""
+
+
+@final
+class _Program:
+    """An operation as steps over a list of values.
+
+    Attributes
+    ----------
+    type : TensorType
+        That of the result.
+    constants : list of array
+        What comes after the operands in the list.
+    steps : list of (callable, tuple of int)
+        The function of a step and where its operands stand; its result is appended.
+    silent : bool
+        Whether floating-point warnings may come up.
+    """
+
+    __slots__ = ("constants", "silent", "steps", "type")
+
+    def __init__(self, node: Node, variables: Sequence[Node]) -> None:
+        self.type = node.tensor_type
+        places = {variable: place for place, variable in enumerate(variables)}
+        order = [n for n in toposort([node]) if n not in places]
+        fixed = [n for n in order if not n.inputs]
+        self.constants = [np.asarray(meaning(n, [])) for n in fixed]
+        places |= {n: len(places) + i for i, n in enumerate(fixed)}
+        self.steps: list[tuple[Callable[..., Any], tuple[int, ...]]] = []
+        for n in order:
+            if n.inputs:
+                self.steps.append((_function(n), tuple([places[i] for i in n.inputs])))
+                places[n] = len(places)
+        moving = (Pattern.MOVE, Pattern.SOURCE)
+        self.silent = any(n.inputs and n.op.pattern not in moving for n in order)
+
+    def run(self, arrays: list[Array]) -> Storage:
+        """The result for operands, which the list holds."""
+        arrays += self.constants
+        if self.silent:
+            with np.errstate(all="ignore"):
+                for function, places in self.steps:
+                    arrays.append(function(*[arrays[place] for place in places]))
+        else:
+            for function, places in self.steps:
+                arrays.append(function(*[arrays[place] for place in places]))
+        storage = Storage(self.type)
+        np.copyto(storage.array, arrays[-1])
+        return storage
+
+
+def _function(node: Node) -> Callable[..., Any]:
+    if in_float32(node.op, [operand.type for operand in node.inputs]):
+        return lambda *arrays: meaning(node, arrays)
+    return node.op.ref
+
+
+class _Unknown(Token):
+    """A variable of which only the type is known."""
+
+    __slots__ = ()
+
+    @property
+    def storage(self) -> Any:
+        raise _ValueNeeded
+
+    @storage.setter
+    def storage(self, value: Any) -> None:
+        pass
+
+
+_programs: dict[Hashable, _Program | None] = {}
+
+
+def immediate(
+    key: Hashable,
+    tensors: Sequence[Cell],
+    record: Callable[[list[Node]], Node],
+) -> Storage | None:
+    """The result of an operation, None if it is to be recorded.
+
+    Parameters
+    ----------
+    key : Hashable
+        The operation and its parameters, but for the types of the operands.
+    tensors : sequence of Cell
+    record : callable
+        From nodes of the operands to the node of the result.
+    """
+    thread = active
+    if thread.trace is not None or thread.abstract or thread.levels or thread.autocast is not None:
+        return None
+    grad = thread.grad
+    arrays: list[Array] = []
+    full: list[Hashable] = [key]
+    for tensor in tensors:
+        storage = tensor._storage
+        if storage is None or (grad and tensor.requires_grad) or tensor._type.nbytes > _SMALL:
+            return None
+        arrays.append(storage.array)
+        full.append(tensor._type)
+        full.append(tensor._weak)
+    whole = tuple(full)
+    try:
+        program = _programs[whole]
+    except KeyError:
+        program = _made(whole, tensors, record)
+    if program is None:
+        return None
+    try:
+        return program.run(arrays)
+    except FusegradError:
+        # Recorded, it says so when somebody looks, and where it was written.
+        return None
+
+
+def source_value(node: Node) -> Storage | None:
+    """The value of a small node over constants alone, None for all others."""
+    inputs = node.inputs
+    if (
+        active.abstract
+        or active.levels
+        or node.tensor_type.nbytes > _SMALL
+        or isinstance(node.op, Input)
+    ):
+        return None
+    for operand in inputs:
+        if operand.inputs or isinstance(operand.op, Input):
+            return None
+    return Storage.copy_of(np.asarray(meaning(node, [meaning(i, []) for i in inputs])))
+
+
+def _made(
+    key: Hashable, tensors: Sequence[Cell], record: Callable[[list[Node]], Node]
+) -> _Program | None:
+    program = None
+    before = set_recording(False)
+    try:
+        variables = [build.input_(tensor._type, _Unknown()) for tensor in tensors]
+        node = record(variables)
+        if isinstance(node.type, TensorType) and node not in variables:
+            small = all(_size(n) <= _SMALL for n in toposort([node]))
+            program = _Program(node, variables) if small else None
+    except _ValueNeeded:
+        pass
+    except FusegradError:
+        # The message is that of the operation itself, with its line.
+        return None
+    finally:
+        set_recording(before)
+    if len(_programs) >= _MOST:
+        _programs.clear()
+    _programs[key] = program
+    return program
+
+
+def _size(node: Node) -> int:
+    items = node.type.items if isinstance(node.type, TupleType) else (node.type,)
+    return sum(item.nbytes for item in items)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def typed(value: Any) -> Hashable:
+    """A parameter as a key that equals no other one; TypeError if it cannot be one.
+
+    Examples
+    --------
+    >>> typed(1) == typed(True), typed((1, slice(2))) == typed((1, slice(2)))
+    (False, True)
+    """
+    kind = type(value)
+    if kind is int or kind in _PLAIN:
+        return kind, value
+    if kind is tuple or kind is list:
+        return (kind, *map(typed, value))
+    if kind is slice:
+        return kind, typed(value.start), typed(value.stop), typed(value.step)
+    if kind is float:
+        return kind, repr(value)
+    if kind is dict:
+        return (kind, *((name, typed(item)) for name, item in value.items()))
+    raise TypeError
+
+
+def numbers_key(operands: Sequence[Any]) -> Hashable:
+    """The numbers among the operands of an elementwise function, and where they stand."""
+    return tuple([None if isinstance(x, Cell) else (type(x), repr(x)) for x in operands])
+
+
+def is_plain(function: Any) -> bool:
+    """Whether a function is the same each time that it is used."""
+    return (
+        type(function) is FunctionType
+        and function.__closure__ is None
+        and function.__name__ != "<lambda>"
+    )

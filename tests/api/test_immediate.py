@@ -1,0 +1,142 @@
+"""Small operations outside of traces: computed at once, and equal to recorded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+from fusegrad.errors import DTypeError, FusegradError, IndexBoundsError, LinAlgError, ShapeError
+from fusegrad.tensors import immediate
+
+Function = Callable[..., Any]
+
+FUNCTIONS: list[Function] = [
+    lambda x: x + 1,
+    lambda x: x + 1.0,
+    lambda x: x + True,
+    lambda x: 1 - x,
+    lambda x: x * 0.0,
+    lambda x: x * -0.0,
+    lambda x: x / float("nan"),
+    lambda x: x * np.float32(2),
+    lambda x: x * np.int8(2),
+    lambda x: x.astype("float16") * 3 + x,
+    lambda x: x.astype("int8") + 100,
+    lambda x: x.clip(0, 1),
+    lambda x: x.clip(0.0, 1.0),
+    lambda x: x.sum(),
+    lambda x: x.sum(axis=1, keepdims=True),
+    lambda x: x.mean(axis=-1),
+    lambda x: x @ x.T,
+    lambda x: x[1],
+    lambda x: x[1:, ::-1],
+    lambda x: x[..., None, 0],
+    lambda x: x.reshape(-1)[3:5],
+    lambda x: x.T.exp(),
+    lambda x: fg.sort(x, axis=0),
+    lambda x: fg.where(x > 0, x, -x),
+    lambda x: fg.concat([x, x]),
+    lambda x: x[fg.asarray([1, 0])],
+    lambda x: fg.linalg.inv(x @ x.T + fg.eye(2)),
+    lambda x: fg.log(x),
+    lambda x: x // 2,
+    lambda x: x == x,
+    lambda x: fg.var(x, correction=1),
+]
+
+
+def values() -> np.ndarray:
+    return np.array([[-1.5, 0.0, 2.25], [3.0, -0.0, 1.0]], np.float32)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("again", [False, True])
+def test_as_recorded(function: Function, again: bool) -> None:
+    if not again:
+        immediate._programs.clear()
+    got = function(fg.asarray(values()))
+    # What requires a gradient is recorded.
+    want = function(fg.asarray(values(), requires_grad=True))
+    assert got.dtype is want.dtype
+    assert got.numpy().tobytes() == want.numpy().tobytes()
+    assert got.shape == want.shape
+    assert not got.requires_grad
+
+
+def test_nothing_stays_recorded() -> None:
+    x = fg.asarray(values())
+    y = (x * 2).sum(axis=0)[1:]
+    assert y._node is None
+    assert y._storage is not None
+    assert fg.zeros(3)._storage is not None
+
+
+def test_large_and_differentiated_operations_are_recorded() -> None:
+    assert (fg.ones(1 << 15) * 2)._storage is None
+    assert (fg.ones(3, requires_grad=True) * 2)._storage is None
+    with fg.no_grad():
+        assert (fg.ones(3, requires_grad=True) * 2)._storage is not None
+
+
+def test_numbers_are_told_apart() -> None:
+    x = fg.asarray([1, 2])
+    assert [(x + n).dtype.name for n in (1, 1.0, True)] == ["int64", "float32", "int64"]
+    zeros = [np.signbit((fg.asarray([1.0]) * z).numpy()[0]) for z in (0.0, -0.0)]
+    assert zeros == [False, True]
+    assert [float((fg.asarray([2.0]) * n)[0]) for n in (2, 3)] == [4, 6]
+
+
+def test_python_numbers_stay_weak() -> None:
+    n = fg.asarray(2.0) * 1
+    assert (fg.asarray([1.0], dtype="float16") + n).dtype is fg.float32
+    total = fg.fori_loop(0, 2, lambda i, t: t + i * 0.5, 0.0)
+    assert float(total) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: x + fg.ones(2), ShapeError, "(2, 3)"),
+        (lambda x: x[5], IndexBoundsError, "5"),
+        (lambda x: x[fg.asarray([0, 9])], IndexBoundsError, "9"),
+        (lambda x: x.astype("int8") + 1000, DTypeError, "1000"),
+        (lambda x: fg.linalg.inv(x @ x.T * 0).numpy(), LinAlgError, "singular"),
+        (lambda x: x.sum(axis=7), FusegradError, "7"),
+    ],
+)
+def test_errors_name_the_line(function: Function, error: type, message: str) -> None:
+    x = fg.asarray(values())
+    for _ in range(2):
+        with pytest.raises(error) as raised:
+            function(x)
+        assert message in str(raised.value)
+        assert "test_immediate.py" in str(raised.value)
+
+
+def test_modes() -> None:
+    x = fg.asarray(values())
+    with fg.autocast(dtype="bfloat16"):
+        assert (x @ x.T).dtype is fg.bfloat16
+    assert (x @ x.T).dtype is fg.float32
+    assert fg.vmap(lambda row: (row * 2).sum() + fg.ones(()))(x).tolist() == [2.5, 9]
+    assert fg.compile(lambda y: y * 2 + fg.asarray(values()))(x).shape == (2, 3)
+
+
+def test_programs_do_not_pile_up() -> None:
+    x = fg.ones(1)
+    for i in range(immediate._MOST + 100):
+        x = x + float(i)
+    assert len(immediate._programs) <= immediate._MOST
+
+
+def test_threads_and_copies() -> None:
+    x = fg.asarray(values())
+    y = x + 0
+    view = y.numpy()
+    y += 1
+    np.testing.assert_array_equal(view, values())
+    np.testing.assert_array_equal(x.numpy(), values())

@@ -38,7 +38,7 @@ from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
 from .tensor_looks import Looks
 from .tensor_named_methods import NamedMethods
-from .tensor_operands import KINDS, SCALARS, elementwise_node, plain_number
+from .tensor_operands import KINDS, SCALARS, elementwise_node, elementwise_over, plain_number
 from .tensor_operands import common_nodes as nodes_of
 from .tensor_operators import UFUNCS
 from .tensor_part_methods import PartMethods
@@ -522,7 +522,7 @@ def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
     items, tensors = _gathered(operands)
     if active.trace is None:
         key = function, numbers_key(items)
-        storage = immediate(key, tensors, lambda nodes: _over(nodes, function, items))
+        storage = immediate(key, tensors, lambda nodes: elementwise_over(nodes, function, items))
         if storage is not None:
             return _computed(storage, tensors)
     before = set_recording(True)
@@ -530,19 +530,6 @@ def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
         return _flagged(elementwise_node(function, items), tensors)
     finally:
         set_recording(before)
-
-
-def _over(nodes: Sequence[Node], function: Function, items: Sequence[Any]) -> Node:
-    """The node of an elementwise function with other nodes for its operands."""
-    rest = iter(nodes)
-    operands = []
-    for item in items:
-        if isinstance(item, State):
-            operand = _blank(item._type)
-            operand._node, operand._weak = next(rest), item._weak
-            item = operand
-        operands.append(item)
-    return elementwise_node(function, operands)
 
 
 def common_nodes(operands: Sequence[ArrayLike]) -> tuple[list[Node], list[Tensor]]:

@@ -20,7 +20,15 @@ from ..semantics.promotion import kind_of, promote, with_weak
 from ..semantics.shapes import broadcast_shapes
 from .tensor_state import State
 
-__all__ = ["KINDS", "SCALARS", "common_dtype", "common_nodes", "elementwise_node", "plain_number"]
+__all__ = [
+    "KINDS",
+    "SCALARS",
+    "common_dtype",
+    "common_nodes",
+    "elementwise_node",
+    "elementwise_over",
+    "plain_number",
+]
 
 Operand = State | bool | int | float
 Shape = tuple[Extent, ...]
@@ -92,6 +100,22 @@ def elementwise_node(function: Function, operands: Sequence[Operand]) -> Node:
         else:
             nodes.append(_constant(operand, dtype, shape))
     return function.build(*nodes)
+
+
+def elementwise_over(
+    nodes: Sequence[Node], function: Function, operands: Sequence[Operand]
+) -> Node:
+    """The node of an elementwise function, with other nodes in place of the tensors."""
+    rest = iter(nodes)
+    items: list[Operand] = []
+    for operand in operands:
+        if isinstance(operand, State):
+            item = object.__new__(State)
+            item._blank(operand._type)
+            item._node, item._weak = next(rest), operand._weak
+            operand = item
+        items.append(operand)
+    return elementwise_node(function, items)
 
 
 def _widened(node: Node, shape: Shape) -> Node:

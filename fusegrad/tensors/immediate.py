@@ -54,11 +54,13 @@ class _Program:
         What comes after the operands in the list.
     steps : list of (callable, tuple of int)
         The function of a step and where its operands stand; its result is appended.
+    place : int
+        Where the result stands in it.
     silent : bool
         Whether floating-point warnings may come up.
     """
 
-    __slots__ = ("constants", "silent", "steps", "type")
+    __slots__ = ("constants", "place", "silent", "steps", "type")
 
     def __init__(self, node: Node, variables: Sequence[Node]) -> None:
         self.type = node.tensor_type
@@ -72,6 +74,7 @@ class _Program:
             if n.inputs:
                 self.steps.append((_function(n), tuple([places[i] for i in n.inputs])))
                 places[n] = len(places)
+        self.place = places[node]
         moving = (Pattern.MOVE, Pattern.SOURCE)
         self.silent = any(n.inputs and n.op.pattern not in moving for n in order)
 
@@ -86,7 +89,7 @@ class _Program:
             for function, places in self.steps:
                 arrays.append(function(*[arrays[place] for place in places]))
         storage = Storage(self.type)
-        np.copyto(storage.array, arrays[-1])
+        np.copyto(storage.array, arrays[self.place])
         return storage
 
 
@@ -179,7 +182,7 @@ def _made(
     try:
         variables = [build.input_(tensor._type, _Unknown()) for tensor in tensors]
         node = record(variables)
-        if isinstance(node.type, TensorType) and node not in variables:
+        if isinstance(node.type, TensorType):
             small = all(_size(n) <= _SMALL for n in toposort([node]))
             program = _Program(node, variables) if small else None
     except _ValueNeeded:

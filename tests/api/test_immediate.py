@@ -45,6 +45,9 @@ FUNCTIONS: list[Function] = [
     lambda x: fg.log(x),
     lambda x: x // 2,
     lambda x: x == x,
+    lambda x: x.astype("float32"),
+    lambda x: x.clone(),
+    lambda x: x.sum(axis=()),
     lambda x: fg.var(x, correction=1),
 ]
 

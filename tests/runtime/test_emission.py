@@ -57,7 +57,7 @@ def test_objects_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_the_compiler_refuses_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emission, "_LEAST_TEXT", 1)
-    with pytest.raises(RuntimeError, match="kernel|expected|invalid|error"):
+    with pytest.raises(RuntimeError, match=r"kernel|expected|invalid|error"):
         compiled([kernel(1), "define i64 @kernel() { nonsense }", kernel(2)], monkeypatch, 2)
 
 

@@ -14,6 +14,7 @@ from ..autodiff.custom import inline_custom
 from ..ir.node import Node
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
+from .blocks import block_large
 from .contractions import transpose_contractions
 from .halves import widen_halves
 from .loops import tidy_loops
@@ -42,6 +43,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("contractions", transpose_contractions),
     Pass("loops", tidy_loops),
     Pass("halves", widen_halves),
+    Pass("blocks", block_large),
     Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
 )
 

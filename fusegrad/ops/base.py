@@ -22,6 +22,7 @@ from ..ir.types import Extent, TensorType, Type
 
 __all__ = [
     "CLASSES",
+    "EXAMPLES",
     "ROWS",
     "Array",
     "CallOp",
@@ -52,16 +53,19 @@ ROWS: dict[str, Op] = {}
 """Every elementwise row by name."""
 CLASSES: dict[str, Callable[..., Op]] = {}
 """Every class of ops with parameters by the name it has in printed graphs."""
+EXAMPLES: dict[str, tuple[Any, ...]] = {}
+"""The parameters of one op of each class."""
 
 
 C = TypeVar("C", bound=Callable[..., Op])
 
 
-def op_class(name: str) -> Callable[[C], C]:
-    """Enter a class of ops in `CLASSES`."""
+def op_class(name: str, *example: Any) -> Callable[[C], C]:
+    """Enter a class of ops in `CLASSES`, with the parameters of one of them, which tests ask."""
 
     def enter(cls: C) -> C:
         CLASSES[name] = cls
+        EXAMPLES[name] = example
         return cls
 
     return enter

@@ -41,7 +41,7 @@ from .base import (
 __all__ = ["Bitcast"]
 
 
-@op_class("bitcast")
+@op_class("bitcast", int32)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Bitcast(IndexedOp):

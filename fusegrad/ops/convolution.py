@@ -46,7 +46,7 @@ MANY = 64
 """From this many elements of a window on, every channel is summed by itself."""
 
 
-@op_class("convolution")
+@op_class("convolution", (1,), (1,), False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Convolution(LoopOp):

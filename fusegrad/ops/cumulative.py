@@ -46,7 +46,7 @@ _BLOCK = 256
 """So many neighbouring columns are scanned together."""
 
 
-@op_class("cumulative")
+@op_class("cumulative", "add", 0, False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Cumulative(LoopOp):
@@ -152,7 +152,7 @@ def _exp_difference(x: Node, y: Node) -> Node:
     return build.exp(build.select(build.eq(x, y), build.zeros_like(x), build.sub(x, y)))
 
 
-@op_class("linear_recurrence")
+@op_class("linear_recurrence", 0, False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearRecurrence(LoopOp):

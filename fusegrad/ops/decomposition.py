@@ -138,7 +138,7 @@ class Cholesky(MatrixOp):
         return _symmetric_samples(self)
 
 
-@op_class("qr")
+@op_class("qr", False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class QR(MatrixOp):
@@ -250,7 +250,7 @@ class LU(MatrixOp):
         yield Sample(self, (InputSpec((3, 3), float32),))
 
 
-@op_class("row_order")
+@op_class("row_order", 1)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class RowOrder(MatrixOp):
@@ -284,7 +284,7 @@ class RowOrder(MatrixOp):
             yield Sample(RowOrder(rows), (InputSpec(shape, int32, 0, 3),))
 
 
-@op_class("svd")
+@op_class("svd", False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Svd(MatrixOp):
@@ -379,7 +379,7 @@ class SingularValues(MatrixOp):
         return _samples(self, _ANY, True)
 
 
-@op_class("eigh")
+@op_class("eigh", True)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Eigh(MatrixOp):
@@ -423,7 +423,7 @@ class Eigh(MatrixOp):
         yield from _symmetric_samples(Eigh(not self.lower))
 
 
-@op_class("eigvalsh")
+@op_class("eigvalsh", True)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class SymmetricEigenvalues(MatrixOp):

@@ -45,7 +45,7 @@ __all__ = ["Barrier", "Cast", "Leaf", "Mark", "NotDifferentiable", "StopGradient
 _FLOATS = (float16, bfloat16, float32, float64)
 
 
-@op_class("cast")
+@op_class("cast", float32)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Cast(IndexedOp):
@@ -132,7 +132,7 @@ class StopGradient(_End):
         yield Sample(self, (InputSpec((3,)),), gradient=False)
 
 
-@op_class("not_differentiable")
+@op_class("not_differentiable", "a sample")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class NotDifferentiable(_Identity):
@@ -161,7 +161,7 @@ class NotDifferentiable(_Identity):
         yield Sample(NotDifferentiable("a sample"), (InputSpec((3,)),), gradient=False)
 
 
-@op_class("leaf")
+@op_class("leaf", object())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Leaf(_End):
@@ -182,7 +182,7 @@ class Leaf(_End):
         yield Sample(Leaf(object()), (InputSpec((3,)),), gradient=False)
 
 
-@op_class("mark")
+@op_class("mark", object())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Mark(_Identity):

@@ -75,7 +75,7 @@ def clip(indices: Array, extent: int) -> Array:
     return np.clip(indices.astype(np.int64), 0, max(extent - 1, 0))
 
 
-@op_class("take")
+@op_class("take", 0)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Take(IndexedOp):
@@ -136,7 +136,7 @@ class Take(IndexedOp):
         yield Sample(Take(0), (InputSpec((5, 3)), InputSpec((9,), int64, -3, 9)))
 
 
-@op_class("take_along")
+@op_class("take_along", 0)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class TakeAlong(IndexedOp):
@@ -265,7 +265,7 @@ def _zero(output: Buffer) -> tuple[Stmt, ...]:
     return loops(places, AnyOrder(), (Store(output, tuple(places), Const(0, output.dtype)),))
 
 
-@op_class("scatter_add")
+@op_class("scatter_add", 0, 1)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class ScatterAdd(LoopOp):
@@ -352,7 +352,7 @@ class ScatterAdd(LoopOp):
                 yield Sample(ScatterAdd(axis, extent), (InputSpec(shape, dtype), spec), smooth)
 
 
-@op_class("scatter_add_along")
+@op_class("scatter_add_along", 0, 1)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class ScatterAddAlong(LoopOp):

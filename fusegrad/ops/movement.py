@@ -50,7 +50,7 @@ class _Moving(IndexedOp):
         return (None,) * len(node.inputs) if mask is None else self.vjp(node, mask)
 
 
-@op_class("broadcast")
+@op_class("broadcast", (), ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Broadcast(IndexedOp):
@@ -116,7 +116,7 @@ class Broadcast(IndexedOp):
             yield Sample(Broadcast(shape, dims), (InputSpec(given),))
 
 
-@op_class("reshape")
+@op_class("reshape", ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Reshape(_Moving):
@@ -205,7 +205,7 @@ def _split(position: Expr, shape: Sequence[Extent]) -> Index:
     return tuple(reversed(result))
 
 
-@op_class("transpose")
+@op_class("transpose", ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Transpose(_Moving):
@@ -254,7 +254,7 @@ class Transpose(_Moving):
             yield Sample(Transpose(permutation), (InputSpec(given),))
 
 
-@op_class("slice")
+@op_class("slice", (), (), ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Slice(_Moving):
@@ -339,7 +339,7 @@ class Slice(_Moving):
             yield Sample(Slice(starts, stops, steps), (InputSpec(given),))
 
 
-@op_class("flip")
+@op_class("flip", ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Flip(_Moving):
@@ -374,7 +374,7 @@ class Flip(_Moving):
             yield Sample(Flip(axes), (InputSpec(given),))
 
 
-@op_class("pad")
+@op_class("pad", (), (), ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Pad(_Moving):
@@ -488,7 +488,7 @@ def _without(shape: tuple[Extent, ...], axis: int) -> tuple[Extent, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-@op_class("concat")
+@op_class("concat", 0)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Concat(_Moving):

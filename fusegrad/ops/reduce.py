@@ -63,7 +63,7 @@ def _check_not_empty(name: str, operand: TensorType, axes: tuple[int, ...]) -> N
             raise EmptyReductionError(f"{name}({operand}): axis {axis} is empty")
 
 
-@op_class("reduce")
+@op_class("reduce", Monoid.SUM, (0,))
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Reduce(Op):
@@ -202,7 +202,7 @@ def _product_of_others_by_mask(x: Node, axis: int, extent: Extent) -> Node:
     return build.prod(masked, (axis + 1,))
 
 
-@op_class("arg_reduce")
+@op_class("arg_reduce", Monoid.ARGMAX, 0)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class ArgReduce(Op):

@@ -41,7 +41,7 @@ _UFUNCS = {
 }
 
 
-@op_class("scatter")
+@op_class("scatter", 0, "set")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Scatter(LoopOp):

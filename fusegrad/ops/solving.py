@@ -82,7 +82,7 @@ def _over_matrices(values: Node, like: Node) -> Node:
     return build.broadcast(values, like.shape, range(len(values.shape)))
 
 
-@op_class("triangular_solve")
+@op_class("triangular_solve", True, False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class TriangularSolve(MatrixOp):
@@ -142,7 +142,7 @@ class Solve(MatrixOp):
         return _system_samples(self)
 
 
-@op_class("inv")
+@op_class("inv", True)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Inverse(MatrixOp):
@@ -292,7 +292,7 @@ class LogDeterminant(MatrixOp):
         return _square_samples(self)
 
 
-@op_class("pinv")
+@op_class("pinv", False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class PseudoInverse(MatrixOp):

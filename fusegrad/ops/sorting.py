@@ -270,7 +270,7 @@ def _samples() -> Iterator[tuple[bool, InputSpec]]:
 # --- ops ------------------------------------------------------------------------------------------
 
 
-@op_class("argsort")
+@op_class("argsort", False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Argsort(LoopOp):
@@ -312,7 +312,7 @@ def _order(x: Array, descending: bool) -> Array:
     return np.flip(last - np.argsort(np.flip(x, -1), -1, kind="stable"), -1)
 
 
-@op_class("sort")
+@op_class("sort", False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Sort(LoopOp):
@@ -349,7 +349,7 @@ class Sort(LoopOp):
             yield Sample(Sort(descending), (spec,))
 
 
-@op_class("searchsorted")
+@op_class("searchsorted", False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class SearchSorted(LoopOp):

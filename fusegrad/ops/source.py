@@ -76,7 +76,7 @@ class Input(Op):
         return (str(self.type),)
 
 
-@op_class("constant")
+@op_class("constant", 1, float32)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Constant(IndexedOp):
@@ -162,7 +162,7 @@ class ArrayConstant(Op):
         return f"array_constant({self.infer()})"
 
 
-@op_class("iota")
+@op_class("iota", 3, float32)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Iota(IndexedOp):

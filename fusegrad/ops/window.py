@@ -46,7 +46,7 @@ def affine_place(i: Expr, stride: int, k: Expr, dilation: int) -> Expr:
     return scalar.apply("add", left, right)
 
 
-@op_class("windows")
+@op_class("windows", (), (), ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Windows(IndexedOp):
@@ -132,7 +132,7 @@ class Windows(IndexedOp):
             yield Sample(Windows(sizes, strides, dilations), (InputSpec(given),))
 
 
-@op_class("overlap")
+@op_class("overlap", (), (), ())
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Overlap(LoopOp):

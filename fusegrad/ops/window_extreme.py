@@ -36,7 +36,7 @@ from .window import Windows, affine_place, loops
 __all__ = ["WindowExtreme"]
 
 
-@op_class("window_extreme")
+@op_class("window_extreme", (1,), (1,), (1,), Monoid.MAX, False)
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class WindowExtreme(LoopOp):

@@ -15,11 +15,12 @@ from fusegrad.codegen.expr import Buffer, Load, Var
 from fusegrad.codegen.interpret import interpret_kernel
 from fusegrad.codegen.kernel import Kernel, Monoid, Param, Role
 from fusegrad.ir.interpret import evaluate
-from fusegrad.ir.node import Node
+from fusegrad.ir.node import Node, Op
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import CLASSES, ELEMENTWISE, build
-from fusegrad.ops.base import IndexedOp, LoopOp, Pattern, Sample
+from fusegrad.ops.base import CallOp, IndexedOp, LoopOp, Pattern, Sample
 from fusegrad.ops.convolution import Convolution
+from fusegrad.ops.native import NativeMap
 from tests.ops.samples import OPS, all_samples, inputs_of, results
 
 Array = npt.NDArray[Any]
@@ -79,13 +80,17 @@ def test_type_meaning_and_code_agree(sample: Sample, special: bool) -> None:
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
-def test_every_op_has_samples() -> None:
-    assert {op.name for op in OPS} == (CLASSES.keys() | ELEMENTWISE.keys()) - {
-        "input",
-        "array_constant",
-    }
-    for op in OPS:
-        assert next(op.samples(), None) is not None, op
+@pytest.mark.parametrize("op", OPS, ids=str)
+def test_every_op_is_whole(op: Op) -> None:
+    """With derivative, rule for vmap, a lowering and samples; type and meaning are abstract."""
+    kind = type(op)
+    # Whoever brings a native function brings its derivative.
+    ruled = kind.vjp is not Op.vjp or kind.vjp_of_results is not Op.vjp_of_results
+    assert ruled or kind is NativeMap, "no derivative"
+    assert kind.batch is not Op.batch or op.pattern is Pattern.SOURCE, "no rule for vmap"
+    lowered = op.pattern in (Pattern.REDUCE, Pattern.CONTRACT)
+    assert lowered or isinstance(op, (IndexedOp, LoopOp, CallOp)), "no lowering"
+    assert next(op.samples(), None) is not None, "no samples"
 
 
 def test_table_is_large_enough() -> None:

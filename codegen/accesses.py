@@ -30,11 +30,13 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         extent = (statement.extent,) if isinstance(statement.extent, Expr) else ()
         return (*extent, *(start for _, start in statement.carry))
     if isinstance(statement, Copy):
-        return (*statement.starts, statement.rows, statement.columns)
+        return (*statement.starts, statement.rows, statement.columns, statement.target_row)
     if isinstance(statement, Contract):
         extent = (statement.extent,) if isinstance(statement.extent, Expr) else ()
         starts = (*statement.a_starts, *statement.b_starts)
-        return (*extent, *starts, statement.rows, statement.columns)
+        onward = () if statement.onward is None else (statement.onward,)
+        own = (statement.rows, statement.columns, statement.acc_row)
+        return (*extent, *starts, *own, *onward)
     if isinstance(statement, Alloc):
         return tuple(e for e in statement.buffer.shape if isinstance(e, Expr))
     raise TypeError(f"no statement {type(statement).__name__}")

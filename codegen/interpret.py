@@ -403,32 +403,33 @@ class _Run:
 
     def _copy(self, s: Copy) -> None:
         target = self._memory(s.target)
-        assert target.shape is not None
         rows, columns = self._extent(s.rows), self._extent(s.columns)
-        height, width = target.shape
+        height, width = (self._extent(e) for e in s.target.shape)
         box = np.zeros((height, width), s.target.dtype.numpy)
         i, j = np.arange(min(rows, height))[:, None], np.arange(min(columns, width))[None, :]
         box[: len(i), : j.size] = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
         i, j = np.arange(height)[:, None], np.arange(width)[None, :]
-        target.data[self._offset(s.target, (i, j))] = box
+        target.data[self._offset(s.target, (i + self._value(s.target_row), j))] = box
 
     def _contract(self, s: Contract) -> None:
         acc = self._memory(s.acc)
-        assert acc.shape is not None
         rows, columns = self._extent(s.rows), self._extent(s.columns)
         depth = self._extent(s.extent)
-        height, width = acc.shape
+        height, width = (self._extent(e) for e in s.acc.shape)
         i = np.minimum(np.arange(height), rows - 1)[:, None]
         j = np.arange(min(columns, width))[None, :]
         along = np.arange(depth)
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: along[None, :]})
         b = self._box(s.b, s.b_starts, {s.b_sum_axis: along[:, None], s.b_column_axis: j})
+        every = (np.arange(height)[:, None] + self._value(s.acc_row), np.arange(width)[None, :])
+        place = self._offset(s.acc, every)
         total = np.zeros((height, width), s.acc.dtype.numpy)
+        if s.onward is not None and self._value(s.onward):
+            total[:] = acc.data[place]
         for step in range(depth):
             head = total[:, : j.size]
             total[:, : j.size] = fma(a[:, step, None], b[step, None, :], head)
-        every = (np.arange(height)[:, None], np.arange(width)[None, :])
-        acc.data[self._offset(s.acc, every)] = total
+        acc.data[place] = total
 
 
 # --- which loops can be evaluated at once --------------------------------------------------------

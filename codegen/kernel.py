@@ -11,7 +11,8 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              | alloc NAME: dtype[extent, ...] row|tile|chunk
              | prefetch NAME[expr, ...]
              | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
-             | contract NAME[VAR, VAR] = NAME[expr, ...] . NAME[expr, ...] for ...   a register tile
+             | contract NAME[VAR, VAR] = [(expr ? itself) +] NAME[expr, ...] . NAME[expr, ...]
+             for VAR < expr, ...                                                a register tile
     KIND   ::= (serial | any | tree(MONOID, ...)) [parallel | vector(lanes, unroll) | unroll]
     MONOID ::= sum | prod | max | min | and | or | argmax | argmin
     expr   ::= CONST | VAR | NAME[expr, ...] | OP(expr, ...)    OP: a row of scalar.py
@@ -45,7 +46,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import final
 
-from .expr import Buffer, Expr, Extent, Var
+from .expr import Buffer, Expr, Extent, Var, index
 
 __all__ = [
     "Alloc",
@@ -153,6 +154,9 @@ class Unroll:
 Mapping = Parallel | Vector | Unroll
 
 
+_FIRST = index(0)
+
+
 # --- statements -----------------------------------------------------------------------------------
 
 
@@ -234,7 +238,7 @@ class Copy(Stmt):
 
     ``target`` has shape (rows, columns). Element (i, j) is read from `source` at `starts`, moved by
     i along `row_axis` and by j along `column_axis`. Rows from `rows` on and columns from
-    `columns` on are set to zero.
+    `columns` on are set to zero. A target that is a view is written from its row `target_row` on.
     """
 
     target: Buffer
@@ -244,6 +248,7 @@ class Copy(Stmt):
     column_axis: int
     rows: Expr
     columns: Expr
+    target_row: Expr = _FIRST
 
 
 @final
@@ -251,12 +256,13 @@ class Copy(Stmt):
 class Contract(Stmt):
     """``acc[i, j] = sum over k of a[.. i .. k ..] * b[.. k .. j ..]``: one register tile.
 
-    ``acc`` is a `tile` buffer of shape (tile_rows, tile_columns), written whole. The sum over k
-    runs in order, with fused multiply-adds, from zero. `a` is read at `a_starts`, moved by i along
-    `a_row_axis` and by k along `a_sum_axis`; a row of the tile at or beyond `rows` repeats row
-    `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along `b_sum_axis`
-    and by j along `b_column_axis`, whose stride must be 1; columns at or beyond `columns` count as
-    zero.
+    ``acc`` is a buffer of shape (tile_rows, tile_columns), written whole; one that is a view is
+    written from its row `acc_row` on. The sum over k runs in order, with fused multiply-adds, from
+    zero, or from what `acc` holds where `onward` is given and holds. `a` is read at `a_starts`,
+    moved by i along `a_row_axis` and by k along `a_sum_axis`; a row of the tile at or beyond `rows`
+    repeats row `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along
+    `b_sum_axis` and by j along `b_column_axis`, whose stride must be 1; columns at or beyond
+    `columns` count as zero.
     """
 
     acc: Buffer
@@ -271,6 +277,8 @@ class Contract(Stmt):
     extent: Extent
     rows: Expr
     columns: Expr
+    acc_row: Expr = _FIRST
+    onward: Expr | None = None
 
 
 @final

@@ -470,7 +470,7 @@ class _Printer:
         i, j = Var("i"), Var("j")
         self._declare(i)
         self._declare(j)
-        target = self.expressions.place(s.target, (i, j))
+        target = self.expressions.place(s.target, (_moved(s.target_row, i), j))
         source = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
         names = self.expressions.names
@@ -484,7 +484,7 @@ class _Printer:
         for var in (i, j, k):
             self._declare(var)
         names = self.expressions.names
-        acc = self.expressions.place(s.acc, (i, j))
+        acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: k})
         b = self._box(s.b, s.b_starts, {s.b_sum_axis: k, s.b_column_axis: j})
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
@@ -492,7 +492,10 @@ class _Printer:
             f"{names[k]} < {self._extent(s.extent)}, {names[i]} < {rows}, {names[j]} < {columns}"
         )
         self.names.leave()
-        return [f"contract {acc} = {a}", f". {b}", f"for {limits}"]
+        if s.onward is None:
+            return [f"contract {acc} = {a}", f". {b}", f"for {limits}"]
+        head = f"contract {acc} = ({self.expressions.text(s.onward)} ? itself) + {a}"
+        return [head, f". {b}", f"for {limits}"]
 
     def _box(self, buffer: Buffer, starts: Sequence[Expr], moved: dict[int, Var]) -> str:
         indices = [
@@ -500,6 +503,11 @@ class _Printer:
             for axis, start in enumerate(starts)
         ]
         return self.expressions.place(buffer, indices)
+
+
+def _moved(start: Expr, step: Var) -> Expr:
+    """A place in a view; where it starts at zero, the step alone."""
+    return step if isinstance(start, Const) and start.value == 0 else apply("add", start, step)
 
 
 def _filled(parts: Sequence[str], indent: str, s: Stmt) -> list[Line]:

@@ -270,8 +270,11 @@ class _Check:
                 self.fail(f"{source.name} is {source.dtype.short}, not {target.dtype.short}")
             if axes[0] == axes[1] or any(not 0 <= a < len(starts) for a in axes):
                 self.fail(f"{source.name} has no axes {axes}")
-        for count in (s.rows, s.columns):
+        first = s.target_row if isinstance(s, Copy) else s.acc_row
+        for count in (s.rows, s.columns, first):
             self._integer(count)
+        if isinstance(s, Contract) and s.onward is not None and s.onward.dtype is not bool_:
+            self.fail(f"a condition of {s.onward.dtype.short}")
 
     # --- loops ------------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> 
     return Operand(load.buffer, rest, form.coefficient(row), form.coefficient(column))
 
 
-def _tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
+def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
     """Rows and vectors of the register tile: what fills the registers and wastes few rows."""
     lanes = target.vector_bytes // itemsize
     if rows in _WIDE:
@@ -177,7 +177,7 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
         batch *= t
     rows = number(c.rows.extent) if isinstance(c.rows.extent, int) else size
     columns = number(c.columns.extent)
-    height, vectors = _tile_shape(rows, columns, target, dtype.itemsize)
+    height, vectors = tile_shape(rows, columns, target, dtype.itemsize)
     width = vectors * lanes
     panels = -(-columns // width)
     packed = c.b.column != 1 or (
@@ -274,6 +274,30 @@ def strided(buffer: Buffer, strides: tuple[int, int]) -> Buffer:
     return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", buffer)
 
 
+def epilogue(
+    c: Contraction,
+    acc: Buffer,
+    place: tuple[Expr, Expr, Expr],
+    rows: Expr,
+    columns: Expr,
+    values: dict[Var, Expr],
+    lanes: int,
+) -> Stmt:
+    """What follows for each element of a tile, while it is in the nearest cache.
+
+    `place` is the first row of the tile in `acc`, and its first row and column in the result.
+    """
+    height, width = (number(e) for e in acc.shape)
+    i, j = Var("r", extent=height), Var("v", extent=width)
+    acc_row, row0, column0 = place
+    at = {**values, c.rows.var: apply("add", row0, i), c.columns.var: apply("add", column0, j)}
+    own = canonical(apply("add", acc_row, i))
+    inner = (Let(c.acc, Load(acc, (own, j))), *substitute(c.after, at))
+    extent: Extent | Expr = int(columns.value) if isinstance(columns, Const) else columns
+    vectors = For(j, extent, Any(), inner, mapping=Vector(lanes, 1))
+    return For(i, rows, Serial(), (vectors,))
+
+
 @final
 class _TileBuilder:
     def __init__(
@@ -333,6 +357,7 @@ class _TileBuilder:
         left_rows = apply("sub", self.rows, tile0)
         row_count = Var("rows")
         a_start = apply("add", a_base, apply("mul", tile0, index(c.a.row)))
+        place = (index(0), tile0, column0)
         inside: list[Stmt] = [
             Let(tile0, apply("add", row0, apply("mul", t, index(self.height)))),
             Let(row_count, apply("minimum", index(self.height), left_rows)),
@@ -350,7 +375,7 @@ class _TileBuilder:
                 row_count,
                 contract_columns,
             ),
-            self._epilogue(acc, tile0, row_count, column0, valid, values),
+            epilogue(c, acc, place, row_count, valid, values, self.lanes),
         ]
         rows_left = apply("minimum", index(self.block), apply("sub", self.rows, row0))
         tiles = apply(
@@ -358,25 +383,3 @@ class _TileBuilder:
         )
         statements += [Alloc(acc), For(t, tiles, Serial(), tuple(inside))]
         return tuple(statements)
-
-    def _epilogue(
-        self,
-        acc: Buffer,
-        tile0: Var,
-        row_count: Expr,
-        column0: Expr,
-        valid: Expr,
-        values: dict[Var, Expr],
-    ) -> Stmt:
-        """What follows for each element of the tile, while it is in the nearest cache."""
-        c = self.c
-        i, j = Var("r", extent=self.height), Var("v", extent=self.width)
-        at = {
-            **values,
-            c.rows.var: apply("add", tile0, i),
-            c.columns.var: apply("add", column0, j),
-        }
-        inner = (Let(c.acc, Load(acc, (i, j))), *substitute(c.after, at))
-        extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
-        columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
-        return For(i, row_count, Serial(), (columns,))

@@ -32,6 +32,7 @@ from ..kernel import (
 )
 from ..scalar import apply
 from ..targets.base import Features
+from .blocked import blocked
 from .contraction import match, tile
 from .narrow import sums_over_lanes, turned
 from .prefetch import prefetch_next
@@ -83,8 +84,10 @@ def schedule(
     """
     contraction = match(kernel)
     if contraction is not None:
-        tiled = sums_over_lanes(contraction, size, target) or tile(
-            turned(contraction, size), size, target
+        tiled = (
+            sums_over_lanes(contraction, size, target)
+            or blocked(contraction, size, target)
+            or tile(turned(contraction, size), size, target)
         )
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))

@@ -87,7 +87,13 @@ def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[
                 next=es(s.next),
             )
         if isinstance(s, Copy):
-            return replace(s, starts=es(s.starts), rows=e(s.rows), columns=e(s.columns))
+            return replace(
+                s,
+                starts=es(s.starts),
+                rows=e(s.rows),
+                columns=e(s.columns),
+                target_row=e(s.target_row),
+            )
         if isinstance(s, Contract):
             return replace(
                 s,
@@ -95,6 +101,8 @@ def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[
                 b_starts=es(s.b_starts),
                 rows=e(s.rows),
                 columns=e(s.columns),
+                acc_row=e(s.acc_row),
+                onward=None if s.onward is None else e(s.onward),
             )
         return s
 

@@ -32,13 +32,13 @@ class Contracts(Copies):
         rows, columns = self.bound(s.rows), self.bound(s.columns)
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
-        form = TileForm(dtype, lanes, height, width, alive)
+        form = TileForm(dtype, lanes, height, width, alive, s.onward is not None)
         if height <= 0 or alive <= 0:
             return
         pointers = [
             self.first(s.a, s.a_starts),
             self.first(s.b, s.b_starts),
-            self.first(s.acc, (index(0), index(0))),
+            self.first(s.acc, (s.acc_row, index(0))),
         ]
         numbers = [
             self.bound(s.extent),
@@ -48,6 +48,8 @@ class Contracts(Copies):
             self.stride(s.b, s.b_sum_axis),
             columns,
         ]
+        if s.onward is not None:
+            numbers.append(self.emit(f"zext i1 {self.operand(self.value(s.onward), 0)} to i64"))
         if isinstance(columns, int):
             self._call(form, pointers, numbers)
             return

@@ -26,7 +26,7 @@ class Copies(Statements):
             self._loops(s)
             return
         dtype = s.target.dtype
-        starts = (self.first(s.source, s.starts), self.first(s.target, (index(0), index(0))))
+        starts = (self.first(s.source, s.starts), self.first(s.target, (s.target_row, index(0))))
         axis = s.column_axis if across else s.row_axis
         numbers = [self.stride(s.source, axis), *s.target.shape]
         for alive, size in zip((s.rows, s.columns), s.target.shape, strict=True):
@@ -35,6 +35,7 @@ class Copies(Statements):
                 call = self.intrinsic("i64", "smin.i64", ["i64", "i64"], [bound, str(size)])
                 bound = self.emit(call)
             numbers.append(bound)
+        numbers.append(self.stride(s.target, 0))
         self.declarations |= pack_function(dtype, across, self.target)
         arguments = [f"ptr {p}" for p in starts] + [f"i64 {n}" for n in numbers]
         self.put(f"call void @{pack_name(dtype, across)}({', '.join(arguments)})")
@@ -45,7 +46,7 @@ class Copies(Statements):
         height, width = s.target.shape
         if not (isinstance(height, int) and isinstance(width, int)):
             raise ValueError(f"{s.target.name} needs known extents")
-        whole = width % self.target.lanes(dtype) == 0 and self.strides_of(s.target) == (width, 1)
+        whole = width % self.target.lanes(dtype) == 0 and self.strides_of(s.target)[1] == 1
         if not (whole and dtype.is_float and not dtype.is_half and self.target.masked_memory):
             return None
         strides = self.strides_of(s.source)
@@ -86,12 +87,14 @@ class Copies(Statements):
         place = list(s.starts)
         place[s.row_axis] = Apply("add", (place[s.row_axis], i), i.dtype)
         place[s.column_axis] = Apply("add", (place[s.column_axis], j), j.dtype)
-        store = Store(s.target, (i, j), Load(s.source, place))
+        row = Apply("add", (s.target_row, i), i.dtype)
+        store = Store(s.target, (row, j), Load(s.source, place))
         inner = For(j, columns, Any(), (store,), mapping=self._mapping(s))
         return For(i, rows, Any(), (inner,))
 
     def _zeros(self, s: Copy, rows: int, columns: int) -> For:
         i, j = Var("i"), Var("j")
-        store = Store(s.target, (i, j), const(0, s.target.dtype))
+        row = Apply("add", (s.target_row, i), i.dtype)
+        store = Store(s.target, (row, j), const(0, s.target.dtype))
         inner = For(j, columns, Any(), (store,), mapping=self._mapping(s))
         return For(i, rows, Any(), (inner,))

@@ -32,8 +32,8 @@ def pack_function(dtype: DType, across: bool, target: Features) -> frozenset[str
     """The lines that a module needs for a packing function: its definition, and declarations.
 
     Its parameters are the pointers of source and target, the stride of the source between rows
-    (`across`: between columns) of the target, the height and width of the target, and how many
-    rows and columns exist in the source.
+    (`across`: between columns) of the target, the height and width of the target, how many rows
+    and columns exist in the source, and the stride of the target between rows.
     """
     key = (dtype, across, target)
     if key not in _MADE:
@@ -69,7 +69,7 @@ class _Pack(Memory):
             zeros = partial(self._rows, "%rows", "%height", self._zeros)
             self._guarded("%rows", "%height", zeros)
         body = " ".join(line.strip() for line in self.levels[0].region.lines)
-        names = ("step", "height", "width", "rows", "columns")
+        names = ("step", "height", "width", "rows", "columns", "pitch")
         parameters = ", ".join(["ptr %source", "ptr %target", *(f"i64 %{n}" for n in names)])
         head = f"define internal void @{pack_name(self.dtype, self.across)}({parameters})"
         return f"{head} noinline {self.attributes} {{ entry: {body} ret void }}"
@@ -110,7 +110,7 @@ class _Pack(Memory):
         """All vectors of rows from `start` to `stop`: `piece` of pointers and column."""
         rows = self.begin_loop(start, stop, 1)
         source = self._at("%source", rows.index, "%step", "0")
-        target = self._at("%target", rows.index, "%width", "0")
+        target = self._at("%target", rows.index, "%pitch", "0")
         columns = self.begin_loop("0", "%width", self.lanes)
         j = columns.index
         piece(self._next(source, j), self._next(target, j), j)
@@ -147,14 +147,14 @@ class _Pack(Memory):
         edge = self.emit(f"xor i1 {whole}, true")
         name = self.begin_if()
         source = self._at("%source", j, "%step", i)
-        target = self._at("%target", i, "%width", j)
+        target = self._at("%target", i, "%pitch", j)
         vectors = []
         for _ in range(self.lanes):
             vectors.append(self._load(source))
             source = self._next(source, "%step")
         for text in transposed(self, self.kind, self.lanes, self.dtype, vectors):
             self._store(text, target)
-            target = self._next(target, "%width")
+            target = self._next(target, "%pitch")
         self.end_if(name, whole)
         name = self.begin_if()
         self._edge(i, j)
@@ -166,7 +166,7 @@ class _Pack(Memory):
         rows = self.prefix_mask(alive, self.lanes).text
         bit = f"<{self.lanes} x i1>"
         source = self._at("%source", j, "%step", i)
-        target = self._at("%target", i, "%width", j)
+        target = self._at("%target", i, "%pitch", j)
         some = self.emit(f"icmp sgt i64 {alive}, 0")
         vectors = []
         for number in range(self.lanes):
@@ -185,7 +185,7 @@ class _Pack(Memory):
             name = self.begin_if()
             self._store(text, target)
             self.end_if(name, exists)
-            target = self._next(target, "%width")
+            target = self._next(target, "%pitch")
 
 
 def _inside(lanes: int, group: int, pattern: Sequence[tuple[int, int]]) -> list[int]:

@@ -34,6 +34,8 @@ class TileForm:
         The size of the tile.
     alive : int, optional
         How many columns exist; None when that is an argument.
+    onward : bool, optional
+        Whether it can go on from the sums that the tile holds.
     """
 
     dtype: DType
@@ -41,12 +43,14 @@ class TileForm:
     rows: int
     columns: int
     alive: int | None
+    onward: bool = False
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
-        return f"fg.tile.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
+        onward = ".onward" if self.onward else ""
+        return f"fg.tile.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}{onward}"
 
 
 _MADE: dict[tuple[TileForm, Features], frozenset[str]] = {}
@@ -57,7 +61,7 @@ def tile_function(form: TileForm, target: Features) -> frozenset[str]:
 
     Its parameters are the pointers of a, b and the tile, the extent of the sum, how many rows
     exist, the stride of a from row to row and along the sum, that of b along the sum, and how
-    many columns exist.
+    many columns exist; of one that goes on, also whether it does.
     """
     key = (form, target)
     if key not in _MADE:
@@ -86,6 +90,7 @@ class _Tile(Memory):
         self._write(masks, states)
         lines = self.levels[0].region.lines
         names = ("extent", "rows", "row_step", "a_step", "b_step", "columns")
+        names = (*names, *(("onward",) if form.onward else ()))
         parameters = ", ".join(["ptr %a", "ptr %b", "ptr %acc", *(f"i64 %{n}" for n in names)])
         head = f"define internal void @{form.name}({parameters})"
         body = " ".join(line.strip() for line in lines)
@@ -127,7 +132,7 @@ class _Tile(Memory):
         needed = count + len(masks) + 1
         unroll = 1 if 32 <= self.target.registers < needed + 2 else _UNROLL
         types = ["ptr", "ptr", *[self.kind] * count]
-        state = ["%a", "%b", *["zeroinitializer"] * count]
+        state = ["%a", "%b", *self._starts(count, len(masks))]
         parts = [("0", "%extent", 1)]
         if unroll > 1:
             middle = self.emit(f"and i64 %extent, {-unroll}")
@@ -140,6 +145,22 @@ class _Tile(Memory):
             after = self.end_loop(loop, after)
             state = self.end_if(name, going, list(zip(types, after, state, strict=True)))
         return state[2:]
+
+    def _starts(self, count: int, vectors: int) -> list[str]:
+        """The sums before the first step: zero, or those in the tile."""
+        zeros = ["zeroinitializer"] * count
+        if not self.form.onward:
+            return zeros
+        going = self.emit("icmp ne i64 %onward, 0")
+        name = self.begin_if()
+        loaded = []
+        for number in range(count):
+            i, j = divmod(number, vectors)
+            pointer = self._moved("%acc", i * self.form.columns + j * self.form.lanes)
+            align = self.form.dtype.itemsize
+            loaded.append(self.emit(f"load {self.kind}, ptr {pointer}, align {align}"))
+        kinds = [self.kind] * count
+        return self.end_if(name, going, list(zip(kinds, loaded, zeros, strict=True)))
 
     def _block(
         self, state: list[str], steps: int, offsets: list[str], masks: list[str | None]

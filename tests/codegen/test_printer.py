@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,19 @@ def test_mapped(name: str, golden: str) -> None:
     example = EXAMPLES[name]()
     size = example.sizes[0] if example.sizes else 0
     assert print_kernel(schedule(example.kernel, size, named("avx2")).kernel) == golden
+
+
+def test_blocks_mapped(golden: str) -> None:
+    """A large contraction: both operands packed, tiles that go on with their sums."""
+    target = replace(named("avx2"), l2_bytes=1 << 13)
+    kernel = matmul("TN", 64, 70, 300, (2,), epilogue=relu_bias).kernel
+    assert print_kernel(schedule(kernel, 2, target).kernel) == golden
+
+
+def test_matrix_times_vector_mapped(golden: str) -> None:
+    """Sums over lanes, four rows side by side."""
+    kernel = matmul("NN", 70, 1, 200, epilogue=relu_bias).kernel
+    assert print_kernel(schedule(kernel, 70, named("avx2")).kernel) == golden
 
 
 def test_linear_layer_mapped(golden: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fusegrad.codegen.dtypes import float32, float64
 from fusegrad.codegen.expr import Buffer, Load, Var, const
 from fusegrad.codegen.interpret import interpret_kernel
-from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.kernel import (
+    Alloc,
     Contract,
     Copy,
     For,
@@ -26,6 +27,7 @@ from fusegrad.codegen.kernel import (
     Vector,
     nested,
 )
+from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.schedule.contraction import match
 from fusegrad.codegen.schedule.cpu import Mapped, schedule
 from fusegrad.codegen.targets.base import named
@@ -140,6 +142,34 @@ def test_narrow_products_run_along_memory() -> None:
     (tile,) = (s for s in nested(kernel.body) if isinstance(s, Contract))
     assert tile.acc.shape == (2, 80)
     assert tile.b.name == "a"
+
+
+SMALL_CACHE = replace(named("avx512"), l2_bytes=1 << 15)
+
+
+@pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
+def test_large_contractions_in_blocks(form: str) -> None:
+    batch = 2 if form == "TN" else 1
+    example = matmul(form, 67, 70, 300, (batch,), epilogue=relu_bias)
+    result = schedule(example.kernel, batch, SMALL_CACHE)
+    (tile,) = (s for s in nested(result.kernel.body) if isinstance(s, Contract))
+    assert tile.onward is not None
+    packed = sum(isinstance(s, Copy) for s in nested(result.kernel.body))
+    assert packed == (2 if form[0] == "T" else 1)
+    check_mapped(example, result)
+
+
+def test_blocks_fit_the_cache() -> None:
+    """What an item packs leaves room for what it reads and writes."""
+    target = named("avx512")
+    kernel = schedule(matmul("TN", 2000, 1000, 3000, (1,)).kernel, 1, target).kernel
+    sizes = {
+        s.buffer.name: 4 * int(np.prod([e for e in s.buffer.shape if isinstance(e, int)]))
+        for s in nested(kernel.body)
+        if isinstance(s, Alloc)
+    }
+    assert sizes.keys() == {"left", "right", "sums"}
+    assert sizes["left"] + sizes["right"] < target.l2_bytes
 
 
 def test_what_is_not_a_contraction() -> None:

@@ -77,9 +77,28 @@ def test_narrow(shape: tuple[int, int, int], layout: str) -> None:
         check(shape, layout, dtype)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_blocks(layout: str, dtype: Any) -> None:
+    """Large operands are packed in blocks: each sum is that of its row alone, bit by bit."""
+    shape = (70, 300, 9000)
+    check(shape, layout, dtype)
+    a, b = operands(0, shape, layout, dtype)
+    bias = np.zeros(shape[1], dtype)
+    few = a[:40] if layout[0] == "N" else np.ascontiguousarray(a[:, :40])
+    multiply = product(layout)
+    whole, part = np.asarray(multiply(a, b, bias)[0]), np.asarray(multiply(few, b, bias)[0])
+    np.testing.assert_array_equal(whole[:40], part)
+
+
 @pytest.mark.parametrize(
     ("shape", "layout"),
-    [((300, 200, 150), "NT"), ((1500, 1, 200), "NN"), ((2, 900, 300), "TN")],
+    [
+        ((600, 500, 3000), "TN"),
+        ((300, 200, 150), "NT"),
+        ((1500, 1, 200), "NN"),
+        ((2, 900, 300), "TN"),
+    ],
     ids=str,
 )
 def test_bits_do_not_depend_on_threads(shape: tuple[int, int, int], layout: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import weakref
 from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
@@ -41,6 +42,8 @@ from .tensor_size import Size
 __all__ = ["State"]
 
 Array = npt.NDArray[Any]
+_OWNED = 3
+"""References to a storage that only its tensor has: the tensor's, a local, and the count's own."""
 
 
 class State(Cell):
@@ -145,7 +148,12 @@ class State(Cell):
             return False
         if shared is not None and not shared.whole:
             return False
-        self._storage = storage
+        own = self._storage
+        if own is not None and not own.shared and sys.getrefcount(own) == _OWNED:
+            # Nobody else can see the old value: it stays where it is.
+            np.copyto(own.array, storage.array)
+        else:
+            self._storage = storage
         self._node = self._variable = None
         if shared is not None:
             shared.changed(self)

@@ -143,3 +143,29 @@ def test_threads_and_copies() -> None:
     y += 1
     np.testing.assert_array_equal(view, values())
     np.testing.assert_array_equal(x.numpy(), values())
+
+
+def test_writes_stay_in_place_when_nobody_else_sees_the_memory() -> None:
+    x = fg.asarray(values())
+    address = x.data_ptr()
+    x += 1
+    x[0] = 3
+    x.mul_(2)
+    x.copy_(x * 2)
+    assert x.data_ptr() == address
+    view, before = x.numpy(), x.tolist()
+    x += 1
+    assert x.data_ptr() != address
+    assert view.tolist() == before
+    address = x.data_ptr()
+    w = fg.ones(3, requires_grad=True)
+    y = (w * x).sum()
+    before = x.sum(axis=0).tolist()
+    x += 1
+    assert x.data_ptr() != address
+    y.backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == before
+    with fg.no_grad():
+        w.detach().fill_(7)
+    assert w.tolist() == [7, 7, 7]

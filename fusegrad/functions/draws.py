@@ -432,6 +432,7 @@ def normal(
 
 def rand(
     *shape: Any,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -442,6 +443,8 @@ def rand(
     Parameters
     ----------
     *shape : int or sequence of int
+    size : sequence of int, optional
+        The shape, by name.
     dtype : dtype, optional
         A floating dtype, float32 by default.
     device : str, optional
@@ -461,7 +464,7 @@ def rand(
     (2, 3)
     """
     return uniform(
-        as_shape(shape),
+        as_shape(shape if size is None else size),
         dtype=dtype,
         device=device,
         requires_grad=requires_grad,
@@ -471,6 +474,7 @@ def rand(
 
 def randn(
     *shape: Any,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -481,6 +485,8 @@ def randn(
     Parameters
     ----------
     *shape : int or sequence of int
+    size : sequence of int, optional
+        The shape, by name.
     dtype : dtype, optional
         A floating dtype, float32 by default.
     device : str, optional
@@ -500,7 +506,7 @@ def randn(
     (2, 3)
     """
     return normal(
-        as_shape(shape),
+        as_shape(shape if size is None else size),
         dtype=dtype,
         device=device,
         requires_grad=requires_grad,

@@ -99,6 +99,10 @@ def test_to_takes_flags_by_position() -> None:
     assert tensor.to("float32", False, True) is not tensor
 
 
+def test_draws_take_the_shape_by_name() -> None:
+    assert fg.random.rand(size=(2, 3)).shape == fg.random.randn(size=[2, 3]).shape == (2, 3)
+
+
 def test_wrong_output_size() -> None:
     with pytest.raises(ShapeError, match="output_size is 4, the result has extent 3"):
         fg.repeat_interleave([1, 2], [2, 1], output_size=4)

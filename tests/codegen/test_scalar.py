@@ -96,6 +96,10 @@ def test_expansions_are_made_of_primitive_rows(name: str) -> None:
 
 def test_python_spellings_are_templates() -> None:
     for row in TABLE.values():
+        if not row.python:
+            # Without a spelling a row is printed expanded.
+            assert row.expand is not None, row.name
+            continue
         text = row.python.format(*("abc"[: row.arity]), dtype="float32")
         compile(text, row.name, "eval")
 

@@ -173,7 +173,7 @@ def _bound_in(dtype: DType, node: Node, values: Mapping[Node, Array]) -> Array:
     op = node.op
     if isinstance(op, Map):
         own = TABLE[op.scalar].max_ulp.get(dtype, 0.5)
-        if op.scalar == "logaddexp":
+        if op.scalar in ("logaddexp", "logaddexp2"):
             value = np.maximum.reduce([value, *(_wide(values[i]) for i in node.inputs)])
         # NumPy's own functions are off by a few units too.
         units = 0.0 if own <= 0.5 else own + 4

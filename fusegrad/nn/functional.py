@@ -209,6 +209,7 @@ __all__ = [
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
     "softshrink",
     "softsign",
@@ -333,6 +334,18 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 def logsigmoid(input: Any) -> Tensor:
     """``log(sigmoid(x))``, without overflow."""
     return -softplus(-asarray(input))
+
+
+def softmin(input: Any, dim: int = -1, *, dtype: Any = None) -> Tensor:
+    """The `softmax` of the numbers with the other sign.
+
+    Examples
+    --------
+    >>> import fusegrad.nn.functional as F
+    >>> F.softmin([0.0, 1000.0]).numpy()
+    array([1., 0.], dtype=float32)
+    """
+    return softmax(-asarray(input), dim, dtype=dtype)
 
 
 @kept_in_float32

@@ -286,7 +286,8 @@ class _ForwardCall:
     def _rule(self, inputs: Sequence[Node], results: Sequence[Node], given: Nodes) -> Nodes:
         recorded = self._recorded
         primals = list(recorded.leaves)
-        tangents: list[Any] = [None] * len(primals)
+        # Numbers of Python do not change.
+        tangents: list[Any] = [0.0 if isinstance(leaf, float) else None for leaf in primals]
         with transforming(abstract=True):
             pairs = zip(recorded.places, inputs, given, strict=False)
             for place, node, tangent in pairs:

@@ -152,7 +152,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
     return differentiated
 
 
-def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
+def vjp(function: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of a function, and the function from cotangents to gradients.
 
     Parameters
@@ -161,6 +161,8 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
         Returns tensors, or nested containers of them.
     *primals : array_like, or containers of them
         The arguments.
+    has_aux : bool, optional
+        Whether the function returns a pair, of whose second part no derivative is taken.
 
     Returns
     -------
@@ -168,7 +170,9 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
         What the function returned.
     pullback : callable
         Takes weights of the elements of the value, in its structure, and returns the gradient of
-        the weighted sum, one for each argument.
+        the weighted sum, one for each argument; None for what is no float.
+    aux
+        With `has_aux`, the second part of what the function returned.
 
     Examples
     --------
@@ -180,9 +184,12 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     arguments = tuple(listed(primal) for primal in primals)
     leaves, structure = pytree.flatten(arguments)
     names = argument_names(arguments, range(len(arguments)))
-    variables = Variables("vjp", names, leaves)
+    variables = Variables("vjp", names, leaves, integers=True)
+    aux = None
     with transforming():
         result = function(*pytree.unflatten(structure, variables.tensors))
+    if has_aux:
+        result, aux = variables.split_aux("vjp", result)
     outputs, shape = pytree.flatten(result)
     tensors = [as_tensor(output) for output in outputs]
     nodes = [tensor._read() for tensor in tensors]
@@ -201,10 +208,13 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
         ]
         pairs = [(n, s) for n, s in zip(nodes, seeds, strict=True) if n.dtype.is_float]
         found = variables.gradients([n for n, _ in pairs], [s for _, s in pairs])
-        answer: tuple[Any, ...] = pytree.unflatten(structure, [result_of(node) for node in found])
+        answer: tuple[Any, ...] = pytree.unflatten(
+            structure, [result_of(node) if node.dtype.is_float else None for node in found]
+        )
         return answer
 
-    return pytree.unflatten(shape, shown), pullback
+    value = pytree.unflatten(shape, shown)
+    return (value, pullback, aux) if has_aux else (value, pullback)
 
 
 def stop_gradient(x: Any) -> Any:

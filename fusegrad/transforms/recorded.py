@@ -43,6 +43,7 @@ class Recorded:
         self.tokens = [Token() for _ in self.inputs]
         self.marks = [build.mark(x, t) for x, t in zip(self.inputs, self.tokens, strict=True)]
         self.closed: Closed | None = None
+        self.weak: list[bool] = []
 
     def run(self, function: Callable[..., Any], differentiable: bool) -> Any:
         """What the function makes of the variables.
@@ -63,7 +64,10 @@ class Recorded:
 
     def close(self, values: Sequence[Any]) -> Closed:
         """`values`, which the function returned, as a function of the variables."""
-        self.closed = close([as_tensor(value)._read() for value in values], self.marks)
+        tensors = [as_tensor(value) for value in values]
+        # A number that takes on the dtype of others does so behind a rule, too.
+        self.weak = [tensor._weak for tensor in tensors]
+        self.closed = close([tensor._read() for tensor in tensors], self.marks)
         return self.closed
 
     def call(
@@ -90,7 +94,10 @@ class Recorded:
             requires = any(map(is_differentiable, closed.captured))
         if requires and not active.grad:
             requires, results = False, [build.stop_gradient(node) for node in results]
-        return [made(node, requires and node.dtype.is_float) for node in results]
+        return [
+            made(node, requires and node.dtype.is_float, weak)
+            for node, weak in zip(results, self.weak, strict=False)
+        ]
 
     def by_place(self, what: str, leaves: Sequence[Any]) -> list[Node | None]:
         """The gradients of the arrays among the arguments, from those of all leaves."""

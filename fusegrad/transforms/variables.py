@@ -60,11 +60,9 @@ class Variables:
 
     def gradients(self, outputs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node]:
         """The gradient by each variable; zeros by those that the outputs do not depend on."""
-        given = gradients(outputs, cotangents, self.marks)
-        filled = [
-            build.zeros_like(mark) if node is None else node
-            for node, mark in zip(given, self.marks, strict=True)
-        ]
+        smooth = [mark for mark in self.marks if mark.dtype.is_float]
+        given = dict(zip(smooth, gradients(outputs, cotangents, smooth), strict=True))
+        filled = [given.get(mark) or build.zeros_like(mark) for mark in self.marks]
         return self.unmarked(filled)
 
     def unmarked(self, nodes: Sequence[Node]) -> list[Node]:

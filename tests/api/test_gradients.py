@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fusegrad as fg
-from fusegrad.errors import GradientError
+from fusegrad.errors import ArgumentStructureError, GradientError
 from fusegrad.testing import check_grads
 
 RNG = np.random.default_rng(1)
@@ -485,3 +485,15 @@ def test_gradients_at_the_values_of_the_call() -> None:
     view = fg.compile(lambda v, a: (v * a).sum())(x, np.arange(200_000.0).reshape(2, -1).T[:1])
     view.backward()
     assert x.grad.tolist() == [2, 100_002]
+
+
+def test_vjp_with_more_results_and_integers() -> None:
+    x, places = fg.asarray([1.0, 2.0, 3.0]), fg.asarray([0, 2])
+    value, pullback, aux = fg.vjp(lambda x, i: (x[i] ** 2, {"n": 2 * x}), x, places, has_aux=True)
+    assert value.tolist() == [1, 9]
+    assert aux["n"].tolist() == [2, 4, 6]
+    gradient, none = pullback(fg.ones(2))
+    assert gradient.tolist() == [2, 0, 6]
+    assert none is None
+    with pytest.raises(ArgumentStructureError, match="vjp with has_aux of a function that returned"):
+        fg.vjp(fg.sin, x, has_aux=True)

@@ -495,5 +495,5 @@ def test_vjp_with_more_results_and_integers() -> None:
     gradient, none = pullback(fg.ones(2))
     assert gradient.tolist() == [2, 0, 6]
     assert none is None
-    with pytest.raises(ArgumentStructureError, match="vjp with has_aux of a function that returned"):
+    with pytest.raises(ArgumentStructureError, match="vjp with has_aux of"):
         fg.vjp(fg.sin, x, has_aux=True)

@@ -262,7 +262,7 @@ def _compile(
         name = _name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
-        if region.kind is Kind.CALL:
+        if region.kind in (Kind.CALL, Kind.ALIAS):
             unit.lowered.append(None)
             continue
         number = len(made.lowered)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,24 +18,30 @@ import numpy as np
 from .. import config, pytree
 from ..errors import ArgumentStructureError, CaptureError
 from ..ir.node import Node
-from ..runtime.step import Artifacts, load_step
+from ..runtime.locks import recursive_lock
+from ..runtime.step import Artifacts, Step, load_step
 from ..tensors.context import active
 from ..tensors.sharing import Borrowed
 from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, pattern_of
-from .explain import Explanation, dump, explain, regions_text
+from .background import Background, Interpreted
+from .explain import Explanation, explain, observer
 from .fast import FastCalls, Form
 from .guards import Guards
 from .profile import Profile, profile
-from .signature import FLOAT, INT, difference, is_foreign, leaf_key
+from .series import arguments_of, stacked
+from .signature import difference, frozen_key, is_foreign, leaf_key, signature_of
 from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated
 from .statistics import Statistics
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]
 
-_TRACING = threading.RLock()
+_TRACING = recursive_lock()
 """Tracing replaces the values of captured tensors for its duration: one thread at a time."""
+
+_COMPILING = recursive_lock()
+"""Graphs are compiled one at a time; functions may be traced meanwhile."""
 
 _MOST_ENTRIES = 32
 """How many traces of one signature are kept, for different surroundings."""
@@ -49,15 +54,21 @@ class CompiledFunction:
     Made by `compile`.
     """
 
-    def __init__(self, function: Callable[..., Any], static_argnames: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnames: Sequence[str] = (),
+        background: bool = False,
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.static_argnames = frozenset(static_argnames)
-        self._signature = _inspect(function)
+        self.background = background
+        self._signature = signature_of(function)
         self._positional = self._positional_names()
         self._entries: dict[Any, list[Specialisation]] = {}
         self._statistics = Statistics()
-        self._lock = threading.RLock()
+        self._lock = recursive_lock()
         self._last: tuple[Any, Any] | None = None
         self._fast = FastCalls(self._lock)
         self._hits = 0
@@ -84,7 +95,7 @@ class CompiledFunction:
         bound = store.get(name)
         if bound is None:
             method = self.function.__get__(instance, owner)
-            bound = CompiledFunction(method, tuple(self.static_argnames))
+            bound = CompiledFunction(method, tuple(self.static_argnames), self.background)
             store[name] = bound
         return bound
 
@@ -120,7 +131,7 @@ class CompiledFunction:
                     if found[0] is not entry:
                         found.remove(entry)
                         found.insert(0, entry)
-                    return self._run(entry, leaves, form)
+                    return self._run(self._ready(entry, found), leaves, form)
         entry = self._specialise(args, kwargs, leaves, structure, key)
         return self._run(entry, leaves, form, fresh=True)
 
@@ -168,7 +179,7 @@ class CompiledFunction:
         if self.static_argnames:
             static = self._static_mask(structure, keywords)
             parts = [
-                ("static", _frozen(v)) if s else leaf_key(v)
+                ("static", frozen_key(v)) if s else leaf_key(v)
                 for v, s in zip(leaves, static, strict=True)
             ]
             return (structure, keywords, *parts)
@@ -233,40 +244,45 @@ class CompiledFunction:
             guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)
             stages["trace"] = (time.perf_counter() - start) * 1e3
-            observe = self._observer()
-            step, origin = load_step(
-                traced.outputs, traced.inputs, traced.donations, stages, observe
-            )
-            entry = Specialisation(traced, step, guards)
+            observe = observer(getattr(self.function, "__name__", "step"))
+
+            def compiled() -> tuple[Step, str]:
+                with _COMPILING:
+                    made = load_step(
+                        traced.outputs, traced.inputs, traced.donations, stages, observe
+                    )
+                self._note(made, stages, reason)
+                return made
+
+            if self.background:
+                entry = Specialisation(traced, Interpreted(traced.inputs, traced.outputs), guards)
+                entry.fast_known = True
+                entry.background = Background(compiled)
+            else:
+                entry = Specialisation(traced, compiled()[0], guards)
             entries = self._entries.setdefault(key, [])
             entries.insert(0, entry)
             # Used ones come first; a captured number that always changes must not pile up.
             del entries[_MOST_ENTRIES:]
-        self._note(entry, stages, origin, reason)
         self._last = key, leaves
         return entry
 
-    def _observer(self) -> Callable[[Artifacts], None] | None:
-        folder, fusion = config.current().dump, "fusion" in config.current().explain
-        if folder is None and not fusion:
-            return None
-        name = getattr(self.function, "__name__", "step")
+    def _ready(self, entry: Specialisation, entries: list[Specialisation]) -> Specialisation:
+        """The entry, or the one with code once a thread has compiled it."""
+        made = None if entry.background is None else entry.background.take()
+        if made is None:
+            return entry
+        ready = Specialisation(entry.traced, made[0], entry.guards)
+        ready.autocast = entry.autocast
+        entries[entries.index(entry)] = ready
+        return ready
 
-        def observe(artifacts: Artifacts) -> None:
-            if folder is not None:
-                dump(folder, name, artifacts)
-            if fusion:
-                sys.stderr.write(f"fusegrad: {name}\n{regions_text(artifacts)}\n")
-
-        return observe
-
-    def _note(
-        self, entry: Specialisation, stages: dict[str, float], origin: str, reason: str | None
-    ) -> None:
+    def _note(self, made: tuple[Step, str], stages: dict[str, float], reason: str | None) -> None:
         s = self._statistics
+        step, origin = made
         s.compiles += 1
-        s.kernels = entry.step.record.kernels
-        s.arena_bytes = entry.step.arena_bytes
+        s.kernels = step.record.kernels
+        s.arena_bytes = step.arena_bytes
         s.origins[origin] = s.origins.get(origin, 0) + 1
         for stage, value in stages.items():
             s.compile_ms[stage] = s.compile_ms.get(stage, 0.0) + value
@@ -401,6 +417,47 @@ class CompiledFunction:
             (output, captured[id(tensor)]) for output, tensor in pairs if id(tensor) in captured
         ]
 
+    def run(self, batches: Any) -> Any:
+        """Call the function once for each batch, without returning to Python in between.
+
+        Parameters
+        ----------
+        batches : tuple of arrays, array, or iterable
+            A tuple of arrays (one for each argument), or one array, has the batches along the first
+            axis. Otherwise each item is a tuple of arguments, or the only argument.
+
+        Returns
+        -------
+        The results, every tensor with a new first axis for the batches; None if there are none.
+
+        Raises
+        ------
+        ShapeError
+            If the arrays have different lengths, or results different shapes.
+
+        Examples
+        --------
+        >>> import fusegrad as fg
+        >>> total = fg.zeros(2)
+        >>> @fg.compile
+        ... def add(x):
+        ...     total[...] = total + x
+        ...     return total.sum()
+        >>> add.run(np.ones((3, 2), "float32")), total
+        (Tensor([2., 4., 6.]), Tensor([3., 3.]))
+        """
+        calls = arguments_of(batches)
+        results: list[Any] = []
+        while len(results) < len(calls):
+            args = calls[len(results)]
+            series = self._fast.series_for(len(args))
+            before = len(results)
+            if series is not None:
+                series(calls, before, results)
+            if len(results) == before:
+                results.append(self(*args))
+        return stacked(results)
+
     # --- looking ----------------------------------------------------------------------------------
 
     def stats(self) -> Statistics:
@@ -498,20 +555,11 @@ def _borrowed(array: Any) -> Tensor:
     return tensor
 
 
-def _frozen(value: Any) -> Any:
-    key = leaf_key(value)
-    return (type(value), value) if key in (FLOAT, INT) else key
-
-
-def _inspect(function: Callable[..., Any]) -> inspect.Signature | None:
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
-
-
 def compile(
-    function: Callable[..., Any] | None = None, *, static_argnames: Sequence[str] | str = ()
+    function: Callable[..., Any] | None = None,
+    *,
+    static_argnames: Sequence[str] | str = (),
+    background: bool = False,
 ) -> Any:
     """Compile a function of arrays, or a whole training step, to native code.
 
@@ -528,6 +576,9 @@ def compile(
         call; ``bool``, ``str`` and ``None`` are part of the signature.
     static_argnames : str or sequence of str
         Further parameters whose values are part of the signature.
+    background : bool, optional
+        Whether a thread compiles while the first calls of a signature run op by op. These are
+        equal to later ones within tolerance, not to the bit.
 
     Returns
     -------
@@ -546,5 +597,5 @@ def compile(
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if function is None:
-        return lambda f: CompiledFunction(f, names)
-    return CompiledFunction(function, names)
+        return lambda f: CompiledFunction(f, names, background)
+    return CompiledFunction(function, names, background)

@@ -6,11 +6,13 @@ Knows the artifacts of every stage; compiles nothing itself but through `runtime
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from .. import config
 from ..codegen.printer import print_kernel
 from ..codegen.program import print_program
 from ..ir.node import Node, all_nodes, where
@@ -20,7 +22,7 @@ from ..runtime.bodies import functions_of
 from ..runtime.step import Artifacts, build_record
 from .statistics import Statistics
 
-__all__ = ["Explanation", "dump", "explain", "regions_text"]
+__all__ = ["Explanation", "dump", "explain", "observer"]
 
 
 @final
@@ -164,3 +166,18 @@ def dump(folder: Path, name: str, made: Artifacts) -> None:
     if made.plan is not None:
         program = print_program(made.plan.program, _launch_names(made))
         (folder / f"{prefix}{at + 4:02}-plan.program").write_text(program + "\n")
+
+
+def observer(name: str) -> Callable[[Artifacts], None] | None:
+    """What prints and writes the stages of a compilation, as FUSEGRAD_DUMP and _EXPLAIN say."""
+    folder, fusion = config.current().dump, "fusion" in config.current().explain
+    if folder is None and not fusion:
+        return None
+
+    def observe(artifacts: Artifacts) -> None:
+        if folder is not None:
+            dump(folder, name, artifacts)
+        if fusion:
+            sys.stderr.write(f"fusegrad: {name}\n{regions_text(artifacts)}\n")
+
+    return observe

@@ -35,11 +35,14 @@ class FastCalls:
         Takes positional arguments without nesting.
     nested : dict
         From the form of the arguments to what takes their leaves.
+    series : dict
+        From the form to what makes many calls, one after the other.
     """
 
     def __init__(self, lock: Any) -> None:
         self.flat: Callable[..., Any] | None = None
         self.nested: dict[Form, Callable[..., Any]] = {}
+        self.series: dict[Form, Callable[..., int]] = {}
         self._lock = lock
         self._plans: dict[Form, list[Any]] = {}
         self._hits = ctypes.c_int64()
@@ -61,6 +64,10 @@ class FastCalls:
         elif flat:
             self.flat = self.nested.get(form)
 
+    def series_for(self, count: int) -> Callable[..., int] | None:
+        """What makes many calls with so many positional arguments, None if there is none yet."""
+        return self.series.get((_flat(count), False))
+
     def _plan(self, entry: Specialisation, leaves: Sequence[Any], form: Form) -> bool:
         caller = native()
         plan = plan_of(entry, leaves, self._lock, self._hits) if caller else None
@@ -68,7 +75,8 @@ class FastCalls:
             return False
         plans = [plan, *self._plans.get(form, [])][:_MOST_PLANS]
         self._plans[form] = plans
-        self.nested[form] = caller.function([p.address for p in plans], plans)
+        functions = caller.functions([p.address for p in plans], plans)
+        self.nested[form], self.series[form] = functions
         return True
 
 

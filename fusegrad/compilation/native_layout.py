@@ -97,17 +97,18 @@ class Native:
         symbols = {name: id(objects[name]) for name in OBJECTS}
         for name in IMPORTS:
             symbols[name] = _address(getattr(ctypes.pythonapi, name))
-        self.library = loader.load(_object_code(text), ["fg_dispatch"], symbols)
-        self.definition = _MethodDefinition(
-            b"call", self.library.address("fg_dispatch"), _METHOD_FLAGS, None
+        self.library = loader.load(_object_code(text), ["fg_dispatch", "fg_series"], symbols)
+        self._call, self._series = (
+            _MethodDefinition(name, self.library.address(symbol), _METHOD_FLAGS, None)
+            for name, symbol in ((b"call", "fg_dispatch"), (b"series", "fg_series"))
         )
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.restype = ctypes.py_object
         make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
         self._make = make
 
-    def function(self, plans: Sequence[int], keep: Any) -> Any:
-        """A function that tries plans one after the other.
+    def functions(self, plans: Sequence[int], keep: Any) -> tuple[Any, Any]:
+        """A function that tries plans one after the other, and one that does so for many calls.
 
         Parameters
         ----------
@@ -118,13 +119,19 @@ class Native:
 
         Returns
         -------
-        callable
+        call : callable
             Gives MISS for calls that no plan is for.
+        series : callable
+            ``series(calls, first, results)`` makes the calls of a list of tuples from a number on,
+            appends to a list, and gives the number of the first call that no plan is for.
         """
         table = (ctypes.c_uint64 * (len(plans) + 1))(*plans)
         address = ctypes.addressof(table)
         # The third argument is kept like a module's name would be.
-        return self._make(ctypes.addressof(self.definition), address, _Kept(table, keep))
+        kept = _Kept(table, keep)
+        definitions = self._call, self._series
+        call, series = (self._make(ctypes.addressof(d), address, kept) for d in definitions)
+        return call, series
 
 
 @final

@@ -409,4 +409,64 @@ miss:
   call void @Py_IncRef(ptr @MISS)
   ret ptr @MISS
 }
+
+; One call after the other: a list of tuples of arguments, from a number on; results are appended to
+; a list. How many calls there were in the end, fewer when the next one is for the general path.
+define ptr @fg_series(ptr %self, ptr %args, i64 %count, ptr %keywords) {
+entry:
+  %calls = load ptr, ptr %args
+  %number = get ptr %args + 8
+  %results = get ptr %args + 16
+  %first = call i64 @PyLong_AsLongLong(ptr %number)
+  br label %next
+next:
+  %i = phi i64 [%first, %entry], [%i2, %keep]
+  %size = call i64 @PyList_Size(ptr %calls)
+  %more = icmp slt i64 %i, %size
+  br i1 %more, label %one, label %done
+one:
+  %item = call ptr @PyList_GetItem(ptr %calls, i64 %i)
+  call void @Py_IncRef(ptr %item)
+  %result = call ptr @spread(ptr %self, ptr %item)
+  call void @Py_DecRef(ptr %item)
+  %failed = icmp eq ptr %result, null
+  br i1 %failed, label %bad, label %made
+made:
+  %missed = icmp eq ptr %result, @MISS
+  br i1 %missed, label %miss, label %keep
+keep:
+  %r = call i32 @PyList_Append(ptr %results, ptr %result)
+  call void @Py_DecRef(ptr %result)
+  %i2 = add i64 %i, 1
+  br label %next
+miss:
+  call void @Py_DecRef(ptr %result)
+  br label %done
+done:
+  %end = call ptr @PyLong_FromLongLong(i64 %i)
+  ret ptr %end
+bad:
+  ret ptr null
+}
+
+; A call with the arguments in a tuple.
+define internal ptr @spread(ptr %self, ptr %tuple) {
+entry:
+  %count = call i64 @PyTuple_Size(ptr %tuple)
+  %args = alloca ptr, i64 %count
+  br label %next
+next:
+  %i = phi i64 [0, %entry], [%i2, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %go
+one:
+  %value = call ptr @PyTuple_GetItem(ptr %tuple, i64 %i)
+  %p = getelementptr ptr, ptr %args, i64 %i
+  store ptr %value, ptr %p
+  %i2 = add i64 %i, 1
+  br label %next
+go:
+  %result = call ptr @fg_dispatch(ptr %self, ptr %args, i64 %count, ptr null)
+  ret ptr %result
+}
 """

@@ -151,12 +151,14 @@ class _Writer:
 
     def surroundings(self, lock: Any) -> None:
         guards = self.entry.guards
-        guarded = bool(guards.names or guards.objects)
-        self.words["hold"] = self.ref(guards.hold) if guarded else 0
+        arrays = self.traced.arrays
+        guarded = bool(guards.names or guards.objects or arrays)
+        hold = self.entry.surrounded if arrays else guards.hold
+        self.words["hold"] = self.ref(hold) if guarded else 0
         self.words["version"] = guards.version
         places = [self.place(name) for name in guards.names]
-        if any(name.shape is not None for name in guards.names):
-            # Contents of containers are compared at every call: no object is this one.
+        if arrays or any(name.shape is not None for name in guards.names):
+            # Contents of containers and arrays are compared at every call: no object is this one.
             places = [(0, self.ref({}), self.ref("contents"), self.ref(object()))]
         self.records("names", places)
         stateful = self.entry.stateful

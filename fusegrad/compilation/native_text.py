@@ -5,7 +5,7 @@ Knows the fields of tensors and storages and the layout of the tables; `native_t
 
 `fg_dispatch` is a function of Python with the convention METH_FASTCALL | METH_KEYWORDS. Its self is
 the address of a list of plans, ended by 0; the first that fits the arguments runs. What fits none
-is answered with MISS, and the general path decides.
+is answered with MISS, and the general path decides. `fg_series` makes many such calls.
 
 The text has a shorthand: ``%x = get T %p + offset`` loads from so many bytes behind `%p`, and
 ``set T %x, %p + offset`` stores there.
@@ -106,12 +106,15 @@ IMPORTS = {
     "PyList_Size": "i64 (ptr)",
     "PyLong_AsLongLong": "i64 (ptr)",
     "PyLong_AsVoidPtr": "ptr (ptr)",
+    "PyLong_FromLongLong": "ptr (i64)",
     "PyObject_CallNoArgs": "ptr (ptr)",
     "PyObject_CallOneArg": "ptr (ptr, ptr)",
     "PyObject_GetAttr": "ptr (ptr, ptr)",
     "PyObject_IsTrue": "i32 (ptr)",
+    "PyTuple_GetItem": "ptr (ptr, i64)",
     "PyTuple_New": "ptr (i64)",
     "PyTuple_SetItem": "i32 (ptr, i64, ptr)",
+    "PyTuple_Size": "i64 (ptr)",
     "PyType_GenericAlloc": "ptr (ptr, i64)",
     "Py_DecRef": "void (ptr)",
     "Py_IncRef": "void (ptr)",

@@ -8,7 +8,8 @@ Arrays, tensors, ``float`` and ``int`` are inputs: their values may change from 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import inspect
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -19,7 +20,16 @@ from ..state import fingerprint
 from ..tensors.tensor_class import Tensor
 from .layout import Layout, layout_of
 
-__all__ = ["Leaf", "Scalar", "describe_leaf", "difference", "is_foreign", "leaf_key"]
+__all__ = [
+    "Leaf",
+    "Scalar",
+    "describe_leaf",
+    "difference",
+    "frozen_key",
+    "is_foreign",
+    "leaf_key",
+    "signature_of",
+]
 
 
 @final
@@ -59,6 +69,20 @@ def leaf_key(value: Any) -> Leaf:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype, value.shape
     return "static", fingerprint(value)
+
+
+def frozen_key(value: Any) -> Leaf:
+    """The part of the signature that an argument is whose value counts."""
+    key = leaf_key(value)
+    return (type(value), value) if key in (FLOAT, INT) else key
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """The parameters of a function, None where Python cannot say."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def is_foreign(value: Any) -> bool:

@@ -9,7 +9,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
 from ..tensors.trace import ArrayReference
 from ..transforms.variables import is_differentiable
 from .arguments import Kind, check_apart, pattern_of
+from .background import Background, Interpreted
 from .guards import Guards
 from .layout import layout_of
 
@@ -99,9 +100,10 @@ class Traced:
 class Specialisation:
     """A traced and compiled signature."""
 
-    def __init__(self, traced: Traced, step: Step, guards: Guards) -> None:
+    def __init__(self, traced: Traced, step: Step | Interpreted, guards: Guards) -> None:
         self.traced = traced
-        self.step = step
+        # One that interprets has what a call needs, and no fast path.
+        self.step = cast("Step", step)
         self.guards = guards
         self.kinds = kinds = traced.kinds
         self.packer = struct.Struct("=" + "".join(traced.scalars))
@@ -119,6 +121,7 @@ class Specialisation:
         )
         self.fast: Callable[..., Any] | None = None
         self.fast_known = False
+        self.background: Background | None = None
         self.autocast = active.autocast
 
     def holds(self) -> bool:
@@ -131,6 +134,10 @@ class Specialisation:
         for tensor, known in self.grad_state:
             if tensor._grad is not known:
                 return False
+        return self.surrounded()
+
+    def surrounded(self) -> bool:
+        """Whether names, objects and NumPy arrays from outside are as they were traced."""
         return not self.traced.changed_arrays() and self.guards.hold()
 
     def difference(self) -> str | None:

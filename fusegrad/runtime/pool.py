@@ -106,6 +106,8 @@ _STATE = """
 @job = internal global %job_type zeroinitializer, align 128
 @caller_cpu = internal global i32 -1
 @limit = internal global i32 1, align 128
+; How many threads the launch that is under way may have.
+@allowed = internal global i32 2147483647, align 128
 @workers = internal global i32 0
 @spin = internal global i64 0
 @rescue = internal global i32 0
@@ -323,6 +325,10 @@ wake_more:
   br label %idle
 
 found:
+  %allowed = load atomic i32, ptr @allowed monotonic, align 4
+  %welcome = icmp ugt i32 %allowed, %index
+  br i1 %welcome, label %take, label %nothing
+take:
   %ran = call i32 @work(i64 %thread)
   %any = icmp ne i32 %ran, 0
   br i1 %any, label %report, label %reported
@@ -375,9 +381,15 @@ done:
 }
 
 define void @fg_parallel(ptr %kernel, ptr %args, i64 %n, i64 %grain, i64 %chunks, ptr %scratch,
-                         i64 %stride) nounwind {
+                         i64 %given) nounwind {
 entry:
-  %limit = load atomic i32, ptr @limit acquire, align 4
+  %most = lshr i64 %given, 48
+  %stride = and i64 %given, 281474976710655
+  %all_of_them = icmp eq i64 %most, 0
+  %wanted = select i1 %all_of_them, i64 2147483647, i64 %most
+  %wanted32 = trunc i64 %wanted to i32
+  %general = load atomic i32, ptr @limit acquire, align 4
+  %limit = call i32 @llvm.umin.i32(i32 %general, i32 %wanted32)
   %several = icmp sgt i64 %chunks, 1
   %threads = icmp ugt i32 %limit, 1
   %worthwhile = and i1 %several, %threads
@@ -408,6 +420,7 @@ publish:
   store i64 %chunks, ptr getelementptr (%job_type, ptr @job, i32 0, i32 4)
   store ptr %scratch, ptr getelementptr (%job_type, ptr @job, i32 0, i32 5)
   store i64 %stride, ptr getelementptr (%job_type, ptr @job, i32 0, i32 6)
+  store atomic i32 %wanted32, ptr @allowed monotonic, align 4
   store atomic i32 0, ptr @finished monotonic, align 4
   store atomic i64 %chunks, ptr @unclaimed release, align 8
   %e = atomicrmw add ptr @epoch, i32 1 seq_cst

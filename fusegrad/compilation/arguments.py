@@ -16,12 +16,12 @@ from ..errors import StateError
 from ..ir.node import Node
 from ..tensors.context import Cell
 from ..tensors.sharing import Borrowed, Result, relatives
-from ..tensors.tensor_class import Tensor, record
+from ..tensors.tensor_class import Tensor, as_tensor, record
 from ..tensors.trace import Trace
 from .layout import Layout, layout_of
 from .signature import FLOAT, check_array, leaf_key
 
-__all__ = ["Arguments", "Kind", "check_apart", "pattern_of"]
+__all__ = ["Arguments", "Kind", "borrowed", "check_apart", "pattern_of"]
 
 Kind = Literal["array", "view", "number", "static", "bound"]
 """What an argument is: an input, one read in place, a number, part of the signature, or a tensor
@@ -204,3 +204,12 @@ def check_apart(leaves: Sequence[Any], written: Sequence[int], others: Collectio
                 "another tensor which it uses: one is a view of the other",
                 remedy="pass the tensor alone, and take the view of it inside of the function",
             )
+
+
+def borrowed(array: Any) -> Tensor:
+    """An array that is no Tensor as one, to which nothing may be written."""
+    tensor = as_tensor(array)
+    number = isinstance(array, np.generic)
+    what = "a number" if number else f"a {type(array).__module__}.{type(array).__name__}"
+    tensor._shared = Borrowed("", what, number)
+    return tensor

@@ -35,7 +35,7 @@ class Interpreted:
         program = Program("step", len(self.inputs), count, 0, 0, 0, ())
         self.record = Record(program, (), tuple(range(count)), (), 0, ())
 
-    def __call__(self, addresses: Sequence[int]) -> None:
+    def __call__(self, addresses: Sequence[int], count: int = 0) -> None:
         """Run once; `addresses` are those of inputs, then of outputs."""
         inputs, outputs = addresses[: len(self.inputs)], addresses[len(self.inputs) :]
         known = {n: _array(a, n) for n, a in zip(self.inputs, inputs, strict=True)}

@@ -20,11 +20,11 @@ from ..errors import ArgumentStructureError, CaptureError
 from ..ir.node import Node
 from ..runtime.locks import recursive_lock
 from ..runtime.step import Artifacts, Step, load_step
+from ..runtime.threads import check_count
 from ..tensors.context import active
-from ..tensors.sharing import Borrowed
 from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
-from .arguments import Arguments, pattern_of
+from .arguments import Arguments, borrowed, pattern_of
 from .background import Background, Interpreted
 from .explain import Explanation, explain, observer
 from .fast import FastCalls, Form
@@ -59,11 +59,13 @@ class CompiledFunction:
         function: Callable[..., Any],
         static_argnames: Sequence[str] = (),
         background: bool = False,
+        threads: int | None = None,
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.static_argnames = frozenset(static_argnames)
         self.background = background
+        self.threads = 0 if threads is None else check_count(threads)
         self._signature = signature_of(function)
         self._positional = self._positional_names()
         self._entries: dict[Any, list[Specialisation]] = {}
@@ -96,6 +98,7 @@ class CompiledFunction:
         if bound is None:
             method = self.function.__get__(instance, owner)
             bound = CompiledFunction(method, tuple(self.static_argnames), self.background)
+            bound.threads = self.threads
             store[name] = bound
         return bound
 
@@ -153,7 +156,7 @@ class CompiledFunction:
         leaves, structure = pytree.flatten((args, kwargs))
         static = self._static_mask(structure, True)
         values = [
-            _borrowed(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
+            borrowed(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
             for v, s in zip(self._as_arrays(leaves, static), static, strict=True)
         ]
         new_args, new_kwargs = pytree.unflatten(structure, values)
@@ -163,7 +166,7 @@ class CompiledFunction:
     def _as_arrays(leaves: Sequence[Any], static: Sequence[bool]) -> tuple[Any, ...]:
         """The arrays of other libraries as tensors: what they hold is an input, not a constant."""
         return tuple(
-            _borrowed(v) if is_foreign(v) and not s else v
+            borrowed(v) if is_foreign(v) and not s else v
             for v, s in zip(leaves, static, strict=True)
         )
 
@@ -259,7 +262,7 @@ class CompiledFunction:
                 entry.fast_known = True
                 entry.background = Background(compiled)
             else:
-                entry = Specialisation(traced, compiled()[0], guards)
+                entry = Specialisation(traced, compiled()[0], guards, self.threads)
             entries = self._entries.setdefault(key, [])
             entries.insert(0, entry)
             # Used ones come first; a captured number that always changes must not pile up.
@@ -272,7 +275,7 @@ class CompiledFunction:
         made = None if entry.background is None else entry.background.take()
         if made is None:
             return entry
-        ready = Specialisation(entry.traced, made[0], entry.guards)
+        ready = Specialisation(entry.traced, made[0], entry.guards, self.threads)
         ready.autocast = entry.autocast
         entries[entries.index(entry)] = ready
         return ready
@@ -546,20 +549,12 @@ class CompiledFunction:
         return profile(name, entry, leaves, made[0], rounds)
 
 
-def _borrowed(array: Any) -> Tensor:
-    """An array that is no Tensor as one, to which nothing may be written."""
-    tensor = as_tensor(array)
-    number = isinstance(array, np.generic)
-    what = "a number" if number else f"a {type(array).__module__}.{type(array).__name__}"
-    tensor._shared = Borrowed("", what, number)
-    return tensor
-
-
 def compile(
     function: Callable[..., Any] | None = None,
     *,
     static_argnames: Sequence[str] | str = (),
     background: bool = False,
+    threads: int | None = None,
 ) -> Any:
     """Compile a function of arrays, or a whole training step, to native code.
 
@@ -579,6 +574,9 @@ def compile(
     background : bool, optional
         Whether a thread compiles while the first calls of a signature run op by op. These are
         equal to later ones within tolerance, not to the bit.
+    threads : int, optional
+        How many threads its calls may use; by default all that `set_num_threads` allows. Results
+        do not depend on it.
 
     Returns
     -------
@@ -597,5 +595,5 @@ def compile(
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if function is None:
-        return lambda f: CompiledFunction(f, names, background)
-    return CompiledFunction(function, names, background)
+        return lambda f: CompiledFunction(f, names, background, threads)
+    return CompiledFunction(function, names, background, threads)

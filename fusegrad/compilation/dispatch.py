@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import pytree
+from ..runtime.threads import THREADS_AT
 from ..tensors.context import active
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor
@@ -160,12 +161,13 @@ class _Writer:
         words = [*inputs, *(f"y{i}.address" for i in range(len(self.entry.types)))]
         words += map(str, self.step.fixed)
         step = self.step
+        stride = step.stride | self.entry.threads << THREADS_AT
         size = 4 + len(words) + len(self.numbers)
         block = self.name(ctypes.c_uint64 * size, "Block")
         self.body += [
             "arena = arenas.pop() if arenas else take()",
             "start = arena.address",
-            f"block = {block}({step.table}, start, start + {step.scratch_at}, {step.stride}, "
+            f"block = {block}({step.table}, start, start + {step.scratch_at}, {stride}, "
             f"{', '.join(words)})",
         ]
         if self.numbers:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import pytree
 from ..runtime import memory
+from ..runtime.threads import THREADS_AT
 from ..tensors.tensor_class import Tensor
 from .native_text import PLAN
 from .specialisation import FORMATS, Specialisation
@@ -234,7 +235,8 @@ class _Writer:
         step = self.entry.step
         program = step.record.program
         count = program.inputs + program.outputs
-        block = [step.table, 0, 0, step.stride, *([0] * count), *step.fixed]
+        stride = step.stride | self.entry.threads << THREADS_AT
+        block = [step.table, 0, 0, stride, *([0] * count), *step.fixed]
         self.words["block_words"] = len(block)
         self.words["block_at"] = self.table(block)
         self.words["needs_arena"] = int(program.arena_bytes + program.scratch_bytes > 0)

@@ -100,11 +100,15 @@ class Traced:
 class Specialisation:
     """A traced and compiled signature."""
 
-    def __init__(self, traced: Traced, step: Step | Interpreted, guards: Guards) -> None:
+    def __init__(
+        self, traced: Traced, step: Step | Interpreted, guards: Guards, threads: int = 0
+    ) -> None:
         self.traced = traced
         # One that interprets has what a call needs, and no fast path.
         self.step = cast("Step", step)
         self.guards = guards
+        # At most so many threads; 0: as many as there are.
+        self.threads = threads
         self.kinds = kinds = traced.kinds
         self.packer = struct.Struct("=" + "".join(traced.scalars))
         self.captured = [(t, t._type, t.requires_grad) for t in traced.captures]
@@ -195,7 +199,7 @@ class Specialisation:
         # Before anything is written in place.
         history = self._history(leaves, scalars) if differentiated(leaves) else None
         storages = self._places(addresses)
-        self.step(addresses)
+        self.step(addresses, self.threads)
         del keep
         self._deliver_arguments(leaves, storages, history)
         return self._deliver(storages, history)

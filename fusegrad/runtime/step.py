@@ -81,12 +81,16 @@ class Step:
         """The planned memory of one call: values, and private memory of every thread."""
         return self.record.program.arena_bytes + self.stride * threads.num_threads()
 
-    def __call__(self, addresses: Sequence[int]) -> None:
-        """Run once; `addresses` are those of inputs, then of (unique) outputs."""
+    def __call__(self, addresses: Sequence[int], count: int = 0) -> None:
+        """Run once; `addresses` are those of inputs, then of (unique) outputs.
+
+        At most `count` threads take part; 0: as many as there are.
+        """
         arena = self.take_arena()
         start = arena.address
         scratch = start + self.scratch_at
-        self.run(self.block(self.table, start, scratch, self.stride, *addresses, *self.fixed))
+        stride = self.stride | count << threads.THREADS_AT
+        self.run(self.block(self.table, start, scratch, stride, *addresses, *self.fixed))
         self.arenas.append(arena)
 
     def take_arena(self) -> memory.Block:

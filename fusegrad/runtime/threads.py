@@ -12,8 +12,10 @@ Generated code launches it through the symbol ``fg_parallel``::
 
 Chunk c covers the indices from ``c * grain`` to the lesser of ``n`` and ``(c + 1) * grain``.
 Thread t, the caller being 0, gets ``scratch + t * scratch_stride``, so scratch is made for
-`max_threads()` threads. A launch from inside a launch, or while another thread's is under way, runs
-on its caller. Which thread runs a chunk is the only thing that the number of threads decides.
+`max_threads()` threads. Above bit `THREADS_AT`, `scratch_stride` says how many threads the launch
+may have, 0 for as many as there are. A launch from inside a launch, or while another thread's is
+under way, runs on its caller. Which thread runs a chunk is the only thing that the number of
+threads decides.
 """
 
 from __future__ import annotations
@@ -30,7 +32,18 @@ from .. import config
 from ..errors import ConfigError
 from . import cache, loader, pool
 
-__all__ = ["SYMBOL", "max_threads", "num_threads", "set_num_threads", "symbol_address"]
+__all__ = [
+    "SYMBOL",
+    "THREADS_AT",
+    "check_count",
+    "max_threads",
+    "num_threads",
+    "set_num_threads",
+    "symbol_address",
+]
+
+THREADS_AT = 48
+"""Where in the word for the stride of scratch a number of threads begins."""
 
 SYMBOL = "fg_parallel"
 """The name under which generated code imports the function."""
@@ -172,16 +185,28 @@ def set_num_threads(count: int) -> None:
     >>> set_num_threads(before)
     """
     global _num_threads
+    count = check_count(count)
+    with _lock:
+        _num_threads = count
+        if _pool is not None:
+            _configure(_pool, count)
+
+
+def check_count(count: int) -> int:
+    """A number of threads; ConfigError if there cannot be so many.
+
+    Examples
+    --------
+    >>> check_count(1)
+    1
+    """
     count = operator.index(count)
     if not 1 <= count <= max_threads():
         raise ConfigError(
             f"the number of threads cannot be {count}",
             remedy=f"pass a number from 1 to {max_threads()}",
         )
-    with _lock:
-        _num_threads = count
-        if _pool is not None:
-            _configure(_pool, count)
+    return count
 
 
 def running_workers() -> int:

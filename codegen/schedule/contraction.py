@@ -36,6 +36,9 @@ __all__ = ["Contraction", "Tiled", "match", "tile"]
 _WIDE = {1: 8, 2: 6, 3: 6, 4: 4}
 """Vectors side by side in a tile of few rows."""
 
+_MOST, _MOST_OF_16 = (14, 12, 8), (14, 6)
+"""Rows of a tile of one, two, ... vectors that leave registers for the operands."""
+
 PACK_ROWS = 24
 """From this many rows on, packing the right operand is paid back by its reuse."""
 
@@ -151,20 +154,33 @@ def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> 
 
 
 def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
-    """Rows and vectors of the register tile: what fills the registers and wastes few rows."""
+    """Rows and vectors of the register tile: what takes the fewest cycles for all rows and columns.
+
+    Equal ones: the larger tile, which is called less often.
+    """
     lanes = target.vector_bytes // itemsize
+    rows = max(rows, 1)
     if rows in _WIDE:
         # So many sums in flight that additions do not wait for each other.
         most = _WIDE[rows] if target.registers > 16 else _WIDE[rows] // 2
         return rows, max(1, min(most, -(-columns // lanes)))
-    vectors = 1 if columns <= lanes else 2
-    most = (target.registers - 1 - vectors) // vectors
-    most = min(
-        most, 12 if vectors == 2 else 14, 6 if target.registers == 16 and vectors == 2 else 14
-    )
-    most = max(1, most)
-    panels = -(-max(rows, 1) // most)
-    return -(-max(rows, 1) // panels), vectors
+    shapes = [
+        (height, vectors)
+        for vectors, most in enumerate(_MOST if target.registers > 16 else _MOST_OF_16, 1)
+        for height in range(min(most, rows), 0, -1)
+    ]
+
+    def cycles(shape: tuple[int, int]) -> tuple[float, int]:
+        height, vectors = shape
+        # Two products or two loads at once; a product takes four cycles, and a step some more:
+        # most with one vector, as the rows are then read for few columns.
+        step = max(height * vectors / 2, (height + vectors) / 2, 4) + (
+            1.5 if vectors == 1 else 0.75
+        )
+        tiles = -(-rows // height) * -(-columns // (vectors * lanes))
+        return step * tiles, -height * vectors
+
+    return min(shapes, key=cycles)
 
 
 def tile(c: Contraction, size: int, target: Features) -> Tiled:

@@ -138,35 +138,49 @@ class _Pack(Memory):
         self.end_loop(columns)
 
     def _square(self, i: str, j: str) -> None:
-        """A square of registers: loads along the rows, shuffles, stores along the columns."""
+        """A square of registers: loads along the rows, shuffles, stores along the columns.
+
+        Where rows or columns lack, nothing outside is read, and it counts as zero.
+        """
         tests = []
         for at, alive in ((i, "%rows"), (j, "%columns")):
             end = self.emit(f"add nsw i64 {at}, {self.lanes}")
             tests.append(self.emit(f"icmp sle i64 {end}, {alive}"))
         whole = self.emit(f"and i1 {tests[0]}, {tests[1]}")
-        edge = self.emit(f"xor i1 {whole}, true")
-        name = self.begin_if()
+        vectors = ["zeroinitializer"] * self.lanes
         source = self._at("%source", j, "%step", i)
+        vectors = self._loaded(whole, vectors, lambda: self._whole_columns(source))
+        edge = self.emit(f"xor i1 {whole}, true")
+        vectors = self._loaded(edge, vectors, lambda: self._edge_columns(source, i, j))
+        left = self.emit(f"sub nsw i64 %height, {i}")
         target = self._at("%target", i, "%pitch", j)
+        for number, text in enumerate(transposed(self, self.kind, self.lanes, self.dtype, vectors)):
+            exists = self.emit(f"icmp sgt i64 {left}, {number}")
+            name = self.begin_if()
+            self._store(text, target)
+            self.end_if(name, exists)
+            target = self._next(target, "%pitch")
+
+    def _loaded(
+        self, condition: str, before: list[str], load: Callable[[], list[str]]
+    ) -> list[str]:
+        """The vectors, loaded where a condition holds."""
+        name = self.begin_if()
+        inside = load()
+        merges = [(self.kind, a, b) for a, b in zip(inside, before, strict=True)]
+        return self.end_if(name, condition, merges)
+
+    def _whole_columns(self, source: str) -> list[str]:
         vectors = []
         for _ in range(self.lanes):
             vectors.append(self._load(source))
             source = self._next(source, "%step")
-        for text in transposed(self, self.kind, self.lanes, self.dtype, vectors):
-            self._store(text, target)
-            target = self._next(target, "%pitch")
-        self.end_if(name, whole)
-        name = self.begin_if()
-        self._edge(i, j)
-        self.end_if(name, edge)
+        return vectors
 
-    def _edge(self, i: str, j: str) -> None:
-        """The same where rows or columns lack: nothing outside is read, and it counts as zero."""
+    def _edge_columns(self, source: str, i: str, j: str) -> list[str]:
         alive = self._alive("%rows", i)
         rows = self.prefix_mask(alive, self.lanes).text
         bit = f"<{self.lanes} x i1>"
-        source = self._at("%source", j, "%step", i)
-        target = self._at("%target", i, "%pitch", j)
         some = self.emit(f"icmp sgt i64 {alive}, 0")
         vectors = []
         for number in range(self.lanes):
@@ -178,14 +192,7 @@ class _Pack(Memory):
             place = self.emit(f"select i1 {inside}, ptr {source}, ptr %source")
             vectors.append(self.masked_load(self.dtype, self.lanes, place, mask, self.depth))
             source = self._next(source, "%step")
-        left = self.emit(f"sub nsw i64 %height, {i}")
-        columns = transposed(self, self.kind, self.lanes, self.dtype, vectors)
-        for number, text in enumerate(columns):
-            exists = self.emit(f"icmp sgt i64 {left}, {number}")
-            name = self.begin_if()
-            self._store(text, target)
-            self.end_if(name, exists)
-            target = self._next(target, "%pitch")
+        return vectors
 
 
 def _inside(lanes: int, group: int, pattern: Sequence[tuple[int, int]]) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .expr import Buffer, Expr
-from .kernel import Alloc, Contract, Copy, For, If, Let, Prefetch, Stmt, Store
+from .kernel import Alloc, Contract, Copy, For, If, Let, Prefetch, Stmt, Store, Unfold
 
 __all__ = ["memory", "operands", "read_boxes", "written"]
 
@@ -37,14 +37,17 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         onward = () if statement.onward is None else (statement.onward,)
         own = (statement.rows, statement.columns, statement.acc_row)
         return (*extent, *starts, *own, *onward)
+    if isinstance(statement, Unfold):
+        columns = (statement.first_column, statement.columns)
+        return (statement.offset, statement.first_row, statement.rows, *columns)
     if isinstance(statement, Alloc):
         return tuple(e for e in statement.buffer.shape if isinstance(e, Expr))
     raise TypeError(f"no statement {type(statement).__name__}")
 
 
 def read_boxes(statement: Stmt) -> tuple[Buffer, ...]:
-    """The buffers that a `copy` or `contract` reads a box of."""
-    if isinstance(statement, Copy):
+    """The buffers that a `copy`, `unfold` or `contract` reads a box of."""
+    if isinstance(statement, (Copy, Unfold)):
         return (statement.source,)
     if isinstance(statement, Contract):
         return (statement.a, statement.b)
@@ -58,7 +61,7 @@ def written(statement: Stmt) -> Iterator[Buffer]:
         s = stack.pop()
         if isinstance(s, Store):
             yield s.buffer
-        elif isinstance(s, Copy):
+        elif isinstance(s, (Copy, Unfold)):
             yield s.target
         elif isinstance(s, Contract):
             yield s.acc

@@ -171,6 +171,18 @@ def _coarse(form: Linear, divisor: int) -> tuple[int, Linear, Linear] | None:
     return None
 
 
+def _outside(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
+    """Multiples of `divisor` (divided by it), and a rest that is never negative, if there are both.
+
+    The quotient of the rest may have a bound where that of the whole has none.
+    """
+    whole = tuple((e, c // divisor) for e, c in form.terms if c % divisor == 0)
+    rest = tuple((e, c) for e, c in form.terms if c % divisor != 0)
+    if not whole or form.constant < 0 or any(c < 0 for _, c in rest):
+        return None
+    return Linear(0, whole), Linear(form.constant, rest)
+
+
 @_known
 def divide(expr: Expr, divisor: int) -> Expr:
     """``expr // divisor`` for an `expr` that is never negative.
@@ -193,6 +205,10 @@ def divide(expr: Expr, divisor: int) -> Expr:
     if coarse is not None:
         factor, whole, _ = coarse
         return divide(_expression(whole), divisor // factor)
+    outside = _outside(form, divisor)
+    if outside is not None:
+        quotient = apply("divtrunc", _expression(outside[1]), index(divisor))
+        return simplify(apply("add", _expression(outside[0]), quotient))
     return apply("divtrunc", _expression(form), index(divisor))
 
 
@@ -210,6 +226,9 @@ def remainder(expr: Expr, divisor: int) -> Expr:
         factor, whole, rest = coarse
         above = apply("mul", remainder(_expression(whole), divisor // factor), index(factor))
         return simplify(apply("add", above, _expression(rest)))
+    outside = _outside(form, divisor)
+    if outside is not None:
+        form = outside[1]
     return apply("remtrunc", _expression(form), index(divisor))
 
 

@@ -30,6 +30,7 @@ from .kernel import (
     Stmt,
     Store,
     Tree,
+    Unfold,
     Vector,
     nested,
 )
@@ -271,6 +272,8 @@ class _Run:
                 self._copy(s)
             elif isinstance(s, Contract):
                 self._contract(s)
+            elif isinstance(s, Unfold):
+                self._unfold(s)
             elif not isinstance(s, Prefetch):
                 raise TypeError(f"no statement {type(s).__name__}")
 
@@ -420,7 +423,7 @@ class _Run:
         j = np.arange(min(columns, width))[None, :]
         along = np.arange(depth)
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: along[None, :]})
-        b = self._box(s.b, s.b_starts, {s.b_sum_axis: along[:, None], s.b_column_axis: j})
+        b = self._box(s.b, s.b_starts, self._moves(s, along[:, None], j))
         every = (np.arange(height)[:, None] + self._value(s.acc_row), np.arange(width)[None, :])
         place = self._offset(s.acc, every)
         total = np.zeros((height, width), s.acc.dtype.numpy)
@@ -430,6 +433,40 @@ class _Run:
             head = total[:, : j.size]
             total[:, : j.size] = fma(a[:, step, None], b[step, None, :], head)
         acc.data[place] = total
+
+    def _moves(self, s: Contract, along: Array, j: Array) -> dict[int, Array]:
+        """How the right operand moves with the sum and with the column."""
+        moves: dict[int, Array] = {s.b_column_axis: j}
+        if s.b_run is not None:
+            length, axis = s.b_run
+            moves = {s.b_column_axis: j % length, axis: j // length}
+        if not s.b_sums:
+            return {**moves, s.b_sum_axis: along}
+        digits = np.unravel_index(along, [extent for extent, _ in s.b_sums])
+        return {**moves, **{axis: d for (_, axis), d in zip(s.b_sums, digits, strict=True)}}
+
+    def _unfold(self, s: Unfold) -> None:
+        target = self._memory(s.target)
+        assert target.shape is not None
+        height, width = target.shape
+        first_row, rows, first, columns = (
+            self._extent(e) for e in (s.first_row, s.rows, s.first_column, s.columns)
+        )
+        i, j = np.arange(min(rows, height)), np.arange(width)
+        alive = (j < columns)[None, :]
+        at_row = np.unravel_index(first_row + i, s.row_extents)
+        at_column = np.unravel_index(np.where(j < columns, first + j, 0), s.column_extents)
+        places: list[Any] = [self._value(s.offset), at_row[0][:, None], at_column[0][None, :]]
+        for axis, low in enumerate(s.low):
+            row = at_row[axis + 1][:, None] * s.row_steps[axis]
+            at = row + at_column[axis + 1][None, :] * s.column_steps[axis] - low
+            extent = self._extent(s.source.shape[axis + 3])
+            alive = alive & (at >= 0) & (at < extent)
+            places.append(np.clip(at, 0, max(extent - 1, 0)))
+        offset = np.where(alive, self._offset(s.source, places), 0)
+        data = self._memory(s.source).data
+        box = np.where(alive, data[offset], 0) if data.size else np.zeros(alive.shape)
+        target.data[self._offset(s.target, (i[:, None], j[None, :]))] = box
 
 
 # --- which loops can be evaluated at once --------------------------------------------------------
@@ -447,7 +484,9 @@ def _nest(loop: For) -> list[For] | None:
         assert isinstance(last, For)
         chain.append(last)
     body = chain[-1].body
-    if isinstance(loop.order, Serial) or any(isinstance(s, (Copy, Contract)) for s in nested(body)):
+    if isinstance(loop.order, Serial) or any(
+        isinstance(s, (Copy, Contract, Unfold)) for s in nested(body)
+    ):
         return None
     inside = [s for s in nested(body) if isinstance(s, For)]
     if inside and not isinstance(loop.order, Independent):

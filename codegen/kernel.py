@@ -11,6 +11,7 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              | alloc NAME: dtype[extent, ...] row|tile|chunk
              | prefetch NAME[expr, ...]
              | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
+             | unfold NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0    windows
              | contract NAME[VAR, VAR] = [(expr ? itself) +] NAME[expr, ...] . NAME[expr, ...]
              for VAR < expr, ...                                                a register tile
     KIND   ::= (serial | any | tree(MONOID, ...)) [parallel | vector(lanes, unroll) | unroll]
@@ -68,6 +69,7 @@ __all__ = [
     "Stmt",
     "Store",
     "Tree",
+    "Unfold",
     "Unroll",
     "Vector",
     "nested",
@@ -263,6 +265,10 @@ class Contract(Stmt):
     repeats row `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along
     `b_sum_axis` and by j along `b_column_axis`, whose stride must be 1; columns at or beyond
     `columns` count as zero.
+
+    With `b_sums`, pairs of an extent and an axis, k runs over all of them, the last one fastest,
+    and `b` moves along these axes instead. With `b_run`, a length and an axis, `b` moves along that
+    axis after every so many columns, and begins at the first column again.
     """
 
     acc: Buffer
@@ -279,6 +285,35 @@ class Contract(Stmt):
     columns: Expr
     acc_row: Expr = _FIRST
     onward: Expr | None = None
+    b_sums: tuple[tuple[int, int], ...] = ()
+    b_run: tuple[int, int] | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Unfold(Stmt):
+    """``target[i, j] = source[...]``: the windows of an array as a matrix, zeros beyond its edges.
+
+    Row ``first_row + i`` is (r0, r1, ...) in row-major order below `row_extents`, and column
+    ``first_column + j`` is (c0, c1, ...) below `column_extents`. `source` is read at `offset` along
+    its first axis, at r0 and c0 along the next two, and at
+    ``r_a * row_steps[a] + c_a * column_steps[a] - low[a]`` along the others; an element outside of
+    these is zero. ``target`` has shape (rows, columns). Rows from `rows` on are left as they are,
+    and columns from `columns` on are set to zero. `first_row` is a multiple of the rows of one r0.
+    """
+
+    target: Buffer
+    source: Buffer
+    offset: Expr
+    row_extents: tuple[int, ...]
+    column_extents: tuple[int, ...]
+    row_steps: tuple[int, ...]
+    column_steps: tuple[int, ...]
+    low: tuple[int, ...]
+    first_row: Expr
+    rows: Expr
+    first_column: Expr
+    columns: Expr
 
 
 @final

@@ -31,6 +31,7 @@ from .kernel import (
     Stmt,
     Store,
     Tree,
+    Unfold,
     Unroll,
     Vector,
 )
@@ -423,9 +424,8 @@ class _Printer:
         if isinstance(s, If):
             head = f"{indent}if {self.expressions.text(s.condition)} {{"
             return [*lines, *self._nested(head, self.block(s.then, (), depth + 1), s, indent)]
-        if isinstance(s, (Copy, Contract)):
-            parts = self._copy(s) if isinstance(s, Copy) else self._contract(s)
-            return [*lines, *_filled(parts, indent, s)]
+        if isinstance(s, (Copy, Contract, Unfold)):
+            return [*lines, *_filled(self._parts(s), indent, s)]
         return [*lines, (indent + self._simple(s), s)]
 
     def _simple(self, s: Stmt) -> str:
@@ -465,6 +465,32 @@ class _Printer:
                 return [(f"{head} {line} }}", s)]
         return [(head, s), *body, (f"{indent}}}", None)]
 
+    def _parts(self, s: Copy | Contract | Unfold) -> list[str]:
+        if isinstance(s, Copy):
+            return self._copy(s)
+        return self._contract(s) if isinstance(s, Contract) else self._unfold(s)
+
+    def _unfold(self, s: Unfold) -> list[str]:
+        self.names.enter()
+        i, j = Var("i"), Var("j")
+        self._declare(i)
+        self._declare(j)
+        names = self.expressions.names
+        target = self.expressions.place(s.target, (i, j))
+        row, column = ("*".join(map(str, extents)) for extents in (s.row_extents, s.column_extents))
+        moved = []
+        for a, (r, c, low) in enumerate(zip(s.row_steps, s.column_steps, s.low, strict=True), 1):
+            factors = [f" * {step}" if step != 1 else "" for step in (r, c)]
+            shift = "" if not low else f" - {low}" if low > 0 else f" + {-low}"
+            moved.append(f"r{a}{factors[0]} + c{a}{factors[1]}{shift}")
+        text = self.expressions.text
+        places = ", ".join([text(s.offset), "r0", "c0", *moved])
+        limits = f"for {names[i]} < {text(s.rows)}, {names[j]} < {text(s.columns)}, else 0"
+        heads = f"r = {text(s.first_row)} + {names[i]} of {row}, c = {text(s.first_column)} + "
+        self.names.leave()
+        source = f"{names[memory(s.source)]}[{places}]"
+        return [f"unfold {target} = {source}", f"{heads}{names[j]} of {column}", limits]
+
     def _copy(self, s: Copy) -> list[str]:
         self.names.enter()
         i, j = Var("i"), Var("j")
@@ -486,7 +512,7 @@ class _Printer:
         names = self.expressions.names
         acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: k})
-        b = self._box(s.b, s.b_starts, {s.b_sum_axis: k, s.b_column_axis: j})
+        b = self._box(s.b, s.b_starts, _moves(s, k, j))
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
         limits = (
             f"{names[k]} < {self._extent(s.extent)}, {names[i]} < {rows}, {names[j]} < {columns}"
@@ -497,7 +523,9 @@ class _Printer:
         head = f"contract {acc} = ({self.expressions.text(s.onward)} ? itself) + {a}"
         return [head, f". {b}", f"for {limits}"]
 
-    def _box(self, buffer: Buffer, starts: Sequence[Expr], moved: dict[int, Var]) -> str:
+    def _box(
+        self, buffer: Buffer, starts: Sequence[Expr], moved: dict[int, Var] | dict[int, Expr]
+    ) -> str:
         indices = [
             apply("add", start, moved[axis]) if axis in moved else start
             for axis, start in enumerate(starts)
@@ -508,6 +536,22 @@ class _Printer:
 def _moved(start: Expr, step: Var) -> Expr:
     """A place in a view; where it starts at zero, the step alone."""
     return step if isinstance(start, Const) and start.value == 0 else apply("add", start, step)
+
+
+def _moves(s: Contract, k: Var, j: Var) -> dict[int, Expr]:
+    """How the right operand of a contraction moves along its axes."""
+    moves: dict[int, Expr] = {s.b_column_axis: j}
+    if s.b_run is not None:
+        length, axis = s.b_run
+        moves = {s.b_column_axis: apply("remtrunc", j, index(length))}
+        moves[axis] = apply("divtrunc", j, index(length))
+    inner = 1
+    for extent, axis in reversed(s.b_sums or ((0, s.b_sum_axis),)):
+        digit = apply("divtrunc", k, index(inner))
+        outermost = not s.b_sums or (extent, axis) == s.b_sums[0]
+        moves[axis] = digit if outermost else apply("remtrunc", digit, index(extent))
+        inner *= extent
+    return moves
 
 
 def _filled(parts: Sequence[str], indent: str, s: Stmt) -> list[Line]:

@@ -28,6 +28,7 @@ from .kernel import (
     Stmt,
     Store,
     Tree,
+    Unfold,
     Unroll,
     Vector,
     nested,
@@ -207,7 +208,7 @@ class _Check:
         elif isinstance(s, Prefetch):
             self._readable(s.buffer)
             self._place(s.buffer, s.indices)
-        elif isinstance(s, (Copy, Contract)):
+        elif isinstance(s, (Copy, Contract, Unfold)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")
         else:
@@ -249,7 +250,7 @@ class _Check:
             self.fail(f"{buffer.name} is partial, and read before finish")
 
     def _boxes(self, s: Stmt) -> None:
-        if not isinstance(s, (Copy, Contract)):
+        if not isinstance(s, (Copy, Contract, Unfold)):
             return
         for buffer in read_boxes(s):
             self._readable(buffer)
@@ -257,6 +258,9 @@ class _Check:
             self._writable(buffer)
             if len(buffer.shape) != 2:
                 self.fail(f"{buffer.name} is not two-dimensional")
+        if isinstance(s, Unfold):
+            self._unfold(s)
+            return
         if isinstance(s, Copy):
             boxes = [(s.source, s.starts, (s.row_axis, s.column_axis), s.target)]
         else:
@@ -275,6 +279,17 @@ class _Check:
             self._integer(count)
         if isinstance(s, Contract) and s.onward is not None and s.onward.dtype is not bool_:
             self.fail(f"a condition of {s.onward.dtype.short}")
+
+    def _unfold(self, s: Unfold) -> None:
+        if s.source.dtype is not s.target.dtype:
+            names = f"{s.source.dtype.short}, not {s.target.dtype.short}"
+            self.fail(f"{s.source.name} is {names}")
+        axes = len(s.low)
+        lengths = {len(s.row_extents) - 1, len(s.column_extents) - 1, len(s.row_steps)}
+        if {*lengths, len(s.column_steps), len(s.source.shape) - 3} != {axes}:
+            self.fail(f"the windows of {s.source.name} do not have {axes} axes")
+        for value in (s.offset, s.first_row, s.rows, s.first_column, s.columns):
+            self._integer(value)
 
     # --- loops ------------------------------------------------------------------------------------
 

@@ -33,12 +33,13 @@ from ..kernel import (
 from ..scalar import apply
 from ..targets.base import Features
 from .blocked import blocked
-from .contraction import match, tile
+from .contraction import Tiled, match, tile
 from .narrow import sums_over_lanes, turned
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
 from .splitting import split_ranges
 from .transposition import COLUMNS, ROWS, tile_transposed
+from .windows import match_windows, tile_windows
 
 __all__ = ["Mapped", "schedule"]
 
@@ -82,13 +83,17 @@ def schedule(
         Outputs that are larger than the cache, not read soon and not in place:
         their stores go around the cache where alignment is proven.
     """
-    contraction = match(kernel)
+    contraction, windows = match(kernel), match_windows(kernel)
+    tiled: Tiled | None = None
     if contraction is not None:
         tiled = (
             sums_over_lanes(contraction, size, target)
             or blocked(contraction, size, target)
             or tile(turned(contraction, size), size, target)
         )
+    elif windows is not None:
+        tiled = tile_windows(windows, size, target)
+    if tiled is not None:
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
         grain, chunks = _deal(tiled.items, tiled.cost, 1, partial=False)

@@ -13,7 +13,19 @@ from typing import Any
 from ..affine import canonical, linear
 from ..dtypes import int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
-from ..kernel import Alloc, Contract, Copy, For, If, Let, Prefetch, Stmt, Store, nested
+from ..kernel import (
+    Alloc,
+    Contract,
+    Copy,
+    For,
+    If,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+    Unfold,
+    nested,
+)
 from ..scalar import apply
 
 __all__ = [
@@ -93,6 +105,15 @@ def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[
                 rows=e(s.rows),
                 columns=e(s.columns),
                 target_row=e(s.target_row),
+            )
+        if isinstance(s, Unfold):
+            return replace(
+                s,
+                offset=e(s.offset),
+                first_row=e(s.first_row),
+                rows=e(s.rows),
+                first_column=e(s.first_column),
+                columns=e(s.columns),
             )
         if isinstance(s, Contract):
             return replace(

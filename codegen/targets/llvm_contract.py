@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from ..expr import Extent, index
 from ..kernel import Contract
-from .llvm_copy import Copies
 from .llvm_tile import TileForm, tile_function
+from .llvm_unfold import Unfolds
 
 __all__ = ["Contracts"]
 
 
-class Contracts(Copies):
-    """Contraction, on top of copies."""
+class Contracts(Unfolds):
+    """Contraction, on top of packing."""
 
     def contract(self, s: Contract) -> None:
         """Write a register tile; where columns may lack, a masked one beside the whole one."""
@@ -32,7 +32,7 @@ class Contracts(Copies):
         rows, columns = self.bound(s.rows), self.bound(s.columns)
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
-        form = TileForm(dtype, lanes, height, width, alive, s.onward is not None)
+        form = TileForm(dtype, lanes, height, width, alive, s.onward is not None, bool(s.b_sums))
         if height <= 0 or alive <= 0:
             return
         pointers = [
@@ -48,6 +48,8 @@ class Contracts(Copies):
             self.stride(s.b, s.b_sum_axis),
             columns,
         ]
+        if s.b_sums:
+            numbers = self._nested(s, numbers, lanes)
         if s.onward is not None:
             numbers.append(self.emit(f"zext i1 {self.operand(self.value(s.onward), 0)} to i64"))
         if isinstance(columns, int):
@@ -61,6 +63,19 @@ class Contracts(Copies):
         name = self.begin_if()
         self._call(replace(form, alive=None), pointers, numbers)
         self.end_if(name, edge)
+
+    def _nested(self, s: Contract, numbers: list[int | str], lanes: int) -> list[int | str]:
+        """The arguments of a sum over several axes, and of columns in runs."""
+        outer, *inner = [(1, s.b_sum_axis)] * (3 - len(s.b_sums)) + list(s.b_sums)
+        strides = [self.stride(s.b, axis) for _, axis in inner]
+        length, axis = s.b_run or (lanes, s.b_column_axis)
+        step = self.stride(s.b, axis) if length == lanes and s.b_run else lanes
+        return [
+            *(outer[0], *numbers[1:4], self.stride(s.b, outer[1]), *numbers[5:]),
+            *(extent for extent, _ in inner),
+            *strides,
+            step,
+        ]
 
     def _call(self, form: TileForm, pointers: list[str], numbers: list[int | str]) -> None:
         self.declarations |= tile_function(form, self.target)

@@ -22,6 +22,7 @@ from ..kernel import (
     Stmt,
     Store,
     Tree,
+    Unfold,
     Unroll,
     Vector,
     nested,
@@ -397,7 +398,7 @@ def written(statements: Sequence[Stmt]) -> frozenset[Buffer]:
     for statement in nested(statements):
         if isinstance(statement, Store):
             buffers.add(statement.buffer)
-        elif isinstance(statement, Copy):
+        elif isinstance(statement, (Copy, Unfold)):
             buffers.add(statement.target)
         elif isinstance(statement, Contract):
             buffers.add(statement.acc)

@@ -9,7 +9,19 @@ from collections.abc import Sequence
 
 from ..dtypes import int64
 from ..expr import Buffer
-from ..kernel import Alloc, Contract, Copy, For, If, Let, Monoid, Prefetch, Stmt, Store
+from ..kernel import (
+    Alloc,
+    Contract,
+    Copy,
+    For,
+    If,
+    Let,
+    Monoid,
+    Prefetch,
+    Stmt,
+    Store,
+    Unfold,
+)
 from .base import Features
 from .llvm_address import Mask
 from .llvm_builder import Value
@@ -49,6 +61,9 @@ class Statements(Loops):
             elif isinstance(s, Copy):
                 self.copy(s)
                 self.forget(frozenset((s.target,)))
+            elif isinstance(s, Unfold):
+                self.unfold(s)
+                self.forget(frozenset((s.target,)))
             else:
                 raise TypeError(f"no code for {s!r}")
 
@@ -63,6 +78,10 @@ class Statements(Loops):
 
     def copy(self, s: Copy) -> None:
         """Write a packing; in another file."""
+        raise NotImplementedError
+
+    def unfold(self, s: Unfold) -> None:
+        """Write windows as a matrix; in another file."""
         raise NotImplementedError
 
     def _alloc(self, buffer: Buffer) -> None:

@@ -36,6 +36,9 @@ class TileForm:
         How many columns exist; None when that is an argument.
     onward : bool, optional
         Whether it can go on from the sums that the tile holds.
+    nested : bool
+        Whether the sum runs over three axes of b, and vectors of columns lie anywhere: both are
+        arguments.
     """
 
     dtype: DType
@@ -44,13 +47,14 @@ class TileForm:
     columns: int
     alive: int | None
     onward: bool = False
+    nested: bool = False
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
-        onward = ".onward" if self.onward else ""
-        return f"fg.tile.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}{onward}"
+        kind = f"{'.nested' if self.nested else ''}{'.onward' if self.onward else ''}"
+        return f"fg.tile{kind}.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
 
 _MADE: dict[tuple[TileForm, Features], frozenset[str]] = {}
@@ -61,7 +65,8 @@ def tile_function(form: TileForm, target: Features) -> frozenset[str]:
 
     Its parameters are the pointers of a, b and the tile, the extent of the sum, how many rows
     exist, the stride of a from row to row and along the sum, that of b along the sum, and how
-    many columns exist; of one that goes on, also whether it does.
+    many columns exist; when nested, also the extents and strides of b of two more axes of the sum,
+    and the distance of two vectors of columns; of one that goes on, also whether it does.
     """
     key = (form, target)
     if key not in _MADE:
@@ -89,8 +94,11 @@ class _Tile(Memory):
         states = self._sum(offsets, masks)
         self._write(masks, states)
         lines = self.levels[0].region.lines
-        names = ("extent", "rows", "row_step", "a_step", "b_step", "columns")
-        names = (*names, *(("onward",) if form.onward else ()))
+        names = ["extent", "rows", "row_step", "a_step", "b_step", "columns"]
+        if form.nested:
+            names += ["extent1", "extent2", "b_step1", "b_step2", "vector_step"]
+        if form.onward:
+            names.append("onward")
         parameters = ", ".join(["ptr %a", "ptr %b", "ptr %acc", *(f"i64 %{n}" for n in names)])
         head = f"define internal void @{form.name}({parameters})"
         body = " ".join(line.strip() for line in lines)
@@ -133,6 +141,8 @@ class _Tile(Memory):
         unroll = 1 if 32 <= self.target.registers < needed + 2 else _UNROLL
         types = ["ptr", "ptr", *[self.kind] * count]
         state = ["%a", "%b", *self._starts(count, len(masks))]
+        if self.form.nested:
+            return self._nested_sum(state, types, offsets, masks)
         parts = [("0", "%extent", 1)]
         if unroll > 1:
             middle = self.emit(f"and i64 %extent, {-unroll}")
@@ -162,6 +172,26 @@ class _Tile(Memory):
         kinds = [self.kind] * count
         return self.end_if(name, going, list(zip(kinds, loaded, zeros, strict=True)))
 
+    def _nested_sum(
+        self, state: list[str], types: list[str], offsets: list[str], masks: list[str | None]
+    ) -> list[str]:
+        """The sum over three axes of b, the last one fastest."""
+        outer = self.begin_loop("0", "%extent", 1, list(zip(types, state, strict=True)))
+        a, b0, *states = outer.phis
+        middle = self.begin_loop(
+            "0", "%extent1", 1, list(zip(types, [a, b0, *states], strict=True))
+        )
+        a, b1, *states = middle.phis
+        inner = self.begin_loop("0", "%extent2", 1, list(zip(types, [a, b1, *states], strict=True)))
+        a, b2, *states = inner.phis
+        a, b2 = (self.emit(f"freeze ptr {p}") for p in (a, b2))
+        states = self._multiply(a, b2, states, offsets, masks)
+        after = [self._moved(a, "%a_step"), self._moved(b2, "%b_step2"), *states]
+        a, _, *states = self.end_loop(inner, after)
+        a, _, *states = self.end_loop(middle, [a, self._moved(b1, "%b_step1"), *states])
+        _, _, *states = self.end_loop(outer, [a, self._moved(b0, "%b_step"), *states])
+        return states
+
     def _block(
         self, state: list[str], steps: int, offsets: list[str], masks: list[str | None]
     ) -> list[str]:
@@ -190,6 +220,8 @@ class _Tile(Memory):
         right = []
         for j, mask in enumerate(masks):
             pointer = self._moved(b, j * lanes)
+            if self.form.nested and j:
+                pointer = self._moved(b, self.emit(f"mul nsw i64 %vector_step, {j}"))
             if mask is None:
                 right.append(self.emit(f"load {kind}, ptr {pointer}, align {dtype.itemsize}"))
             else:

@@ -15,7 +15,8 @@ from typing import final
 
 from ..dtypes import int64
 from ..expr import Expr, Var
-from ..kernel import Any, Contract, Copy, For, If, Kernel, Role, Stmt, Unroll
+from ..kernel import Any, Contract, Copy, For, If, Kernel, Role, Stmt, Unfold, Unroll
+from ..unfolding import unfold_loops
 from .base import Features
 from .llvm_builder import Region, Value
 from .llvm_layout import allocation_offsets
@@ -73,6 +74,11 @@ class _Emitter(Statements):
     def copy(self, s: Copy) -> None:
         """Packing belongs to the CPU's schedule."""
         raise ValueError(f"kernel {self.kernel.name} packs operands for the CPU")
+
+    def unfold(self, s: Unfold) -> None:
+        """Windows as a matrix: loops."""
+        for loop in unfold_loops(s):
+            self.run_now(loop)
 
     def main(self) -> str:
         """The text of the function."""

@@ -30,9 +30,11 @@ from ..kernel import (
     Stmt,
     Store,
     Tree,
+    Unfold,
 )
 from ..names import Names
 from ..scalar import TABLE, apply, expand
+from ..unfolding import unfold_loops
 
 __all__ = ["python_source"]
 
@@ -197,6 +199,8 @@ class _Source:
                 self._nested(s.then)
             elif isinstance(s, For):
                 self._loop(s)
+            elif isinstance(s, Unfold):
+                self._block(unfold_loops(s))
             elif not isinstance(s, Prefetch):
                 raise ValueError(
                     f"{self.kernel.name}: no Python for a {type(s).__name__.lower()}; "

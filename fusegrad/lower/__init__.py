@@ -6,10 +6,12 @@ Knows regions and kernels; knows no machine: `schedule` maps the kernels, target
 from __future__ import annotations
 
 from ..ir.node import Node
+from ..ops.window_dot import WindowDot
 from ..passes.regions import Kind, Region
 from .build import Lowered
 from .other import lower_dot, lower_nest, lower_strided
 from .rows import lower_rows
+from .windows import lower_window_dot
 
 __all__ = ["Lowered", "lower_region"]
 
@@ -26,6 +28,8 @@ def lower_region(region: Region, outside: frozenset[Node], name: str) -> Lowered
     name : str
         The name of the kernel.
     """
+    if region.kind is Kind.DOT and isinstance(region.stages[0].node.op, WindowDot):
+        return lower_window_dot(region, outside, name)
     if region.kind is Kind.DOT:
         return lower_dot(region, outside, name)
     if region.kind is Kind.STRIDED:

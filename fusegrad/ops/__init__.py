@@ -23,6 +23,7 @@ from . import (
     sorting,
     source,
     window,
+    window_dot,
     window_extreme,
 )
 from .base import CLASSES
@@ -48,5 +49,6 @@ __all__ = [
     "sorting",
     "source",
     "window",
+    "window_dot",
     "window_extreme",
 ]

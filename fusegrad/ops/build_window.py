@@ -20,6 +20,7 @@ __all__ = [
     "convolution_by_input",
     "convolution_by_weight",
     "exchange",
+    "exchange_next",
     "last_to_second",
     "last_to_third",
     "merge_axes",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 Shape = Sequence[Extent]
+FEW_SUMS = 4
+"""Fewer channels than this are summed where the windows lie."""
 LANES = 16
 """Elements that a vector is taken to hold when a layout is chosen."""
 
@@ -134,6 +137,11 @@ def split_axis(x: Node, axis: int, first: Extent) -> Node:
     return build.reshape(x, (*x.shape[:axis], first, rest, *x.shape[axis + 1 :]))
 
 
+def exchange_next(x: Node) -> Node:
+    """The second and the third axis exchanged."""
+    return build.transpose(x, (0, 2, 1, *range(3, len(x.shape))))
+
+
 def exchange(x: Node) -> Node:
     """The first two axes exchanged."""
     if x.shape[0] == 1 or x.shape[1] == 1:
@@ -162,8 +170,60 @@ def second_to_last(x: Node) -> Node:
 # --- convolution ----------------------------------------------------------------------------------
 
 
-def convolution(x: Node, w: Node, strides: Sequence[int], dilations: Sequence[int]) -> Node:
-    """``y[g, n, o, i...] = sum over c, k... of x[g, n, c, i*s + k*d...] * w[g, o, c, k...]``."""
+def convolution(
+    x: Node,
+    w: Node,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int] = (),
+    high: Sequence[int] = (),
+) -> Node:
+    """``y[g, n, o, i...] = sum over c, k... of x[g, n, c, i*s + k*d - low...] * w[g, o, c, k...]``.
+
+    `low` and `high` say how far the windows reach beyond the ends; without them not at all.
+    """
+    sizes = w.shape[3:]
+    low, high = (tuple(ends) or (0,) * len(sizes) for ends in (low, high))
+    plain = not any((*low, *high))
+    if plain and all(size == 1 for size in sizes) and set(strides) <= {1}:
+        return _pointwise(x, w, strides)
+    if _is_product(x, w, low, high, strides, dilations):
+        params = (tuple(part) for part in (strides, dilations, low, high))
+        return Node(CLASSES["window_dot"](*params), (x, w))
+    if not plain:
+        x = build.pad(x, (0, 0, 0, *low), (0, 0, 0, *high))
+    return _without_padding(x, w, strides, dilations)
+
+
+def _is_product(
+    x: Node,
+    w: Node,
+    low: Sequence[int],
+    high: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> bool:
+    """Whether a matrix product with unfolded windows pays: enough sums share what is unfolded."""
+    if any(isinstance(e, Symbol) for e in (*x.shape, *w.shape)) or len(strides) > 2:
+        return False
+    if not x.dtype.is_float or 0 in x.shape or 0 in w.shape:
+        return False
+    counts = []
+    for extent, a, b, size, stride, dilation in zip(
+        x.shape[3:], low, high, w.shape[3:], strides, dilations, strict=True
+    ):
+        count = window_count(extent + a + b, size, stride, dilation)
+        if not isinstance(count, int) or count < 1:
+            return False
+        counts.append(count)
+    out, *sizes = (e for e in (w.shape[1], *w.shape[3:]) if isinstance(e, int))
+    if math.prod(sizes) > math.prod(counts):
+        return out >= FEW_SUMS
+    # Fewer places than half a vector leave most of it empty.
+    return out >= FEW_SUMS and math.prod(counts) >= LANES // 2
+
+
+def _without_padding(x: Node, w: Node, strides: Sequence[int], dilations: Sequence[int]) -> Node:
     sizes = w.shape[3:]
     if all(size == 1 for size in sizes):
         return _pointwise(x, w, strides)
@@ -230,6 +290,21 @@ def _pointwise(x: Node, w: Node, strides: Sequence[int]) -> Node:
     return build.reshape(result, (groups, batch, w.shape[1], *places))
 
 
+def _pointwise_by_weight(x: Node, cotangent: Node, strides: Sequence[int]) -> Node:
+    """The same for windows of one element, some apart: a matrix product for each image, summed."""
+    ones = [1] * len(strides)
+    places = cotangent.shape[3:]
+    picked = build.squeeze(windows(x, ones, strides, ones), range(3, 3 + len(strides)))
+    starts = [0] * len(picked.shape)
+    picked = build.slice_(picked, starts, (*picked.shape[:3], *places), [1] * len(starts))
+    extents = [int(e) for e in places]  # type: ignore[arg-type]
+    size = math.prod(extents)
+    rows = build.reshape(cotangent, (*cotangent.shape[:3], size))
+    columns = build.matrix_transpose(build.reshape(picked, (*picked.shape[:3], size)))
+    result = build.sum_(build.dot(rows, columns), (1,))
+    return build.reshape(result, (*result.shape, *ones))
+
+
 def _single_window(x: Node, w: Node, dilations: Sequence[int]) -> Node:
     """One window that covers the input: a matrix product for the whole batch."""
     groups, out, channels = w.shape[:3]
@@ -246,53 +321,97 @@ def _single_window(x: Node, w: Node, dilations: Sequence[int]) -> Node:
 
 
 def convolution_by_weight(
-    x: Node, cotangent: Node, sizes: Shape, strides: Sequence[int], dilations: Sequence[int]
+    x: Node,
+    cotangent: Node,
+    sizes: Shape,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int] = (),
 ) -> Node:
     """The cotangent of the weight: input and cotangent convolved, batch and channels exchanged."""
-    order = (0, 2, 1, *range(3, len(x.shape)))
-    used: list[Extent] = []
-    for extent, count, size, stride, dilation in zip(
-        x.shape[3:], cotangent.shape[3:], sizes, strides, dilations, strict=True
+    low = tuple(low) or (0,) * len(sizes)
+    high: list[int] = []
+    for axis, (extent, count, size) in enumerate(
+        zip(x.shape[3:], cotangent.shape[3:], sizes, strict=True)
     ):
         if isinstance(extent, Symbol) or isinstance(count, Symbol) or isinstance(size, Symbol):
-            used.append(extent)
+            high.append(0)
         else:
-            used.append((count - 1) * stride + dilation * (size - 1) + 1 if count else extent)
-    starts, steps = [0] * len(x.shape), [1] * len(x.shape)
-    x = build.slice_(x, starts, (*x.shape[:3], *used), steps)
-    x, cotangent = build.transpose(x, order), build.transpose(cotangent, order)
-    return build.transpose(convolution(x, cotangent, dilations, strides), order)
+            used = (count - 1) * strides[axis] + dilations[axis] * (size - 1) + 1
+            high.append(used - extent - low[axis] if count else 0)
+    known = not any(isinstance(e, Symbol) for e in (*x.shape, *cotangent.shape))
+    if known and all(size == 1 for size in sizes) and not any(low) and set(strides) != {1}:
+        return _pointwise_by_weight(x, cotangent, strides)
+    x, cotangent = exchange_next(x), exchange_next(cotangent)
+    if _is_product(x, cotangent, low, high, dilations, strides):
+        params = (tuple(part) for part in (dilations, strides, low, high))
+        return Node(CLASSES["window_dot"](*params, True), (x, cotangent))
+    if any((*low, *high)):
+        starts = [0, 0, 0, *(max(0, -a) for a in low)]
+        ends = zip(x.shape[3:], high, strict=True)
+        stops = [*x.shape[:3], *(e if b >= 0 else e + b for e, b in ends)]  # type: ignore[operator]
+        x = build.slice_(x, starts, stops, [1] * len(starts))
+        before, behind = ([0, 0, 0, *(max(0, e) for e in ends)] for ends in (low, high))
+        x = build.pad(x, before, behind)
+    return exchange_next(_without_padding(x, cotangent, dilations, strides))
 
 
 def convolution_by_input(
-    cotangent: Node, w: Node, extents: Shape, strides: Sequence[int], dilations: Sequence[int]
+    cotangent: Node,
+    w: Node,
+    extents: Shape,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int] = (),
 ) -> Node:
     """The cotangent of the input, or a transposed convolution: windows added at their places.
 
-    ``x[g, n, c, i*s + k*d...] += y[g, n, o, i...] * w[g, o, c, k...]``
+    ``x[g, n, c, i*s + k*d - low...] += y[g, n, o, i...] * w[g, o, c, k...]``
     """
-    order = (0, 2, 1, *range(3, len(w.shape)))
-    w = build.transpose(w, order)
+    low = tuple(low) or (0,) * len(extents)
+    w = exchange_next(w)
     if any(s > 1 for s in strides) and all(
         s == 1 or d == 1 for s, d in zip(strides, dilations, strict=True)
     ):
-        return _by_phases(cotangent, w, extents, strides, dilations)
-    sizes = [int(k) for k in w.shape[3:]]  # type: ignore[arg-type]
-    low = [0, 0, 0, *(d * (k - 1) for k, d in zip(sizes, dilations, strict=True))]
-    interior = [0, 0, 0, *(s - 1 for s in strides)]
-    high = [0, 0, 0]
-    for extent, count, stride in zip(extents, cotangent.shape[3:], strides, strict=True):
-        if isinstance(extent, Symbol) or isinstance(count, Symbol):
-            high.append(0)
-        else:
-            high.append(extent - ((count - 1) * stride + 1 if count else 0))
-    spread = build.pad(cotangent, low, high, interior)
+        return _by_phases(cotangent, w, extents, strides, dilations, low)
+    before: list[int] = []
+    behind: list[int] = []
+    for axis, (extent, count) in enumerate(zip(extents, cotangent.shape[3:], strict=True)):
+        reach = dilations[axis] * (int(w.shape[axis + 3]) - 1)  # type: ignore[arg-type]
+        before.append(reach - low[axis])
+        known = not (isinstance(extent, Symbol) or isinstance(count, Symbol))
+        length = (count - 1) * strides[axis] + 1 if known and count else 0  # type: ignore[operator]
+        behind.append(extent + low[axis] - length if known else low[axis])  # type: ignore[operator]
+    if any(s > 1 for s in strides):
+        interior = [0, 0, 0, *(s - 1 for s in strides)]
+        cotangent = build.pad(cotangent, [0] * len(interior), [0] * len(interior), interior)
     flipped = build.flip(w, range(3, len(w.shape)))
-    return convolution(spread, flipped, [1] * len(strides), dilations)
+    return _cut(cotangent, flipped, dilations, before, behind)
+
+
+def _cut(
+    x: Node, w: Node, dilations: Sequence[int], low: Sequence[int], high: Sequence[int]
+) -> Node:
+    """A convolution of steps 1, where padding less than zero cuts."""
+    ones = [1] * len(low)
+    if _is_product(x, w, low, high, ones, dilations):
+        return convolution(x, w, ones, dilations, low, high)
+    if min(*low, *high, 0) < 0:
+        starts = [0, 0, 0, *(max(0, -a) for a in low)]
+        ends = zip(x.shape[3:], high, strict=True)
+        stops = [*x.shape[:3], *(e if b >= 0 else e + b for e, b in ends)]  # type: ignore[operator]
+        x = build.slice_(x, starts, stops, [1] * len(starts))
+        low, high = ([max(0, e) for e in ends] for ends in (low, high))
+    return convolution(x, w, ones, dilations, low, high)
 
 
 def _by_phases(
-    cotangent: Node, w: Node, extents: Shape, strides: Sequence[int], dilations: Sequence[int]
+    cotangent: Node,
+    w: Node,
+    extents: Shape,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int],
 ) -> Node:
     """As many small convolutions as there are remainders of a place by the strides, interleaved.
 
@@ -304,22 +423,23 @@ def _by_phases(
     shape = (*w.shape[:1], cotangent.shape[1], w.shape[1], *lengths)
     parts: list[Node] = []
     for phase in itertools.product(*map(range, strides)):
-        taps = [-(-(k - r) // s) for k, r, s in zip(sizes, phase, strides, strict=True)]
-        if 0 in taps or min(taps) < 0 or 0 in counts:
+        # A place s*l + phase meets the elements k = first, first + s, ... of the weight.
+        moved, first = zip(
+            *(divmod(p + a, s) for p, a, s in zip(phase, low, strides, strict=True)), strict=True
+        )
+        taps = [-(-(k - r) // s) for k, r, s in zip(sizes, first, strides, strict=True)]
+        if min(taps) <= 0 or 0 in counts or 0 in lengths:
             parts.append(build.zeros(shape, cotangent.dtype))
             continue
-        part = build.slice_(w, (0, 0, 0, *phase), w.shape, (1, 1, 1, *strides))
+        part = build.slice_(w, (0, 0, 0, *first), w.shape, (1, 1, 1, *strides))
         part = build.flip(part, range(3, len(w.shape)))
-        low, high = [0, 0, 0], [0, 0, 0]
-        stops = list(cotangent.shape[:3])
-        for tap, count, length, dilation in zip(taps, counts, lengths, dilations, strict=True):
-            reach = dilation * (tap - 1)
-            low.append(reach)
-            high.append(max(0, length - count))
-            stops.append(min(count, length))
-        used = build.slice_(cotangent, [0] * len(stops), stops, [1] * len(stops))
-        ones = [1] * len(strides)
-        parts.append(convolution(build.pad(used, low, high), part, ones, dilations))
+        reach = [d * (tap - 1) for d, tap in zip(dilations, taps, strict=True)]
+        before = [r - m for r, m in zip(reach, moved, strict=True)]
+        behind = [
+            length + r - count - b
+            for length, r, count, b in zip(lengths, reach, counts, before, strict=True)
+        ]
+        parts.append(_cut(cotangent, part, dilations, before, behind))
     stacked = build.concat([build.expand_dims(part, (3,)) for part in parts], 3)
     apart = build.reshape(stacked, (*shape[:3], *strides, *lengths))
     whole = [length * s for length, s in zip(lengths, strides, strict=True)]

@@ -21,6 +21,8 @@ from ..ops.base import Pattern
 from ..ops.identities import Barrier
 from ..ops.movement import Broadcast
 from ..ops.source import ArrayConstant, Input
+from ..ops.window_dot import WindowDot
+from .convolutions import operands_of
 from .regions import (
     EXPENSIVE,
     Kind,
@@ -97,7 +99,12 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
         if pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
             written.update(results_of(node))
         if pattern is Pattern.CONTRACT:
-            bases = [viewed(i, is_value) for i in node.inputs]
+            windows = isinstance(node.op, WindowDot)
+            bases = (
+                operands_of(node, is_value)
+                if windows
+                else [viewed(i, is_value) for i in node.inputs]
+            )
             written.update(b for b in bases if not is_leaf(b))
         elif pattern in (Pattern.LOOP, Pattern.CALL):
             written.update(i for i in node.inputs if not is_leaf(i))

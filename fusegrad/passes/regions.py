@@ -25,6 +25,8 @@ from ..ops.identities import Barrier
 from ..ops.indexing import TakeAlong
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Reduce
+from ..ops.window_dot import WindowDot
+from .convolutions import operands_of
 from .views import viewed
 
 __all__ = [
@@ -238,6 +240,9 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
         return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
     if isinstance(op, Dot):
         seen = access([(viewed(i, is_value), None) for i in node.inputs], is_value)
+        return Stage(node, Kind.DOT, size, None, seen)
+    if isinstance(op, WindowDot):
+        seen = access([(i, None) for i in operands_of(node, is_value)], is_value)
         return Stage(node, Kind.DOT, size, None, seen)
     roots = [(i, aligned_input(node, p, size)) for p, i in enumerate(node.inputs)]
     seen = access(roots, is_value)

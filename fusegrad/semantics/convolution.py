@@ -122,10 +122,9 @@ def convolution(
     sizes = w.shape[2:]
     widths = padding_widths(name, padding, sizes, strides, dilations)  # type: ignore[arg-type]
     _check_groups(name, x, w, groups, int(w.shape[1]) * groups)  # type: ignore[arg-type]
-    padded = pad(x, [(0, 0), (0, 0), *widths])
     for axis in range(rank):
         reach = dilations[axis] * (int(sizes[axis]) - 1) + 1  # type: ignore[arg-type]
-        if int(padded.shape[axis + 2]) < reach or not sizes[axis]:  # type: ignore[arg-type]
+        if int(x.shape[axis + 2]) + sum(widths[axis]) < reach or not sizes[axis]:  # type: ignore[arg-type]
             raise ShapeError(
                 f"{name}: a window of {sizes[axis]} elements with dilation {dilations[axis]} does "
                 f"not fit axis {axis - rank} of the input of shape {show(x.shape)} "
@@ -133,7 +132,12 @@ def convolution(
                 remedy="pad the input, or take a smaller window",
             )
     result = build_window.convolution(
-        _grouped_input(padded, groups), _grouped_weight(w, groups), strides, dilations
+        _grouped_input(x, groups),
+        _grouped_weight(w, groups),
+        strides,
+        dilations,
+        [before for before, _ in widths],
+        [behind for _, behind in widths],
     )
     return _finished(name, _joined(result), bias, single)
 
@@ -181,15 +185,11 @@ def convolution_transpose(
                 f"window of {size} and padding {cuts[axis]}",
                 remedy="take less padding: it is cut off at both ends of the result",
             )
-    grouped = _grouped_weight(w, groups)
-    result = _joined(
-        build_window.convolution_by_input(
-            _grouped_input(x, groups), grouped, full, strides, dilations
-        )
+    extents = [e - 2 * c for e, c in zip(full, cuts, strict=True)]
+    result = build_window.convolution_by_input(
+        _grouped_input(x, groups), _grouped_weight(w, groups), extents, strides, dilations, cuts
     )
-    starts = (0, 0, *cuts)
-    stops = (*result.shape[:2], *(e - c for e, c in zip(full, cuts, strict=True)))
-    return _finished(name, build.slice_(result, starts, stops, [1] * len(stops)), bias, single)
+    return _finished(name, _joined(result), bias, single)
 
 
 def convolution_general(

@@ -26,6 +26,7 @@ from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong
 from fusegrad.ops.movement import Concat
 from fusegrad.ops.reduce import Reduce
 from fusegrad.ops.window import Overlap
+from fusegrad.ops.window_dot import WindowDot
 from fusegrad.runtime.calls import find_calls, resolve
 from fusegrad.runtime.step import Artifacts, Record, Step, build_record
 from fusegrad.tensors.storage import Storage
@@ -186,7 +187,7 @@ def _bound_in(dtype: DType, node: Node, values: Mapping[Node, Array]) -> Array:
     if isinstance(op, Dot):
         a, b = (_wide(values[i]) for i in node.inputs)
         return np.asarray(max(1, a.shape[-1]) * epsilon * np.matmul(a, b))
-    if isinstance(op, Convolution):
+    if isinstance(op, (Convolution, WindowDot)):
         x, w = (_wide(values[i]) for i in node.inputs)
         return np.asarray(max(1, w.size) * epsilon * op.ref(x, w))
     if isinstance(op, Overlap):
@@ -216,7 +217,7 @@ def _inherited(node: Node, values: Mapping[Node, Array], bounds: Mapping[Node, A
     if isinstance(op, Dot):
         a, b = (_wide(values[i]) for i in node.inputs)
         return np.asarray(np.matmul(a, known[1]) + np.matmul(known[0], b))
-    if isinstance(op, Convolution):
+    if isinstance(op, (Convolution, WindowDot)):
         x, w = (_wide(values[i]) for i in node.inputs)
         return np.asarray(op.ref(x, known[1]) + op.ref(known[0], w))
     if isinstance(op, Reduce) and op.monoid is Monoid.SUM:

@@ -1,0 +1,121 @@
+"""The schedule of products with windows: panels of unfolded windows, register tiles, items.
+
+Holds the heuristics of convolutions on the CPU. The sum runs in order whatever is chosen here, so
+no choice changes a bit of the result.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..expr import Buffer, Const, Expr, Extent, Load, Var, index
+from ..kernel import (
+    Alloc,
+    Any,
+    Contract,
+    For,
+    Let,
+    Serial,
+    Stmt,
+    Vector,
+)
+from ..scalar import apply
+from ..targets.base import Features
+from .contraction import Tiled
+from .rewrite import substitute
+from .window_direct import Direct
+from .window_rows import Rows
+from .window_tiling import (
+    ITEMS,
+    Tiling,
+    WindowProduct,
+    match_windows,
+    number,
+    rounded,
+)
+
+__all__ = ["match_windows", "tile_windows"]
+
+LEAST_ROWS = 24
+"""Rows that share a panel of windows: fewer do not pay for unfolding it."""
+
+
+def tile_windows(product: WindowProduct, size: int, target: Features) -> Tiled:
+    """The mapped form: items of (batch, block of rows, panel of columns)."""
+    if product.in_rows:
+        return Rows(product, size, target).tiled()
+    direct = Direct(product, size, target)
+    return direct.tiled() if direct.fits else Columns(product, size, target).tiled()
+
+
+@final
+class Columns(Tiling):
+    """Short windows: a panel of them is unfolded, and all rows of the weight go over it."""
+
+    def tiled(self) -> Tiled:
+        depth = number(self.p.sums[0].extent)
+        wanted = -(-ITEMS // (self.trips * self.panels))
+        height = self.height(min(self.rows, max(LEAST_ROWS, -(-self.rows // wanted))))
+        block = rounded(min(self.rows, max(LEAST_ROWS, -(-self.rows // wanted))), height)
+        blocks = -(-self.rows // block)
+        item, values, row0, column0 = self.item(block, blocks)
+        valid = self.columns_left(column0)
+        panel = Buffer("panel", self.dtype, (depth, self.width), space="chunk")
+        acc = Buffer("acc", self.dtype, (height, self.width), space="tile")
+        unfold = self.unfolded(values, target=panel, first_column=column0, columns=valid)
+        tiles = self._tiles(acc, panel, values, (row0, column0, valid), block)
+        inside = [Alloc(panel), unfold, Alloc(acc), tiles]
+        body = self.loop(item, blocks, inside)
+        cost = 2.0 * min(block, self.rows) * min(self.columns, self.width) * depth / self.lanes
+        return Tiled(body, self.trips * blocks * self.panels, cost)
+
+    def _tiles(
+        self,
+        acc: Buffer,
+        panel: Buffer,
+        values: dict[Var, Expr],
+        place: tuple[Expr, Expr, Expr],
+        block: int,
+    ) -> Stmt:
+        p, (row0, column0, valid) = self.p, place
+        height = number(acc.shape[0])
+        base, steps = self.weight_at(values)
+        t, tile0, alive = Var("t"), Var("i0"), Var("rows")
+        row_step, sum_step = steps[p.rows.var], steps[p.sums[0].var]
+        left = p.weight.buffer
+        matrix = Buffer(left.name, left.dtype, (1, 1, 1), (1, row_step, sum_step), "view", left)
+        start = apply("add", base, apply("mul", tile0, index(row_step)))
+        zero = index(0)
+        contract = Contract(
+            acc,
+            matrix,
+            (start, zero, zero),
+            1,
+            2,
+            panel,
+            (zero, zero),
+            0,
+            1,
+            number(p.sums[0].extent),
+            alive,
+            index(self.width),
+        )
+        i, j = Var("r", extent=height), Var("v", extent=self.width)
+        at = {
+            **values,
+            p.rows.var: apply("add", tile0, i),
+            p.columns.var: apply("add", column0, j),
+        }
+        inner = (Let(p.acc, Load(acc, (i, j))), *substitute(p.after, at))
+        extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
+        columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
+        rows_left = apply("sub", index(self.rows), tile0)
+        inside = (
+            Let(tile0, apply("add", row0, apply("mul", t, index(height)))),
+            Let(alive, apply("minimum", index(height), rows_left)),
+            contract,
+            For(i, alive, Serial(), (columns,)),
+        )
+        rows = apply("minimum", index(block), apply("sub", index(self.rows), row0))
+        count = apply("divtrunc", apply("add", rows, index(height - 1)), index(height))
+        return For(t, count, Serial(), inside)

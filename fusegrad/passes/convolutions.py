@@ -1,0 +1,51 @@
+"""How a product with windows is computed: what it reads in place, and what is summed where.
+
+Knows the shapes of its operands; knows no kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..codegen.affine import linear
+from ..codegen.expr import Var
+from ..ir.node import Node
+from .views import shape_of, view_index, viewed
+
+__all__ = ["has_long_windows", "operands_of", "strides_of"]
+
+
+def has_long_windows(node: Node) -> bool:
+    """Whether the sums are longer than the results are many, as in the derivative by a weight.
+
+    Then rows of windows, one for each place, are multiplied; otherwise columns.
+    """
+    w = node.inputs[1]
+    return math.prod(shape_of(w)[3:]) > math.prod(shape_of(node)[3:])
+
+
+def strides_of(node: Node, base: Node) -> tuple[int, tuple[int, ...]]:
+    """Where the first element of the view `node` of `base` is, and the steps along its axes."""
+    indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(node)))
+    form = linear(view_index(node, base, indices))
+    return form.constant, tuple(form.coefficient(i) for i in indices)
+
+
+def operands_of(node: Node, is_value: Callable[[Node], bool]) -> tuple[Node, Node]:
+    """The values that input and weight of a product with windows are read from."""
+    x, w = node.inputs
+    base = viewed(x, is_value)
+    _, steps = strides_of(x, base)
+    if steps[-1] != 1 and x.shape[-1] != 1:
+        base = x
+    first = 3 if has_long_windows(node) else 2
+    weight = viewed(w, is_value)
+    _, steps = strides_of(w, weight)
+    shape = shape_of(w)
+    expected = 1
+    for axis in range(len(shape) - 1, first - 1, -1):
+        if shape[axis] != 1 and steps[axis] != expected:
+            return base, w
+        expected *= shape[axis]
+    return base, weight

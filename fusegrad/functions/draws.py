@@ -203,6 +203,7 @@ def _reserved(generator: Generator, count: int) -> tuple[Node, Node]:
     own: list[tuple[Node, int]] = []
     total = count
     for level in reversed(active.levels):
+        level.counters.add(generator.offset)
         if level.randomness == "error":
             raise BatchingError(
                 "random numbers are drawn in a function that vmap maps",

@@ -210,9 +210,11 @@ class Level:
         What random numbers are for the elements.
     written : list of (weakref to Tensor, tuple)
         The tensors that were given a value or a gradient meanwhile, and what they had before.
+    counters : set of Tensor
+        Those that count what is used up: afterwards it is the most that an element used.
     """
 
-    __slots__ = ("position", "randomness", "size", "written")
+    __slots__ = ("counters", "position", "randomness", "size", "written")
 
     def note(self, tensor: Cell) -> None:
         """Called before the value or the gradient of a tensor changes."""
@@ -232,6 +234,7 @@ class Level:
         self.position = position
         self.randomness = randomness
         self.written: list[tuple[weakref.ref[Cell], tuple[object, ...]]] = []
+        self.counters: set[Cell] = set()
 
 
 @final

@@ -314,8 +314,8 @@ def while_loop(
         Of the value, to a value of the same structure, shapes and dtypes.
     init_val : array_like, or containers of them
     max_iterations : int, optional
-        Stop after so many iterations. Only then has the loop a gradient: what the iterations need
-        is stored for so many of them.
+        Stop after so many iterations, without a word: ``cond_fun`` of the result says whether it
+        was too early. Only then has the loop a gradient: what so many iterations need is stored.
 
     Returns
     -------
@@ -455,7 +455,8 @@ def _integer(what: str, which: str, value: Any) -> Tensor:
 def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> Any:
     """One of two functions, by a condition that may be a traced value.
 
-    Only the chosen one runs. Both are recorded, so both are called once.
+    Only the chosen one runs; both do under `vmap`, if the condition differs between the elements.
+    Both are recorded, so both are called once.
 
     Parameters
     ----------

@@ -342,6 +342,10 @@ class _Batch:
             grad = tensor._grad
             nodes = [cell._node for cell in (tensor, grad) if cell is not None and cell._node]
             if not self.rows.keys().isdisjoint(toposort(nodes)):
+                if isinstance(tensor, Tensor) and tensor in self.level.counters:
+                    ((counts, _),) = batch(nodes, self.rows)
+                    tensor._write(build.max_(counts, (0,)))
+                    continue
                 name = tensor.name or f"a tensor of shape {show(tensor._type.shape)}"
                 raise BatchingError(
                     f"{name} from outside of a function that vmap maps is given values that "

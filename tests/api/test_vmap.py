@@ -303,3 +303,35 @@ def test_state_from_outside_cannot_take_a_batch() -> None:
 def test_in_eager_mode() -> None:
     with fg.eager():
         assert fg.vmap(lambda a: a * 2)(fg.ones(3)).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("randomness", ["different", "same"])
+def test_draws_in_loops_and_branches_of_a_batch(randomness: str, compiled: bool) -> None:
+    def until(start: Any) -> Any:
+        step = lambda s: (s[0] + fg.random.uniform(()), s[1] + 1)  # noqa: E731
+        return fg.while_loop(lambda s: s[0] < 5.0, step, (start, 0))
+
+    def perhaps(flag: Any, x: Any) -> Any:
+        return fg.cond(flag, lambda x: x + fg.random.uniform(()), lambda x: x * 1.0, x)
+
+    def run(x: Any, flags: Any) -> Any:
+        sums, counts = fg.vmap(until, randomness=randomness)(x)
+        chosen = fg.vmap(perhaps, randomness=randomness)(flags, x)
+        return sums, counts, chosen, fg.random.uniform(())
+
+    x, flags = fg.asarray([1.0, 4.5, 1.0, 9.0]), fg.asarray([True, False, True, True])
+    fg.random.seed(3)
+    run = fg.compile(run) if compiled else run
+    sums, counts, chosen, after = (np.asarray(v) for v in run(x, flags))
+    assert ((sums[:3] >= 5) & (sums[:3] < 6)).all()
+    assert sums[3] == 9
+    assert counts[3] == 0
+    assert counts[0] > counts[1] > 0
+    assert (sums[0] == sums[2]) == (randomness == "same")
+    draws = chosen - np.asarray(x)
+    assert draws[1] == 0
+    assert (np.abs(draws[0] - draws[2]) < 1e-6) == (randomness == "same")
+    assert not np.isin(after, draws)
+    again = np.asarray(run(x, flags)[0])
+    assert again[0] != sums[0]

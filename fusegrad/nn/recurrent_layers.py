@@ -105,6 +105,11 @@ class _Recurrent(Module):
         """Draw the parameters anew."""
         _draw_all(self, self.hidden_size)
 
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        """The names of the parameters, as programs written for torch look for them."""
+        return list(self._parameters)
+
     def flatten_parameters(self) -> None:
         """Do nothing: parameters need no common memory here."""
 

@@ -52,6 +52,8 @@ def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
         with np.errstate(all="ignore"):
             return function(*args)
 
+    # For those who have silenced NumPy already.
+    call.__wrapped__ = function  # type: ignore[attr-defined]
     return call
 
 

@@ -30,9 +30,11 @@ def wide(dtype: DType) -> DType:
 
 def in_float32(op: Op, types: Sequence[Type]) -> bool:
     """Whether `op` of operands of these types computes with halves."""
-    if op.pattern in _MOVING or not op.widens:
-        return False
-    return any(isinstance(t, TensorType) and t.dtype.is_half for t in types)
+    # Nearly never, so that is asked first.
+    for type_ in types:
+        if type(type_) is TensorType and type_.dtype.is_half:
+            return op.widens and op.pattern not in _MOVING
+    return False
 
 
 def meaning(node: Node, arrays: Sequence[Array]) -> Any:

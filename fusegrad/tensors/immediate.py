@@ -16,20 +16,24 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from ..codegen import scalar
 from ..codegen.dtypes import DType
 from ..errors import FusegradError
 from ..ir.halves import in_float32, meaning
 from ..ir.node import Node, Pattern, set_recording, toposort
 from ..ir.types import TensorType, TupleType
 from ..ops import build
+from ..ops.elementwise import Function
+from ..ops.elementwise.table import Map
 from ..ops.source import Input
 from .context import Cell, Token, active
 from .storage import Storage
 
-__all__ = ["immediate", "is_plain", "numbers_key", "source_value", "typed"]
+__all__ = ["immediate", "immediate_elementwise", "is_plain", "source_value", "typed"]
 
 Array = npt.NDArray[Any]
-Operand = tuple[TensorType, bool]
+Result = tuple[Storage, bool]
+"""A value, and whether it promotes as a Python number."""
 
 _SMALL = 1 << 16
 """Bytes of an operand or result from which on the graph costs little beside the work."""
@@ -58,11 +62,14 @@ class _Program:
         Where the result stands in it.
     silent : bool
         Whether floating-point warnings may come up.
+    weak : bool
+        Whether the result promotes as a Python number.
     """
 
-    __slots__ = ("constants", "place", "silent", "steps", "type")
+    __slots__ = ("constants", "place", "silent", "steps", "type", "weak")
 
-    def __init__(self, node: Node, variables: Sequence[Node]) -> None:
+    def __init__(self, node: Node, variables: Sequence[Node], weak: bool) -> None:
+        self.weak = weak
         self.type = node.tensor_type
         places = {variable: place for place, variable in enumerate(variables)}
         order = [n for n in toposort([node]) if n not in places]
@@ -78,8 +85,15 @@ class _Program:
         moving = (Pattern.MOVE, Pattern.SOURCE)
         self.silent = any(n.inputs and n.op.pattern not in moving for n in order)
 
-    def run(self, arrays: list[Array]) -> Storage:
-        """The result for operands, which the list holds."""
+    def result(self, arrays: list[Array]) -> Result | None:
+        """The result for operands that the list holds; None if it fails."""
+        try:
+            return self._run(arrays), self.weak
+        except FusegradError:
+            # Recorded, it says so when somebody looks, and where it was written.
+            return None
+
+    def _run(self, arrays: list[Array]) -> Storage:
         arrays += self.constants
         if self.silent:
             with np.errstate(all="ignore"):
@@ -96,6 +110,10 @@ class _Program:
 def _function(node: Node) -> Callable[..., Any]:
     if in_float32(node.op, [operand.type for operand in node.inputs]):
         return lambda *arrays: meaning(node, arrays)
+    if isinstance(node.op, Map):
+        row = scalar.TABLE[node.op.scalar].meaning
+        silenced: Callable[..., Any] = getattr(row, "__wrapped__", row)
+        return silenced
     return node.op.ref
 
 
@@ -120,7 +138,7 @@ def immediate(
     key: Hashable,
     tensors: Sequence[Cell],
     record: Callable[[list[Node]], Node],
-) -> Storage | None:
+) -> Result | None:
     """The result of an operation, None if it is to be recorded.
 
     Parameters
@@ -138,24 +156,52 @@ def immediate(
     arrays: list[Array] = []
     full: list[Hashable] = [key]
     for tensor in tensors:
-        storage = tensor._storage
-        if storage is None or (grad and tensor.requires_grad) or tensor._type.nbytes > _SMALL:
+        storage, kind = tensor._storage, tensor._type
+        if storage is None or (grad and tensor.requires_grad) or kind.nbytes > _SMALL:
             return None
         arrays.append(storage.array)
-        full.append(tensor._type)
-        full.append(tensor._weak)
+        full += kind, tensor._weak
     whole = tuple(full)
     try:
         program = _programs[whole]
     except KeyError:
         program = _made(whole, tensors, record)
-    if program is None:
+    return None if program is None else program.result(arrays)
+
+
+def immediate_elementwise(
+    function: Function,
+    operands: Sequence[Any],
+    record: Callable[[Sequence[Node], Function, Sequence[Any]], Node],
+) -> Result | None:
+    """As `immediate`, for an elementwise function of tensors and Python numbers."""
+    thread = active
+    if thread.trace is not None or thread.abstract or thread.levels or thread.autocast is not None:
         return None
+    grad = thread.grad
+    arrays: list[Array] = []
+    full: list[Hashable] = [function]
+    for x in operands:
+        if isinstance(x, Cell):
+            storage, kind = x._storage, x._type
+            if storage is None or (grad and x.requires_grad) or kind.nbytes > _SMALL:
+                return None
+            arrays.append(storage.array)
+            full += kind, x._weak
+        else:
+            number = type(x)
+            if number is not float and number is not int and number is not bool:
+                return None
+            # 0.0 and -0.0 are equal, and so are 1 and 1.0.
+            full.append(number)
+            full.append(x or repr(x))
+    whole = tuple(full)
     try:
-        return program.run(arrays)
-    except FusegradError:
-        # Recorded, it says so when somebody looks, and where it was written.
-        return None
+        program = _programs[whole]
+    except KeyError:
+        tensors = [x for x in operands if isinstance(x, Cell)]
+        program = _made(whole, tensors, lambda nodes: record(nodes, function, operands))
+    return None if program is None else program.result(arrays)
 
 
 def source_value(node: Node) -> Storage | None:
@@ -184,7 +230,8 @@ def _made(
         node = record(variables)
         if isinstance(node.type, TensorType):
             small = all(_size(n) <= _SMALL for n in toposort([node]))
-            program = _Program(node, variables) if small else None
+            weak = bool(tensors) and all(tensor._weak for tensor in tensors)
+            program = _Program(node, variables, weak) if small else None
     except _ValueNeeded:
         pass
     except FusegradError:
@@ -226,11 +273,6 @@ def typed(value: Any) -> Hashable:
     if kind is dict:
         return (kind, *((name, typed(item)) for name, item in value.items()))
     raise TypeError
-
-
-def numbers_key(operands: Sequence[Any]) -> Hashable:
-    """The numbers among the operands of an elementwise function, and where they stand."""
-    return tuple([None if isinstance(x, Cell) else (type(x), repr(x)) for x in operands])
 
 
 def is_plain(function: Any) -> bool:

@@ -31,7 +31,7 @@ from ..semantics.shapes import broadcast_shapes, show
 from .array_values import array_of, is_array
 from .context import Recorder, active, no_grad
 from .evaluation import wait
-from .immediate import immediate, is_plain, numbers_key, source_value, typed
+from .immediate import immediate, immediate_elementwise, is_plain, source_value, typed
 from .sharing import VIEWS, detached_view, is_part, note_view
 from .storage import SharedStorage, Storage
 from .tensor_conversions import Conversions
@@ -468,20 +468,20 @@ def _at_once(
         key = function, typed(args), typed(params)
     except TypeError:
         return None
-    storage = immediate(key, tensors, lambda nodes: function(*nodes, *args, **params))
-    if storage is None:
+    found = immediate(key, tensors, lambda nodes: function(*nodes, *args, **params))
+    if found is None:
         return None
-    result = _computed(storage, tensors)
+    result = _computed(found)
     if function in VIEWS and len(tensors) == 1:
         note_view(result, tensors[0]._aliased(), function, args, params)
     return result
 
 
-def _computed(storage: Storage, tensors: Sequence[Tensor]) -> Tensor:
-    """The result of an operation on `tensors`, none of which asks for a gradient."""
+def _computed(found: tuple[Storage, bool]) -> Tensor:
+    """A result that is known and requires no gradient."""
+    storage, weak = found
     result = _blank(storage.type)
-    result._storage = storage
-    result._weak = bool(tensors) and all(tensor._weak for tensor in tensors)
+    result._storage, result._weak = storage, weak
     return result
 
 
@@ -519,12 +519,13 @@ def elementwise(function: Function, *operands: ArrayLike) -> Tensor:
     ShapeError, DTypeError
         If they do not.
     """
-    items, tensors = _gathered(operands)
-    if active.trace is None:
-        key = function, numbers_key(items)
-        storage = immediate(key, tensors, lambda nodes: elementwise_over(nodes, function, items))
-        if storage is not None:
-            return _computed(storage, tensors)
+    found = immediate_elementwise(function, operands, elementwise_over)
+    if found is None:
+        items, tensors = _gathered(operands)
+        if any(a is not b for a, b in zip(items, operands, strict=True)):
+            found = immediate_elementwise(function, items, elementwise_over)
+    if found is not None:
+        return _computed(found)
     before = set_recording(True)
     try:
         return _flagged(elementwise_node(function, items), tensors)

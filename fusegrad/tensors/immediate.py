@@ -180,7 +180,7 @@ def immediate_elementwise(
         return None
     grad = thread.grad
     arrays: list[Array] = []
-    full: list[Hashable] = [function]
+    full: list[Any] = [function]
     for x in operands:
         if isinstance(x, Cell):
             storage, kind = x._storage, x._type

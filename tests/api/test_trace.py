@@ -236,7 +236,7 @@ def test_errors_end_the_trace() -> None:
 def test_every_node_knows_the_users_line() -> None:
     from fusegrad.ir.node import where
 
-    x = fg.ones(2)
+    x = fg.ones(2, requires_grad=True)
     y = fg.exp(x) * 3.25
     assert y._node is not None
     line = where(y._node)

@@ -154,9 +154,10 @@ def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> 
 
 
 def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
-    """Rows and vectors of the register tile: what takes the fewest cycles for all rows and columns.
+    """Rows and vectors of the register tile.
 
-    Equal ones: the larger tile, which is called less often.
+    That of two vectors, unless another one takes clearly fewer cycles for all rows and columns: a
+    program compiles each tile that it has, so that few different ones are better.
     """
     lanes = target.vector_bytes // itemsize
     rows = max(rows, 1)
@@ -164,13 +165,15 @@ def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tupl
         # So many sums in flight that additions do not wait for each other.
         most = _WIDE[rows] if target.registers > 16 else _WIDE[rows] // 2
         return rows, max(1, min(most, -(-columns // lanes)))
+    limits = _MOST if target.registers > 16 else _MOST_OF_16
+    usual = (limits[1], 2)
     shapes = [
         (height, vectors)
-        for vectors, most in enumerate(_MOST if target.registers > 16 else _MOST_OF_16, 1)
+        for vectors, most in enumerate(limits, 1)
         for height in range(min(most, rows), 0, -1)
     ]
 
-    def cycles(shape: tuple[int, int]) -> tuple[float, int]:
+    def cycles(shape: tuple[int, int]) -> float:
         height, vectors = shape
         # Two products or two loads at once; a product takes four cycles, and a step some more:
         # most with one vector, as the rows are then read for few columns.
@@ -178,7 +181,7 @@ def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tupl
             1.5 if vectors == 1 else 0.75
         )
         tiles = -(-rows // height) * -(-columns // (vectors * lanes))
-        return step * tiles, -height * vectors
+        return step * tiles * (1.0 if shape == usual else 1.04)
 
     return min(shapes, key=cycles)
 

@@ -32,7 +32,7 @@ class Contracts(Unfolds):
         rows, columns = self.bound(s.rows), self.bound(s.columns)
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
-        form = TileForm(dtype, lanes, height, width, alive, s.onward is not None, bool(s.b_sums))
+        form = TileForm(dtype, lanes, height, width, alive, bool(s.b_sums))
         if height <= 0 or alive <= 0:
             return
         pointers = [
@@ -50,8 +50,8 @@ class Contracts(Unfolds):
         ]
         if s.b_sums:
             numbers = self._nested(s, numbers, lanes)
-        if s.onward is not None:
-            numbers.append(self.emit(f"zext i1 {self.operand(self.value(s.onward), 0)} to i64"))
+        onward = None if s.onward is None else self.operand(self.value(s.onward), 0)
+        numbers.append(0 if onward is None else self.emit(f"zext i1 {onward} to i64"))
         if isinstance(columns, int):
             self._call(form, pointers, numbers)
             return

@@ -34,8 +34,6 @@ class TileForm:
         The size of the tile.
     alive : int, optional
         How many columns exist; None when that is an argument.
-    onward : bool, optional
-        Whether it can go on from the sums that the tile holds.
     nested : bool
         Whether the sum runs over three axes of b, and vectors of columns lie anywhere: both are
         arguments.
@@ -46,14 +44,13 @@ class TileForm:
     rows: int
     columns: int
     alive: int | None
-    onward: bool = False
     nested: bool = False
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
-        kind = f"{'.nested' if self.nested else ''}{'.onward' if self.onward else ''}"
+        kind = ".nested" if self.nested else ""
         return f"fg.tile{kind}.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
 
@@ -66,7 +63,8 @@ def tile_function(form: TileForm, target: Features) -> frozenset[str]:
     Its parameters are the pointers of a, b and the tile, the extent of the sum, how many rows
     exist, the stride of a from row to row and along the sum, that of b along the sum, and how
     many columns exist; when nested, also the extents and strides of b of two more axes of the sum,
-    and the distance of two vectors of columns; of one that goes on, also whether it does.
+    and the distance of two vectors of columns. The last says whether the sum goes on from what the
+    tile holds.
     """
     key = (form, target)
     if key not in _MADE:
@@ -97,8 +95,7 @@ class _Tile(Memory):
         names = ["extent", "rows", "row_step", "a_step", "b_step", "columns"]
         if form.nested:
             names += ["extent1", "extent2", "b_step1", "b_step2", "vector_step"]
-        if form.onward:
-            names.append("onward")
+        names.append("onward")
         parameters = ", ".join(["ptr %a", "ptr %b", "ptr %acc", *(f"i64 %{n}" for n in names)])
         head = f"define internal void @{form.name}({parameters})"
         body = " ".join(line.strip() for line in lines)
@@ -159,8 +156,6 @@ class _Tile(Memory):
     def _starts(self, count: int, vectors: int) -> list[str]:
         """The sums before the first step: zero, or those in the tile."""
         zeros = ["zeroinitializer"] * count
-        if not self.form.onward:
-            return zeros
         going = self.emit("icmp ne i64 %onward, 0")
         name = self.begin_if()
         loaded = []

@@ -1,13 +1,15 @@
-"""Loops with no more in them than somebody reads, and equal loops as one.
+"""Loops with no more in them than somebody reads, and loops that do the same work as one.
 
-Knows `Scan`; knows no fusion.
+Knows `Scan` and `While`; knows no fusion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..autodiff.body import Body, parameter
+from ..autodiff.loop import While
 from ..autodiff.scan import Scan
 from ..ir.node import Item, Node, role, source, substitute, toposort, where
 
@@ -17,12 +19,13 @@ __all__ = ["tidy_loops"]
 def tidy_loops(outputs: Sequence[Node]) -> list[Node]:
     """`outputs` with loops over the same operands joined, and without results that nobody reads.
 
-    A loop and the same loop that stores more for its derivative become one. What an iteration
+    A loop and the same loop that stores more for its derivative become one, and so does a loop and
+    one that carries more, as its tangents. What an iteration
     computes for results that nobody reads is left out, and a carry that never changes is no carry.
     """
-    if not any(isinstance(node.op, Scan) for node in toposort(outputs)):
+    if not any(isinstance(node.op, (Scan, While)) for node in toposort(outputs)):
         return list(outputs)
-    return _prune(_join(outputs))
+    return _prune(_absorb(_join(outputs)))
 
 
 def _rebuilt(outputs: Sequence[Node], results: dict[Node, dict[int, Node]]) -> list[Node]:
@@ -77,6 +80,91 @@ def _joined(group: Sequence[Node]) -> list[tuple[Node, dict[int, Node]]]:
             items[i] = Node(Item(places[y]), (joined,))
         if node is not joined:
             found.append((node, items))
+    return found
+
+
+# --- loops in others ------------------------------------------------------------------------------
+
+
+def _absorb(outputs: Sequence[Node]) -> list[Node]:
+    """Loops whose carries another one carries too become part of it."""
+    result = list(outputs)
+    while True:
+        loops = [n for n in toposort(result) if isinstance(n.op, (Scan, While))]
+        found = next(
+            (items for large in loops for small in loops if (items := _part(small, large))), None
+        )
+        if found is None:
+            return result
+        result = _rebuilt(result, found)
+
+
+def _part(small: Node, large: Node) -> dict[Node, dict[int, Node]] | None:
+    """The results of both loops as those of one, if the first is a part of the second."""
+    a, b = small.op, large.op
+    if len(small.inputs) >= len(large.inputs) or not set(large.inputs).issuperset(small.inputs):
+        return None
+    if isinstance(a, Scan) and isinstance(b, Scan):
+        same = (a.length, a.reverse, a.recompute) == (b.length, b.reverse, b.recompute)
+    else:
+        same = isinstance(a, While) and isinstance(b, While)
+    assert isinstance(a, (Scan, While))
+    assert isinstance(b, (Scan, While))
+    places = _places(small, large) if same else None
+    if places is None or small in toposort([large]):
+        return None
+    renamed = dict(zip(a.body.parameters, (b.body.parameters[i] for i in places), strict=True))
+    mine, theirs = substitute(a.body.results, renamed), list(b.body.results)
+    count = _carries(a)
+    numbers = [places[a.consts + i] - b.consts for i in range(count)]
+    if any(mine[i] is not theirs[n] for i, n in enumerate(numbers)):
+        return None
+    joined = large
+    if isinstance(a, While):
+        assert isinstance(b, While)
+        if substitute(a.test.results, renamed) != list(b.test.results):
+            return None
+    else:
+        assert isinstance(b, Scan)
+        carried = len(theirs[: b.carries])
+        for y in mine[count:]:
+            stacked = theirs[carried:]
+            if y not in stacked:
+                theirs.append(y)
+            numbers.append(carried + (stacked.index(y) if y in stacked else len(stacked)))
+        if len(theirs) > len(b.body.results):
+            body = Body(b.body.parameters, tuple(theirs))
+            with source(where(large), role(large)):
+                joined = Node(replace(b, body=body), large.inputs)
+    items = {i: Node(Item(n), (joined,)) for i, n in enumerate(numbers)}
+    found = {small: items}
+    if joined is not large:
+        found[large] = {i: Node(Item(i), (joined,)) for i in range(len(b.body.results))}
+    return found
+
+
+def _carries(op: Scan | While) -> int:
+    return op.carries if isinstance(op, Scan) else len(op.body.results)
+
+
+def _places(small: Node, large: Node) -> list[int] | None:
+    """For each operand of a loop the same of another, none of its carries twice."""
+
+    def kinds(node: Node) -> list[tuple[int, Node]]:
+        op = node.op
+        assert isinstance(op, (Scan, While))
+        fixed = op.consts + _carries(op)
+        return [((i >= op.consts) + (i >= fixed), x) for i, x in enumerate(node.inputs)]
+
+    free: dict[tuple[int, Node], list[int]] = {}
+    for i, key in enumerate(kinds(large)):
+        free.setdefault(key, []).append(i)
+    found = []
+    for kind, x in kinds(small):
+        known = free.get((kind, x))
+        if not known:
+            return None
+        found.append(known.pop(0) if kind == 1 else known[0])
     return found
 
 

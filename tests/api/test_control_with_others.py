@@ -288,3 +288,41 @@ def test_a_branch_that_is_not_chosen_does_not_run() -> None:
     program = text.explain(np.ones((4, 4), np.float32), np.int64(1))["program"]
     assert "dot" not in program.split("switch")[0]
     assert "dot" in program.split("switch")[1].split("else")[0] + program.split("else")[1]
+
+
+def loops_of(run: Any, *args: Any) -> int:
+    program = str(run.explain(*args)).split("== program ==")[1]
+    return program.count("loop ") + program.count("while ")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: fg.scan(lambda s, r: (fg.sin(s * r) + x[0], s * 2), x[0] * 0 + 1, x),
+        lambda x: fg.scan(lambda s, r: ((s[1], s[0] * r), s), (x[0], x[0]), x, reverse=True),
+        lambda x: fg.while_loop(lambda s: s.sum() < 100.0, lambda s: s * s + x, x),
+        lambda x: fg.fori_loop(0, 4, lambda i, s: fg.sin(s) * x + i, x),
+    ],
+)
+def test_a_loop_and_its_tangents_are_one_loop(function: Any) -> None:
+    x = np.linspace(0.5, 1.5, 6)
+    one = fg.compile(function)
+    both = fg.compile(lambda x: fg.jvp(function, (x,), (x * 2,)))
+    expected = fg.pytree.flatten(fg.jvp(function, (x,), (x * 2,)))[0]
+    found = fg.pytree.flatten(both(x))[0]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-12)
+    for a, b in zip(found, fg.pytree.flatten(one(x))[0], strict=False):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-12)
+    assert loops_of(both, x) == loops_of(one, x) == 1
+
+
+def test_a_loop_that_feeds_another_is_not_part_of_it() -> None:
+    def two(x: Any) -> Any:
+        first = fg.fori_loop(0, 3, lambda _, s: s * 2, x)
+        second = fg.fori_loop(0, 3, lambda _, s: (s[0] * 2, s[1] + s[0]), (x, first))
+        return first, *second
+
+    run = fg.compile(two)
+    assert [float(v) for v in run(1.0)] == [8.0, 8.0, 15.0]
+    assert loops_of(run, 1.0) == 2

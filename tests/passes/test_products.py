@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -120,6 +121,20 @@ WRITTEN: list[tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...]]] = [
     (product, (13, 21), (21, 17)),
     (layer, (13, 21), (17, 21)),
     (lambda x, y: (x[..., None] * y[:, None]).sum(0), (33, 11), (33, 9)),
+    # Numbers follow the sum; what is computed with broadcast values is computed before them.
+    (lambda x, y: (x[:, :, None] * y[None] * 0.5 / 7.0).mean(1), (13, 21), (21, 17)),
+    (
+        lambda x, y: (fg.where(x > 0, x, fg.exp(x))[:, :, None] * (y[None] + x[0, 0])).sum(1),
+        (13, 21),
+        (21, 17),
+    ),
+    (
+        lambda x, y: ((x[:, None, :] - x[0, 1]) * (y[:, :2].sum(1)[None, :, None] * y[None])).sum(
+            -1
+        ),
+        (19, 12),
+        (17, 12),
+    ),
     (lambda x, y: (fg.exp(x)[:, :, :, None] * y[:, None]).sum(2), (2, 11, 20), (2, 20, 13)),
 ]
 
@@ -142,6 +157,26 @@ def test_the_adjoints_are_contractions_too() -> None:
     values = [RNG.standard_normal(shape).astype(np.float32) for shape in ((64, 48), (48, 80))]
     step = fg.compile(fg.grad(lambda a, b: (product(a, b) ** 2).sum(), argnums=(0, 1)))
     assert str(step.explain(*values)).count("dot(") >= 3
+
+
+@pytest.mark.parametrize("number", range(len(WRITTEN)))
+def test_they_are_contractions(number: int) -> None:
+    function, *shapes = WRITTEN[number]
+    values = [RNG.standard_normal(shape).astype(np.float32) for shape in shapes]
+    assert "dot(" in str(fg.compile(function).explain(*values))
+
+
+@pytest.mark.parametrize("scale", [0.0, math.inf, math.nan])
+def test_numbers_that_would_change_what_is_not_finite_stay(scale: float) -> None:
+    a, b = np.ones((20, 30), np.float32), np.ones((30, 20), np.float32)
+    a[0, :2] = math.inf, -1.0
+
+    def scaled(a: Any, b: Any) -> Any:
+        return (a[:, :, None] * b[None] * scale).sum(1)
+
+    with fg.eager():
+        expected = scaled(fg.asarray(a), fg.asarray(b)).numpy()
+    np.testing.assert_array_equal(fg.compile(scaled)(a, b).numpy(), expected)
 
 
 def test_infinities_and_nan_come_through() -> None:

@@ -16,7 +16,7 @@ from typing import Any, final
 import numpy as np
 
 from .. import config, pytree
-from ..errors import ArgumentStructureError, CaptureError
+from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
 from ..ir.node import Node
 from ..runtime.locks import recursive_lock
 from ..runtime.step import Artifacts, Step, load_step
@@ -61,6 +61,8 @@ class CompiledFunction:
         background: bool = False,
         threads: int | None = None,
     ) -> None:
+        if not callable(function):
+            raise ArgumentTypeError(f"compile takes a function, not {function!r}")
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.static_argnames = frozenset(static_argnames)

@@ -16,6 +16,7 @@ from ..semantics import manipulation as movement
 from ..semantics import positions
 from ..semantics.shapes import known_shape, one_axis, show
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
+from .naming import named
 
 __all__ = [
     "as_strided",
@@ -41,6 +42,7 @@ __all__ = [
 # --- axes -----------------------------------------------------------------------------------------
 
 
+@named
 def transpose(x: ArrayLike, *axes: Any) -> Tensor:
     """The axes in another order.
 

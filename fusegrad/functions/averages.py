@@ -18,6 +18,7 @@ from ..tensors.tensor_methods import Axis, pick_axis, pick_keepdims
 from .diagonals import diagonal
 from .functional import clip, isclose, isnan
 from .joining import concat
+from .naming import named
 
 __all__ = [
     "allclose",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 
+@named
 def average(
     x: ArrayLike,
     axis: Axis = None,
@@ -91,6 +93,7 @@ def _weights(weights: Tensor, x: Tensor, axis: Any) -> Tensor:
     return weights.reshape(shape).broadcast_to(x.shape)
 
 
+@named
 def ptp(
     x: ArrayLike,
     axis: Axis = None,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..codegen.dtypes import DType, float32
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ops import build
 from ..semantics.promotion import as_dtype, kind_of, with_weak
@@ -207,6 +207,8 @@ def full(
         value = as_tensor(fill_value, None if dtype is None else as_dtype(dtype))
         return value.broadcast_to(extents)
     number = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
+    if not isinstance(number, (bool, int, float, complex)):
+        raise DTypeError(f"full: {number!r} is no number", remedy="fill with a number or a tensor")
     kind = _dtype(dtype, with_weak(None, kind_of(number)))
     return constant(
         lambda: build.full(extents, _fitting(number, kind), kind), device, requires_grad

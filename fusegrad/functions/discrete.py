@@ -32,6 +32,7 @@ from .functional import (
     where,
 )
 from .manipulation import broadcast_to, expand_dims, moveaxis, reshape, take
+from .naming import named
 from .ranges import arange
 from .reductions import argmax
 from .sorting import argsort, topk
@@ -263,6 +264,7 @@ def geometric(
 # --- classes --------------------------------------------------------------------------------------
 
 
+@named
 def categorical(
     logits: ArrayLike,
     axis: int = -1,
@@ -409,6 +411,7 @@ def randperm(n: int, *, device: Any = None, generator: Generator | None = None) 
     return argsort(words(n, generator))
 
 
+@named
 def permutation(x: int | ArrayLike, axis: int = 0, *, generator: Generator | None = None) -> Tensor:
     """The slices of an array along an axis in an order at random; of an int, as `randperm`.
 
@@ -507,6 +510,11 @@ def choice(
         raise ShapeError(
             f"choice: {wanted} of {count} without replacement",
             remedy="choose fewer, or pass replace=True",
+        )
+    if p is not None and as_tensor(p).shape != (count,):
+        raise ShapeError(
+            f"choice: probabilities of shape {tuple(as_tensor(p).shape)} for {count} elements",
+            remedy="give one for each",
         )
     if p is not None:
         flat = multinomial(p, wanted, replace, generator=generator)

@@ -147,8 +147,10 @@ class Generator:
 
 
 def _word(value: int) -> Tensor:
+    if not isinstance(value, (int, np.integer)):
+        raise DTypeError(f"seed: a seed is an integer, not {value!r}", remedy="pass one")
     storage = Storage.empty((), uint64.numpy)
-    storage.array[...] = value & _WORD
+    storage.array[...] = int(value) & _WORD
     return tensor_of(storage)
 
 
@@ -190,7 +192,7 @@ def seed(seed: int) -> None:
 
 def _draw(shape: Any, generator: Generator | None, name: str) -> Node:
     """Random bits, one number of the stream for each element."""
-    extents = as_shape((shape,))
+    extents = extents_of(shape)
     count = math.prod(int(extent) for extent in extents if isinstance(extent, int))
     key, first = _reserved(generator or default_generator, count)
     counter = build.add(build.iota(count, uint64), build.broadcast(first, (count,), ()))
@@ -305,7 +307,12 @@ def parameters(
 
 def extents_of(shape: Any) -> tuple[int, ...]:
     """A shape argument as numbers."""
-    return tuple(int(e) for e in as_shape((shape,)))  # type: ignore[arg-type]
+    extents = tuple(int(e) for e in as_shape((shape,)))  # type: ignore[arg-type]
+    if any(extent < 0 for extent in extents):
+        raise ShapeError(
+            f"a draw of shape {extents}: an extent is negative", remedy="extents are 0 or more"
+        )
+    return extents
 
 
 def _array(value: Any) -> bool:
@@ -524,30 +531,7 @@ def randint(
     device: Any = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Integers, each with the same probability.
-
-    Parameters
-    ----------
-    low, high : int
-        The smallest, and the first that does not occur; with one number, from 0 up to it.
-    shape : int or sequence of int, optional
-    dtype : dtype, optional
-        By default int64.
-    device : str, optional
-        ``"cpu"``.
-    generator : Generator, optional
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> x = fg.random.randint(1, 7, 100)
-    >>> int(x.min()) >= 1, int(x.max()) <= 6
-    (True, True)
-    """
+    """Integers from `low` up to `high`, each with the same probability; see `integers.randint`."""
     if high is None:
         low, high = 0, low
     span = high - low

@@ -80,7 +80,7 @@ def _array_of(x: Any) -> Array:
         )
     try:
         return dlpack.from_dlpack(x)
-    except (RuntimeError, TypeError, ValueError, BufferError) as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError, BufferError) as error:
         raise DTypeError(
             f"a {type(x).__name__} cannot be read: {str(error).partition(chr(10))[0]}",
             remedy="detach it and convert it to a dtype of fusegrad first",

@@ -6,10 +6,11 @@ Knows the functions on nodes that they record.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import (
+    ArgumentTypeError,
     OptionError,
     ShapeError,
 )
@@ -70,6 +71,8 @@ def concat(
     Tensor([1, 2, 3])
     """
     place = axis if dim is None else dim
+    if not isinstance(arrays, Iterable):
+        raise ArgumentTypeError(f"concat takes a sequence of arrays, not {arrays!r}")
 
     def join() -> tuple[Node, list[Tensor]]:
         nodes, tensors = common_nodes([as_tensor(array) for array in arrays])
@@ -216,6 +219,8 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0, *, dim: int | None = None) -
     tensor = as_tensor(x)
     place = one_axis("chunk", axis if dim is None else dim, tensor.ndim)
     extent = tensor.shape[place]
+    if chunks < 1:
+        raise ShapeError(f"chunk: {chunks} parts", remedy="the number of parts is 1 or more")
     step = max(1, -(-extent // chunks))
     return _parts(tensor, list(range(step, extent, step)), place)
 

@@ -13,6 +13,7 @@ from ..tensors.context import active
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from ..tensors.tensor_methods import Axis, pick_axis, pick_keepdims
 from .functional import isnan, where
+from .naming import named
 
 __all__ = [
     "nanargmax",
@@ -36,6 +37,7 @@ def _without(x: ArrayLike, value: float) -> tuple[Tensor, Tensor | None]:
     return where(missing, value, tensor), missing
 
 
+@named
 def nansum(
     x: ArrayLike,
     axis: Axis = None,
@@ -72,6 +74,7 @@ def nansum(
     return values.sum(axes, keep, dtype=dtype)
 
 
+@named
 def nanprod(
     x: ArrayLike,
     axis: Axis = None,
@@ -108,6 +111,7 @@ def nanprod(
     return values.prod(axes, keep, dtype=dtype)
 
 
+@named
 def nanmean(
     x: ArrayLike,
     axis: Axis = None,
@@ -151,6 +155,7 @@ def _count(missing: Tensor, axes: Axis, keepdims: bool) -> Tensor:
     return (~missing).sum(axes, keepdims)
 
 
+@named
 def nanvar(
     x: ArrayLike,
     axis: Axis = None,
@@ -196,6 +201,7 @@ def nanvar(
     return where(freedom > 0, total / where(freedom > 0, freedom, 1.0), float("nan"))
 
 
+@named
 def nanstd(
     x: ArrayLike,
     axis: Axis = None,
@@ -233,6 +239,7 @@ def nanstd(
     return nanvar(x, axes, correction, keep, ddof=ddof).sqrt()
 
 
+@named
 def nanmax(
     x: ArrayLike,
     axis: Axis = None,
@@ -268,6 +275,7 @@ def nanmax(
     return where(missing.all(axes, keep), float("nan"), values.max(axes, keep))
 
 
+@named
 def nanmin(
     x: ArrayLike,
     axis: Axis = None,
@@ -303,6 +311,7 @@ def nanmin(
     return where(missing.all(axes, keep), float("nan"), values.min(axes, keep))
 
 
+@named
 def nanargmax(
     x: ArrayLike,
     axis: int | None = None,
@@ -343,6 +352,7 @@ def nanargmax(
     return values.argmax(place, keep)
 
 
+@named
 def nanargmin(
     x: ArrayLike,
     axis: int | None = None,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..codegen.dtypes import DType, bool_, float32, float64, int64
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, FusegradError, ShapeError
 from ..ir.node import Node
 from ..ops import build
 from ..semantics.promotion import as_dtype, as_float
@@ -35,7 +35,12 @@ def _number(value: Any) -> Any:
 
 
 def _count(name: str, value: Any) -> int:
-    count = operator.index(value)
+    try:
+        count = operator.index(value)
+    except TypeError as error:
+        if isinstance(error, FusegradError):
+            raise
+        raise DTypeError(f"{name} of {value!r} numbers", remedy="give an integer") from None
     if count < 0:
         raise ShapeError(f"{name} of {count} numbers", remedy="the number must be 0 or more")
     return count
@@ -88,6 +93,9 @@ def arange(
     (Tensor([0, 1, 2, 3]), Tensor([1.  , 1.25, 1.5 , 1.75]))
     """
     start, stop, step = map(_number, (start, stop if end is None else end, step))
+    for value in (start, stop, step):
+        if value is not None and not isinstance(value, (int, float)):
+            raise DTypeError(f"arange: {value!r} is no number", remedy="give numbers")
     if stop is None:
         start, stop = 0, start
     if step == 0:

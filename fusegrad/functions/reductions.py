@@ -15,6 +15,7 @@ from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
 from ..tensors.tensor_methods import Axis, pick_axis, pick_keepdims
 from .creation import full_like, ones_like
 from .functional import where as select
+from .naming import named
 
 __all__ = [
     "all",
@@ -423,6 +424,7 @@ def var(
     return as_tensor(x).var(axis, keepdims, correction=less, dim=dim, keepdim=keepdim)
 
 
+@named
 def std(
     x: ArrayLike,
     /,
@@ -531,6 +533,7 @@ def argmin(
     return as_tensor(x).argmin(axis, keepdims, dim=dim, keepdim=keepdim)
 
 
+@named
 def count_nonzero(
     x: ArrayLike,
     /,

@@ -163,6 +163,11 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
            [1, 0, 0]])
     """
     x = asarray(tensor)
+    if not x.dtype.is_integer:
+        raise DTypeError(
+            f"one_hot needs integers, not {x.dtype}",
+            remedy="convert them first: labels.astype('int64')",
+        )
     if num_classes == -1:
         num_classes = int(x.max()) + 1
     classes = arange(num_classes, dtype=x.dtype)

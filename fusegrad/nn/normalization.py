@@ -13,6 +13,7 @@ from ..errors import ShapeError
 from ..functions import functional as fg
 from ..functions.creation import asarray
 from ..functions.manipulation import broadcast_arrays, reshape
+from ..functions.naming import named
 from ..functions.precision import in_float32, kept_in_float32, widened
 from ..functions.windows import reduce_window
 from ..tensors.context import no_grad
@@ -362,6 +363,7 @@ def local_response_norm(
     return reshape(flat / (total * (alpha / size) + k) ** beta, x.shape)
 
 
+@named
 @in_float32
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """Divide by the norm along an axis, but by no less than `eps`.
@@ -394,6 +396,7 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     return x / fg.maximum(norm, eps)
 
 
+@named
 @in_float32
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors: their product over the product of their norms.

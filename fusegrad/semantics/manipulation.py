@@ -125,7 +125,7 @@ def squeeze(x: Node, axis: int | Iterable[int] | None = None, strict: bool = Tru
 
 def expand_dims(x: Node, axis: int | Iterable[int]) -> Node:
     """New axes of extent 1 at the places that `axis` names in the result."""
-    count = 1 if isinstance(axis, int) else len(tuple(axis))
+    count = len(tuple(axis)) if isinstance(axis, Iterable) else 1
     return build.expand_dims(x, axis_tuple("expand_dims", axis, len(x.shape) + count))
 
 
@@ -151,7 +151,7 @@ def roll(x: Node, shift: int | Sequence[int], axis: int | Sequence[int] | None =
     shifts = [operator.index(by) for by in numbers]
     if axis is None:
         return build.reshape(roll(reshape(x, (-1,)), sum(shifts), 0), x.shape)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axes = list(axis) if isinstance(axis, Iterable) else [axis]
     if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
         raise ShapeError(
             f"roll: {len(shifts)} shifts for {len(axes)} axes", remedy="give a shift for each axis"
@@ -232,6 +232,10 @@ def _repeat_shape(shape: Shape, axis: int, count: int) -> Shape:
     extent = shape[axis]
     if count == 1:
         return shape
+    if count < 0:
+        raise ShapeError(
+            f"axis {axis} is repeated {count} times", remedy="numbers of repetitions are 0 or more"
+        )
     assert isinstance(extent, int)
     return (*shape[:axis], extent * count, *shape[axis + 1 :])
 

@@ -18,7 +18,7 @@ from ..autodiff.custom import (
     reverse_by_inlining,
     transposed,
 )
-from ..errors import ArgumentStructureError, GradientError
+from ..errors import ArgumentStructureError, ArgumentTypeError, GradientError
 from ..ir.node import Node, set_recording
 from ..ops import build
 from ..semantics.shapes import show
@@ -392,6 +392,9 @@ def checkpoint(function: Function) -> Function:
     >>> fg.grad(lambda x: block(block(x)).sum())([0.0])
     Tensor([-0.8534177])
     """
+
+    if not callable(function):
+        raise ArgumentTypeError(f"checkpoint takes a function, not {function!r}")
 
     @functools.wraps(function)
     def recomputing(*args: Any, **kwargs: Any) -> Any:

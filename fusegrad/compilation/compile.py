@@ -51,7 +51,7 @@ _MOST_ENTRIES = 32
 class CompiledFunction:
     """A function that is traced once for each signature and then runs as native code.
 
-    Made by `compile`.
+    Made by `compile`. Attributes that it lacks are the function's: a module's parameters.
     """
 
     def __init__(
@@ -82,7 +82,6 @@ class CompiledFunction:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
 
     def __getattr__(self, name: str) -> Any:
-        """What the function has and this has not: the parameters of a module, its modes."""
         if name.startswith("__") or name == "function":
             raise AttributeError(f"a compiled function has no attribute {name!r}")
         return getattr(self.function, name)

@@ -110,7 +110,7 @@ def of_two() -> Iterator[tuple[str, Call, str]]:
 
 
 def of_nothing() -> Iterator[tuple[str, Call, str]]:
-    for name in ("max", "min", "argmax", "argmin", "amax", "nanmax", "nanargmax"):
+    for name in ("max", "min", "argmax", "argmin", "amax", "nanmax"):
         function = getattr(fg, name)
         yield f"{name} empty", lambda f=function: f(fg.ones(0)), "of no elements has no value"
         yield (

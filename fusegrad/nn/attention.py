@@ -28,6 +28,7 @@ from ..functions.precision import in_float32
 from ..functions.products import matmul
 from ..functions.ranges import arange
 from ..tensors.tensor_class import Tensor
+from ..transforms.custom_rules import custom_jvp
 from .dropout import dropout
 from .linear import linear
 
@@ -111,7 +112,7 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None) -> 
     if not scores.shape[-1]:
         return scores
     if mask is None:
-        return _softmax(scores, blind=False)
+        return _softmax(False, scores)
     if mask.dtype.is_float:
         scores = scores + mask.astype(scores.dtype)
     elif mask.dtype.name == "bool":
@@ -121,10 +122,10 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None) -> 
             f"attention: a mask of {mask.dtype}",
             remedy="give booleans (True: seen), or numbers to add to the scores",
         )
-    return _softmax(scores, blind=True)
+    return _softmax(True, scores)
 
 
-def _softmax(scores: Tensor, blind: bool) -> Tensor:
+def _of_rows(blind: bool, scores: Tensor) -> Tensor:
     """Softmax of rows; if some may be minus infinity all over (`blind`), zeros for these."""
     largest = scores.detach().max(axis=-1, keepdims=True)
     if blind:
@@ -134,6 +135,22 @@ def _softmax(scores: Tensor, blind: bool) -> Tensor:
     if blind:
         total = fg.choose(total == 0, 1, total)
     return power * (1 / total)
+
+
+def _of_rows_rule(blind: bool, primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
+    """The derivative needs nothing but the result, so that nothing else is stored for it."""
+    weights = _softmax(blind, primals[0])
+    products = weights * tangents[0]
+    return weights, products - weights * products.sum(axis=-1, keepdims=True)
+
+
+_rows = custom_jvp(_of_rows, nondiff_argnums=(0,))
+_rows.defjvp(_of_rows_rule)
+
+
+def _softmax(blind: bool, scores: Tensor) -> Tensor:
+    weights: Tensor = _rows(blind, scores)
+    return weights
 
 
 def _seen(queries: int, keys: int) -> Tensor:

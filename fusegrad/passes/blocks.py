@@ -5,7 +5,7 @@ Knows products, elementwise ops and movement; knows no attention.
 Scores of attention are products of two narrow matrices: T x T numbers from T x d. What reads them
 are sums over one of their axes, and products. Each of these *sinks* is computed by a loop over
 blocks of its own rows, and every iteration makes the block of scores that it needs: memory grows
-with T, not with its square. What the sink sums over is never cut, so no bit changes.
+with T, not with its square. What a sink sums over is never cut: no sum is taken apart.
 """
 
 from __future__ import annotations

@@ -39,8 +39,13 @@ _WIDE = {1: 8, 2: 6, 3: 6, 4: 4}
 _MOST, _MOST_OF_16 = (14, 12, 8), (14, 6)
 """Rows of a tile of one, two, ... vectors that leave registers for the operands."""
 
-PACK_ROWS = 24
-"""From this many rows on, packing the right operand is paid back by its reuse."""
+PACK_ROWS, PACK_ROWS_OF_FLAT = 24, 128
+"""From this many rows on, packing the right operand is paid back by its reuse.
+
+A panel of at most FLAT rows is read where it lies almost as fast, even with long strides.
+"""
+
+FLAT = 1024
 
 ITEMS, PACKED_ITEMS = 16, 8
 """Items that a contraction is dealt in when it is large enough, so that threads share it evenly.
@@ -199,8 +204,9 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
     height, vectors = tile_shape(rows, columns, target, dtype.itemsize)
     width = vectors * lanes
     panels = -(-columns // width)
+    least = PACK_ROWS_OF_FLAT if c.depth <= FLAT else PACK_ROWS
     packed = c.b.column != 1 or (
-        rows >= PACK_ROWS and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024)
+        rows >= least and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024)
     )
     block = _block_rows(rows, height, batch * panels, packed)
     blocks = -(-rows // block)

@@ -4,7 +4,7 @@ Squares, the shapes of training, products with vectors, batches, transposed oper
 equal length, and random shapes: GFLOP/s of `fusegrad.compile` beside the best of the installed
 libraries. Each library has a process of its own (NumPy's OpenBLAS with its AVX-512 kernels where
 there are such registers); they take turns at each product, and every result is compared with
-float64.
+float64. With one thread, what counts is the time that the process computed.
 """
 
 from __future__ import annotations
@@ -154,15 +154,19 @@ def product(package: str, case: Case) -> tuple[Product, Callable[[Any], np.ndarr
     return lambda: np.matmul(x, y, out=out), np.asarray
 
 
-def measure(package: str, case: Case, seconds: float) -> dict[str, float]:
-    """Seconds of one product, best and median, and the greatest error of a sample of it."""
+def measure(package: str, case: Case, seconds: float, own: bool) -> dict[str, float]:
+    """Seconds of one product, best and median, and the greatest error of a sample of it.
+
+    With `own` they are those that the process computed, which other processes disturb less.
+    """
     call, result = product(package, case)
     error = _error(case, result(call()))
+    clock = time.process_time if own else time.perf_counter
     times: list[float] = []
-    started = now = time.perf_counter()
+    started = now = clock()
     while now - started < seconds or len(times) < 3:
         call()
-        then, now = now, time.perf_counter()
+        then, now = now, clock()
         times.append(now - then)
     return {"best": min(times), "median": float(np.median(times)), "deviation": error}
 
@@ -214,12 +218,13 @@ class Figures:
         return f"{self.case!s:28}{rates}{self.ratio():8.2f}{self.ratio(without_call=True):8.2f}"
 
 
-def turns(workers: dict[str, Worker], case: Case, seconds: float) -> dict[str, float]:
+def turns(workers: dict[str, Worker], case: Case, seconds: float, own: bool) -> dict[str, float]:
     """Seconds of each library's best call; what is wrong takes forever."""
     times: dict[str, float] = {}
     for package, worker in workers.items():
         time.sleep(PAUSE)
-        answer = worker.ask("product", package=package, case=asdict(case), seconds=seconds)
+        arguments = {"package": package, "case": asdict(case), "seconds": seconds, "own": own}
+        answer = worker.ask("product", **arguments)
         right = answer["deviation"] < (1e-6 if case.dtype == "float32" else 1e-14)
         times[package] = answer["best"] if right else math.inf
     return times
@@ -244,14 +249,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, variables in contenders().items()
             if name == "fusegrad" or name in options.peers
         }
-        calls = turns(workers, Case(1, 1, 1, dtype=options.dtype), options.seconds)
+        own = options.threads == 1
+        calls = turns(workers, Case(1, 1, 1, dtype=options.dtype), options.seconds, own)
         print(f"{'GFLOP/s':28}" + "".join(f"{n:>9}" for n in workers) + "   ratio  product")
         for name in options.only or groups:
             print(name)
             lines: list[Figures] = []
             for case in groups[name]:
                 typed = replace(case, dtype=options.dtype)
-                lines.append(Figures(typed, turns(workers, typed, options.seconds), calls))
+                lines.append(Figures(typed, turns(workers, typed, options.seconds, own), calls))
                 if name != "random":
                     print(lines[-1], flush=True)
             if name == "random":

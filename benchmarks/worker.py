@@ -87,9 +87,11 @@ class Server:
         """Return the best GFLOP/s of a library's matrix product for each shape."""
         return {"gflop_per_s": gemm(package, seconds, shapes)}
 
-    def product(self, package: str, case: dict[str, Any], seconds: float) -> Answer:
+    def product(
+        self, package: str, case: dict[str, Any], seconds: float, own: bool = False
+    ) -> Answer:
         """Return the seconds of one matrix product, and its error."""
-        return contractions.measure(package, contractions.Case(**case), seconds)
+        return contractions.measure(package, contractions.Case(**case), seconds, own)
 
     def _batch(self, iterations: int) -> float:
         step = self.task.step

@@ -175,6 +175,15 @@ class TestWorker:
             with pytest.raises(WorkerError, match="the process ended"):
                 worker.ask("gemm", package="numpy", seconds=0.0, shapes=[[4, 4, 4]])
 
+    @pytest.mark.parametrize("package", ["fusegrad", "numpy"])
+    def test_matrix_products(self, tmp_path: Path, package: str) -> None:
+        with Worker(1, tmp_path) as worker:
+            for case in ({"layout": "TT"}, {"batch": 3, "dtype": "float64"}):
+                arguments = {"rows": 5, "columns": 80, "depth": 30, **case}
+                answer = worker.ask("product", package=package, case=arguments, seconds=0.0)
+                assert 0 < answer["best"] <= answer["median"]
+                assert answer["deviation"] < 1e-6
+
     def test_one_thread_stays_on_one_processor(self, tmp_path: Path) -> None:
         with Worker(1, tmp_path) as worker:
             assert len(os.sched_getaffinity(worker._process.pid)) == 1

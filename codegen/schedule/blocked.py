@@ -6,6 +6,8 @@ both operands, and every tile goes on from what the last part left. The order of
 
 from __future__ import annotations
 
+import math
+
 from ..affine import canonical
 from ..expr import Buffer, Expr, Extent, Var, const, index
 from ..kernel import Alloc, Contract, Copy, For, Let, Serial, Stmt
@@ -28,6 +30,8 @@ __all__ = ["blocked"]
 
 DEPTH = 256
 """Steps of the sum in one part."""
+ITEMS = 8
+"""Items that a result is dealt in when it is large enough."""
 LEAST = 64
 """Rows and columns below which packing is not paid back."""
 PAGE = 4096
@@ -39,11 +43,11 @@ def blocked(c: Contraction, size: int, target: Features) -> Tiled | None:
     rows = number(c.rows.extent) if isinstance(c.rows.extent, int) else size
     if min(rows, number(c.columns.extent)) < LEAST or not _pays(c, rows, target):
         return None
-    block = _Block(c, rows, target)
-    items = Items(c, -(-rows // block.rows), -(-number(c.columns.extent) // block.columns))
     batch = 1
     for f in c.batch:
         batch *= size if isinstance(f.extent, Var) else number(f.extent)
+    block = _Block(c, rows, batch, target)
+    items = Items(c, *block.counts)
     cost = 2.0 * block.rows * block.columns * c.depth / target.lanes(c.acc.dtype)
     return Tiled(block.body(items), batch * items.total, cost)
 
@@ -84,16 +88,19 @@ def _odd(extent: int, lanes: int) -> int:
 class _Block:
     """The statements of one item."""
 
-    def __init__(self, c: Contraction, rows: int, target: Features) -> None:
+    def __init__(self, c: Contraction, rows: int, batch: int, target: Features) -> None:
         self.c = c
         dtype = c.acc.dtype
         self.lanes = target.lanes(dtype)
         self.height, vectors = tile_shape(rows, number(c.columns.extent), target, dtype.itemsize)
         self.width = vectors * self.lanes
-        # A block of each operand takes less than half of the cache.
+        # A block of each operand takes less than half of the cache; less where the result has few
+        # blocks, so that threads share them.
         most = target.l2_bytes * 3 // 8 // (DEPTH * dtype.itemsize)
-        self.columns = _share(number(c.columns.extent), most, self.width)
-        self.rows = _share(rows, most, self.height)
+        self._deal(rows, most)
+        while batch * math.prod(self.counts) < ITEMS and most // 2 >= LEAST:
+            most //= 2
+            self._deal(rows, most)
         self.depth = _share(c.depth, DEPTH, 4)
         self.parts = -(-c.depth // self.depth)
         self.tiles, self.panels = self.rows // self.height, self.columns // self.width
@@ -102,6 +109,13 @@ class _Block:
         self.left = self._buffer("left", self.rows, _odd(self.depth, self.lanes))
         self.right = self._buffer("right", self.depth, _odd(self.columns, self.lanes))
         self.sums = self._buffer("sums", self.tiles * self.panels * self.height, self.width)
+
+    def _deal(self, rows: int, most: int) -> None:
+        """Blocks of at most so many rows and columns."""
+        columns = number(self.c.columns.extent)
+        self.rows = _share(rows, most, self.height)
+        self.columns = _share(columns, most, self.width)
+        self.counts = (-(-rows // self.rows), -(-columns // self.columns))
 
     def _buffer(self, name: str, rows: int, columns: int) -> Buffer:
         return Buffer(name, self.c.acc.dtype, (rows, columns), space="chunk")

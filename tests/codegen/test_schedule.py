@@ -169,6 +169,12 @@ def test_large_contractions_in_blocks(form: str) -> None:
     check_mapped(example, result)
 
 
+@pytest.mark.parametrize("shape", [(300, 300, 9000), (128, 128, 9000), (600, 64, 9000)], ids=str)
+def test_blocks_are_many_enough_for_threads(shape: tuple[int, int, int]) -> None:
+    result = schedule(matmul("NN", *shape, (1,)).kernel, 1, named("avx512"))
+    assert result.chunks >= 4
+
+
 def test_blocks_fit_the_cache() -> None:
     """What an item packs leaves room for what it reads and writes."""
     target = named("avx512")

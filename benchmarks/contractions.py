@@ -223,7 +223,12 @@ def turns(workers: dict[str, Worker], case: Case, seconds: float, own: bool) -> 
     times: dict[str, float] = {}
     for package, worker in workers.items():
         time.sleep(PAUSE)
-        arguments = {"package": package, "case": asdict(case), "seconds": seconds, "own": own}
+        arguments: dict[str, Any] = {
+            "package": package,
+            "case": asdict(case),
+            "seconds": seconds,
+            "own": own,
+        }
         answer = worker.ask("product", **arguments)
         right = answer["deviation"] < (1e-6 if case.dtype == "float32" else 1e-14)
         times[package] = answer["best"] if right else math.inf

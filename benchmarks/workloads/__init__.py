@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.workload import Workload
 
-from . import adam, add, cross_entropy, gelu, gpt, layer_norm, lstm, mlp, softmax
+from . import adam, add, cross_entropy, gelu, gpt, layer_norm, lenet, lstm, mlp, resnet, softmax
 
 WORKLOADS: tuple[Workload, ...] = (
     add.WORKLOAD,
@@ -19,6 +19,8 @@ WORKLOADS: tuple[Workload, ...] = (
     mlp.SMALL,
     mlp.LARGE,
     gpt.WORKLOAD,
+    lenet.WORKLOAD,
+    resnet.WORKLOAD,
     lstm.WORKLOAD,
 )
 

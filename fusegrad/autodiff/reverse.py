@@ -179,8 +179,10 @@ def _without_dead(
     NaN; so zeros stay zeros from there on.
     """
     op = node.op
+    masks = op.live(node, live)
     if live is not None and not op.keeps_zero(node):
         cotangents = tuple(
-            None if c is None else build.where_(live, c, build.zeros_like(c)) for c in cotangents
+            c if c is None or mask is None else build.where_(mask, c, build.zeros_like(c))
+            for c, mask in zip(cotangents, masks, strict=True)
         )
-    return cotangents, op.live(node, live)
+    return cotangents, masks

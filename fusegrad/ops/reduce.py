@@ -101,9 +101,10 @@ class Reduce(Op):
         return TensorType([e for a, e in enumerate(x.shape) if a not in self.axes], x.dtype)
 
     def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
-        if mask is None or self.monoid is not Monoid.SUM:
-            return (None,)
-        return (self._spread(mask, node.inputs[0]),)
+        return (None if mask is None else self._spread(mask, node.inputs[0]),)
+
+    def keeps_zero(self, node: Node) -> bool:
+        return self.monoid is not Monoid.PROD
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         (x,) = node.inputs

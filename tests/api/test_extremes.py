@@ -118,3 +118,41 @@ def test_products_with_infinity_have_no_derivative(function: Any) -> None:
 @pytest.mark.parametrize("function", [F.elu, F.celu])
 def test_a_corner_is_taken_from_below(function: Any) -> None:
     assert derivatives(function, [0.0, -0.0])[2] == [1.0, 1.0]
+
+
+NEVER = 100.0
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        lambda a: fg.max(fg.log(a)),
+        lambda a: fg.min(fg.sqrt(a)),
+        lambda a: fg.prod(fg.log(a)),
+        lambda a: fg.sum(fg.log(a) * a),
+        lambda a: fg.var(fg.log(a)),
+        lambda a: fg.linalg.vector_norm(fg.sqrt(a)),
+        lambda a: fg.prod(fg.max(fg.reshape(fg.log(a), (3, 1)) - a, axis=1)),
+    ],
+)
+def test_no_nan_through_reductions_of_a_branch_that_is_not_taken(branch: Any) -> None:
+    first = fg.grad(lambda a: fg.where(a.sum() > NEVER, branch(a), 0.0))
+    for run in (first, fg.compile(first)):
+        assert np.asarray(run(np.array([0.0, 1.0, 4.0]))).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        lambda a: (fg.log(a) @ fg.ones((3, 2))).sum(),
+        lambda a: fg.cumulative_sum(fg.log(a)).sum(),
+        lambda a: fg.sort(fg.log(a))[0],
+        lambda a: fg.scan(lambda s, v: (s + fg.log(v), None), a[1] * 0, a)[0],
+    ],
+)
+def test_a_second_where_helps_everywhere(branch: Any) -> None:
+    taken = lambda a: a.sum() > NEVER  # noqa: E731
+    safe = lambda a: branch(fg.where(taken(a), a, 1.0))  # noqa: E731
+    first = fg.grad(lambda a: fg.where(taken(a), safe(a), 0.0))
+    for run in (first, fg.compile(first)):
+        assert np.asarray(run(np.array([0.0, 1.0, 4.0]))).tolist() == [0, 0, 0]

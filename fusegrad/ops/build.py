@@ -118,6 +118,7 @@ __all__ = [
     "reshape",
     "round_",
     "rsqrt",
+    "scaled",
     "scatter",
     "scatter_add",
     "scatter_add_along",
@@ -305,6 +306,11 @@ def full(shape: Shape, value: float | int | bool, dtype: DType) -> Node:
 def full_like(x: Node, value: float | int | bool) -> Node:
     """A tensor of one value, of the type of `x`."""
     return full(x.shape, value, x.dtype)
+
+
+def scaled(x: Node, factor: float) -> Node:
+    """`x` times a number."""
+    return mul(x, full_like(x, factor))
 
 
 def zeros(shape: Shape, dtype: DType) -> Node:

@@ -17,8 +17,15 @@ from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.printer import print_graph
 from fusegrad.ops import build
 from fusegrad.ops.source import Input
+from fusegrad.tensors import immediate
 from tests.conftest import Golden
 from tests.lower.support import Array, Compiled, check, compare, compiled, variable
+
+
+@pytest.fixture(autouse=True)
+def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small operations are recorded too, as all are in a compiled function."""
+    monkeypatch.setattr(immediate, "_SMALL", -1)
 
 
 def record(*tensors: fg.Tensor) -> tuple[list[Node], dict[Node, Array]]:

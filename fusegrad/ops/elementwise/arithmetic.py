@@ -12,10 +12,6 @@ from .table import ANY, ANYTHING, FLOATS, INTEGERS, NUMBERS, POSITIVE, Public, f
 __all__: list[str] = []
 
 
-def _scaled(x: Node, factor: float) -> Node:
-    return b.mul(x, b.full_like(x, factor))
-
-
 # --- sums and products ----------------------------------------------------------------------------
 
 
@@ -131,7 +127,7 @@ for _name, _short, _factor, _summary, _example in (
     function(
         _name,
         ANY,
-        build=lambda x, factor=_factor: _scaled(x, float(factor)),
+        build=lambda x, factor=_factor: b.scaled(x, float(factor)),
         public=Public(_summary, _example, aliases=(_short,)),
     )
 
@@ -329,7 +325,7 @@ function(
 
 def _larger(g: Node, p: Node, q: Node) -> Node:
     """`g` where `p` is larger than `q`, half of it where they are equal."""
-    return b.select(b.eq(p, q), _scaled(g, 0.5), b.select(b.gt(p, q), g, b.zeros_like(g)))
+    return b.select(b.eq(p, q), b.scaled(g, 0.5), b.select(b.gt(p, q), g, b.zeros_like(g)))
 
 
 def _maximum(p: Node, q: Node) -> Node:

@@ -20,10 +20,6 @@ __all__: list[str] = []
 _LN2, _LN10 = math.log(2), math.log(10)
 
 
-def _scaled(x: Node, factor: float) -> Node:
-    return b.mul(x, b.full_like(x, factor))
-
-
 # --- exponentials ---------------------------------------------------------------------------------
 
 row(
@@ -35,7 +31,7 @@ row(
 row(
     "exp2",
     ANY,
-    rule=lambda g, y, x: (b.mul(g, _scaled(y, _LN2)),),
+    rule=lambda g, y, x: (b.mul(g, b.scaled(y, _LN2)),),
     public=Public("2 to the power `x`.", "[0.0, 3.0] -> [1., 8.]"),
 )
 row(
@@ -95,13 +91,13 @@ row(
 row(
     "log2",
     POSITIVE,
-    rule=lambda g, y, x: (b.div(_scaled(g, 1 / _LN2), x),),
+    rule=lambda g, y, x: (b.div(b.scaled(g, 1 / _LN2), x),),
     public=Public("The logarithm to base 2.", "[1.0, 8.0] -> [0., 3.]"),
 )
 row(
     "log10",
     POSITIVE,
-    rule=lambda g, y, x: (b.div(_scaled(g, 1 / _LN10), x),),
+    rule=lambda g, y, x: (b.div(b.scaled(g, 1 / _LN10), x),),
     public=Public("The logarithm to base 10.", "[1.0, 10.0] -> [0., 1.]"),
 )
 row(
@@ -230,13 +226,13 @@ function(
 row(
     "sqrt",
     POSITIVE,
-    rule=lambda g, y, x: (b.div(_scaled(g, 0.5), y),),
+    rule=lambda g, y, x: (b.div(b.scaled(g, 0.5), y),),
     public=Public("The square root; the derivative at 0 is infinite.", "[4.0, 9.0] -> [2., 3.]"),
 )
 row(
     "rsqrt",
     POSITIVE,
-    rule=lambda g, y, x: (b.mul(_scaled(g, -0.5), b.mul(y, b.square(y))),),
+    rule=lambda g, y, x: (b.mul(b.scaled(g, -0.5), b.mul(y, b.square(y))),),
     public=Public(
         "One over the square root.", "[1.0, 4.0] -> [1. , 0.5]", reference=lambda x: 1 / np.sqrt(x)
     ),
@@ -244,6 +240,6 @@ row(
 row(
     "cbrt",
     POSITIVE,
-    rule=lambda g, y, x: (b.div(_scaled(g, 1 / 3), b.square(y)),),
+    rule=lambda g, y, x: (b.div(b.scaled(g, 1 / 3), b.square(y)),),
     public=Public("The cube root.", "[8.0, 1.0] -> [2., 1.]"),
 )

@@ -13,19 +13,15 @@ from .table import ANY, POSITIVE, UNIT, Public, row
 __all__: list[str] = []
 
 
-def _scaled(x: Node, factor: float) -> Node:
-    return b.mul(x, b.full_like(x, factor))
-
-
 # --- the error function ---------------------------------------------------------------------------
 
 
 def _erf_slope(x: Node) -> Node:
-    return _scaled(b.exp(b.neg(b.square(x))), 2 / math.sqrt(math.pi))
+    return b.scaled(b.exp(b.neg(b.square(x))), 2 / math.sqrt(math.pi))
 
 
 def _erfinv_slope(y: Node) -> Node:
-    return _scaled(b.exp(b.square(y)), math.sqrt(math.pi) / 2)
+    return b.scaled(b.exp(b.square(y)), math.sqrt(math.pi) / 2)
 
 
 row(
@@ -86,10 +82,10 @@ def _trigamma_rule(g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
     """-2 zeta(3, x); left of 0 by reflection at 1/2."""
     turned = b.le(x, b.zeros_like(x))
     one = b.ones_like(x)
-    right = _scaled(b.zeta(b.full_like(x, 3.0), b.select(turned, b.sub(one, x), x)), -2.0)
-    angle = _scaled(b.select(turned, x, b.full_like(x, 0.5)), math.pi)
+    right = b.scaled(b.zeta(b.full_like(x, 3.0), b.select(turned, b.sub(one, x), x)), -2.0)
+    angle = b.scaled(b.select(turned, x, b.full_like(x, 0.5)), math.pi)
     sine = b.sin(angle)
-    between = b.div(_scaled(b.cos(angle), 2 * math.pi**3), b.mul(sine, b.square(sine)))
+    between = b.div(b.scaled(b.cos(angle), 2 * math.pi**3), b.mul(sine, b.square(sine)))
     return (b.mul(g, b.select(turned, b.sub(right, between), right)),)
 
 
@@ -122,7 +118,7 @@ row(
 def _i1_per(x: Node, y: Node, scale: Node) -> Node:
     """``y / x`` for ``y = scale * i1(x)``: a series near 0, so that derivatives are exact there."""
     near = b.lt(b.abs_(x), b.full_like(x, 0.5))
-    t = _scaled(b.square(b.select(near, x, b.zeros_like(x))), 0.25)
+    t = b.scaled(b.square(b.select(near, x, b.zeros_like(x))), 0.25)
     series = b.zeros_like(x)
     for k in range(6, -1, -1):
         factor = 0.5 / (math.factorial(k) * math.factorial(k + 1))

@@ -48,10 +48,12 @@ from .functions import nan_reductions as _nan_reductions
 from .functions import numpy_names as _numpy_names
 from .functions import operator_names as _operator_names
 from .functions import picking as _picking
+from .functions import polynomials as _polynomials
 from .functions import products as _products
 from .functions import questions as _questions
 from .functions import random_names as _random_names
 from .functions import ranges as _ranges
+from .functions import slices as _slices
 from .functions import special_names as _special_names
 from .functions import tapers as _tapers
 from .functions import torch_names as _torch_names
@@ -152,6 +154,7 @@ from .functions.order_statistics import (
 )
 from .functions.padding import pad
 from .functions.picking import *  # noqa: F403
+from .functions.polynomials import *  # noqa: F403
 from .functions.products import *  # noqa: F403
 from .functions.questions import *  # noqa: F403
 from .functions.random_names import *  # noqa: F403
@@ -192,6 +195,7 @@ from .functions.sets import (
     unique_inverse,
     unique_values,
 )
+from .functions.slices import *  # noqa: F403
 from .functions.sorting import (
     argpartition,
     argsort,
@@ -534,3 +538,5 @@ __all__ += _random_names.__all__
 __all__ += _special_names.__all__
 __all__ += _tapers.__all__
 __all__ += _torch_names.__all__
+__all__ += _polynomials.__all__
+__all__ += _slices.__all__

@@ -18,11 +18,12 @@ from typing import TypeAlias, final
 from ..autodiff.body import Body
 from ..autodiff.scan import Scan, scan_results
 from ..ir.node import Node, Pattern, role, source, substitute, toposort, where
-from ..ir.types import TensorType
+from ..ir.types import Extent, TensorType
 from ..ops import build
 from ..ops.contract import Dot
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import Reduce
+from ..ops.source import Iota
 
 __all__ = ["block_large"]
 
@@ -35,19 +36,23 @@ DEPTH = 256
 BLOCK = 1 << 21
 """Elements of a block, about: it stays in the last cache."""
 LEAST_ROWS = 8
+MOST_STEPS = 30
+"""Of a function of the position."""
 NEAR = 4
 """To how many groups before it a sink is offered."""
 
+Shape: TypeAlias = tuple[Extent, ...]
 Leaf: TypeAlias = tuple[Node, int | None]
 """A value that a loop reads, and which axis of it is cut; None: it is read whole."""
 
 
 def block_large(outputs: Sequence[Node]) -> list[Node]:
     """`outputs` with what depends on large products computed in blocks, where that can be."""
+    if not any(_is_seed(n) for n in toposort(outputs)):
+        return list(outputs)
+    outputs = _unflattened(outputs)
     order = toposort(outputs)
     seeds = {n for n in order if _is_seed(n)}
-    if not seeds:
-        return list(outputs)
     plan = _Plan(order, seeds, set(outputs))
     mapping: dict[Node, Node] = {}
     for group in plan.ordered():
@@ -68,6 +73,54 @@ def _is_seed(node: Node) -> bool:
     depth = a.shape[-1]
     assert isinstance(depth, int)
     return depth <= DEPTH and _size(node) >= GROWTH * (_size(a) + _size(b))
+
+
+# --- random numbers -------------------------------------------------------------------------------
+
+
+def _unflattened(outputs: Sequence[Node]) -> list[Node]:
+    """`outputs` with large functions of the position, as random numbers are, made in their shape.
+
+    Drawn flat and then reshaped they could not be cut along an axis.
+    """
+    mapping: dict[Node, Node] = {}
+    for node in toposort(outputs):
+        if isinstance(node.op, Reshape) and _size(node) >= LARGE and len(node.inputs[0].shape) == 1:
+            with source(where(node), role(node)):
+                made = _of_positions(node.inputs[0], node.shape, 0)
+            if made is not None:
+                mapping[node] = made
+    return substitute(outputs, mapping) if mapping else list(outputs)
+
+
+def _of_positions(node: Node, shape: Shape, depth: int) -> Node | None:
+    """``reshape(node, shape)`` without a reshape, if `node` is made of positions and numbers."""
+    if isinstance(node.op, Iota) and node.dtype.is_integer:
+        return _positions(shape, node)
+    if isinstance(node.op, Broadcast) and not node.op.dims:
+        return build.broadcast(node.inputs[0], shape, ())
+    same = node.inputs and all(i.shape == node.shape for i in node.inputs)
+    if node.op.pattern is not Pattern.MAP or not same or depth > MOST_STEPS:
+        return None
+    inputs = [_of_positions(i, shape, depth + 1) for i in node.inputs]
+    known = [i for i in inputs if i is not None]
+    return Node(node.op, tuple(known)) if len(known) == len(inputs) else None
+
+
+def _positions(shape: Shape, flat: Node) -> Node:
+    """The position of each element, from those along the axes."""
+    total: Node | None = None
+    behind = 1
+    for axis in reversed(range(len(shape))):
+        extent = shape[axis]
+        assert isinstance(extent, int)
+        along = build.iota(extent, flat.dtype)
+        step = build.broadcast(build.constant(behind, flat.dtype), along.shape, ())
+        term = build.broadcast(build.mul(along, step), shape, (axis,))
+        total = term if total is None else build.add(total, term)
+        behind *= extent
+    assert total is not None
+    return total
 
 
 # --- what is computed in which loop ---------------------------------------------------------------

@@ -157,18 +157,23 @@ def test_what_is_stored(function: Run) -> None:
     )
 
 
-@pytest.mark.usefixtures("small")
-def test_random_numbers_are_stored() -> None:
-    arrays = [normal(64, 8) for _ in range(3)]
+def test_dropout(request: pytest.FixtureRequest) -> None:
+    """The random numbers are made in the blocks: the same, for the value and the gradients."""
+    arrays = [normal(2, 64, 8) for _ in range(3)]
 
     def run(q: Any, k: Any, v: Any) -> Any:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=0.4)
 
-    assert loops_of(run, arrays) == 1
+    both = gradients(run)
     fg.random.seed(3)
-    (found,) = results_of(run, arrays)
+    plain = results_of(both, arrays)
+    request.getfixturevalue("small")
+    assert loops_of(both, arrays) == 2
+    explained = fg.compile(both).explain(*arrays)
+    assert "[2, 64, 64]" not in explained["graph"]
     fg.random.seed(3)
-    np.testing.assert_allclose(found, run(*arrays).numpy(), rtol=1e-4, atol=1e-5)
+    for a, b in zip(results_of(both, arrays), plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
 def test_memory_grows_with_the_length() -> None:

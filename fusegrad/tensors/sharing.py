@@ -5,9 +5,10 @@ views is listed here, what they mean is in `semantics`.
 
 Values are never changed in memory. A write to a base marks its views as out of date, and they are
 read from the base again when somebody needs them; a write to a view makes a new value of the base.
-So views cost nothing more than a note for those who do not write. A view does not keep its base
-alive: when nobody else can see the base, the view is a tensor of its own, and several views of a
-base that is gone get one back on the first write that they could see of each other.
+So views cost nothing more than a note for those who do not write. Until the first write a view does
+not keep its base alive: when nobody else can see the base, the view is a tensor of its own, and
+several views of a base that is gone get one back on the first write that they could see of each
+other.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def note_view(
     if isinstance(shared, View):
         if function in _RESHAPES and not shared.can_reshape(result._type.shape):
             return
-        View(shared.family, (*shared.steps, step), shared.detached).join(result)
+        shared.next((*shared.steps, step), shared.detached).join(result)
     elif isinstance(shared, Borrowed):
         result._shared = shared
     else:
@@ -80,7 +81,7 @@ def detached_view(result: Cell, base: Cell) -> None:
     """Note that `result` is the value of `base`, written without its history."""
     shared = base._shared
     if isinstance(shared, View):
-        View(shared.family, shared.steps, True).join(result)
+        shared.next(shared.steps, True).join(result)
     elif isinstance(shared, Borrowed):
         result._shared = shared
     else:
@@ -123,18 +124,15 @@ class Family(Sharing):
     ----------
     type : TensorType
         That of the base.
-    kept : Cell or None
-        The base, if only views hold it.
     """
 
-    __slots__ = ("_base", "_views", "kept", "result", "type")
+    __slots__ = ("_base", "_views", "result", "type")
     whole = True
 
     def __init__(self, base: Cell) -> None:
         self.result = base._shared is not None and base._shared.result
         self.type = base._type
         self._base = weakref.ref(base)
-        self.kept: Cell | None = None
         self._views: list[weakref.ref[Cell]] = []
 
     def add(self, view: Cell) -> None:
@@ -165,6 +163,7 @@ class Family(Sharing):
             if view._trace is tensor._trace and view is not tensor:
                 if active.levels:
                     active.levels[-1].note(view)
+                cast("View", view._shared).held = tensor
                 view._storage = view._node = view._variable = None
 
     def require(self, tensor: Cell) -> None:
@@ -197,7 +196,9 @@ class Family(Sharing):
         finally:
             active.trace = before
             set_recording(recording)
-        self.kept, self._base = base, weakref.ref(base)
+        self._base = weakref.ref(base)
+        for view in views:
+            cast("View", view._shared).held = base
         return base
 
 
@@ -212,15 +213,24 @@ class View(Sharing):
         The functions from the node of the base to that of the view.
     detached : bool
         Whether gradients stop at the view, and writes count as made without gradients.
+    held : Cell or None
+        The base, once it has a value that the view may still have to be read from.
     """
 
-    __slots__ = ("_path", "detached", "family", "steps")
+    __slots__ = ("_path", "detached", "family", "held", "steps")
 
     def __init__(self, family: Family, steps: tuple[Step, ...], detached: bool) -> None:
         self.family = family
         self.steps = steps
         self.detached = detached
+        self.held: Cell | None = None
         self._path: list[tuple[Node, Node]] | None = None
+
+    def next(self, steps: tuple[Step, ...], detached: bool) -> View:
+        """A view of this one."""
+        view = View(self.family, steps, detached)
+        view.held = self.held
+        return view
 
     def join(self, tensor: Cell) -> None:
         """Make `tensor` this view."""

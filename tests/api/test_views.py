@@ -244,6 +244,35 @@ def test_a_view_does_not_keep_its_base() -> None:
     assert v.tolist() == [2, 2, 2]
 
 
+def test_a_view_sees_the_last_write_to_a_base_that_is_gone() -> None:
+    t = fg.zeros((2, 3))
+    row = t[1]
+    t += 5
+    del t
+    gc.collect()
+    assert row.tolist() == [5, 5, 5]
+    row += 1
+    assert row.tolist() == [6, 6, 6]
+
+
+def test_written_tensors_die_without_the_collector_of_cycles() -> None:
+    gc.disable()
+    try:
+        t = fg.zeros(3)
+        a, b = t[:2], t[1:]
+        storage = weakref.ref(t._storage)
+        del t
+        a[1] = 5
+        assert b.tolist() == [5, 0]
+        base = weakref.ref(a._shared.family.base())  # type: ignore[union-attr]
+        assert base() is not None
+        del a, b
+        assert base() is None
+        assert storage() is None
+    finally:
+        gc.enable()
+
+
 def test_views_do_not_pile_up() -> None:
     t = fg.ones((100, 3))
     for i in range(1000):

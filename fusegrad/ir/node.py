@@ -307,7 +307,10 @@ class Item(Op):
         return np.asarray(arrays[0][self.number])
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
-        return Node(self, tuple(operands))
+        (results,) = operands
+        if isinstance(results.op, Pack):  # It is gone then, and no rule of its own is needed.
+            return results.inputs[self.number]
+        return Node(self, (results,))
 
 
 @final

@@ -335,3 +335,33 @@ def test_draws_in_loops_and_branches_of_a_batch(randomness: str, compiled: bool)
     assert not np.isin(after, draws)
     again = np.asarray(run(x, flags)[0])
     assert again[0] != sums[0]
+
+
+def _doubled(x: Any) -> Any:
+    function = fg.custom_vjp(lambda x: (fg.sin(x), x * 2))
+    function.defvjp(lambda x: (function(x), x), lambda x, g: (g[0] * fg.cos(x) + g[1],))
+    return function(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: fg.while_loop(lambda s: s.sum() < 8.0, lambda s: s * 1.5 + 1, x),
+        lambda x: fg.scan(lambda s, r: (s * r, s + r), x[0], x),
+        lambda x: fg.cond(x[0] > 1, lambda x: (x * 2, x), lambda x: (x, x - 1), x),
+        lambda x: fg.switch(x[0].astype("int64"), [fg.sin, fg.cos, fg.exp], x),
+        lambda x: fg.linalg.qr(x[:, None] * x + fg.eye(2)),
+        lambda x: fg.grad(lambda x: fg.scan(lambda s, r: (s * r, None), x[0], x)[0])(x),
+        _doubled,
+    ],
+)
+def test_maps_of_maps(function: Any) -> None:
+    x = np.linspace(0.2, 2.9, 12).reshape(2, 3, 2)
+    twice = fg.vmap(fg.vmap(function))
+    each = [fg.pytree.flatten(function(fg.asarray(x[at])))[0] for at in np.ndindex(2, 3)]
+    for run in (twice, fg.compile(twice)):
+        for number, y in enumerate(fg.pytree.flatten(run(x))[0]):
+            expected = np.stack([np.asarray(leaves[number]) for leaves in each])
+            np.testing.assert_allclose(
+                np.asarray(y).reshape(expected.shape), expected, rtol=1e-9, atol=1e-12
+            )

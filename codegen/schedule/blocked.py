@@ -55,16 +55,17 @@ def blocked(c: Contraction, size: int, target: Features) -> Tiled | None:
 def _pays(c: Contraction, rows: int, target: Features) -> bool:
     """Whether one of the operands cannot be read again and again where it lies.
 
-    The left one is larger than the cache and is read across its rows, or its rows fall on the same
-    sets of a cache; or a panel of the right one is larger than the cache.
+    The left one is larger than the cache and is read across its rows, or it is far larger and its
+    rows fall on the same sets of a cache; or a panel of the right one is larger than the cache.
     """
     itemsize = c.acc.dtype.itemsize
-    if rows * c.depth * itemsize <= target.l2_bytes:
+    left = rows * c.depth * itemsize
+    if left <= target.l2_bytes:
         return False
     columns = number(c.columns.extent)
     across = c.a.column != 1 and (columns >= 4 * LEAST or c.depth >= PAGE)
     pages, rest = divmod(c.a.row * itemsize, PAGE)
-    far = pages > 1 and rest == 0
+    far = pages > 1 and rest == 0 and left > 8 * target.l2_bytes
     panel = c.depth * 2 * target.vector_bytes
     return across or far or panel > target.l2_bytes
 

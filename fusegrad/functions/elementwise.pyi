@@ -22,6 +22,7 @@ __all__ = [
     "atan2",
     "atanh",
     "bitwise_and",
+    "bitwise_count",
     "bitwise_invert",
     "bitwise_left_shift",
     "bitwise_not",
@@ -253,6 +254,9 @@ def bitwise_left_shift(x1: ArrayLike, x2: ArrayLike) -> Tensor:
 
 def bitwise_right_shift(x1: ArrayLike, x2: ArrayLike) -> Tensor:
     """Bits moved down."""
+
+def bitwise_count(x: ArrayLike) -> Tensor:
+    """How many bits are 1, of negative numbers in their size."""
 
 def exp(x: ArrayLike) -> Tensor:
     """e to the power `x`."""

@@ -243,6 +243,9 @@ class ElementwiseMethods(ABC, Generic[TensorT]):
         """Bits moved down."""
 
     right_shift_ = bitwise_right_shift_
+    def bitwise_count(self) -> TensorT:
+        """How many bits are 1, of negative numbers in their size."""
+
     def exp(self) -> TensorT:
         """e to the power `x`."""
 

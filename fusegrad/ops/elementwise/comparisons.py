@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ...codegen.dtypes import bool_
+from ...codegen.dtypes import bool_, int64, uint8, uint64
 from .. import build as b
 from ..base import Node
-from .table import ANY, ANYTHING, BITS, COUNT, INTEGERS, Public, row
+from .table import ANY, ANYTHING, BITS, COUNT, INTEGERS, Public, function, row
 
 __all__: list[str] = []
 
@@ -203,5 +203,36 @@ row(
         name="bitwise_right_shift",
         takes=INTEGERS,
         aliases=("right_shift",),
+    ),
+)
+
+
+def _count(x: Node) -> Node:
+    """Sums of neighbouring bits, of pairs, of fours; a product adds up the bytes."""
+    v = b.cast(b.abs_(b.cast(x, int64)) if x.dtype.kind == "int" else x, uint64)
+
+    def number(value: int) -> Node:
+        return b.full_like(v, value)
+
+    def above(places: int) -> Node:
+        return b.shift_right(v, number(places))
+
+    pairs, fours = number(0x3333333333333333), number(0x0F0F0F0F0F0F0F0F)
+    v = b.sub(v, b.bitwise_and(above(1), number(0x5555555555555555)))
+    v = b.add(b.bitwise_and(v, pairs), b.bitwise_and(above(2), pairs))
+    v = b.bitwise_and(b.add(v, above(4)), fours)
+    v = b.mul(v, number(0x0101010101010101))
+    return b.cast(above(56), uint8)
+
+
+function(
+    "bitwise_count",
+    ANY,
+    build=_count,
+    public=Public(
+        "How many bits are 1, of negative numbers in their size.",
+        "[7, -8] -> [3, 1], dtype=uint8",
+        takes=BITS,
+        in_place=False,
     ),
 )

@@ -44,6 +44,8 @@ from .windows import match_windows, tile_windows
 __all__ = ["Mapped", "schedule"]
 
 BLOCK = 4096
+SHORT = 5
+"""Loops of fewer iterations do not run in vectors where one around them can."""
 THREADED_COST = 1 << 17
 CHUNK_COST = 1 << 18
 MOST_CHUNKS = 1 << 10
@@ -126,6 +128,11 @@ def _trip(extent: Extent | Expr, size: int) -> int:
     return extent if isinstance(extent, int) else size
 
 
+def _is_short(extent: Extent | Expr) -> bool:
+    """Whether a loop fills too little of a vector."""
+    return isinstance(extent, int) and extent < SHORT
+
+
 @final
 class _Loops:
     """The schedule of a kernel that is not a contraction."""
@@ -180,6 +187,10 @@ class _Loops:
             chain.append(only)
         if not isinstance(chain[-1].order, Any):
             return chain[:-1], None
+        if len(chain) > 1 and self._fills_around(chain[-2], chain[-1:]):
+            # Few elements beside each other: vectors run along the loop around them.
+            chain.pop()
+            return chain[:-1], chain[-1]
         last = chain[-1]
         inner = [s for s in nested(last.body) if isinstance(s, For)]
         if not inner or self._better_across(last, inner):
@@ -204,7 +215,15 @@ class _Loops:
             along += any(stride_of(buffer, indices, f.var, self.lets) == 1 for f in deepest)
 
         each_access(inner, visit)
-        return across > along
+        return across > along or self._fills_around(last, deepest)
+
+    def _fills_around(self, outer: For, inner: Sequence[For]) -> bool:
+        """Whether `outer` fills vectors, and the loops in it are too short for that."""
+        if not inner or _is_short(outer.extent) or not all(_is_short(f.extent) for f in inner):
+            return False
+        # What lanes accumulate into one place needs a loop of its own.
+        stores = (s for s in nested(outer.body) if isinstance(s, Store))
+        return all(s.monoid is None for s in stores)
 
     # --- the three forms --------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from fusegrad.codegen.kernel import (
     Param,
     Prefetch,
     Role,
+    Stmt,
     Store,
     Tree,
     Vector,
@@ -312,3 +313,28 @@ def test_rows_in_cache_and_rows_too_long_are_not_asked_for(rows: int, columns: i
 def test_a_tile_asks_for_what_the_next_one_reads() -> None:
     hints = [hint.buffer.name for _, hint in _hosts(small_caches(transposed()).kernel)]
     assert sorted(hints) == ["x", "z"]
+
+
+def test_vectors_run_along_the_loop_around_short_ones() -> None:
+    """Every element twice, and sums of pairs: two iterations fill no vector."""
+    x, y = Buffer("x", float32, (8, 14, 2)), Buffer("y", float32, (8, 14, 2))
+    i, j, k = Var("i", extent=Var("n")), Var("j", extent=14), Var("k", extent=2)
+    store = Store(y, (i, j, k), Load(x, (i, j, k)))
+    loop = For(k, 2, AnyOrder(), (store,))
+    assert along(loop, x, y, i, j) == [14]
+    z = Buffer("z", float32, (8, 14))
+    total = Var("a", float32)
+    pair = For(k, 2, Tree((Monoid.SUM,)), (), ((total, const(0, float32)),), (Load(x, (i, j, k)),))
+    assert along((pair, Store(z, (i, j), total)), x, z, i, j) == [14]
+
+
+def along(inside: For | tuple[Stmt, ...], x: Buffer, y: Buffer, i: Var, j: Var) -> list[object]:
+    """The extents of the vector loops of a scheduled nest."""
+    body = inside if isinstance(inside, tuple) else (inside,)
+    n = i.extent
+    assert isinstance(n, Var)
+    nest = For(i, n, AnyOrder(), (For(j, 14, AnyOrder(), body),))
+    kernel = Kernel("k", (Param(x, Role.IN), Param(y, Role.OUT)), (n,), (nest,))
+    mapped = schedule(kernel, 8, named("avx512")).kernel
+    loops = (s for s in nested(mapped.body) if isinstance(s, For))
+    return [f.extent for f in loops if isinstance(f.mapping, Vector)]

@@ -5,11 +5,12 @@ User-level code: uses the public interface only.
 
 from __future__ import annotations
 
-from . import lr_scheduler
+from . import lr_scheduler, swa_utils
 from .adam import Adam, AdamW
 from .adam_kin import Adamax, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from .averaging import ASGD
+from .lbfgs import LBFGS
 from .lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler, StepLR
 from .optimizer import Optimizer, ParamGroup
 from .scaler import GradScaler
@@ -17,6 +18,7 @@ from .sgd import SGD
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -36,4 +38,5 @@ __all__ = [
     "Rprop",
     "StepLR",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -33,7 +33,9 @@ def closure_of(p: Any, optimizer: Any, loss_of: Callable[[Any], Any], wrap: Any)
 @WRAPS
 def test_a_curved_valley(wrap: Any) -> None:
     p = nn.Parameter(np.array([-1.2, 1.0]))
-    optimizer = optim.LBFGS([p], max_iter=100, line_search_fn="strong_wolfe")
+    optimizer = optim.LBFGS(
+        [p], max_iter=100, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
     closure = closure_of(p, optimizer, rosenbrock, wrap)
     first = optimizer.step(closure)
     for _ in range(3):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import DTypeError, ShapeError
+from ..errors import ShapeError
 from ..semantics.shapes import one_axis
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from ..transforms.vectorized import vmap
@@ -26,7 +26,6 @@ __all__ = [
     "apply_along_axis",
     "asanyarray",
     "ascontiguousarray",
-    "bitwise_count",
     "clamp_max",
     "clamp_min",
     "copy",
@@ -357,39 +356,3 @@ def unwrap(
     front = (slice(None),) * place
     rest = angles[(*front, slice(1, None))] + cumsum(added, axis=place)
     return concat([angles[(*front, slice(0, 1))], rest], axis=place)
-
-
-def bitwise_count(x: ArrayLike) -> Tensor:
-    """How many bits of the absolute values are set.
-
-    Parameters
-    ----------
-    x : array_like
-        Integers.
-
-    Returns
-    -------
-    Tensor
-        Of uint8.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> fg.bitwise_count([0, 3, -8])
-    Tensor([0, 2, 1], dtype=uint8)
-    """
-    tensor = as_tensor(x)
-    if not tensor.dtype.is_integer:
-        raise DTypeError(f"bitwise_count of {tensor.dtype}", remedy="convert to an integer dtype")
-    wide = abs(tensor).astype("uint64")
-    # Sums of neighbouring bits, pairs, fours, and so on.
-    for shift, mask in (
-        (1, 0x5555555555555555),
-        (2, 0x3333333333333333),
-        (4, 0x0F0F0F0F0F0F0F0F),
-        (8, 0x00FF00FF00FF00FF),
-        (16, 0x0000FFFF0000FFFF),
-        (32, 0x00000000FFFFFFFF),
-    ):
-        wide = (wide & mask) + ((wide >> shift) & mask)
-    return wide.astype("uint8")

@@ -1,7 +1,10 @@
 """Random numbers: generators, and the distributions that draw from them.
 
 Holds the public names only. One stream serves recorded and compiled code, any number of threads and
-any fusion: number i of it depends on the seed and i alone.
+any fusion: number i of it depends on the seed and i alone. Bits, integers and uniform numbers are
+the same to the last bit; numbers that go through a logarithm, a cosine or a power, as normal ones,
+may differ by a rounding between recorded and compiled code, because a graph that is met for the
+first time takes NumPy's functions.
 """
 
 from __future__ import annotations

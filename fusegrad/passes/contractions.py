@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ..codegen.dtypes import float32, float64
 from ..ir.node import Node, toposort
 from ..ir.rewrite import rewrite
 from ..ops import build
@@ -16,12 +17,17 @@ from ..ops.movement import Transpose
 
 __all__ = ["transpose_contractions"]
 
+_LONG = 1 << 15
+"""Products from which on several threads add them sooner than one."""
+
 
 def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
     """transpose(dot(a, b)) = dot(transpose(b), transpose(a)), where only the transpose is used.
 
     The sums run over the same products in the same order, so no bit changes. A weight's gradient
     then comes out in the layout of the weight, and its update is the contraction's epilogue.
+
+    A single sum over many products becomes a reduction, which threads share.
     """
     uses = Counter(i for node in toposort(outputs) for i in node.inputs)
     uses.update(outputs)
@@ -37,4 +43,15 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
         a, b = dot.inputs
         return build.dot(build.transpose(b, swapped), build.transpose(a, swapped))
 
-    return rewrite(outputs, [rule])
+    return rewrite(outputs, [rule, _single_sum])
+
+
+def _single_sum(node: Node) -> Node | None:
+    """dot(a, b) = sum(a * b), where it is one number and the sum is long."""
+    if not isinstance(node.op, Dot) or node.dtype not in (float32, float64):
+        return None
+    depth = node.inputs[0].shape[-1]
+    if any(extent != 1 for extent in node.shape) or not isinstance(depth, int) or depth < _LONG:
+        return None
+    a, b = (build.reshape(operand, (depth,)) for operand in node.inputs)
+    return build.reshape(build.sum_(build.mul(a, b), (0,)), node.shape)

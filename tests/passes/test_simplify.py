@@ -284,6 +284,22 @@ def test_contraction_that_is_used_otherwise_stays() -> None:
     assert transpose_contractions(outputs) == outputs
 
 
+@pytest.mark.parametrize("batch", [(), (1,)], ids=str)
+def test_single_sum_over_many_products_is_a_reduction(batch: tuple[int, ...]) -> None:
+    """Threads share it; what has several results, or few products, stays."""
+    depth = 1 << 15
+    before = build.dot(variable(*batch, 1, depth), variable(*batch, depth, 1))
+    (after,) = transpose_contractions([before])
+    assert after.type == before.type
+    assert not any(node.op.name == "dot" for node in toposort([after]))
+    same_numbers([before], [after])
+    others = [
+        build.dot(variable(2, depth), variable(depth, 1)),
+        build.dot(variable(1, 8), variable(8, 1)),
+    ]
+    assert transpose_contractions(others) == others
+
+
 # --- the whole pipeline ---------------------------------------------------------------------------
 
 

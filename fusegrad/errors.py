@@ -43,6 +43,7 @@ __all__ = [
     "LeakedTracerError",
     "LinAlgError",
     "MatrixShapeError",
+    "MemoryLimitError",
     "NotDifferentiableError",
     "OptionError",
     "ShapeError",
@@ -502,6 +503,20 @@ class CompileError(FusegradError, RuntimeError):
     """
 
     code = "FG501"
+
+
+class MemoryLimitError(CompileError):
+    """A step needs more memory than ``fg.compile(memory_limit=...)`` allows.
+
+    The situation: what the step keeps between its kernels is more than the limit, even where
+    values are computed again rather than kept.
+
+    The way out: the message names the least limit that was reached. Or take smaller batches, or
+    compute parts of the model again with ``fg.checkpoint``.
+    """
+
+    code = "FG503"
+    default_remedy = "raise the limit, or take smaller batches"
 
 
 class InternalError(CompileError):

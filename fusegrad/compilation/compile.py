@@ -29,6 +29,7 @@ from .background import Background, Interpreted
 from .explain import Explanation, explain, observer
 from .fast import FastCalls, Form
 from .guards import Guards
+from .options import PLAIN, Options
 from .profile import Profile, profile
 from .series import arguments_of, stacked
 from .signature import difference, frozen_key, is_foreign, leaf_key, signature_of
@@ -54,20 +55,13 @@ class CompiledFunction:
     Made by `compile`. Attributes that it lacks are the function's: a module's parameters.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        static_argnames: Sequence[str] = (),
-        background: bool = False,
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options = PLAIN) -> None:
         if not callable(function):
             raise ArgumentTypeError(f"compile takes a function, not {function!r}")
         functools.update_wrapper(self, function, updated=())
         self.function = function
-        self.static_argnames = frozenset(static_argnames)
-        self.background = background
-        self.threads = 0 if threads is None else check_count(threads)
+        self.options = options
+        self.static_argnames = options.static_argnames
         self._signature = signature_of(function)
         self._positional = self._positional_names()
         self._entries: dict[Any, list[Specialisation]] = {}
@@ -98,8 +92,7 @@ class CompiledFunction:
         bound = store.get(name)
         if bound is None:
             method = self.function.__get__(instance, owner)
-            bound = CompiledFunction(method, tuple(self.static_argnames), self.background)
-            bound.threads = self.threads
+            bound = CompiledFunction(method, self.options)
             store[name] = bound
         return bound
 
@@ -253,17 +246,18 @@ class CompiledFunction:
             def compiled() -> tuple[Step, str]:
                 with _COMPILING:
                     made = load_step(
-                        traced.outputs, traced.inputs, traced.donations, stages, observe
+                        *(traced.outputs, traced.inputs, traced.donations),
+                        *(stages, observe, self.options.memory_limit),
                     )
                 self._note(made, stages, reason)
                 return made
 
-            if self.background:
+            if self.options.background:
                 entry = Specialisation(traced, Interpreted(traced.inputs, traced.outputs), guards)
                 entry.fast_known = True
                 entry.background = Background(compiled)
             else:
-                entry = Specialisation(traced, compiled()[0], guards, self.threads)
+                entry = Specialisation(traced, compiled()[0], guards, self.options.threads)
             entries = self._entries.setdefault(key, [])
             entries.insert(0, entry)
             # Used ones come first; a captured number that always changes must not pile up.
@@ -276,7 +270,7 @@ class CompiledFunction:
         made = None if entry.background is None else entry.background.take()
         if made is None:
             return entry
-        ready = Specialisation(entry.traced, made[0], entry.guards, self.threads)
+        ready = Specialisation(entry.traced, made[0], entry.guards, self.options.threads)
         ready.autocast = entry.autocast
         entries[entries.index(entry)] = ready
         return ready
@@ -509,6 +503,7 @@ class CompiledFunction:
             traced.inputs,
             traced.donations,
             self.stats(),
+            self.options.memory_limit,
         )
 
     def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> Profile:
@@ -556,6 +551,7 @@ def compile(
     static_argnames: Sequence[str] | str = (),
     background: bool = False,
     threads: int | None = None,
+    memory_limit: int | None = None,
 ) -> Any:
     """Compile a function of arrays, or a whole training step, to native code.
 
@@ -578,6 +574,9 @@ def compile(
     threads : int, optional
         How many threads its calls may use; by default all that `set_num_threads` allows. Results
         do not depend on it.
+    memory_limit : int, optional
+        The most bytes that a step may keep between its kernels. Values are computed again rather
+        than kept, the cheapest first; MemoryLimitError names what can be reached if that is more.
 
     Returns
     -------
@@ -595,6 +594,8 @@ def compile(
     1
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    count = 0 if threads is None else check_count(threads)
+    options = Options(frozenset(names), background, count, memory_limit)
     if function is None:
-        return lambda f: CompiledFunction(f, names, background, threads)
-    return CompiledFunction(function, names, background, threads)
+        return lambda f: CompiledFunction(f, options)
+    return CompiledFunction(function, options)

@@ -63,10 +63,11 @@ def explain(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     statistics: Statistics,
+    memory_limit: int | None = None,
 ) -> Explanation:
     """Compile a graph and tell what every stage made of it."""
     made = Artifacts()
-    record = build_record(outputs, inputs, donations, made)
+    record = build_record(outputs, inputs, donations, made, memory_limit)
     assert made.plan is not None
     launched = _launch_names(made)
     sections = (

@@ -18,7 +18,7 @@ from ..codegen.program import Call, Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel
-from ..errors import ConfigError
+from ..errors import ConfigError, MemoryLimitError
 from ..ir.node import Node, all_nodes
 from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
@@ -28,6 +28,7 @@ from ..ops.identities import Barrier
 from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
+from ..passes.recompute import kept_bytes, within
 from ..passes.regions import Kind, Region, results_of, size_of
 from . import executor
 from .bodies import Planned, body_task, functions_of
@@ -125,6 +126,66 @@ def build_record(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     artifacts: Artifacts | None = None,
+    memory_limit: int | None = None,
+) -> Record:
+    """Compile a graph; with a limit, so that its arena has at most so many bytes.
+
+    Raises
+    ------
+    MemoryLimitError
+        If it needs more even where values are computed again.
+    """
+    made = artifacts if artifacts is not None else Artifacts()
+    if memory_limit is None:
+        return _build(outputs, inputs, donations, made)
+    least: int | None = None
+    seen: set[int] = set()
+    # The same steps for every limit, so that what one limit reached another one of its size keeps.
+    for part in _PARTS:
+        tried = Artifacts(milliseconds=made.milliseconds)
+        goal = _Goal(part, memory_limit + memory_limit // 4 if part else None, seen)
+        try:
+            record = _build(outputs, inputs, donations, tried, goal)
+        except _NotWorthwhile:
+            continue
+        needed = record.program.arena_bytes
+        if needed <= memory_limit:
+            vars(made).update(vars(tried))
+            return record
+        least = needed if least is None else min(least, needed)
+    raise MemoryLimitError(
+        f"the step needs {least} bytes between its kernels, and the limit is {memory_limit}",
+        remedy=f"allow memory_limit={least}, or take smaller batches",
+    )
+
+
+_PARTS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.0)
+"""How much is kept in each attempt to stay within a limit, of what is kept without one."""
+
+
+class _NotWorthwhile(Exception):
+    """An attempt that keeps as much as an earlier one, or far too much."""
+
+
+@final
+@dataclass(frozen=True)
+class _Goal:
+    """How much may be kept: a part of what is kept otherwise, and no attempt if it is too much.
+
+    ``seen`` has the bytes of earlier attempts: the same number of bytes is the same step.
+    """
+
+    part: float
+    most: int | None
+    seen: set[int]
+
+
+def _build(
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    made: Artifacts,
+    goal: _Goal | None = None,
 ) -> Record:
     """Compile a graph.
 
@@ -135,14 +196,15 @@ def build_record(
         The variables, in the order in which the step gets their addresses.
     donations : sequence of (int, int)
         (output, input) positions that the caller would like to share memory.
-    artifacts : Artifacts, optional
+    made : Artifacts
         Filled with what every stage made.
+    goal : _Goal, optional
+        Values that are read late again are computed again until so much is kept.
 
     Returns
     -------
     Record
     """
-    made = artifacts if artifacts is not None else Artifacts()
     clock = Clock(made.milliseconds)
     check = config.current().check
     features = target()
@@ -152,6 +214,7 @@ def build_record(
         outputs,
         clock,
         observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
+        goal=goal,
     )
     units = [*_inside(unit), unit]
     mapped_donations = _mapped_donations(donations, unit, units, inputs)
@@ -215,6 +278,7 @@ def _analyse(
     clock: Clock,
     observe: Observer | None = None,
     distinct: bool = False,
+    goal: _Goal | None = None,
 ) -> _Unit:
     """Passes and fusion; with `distinct`, no two results are the same value in memory."""
     simplified = run_passes(outputs, verify=config.current().check, observe=observe)
@@ -229,6 +293,13 @@ def _analyse(
         positions.append(unique.setdefault(written, len(unique)))
     roots = list(unique)
     regions = fuse(roots)
+    if goal is not None:
+        bytes_ = kept_bytes(regions, roots)
+        roots, regions = within(roots, regions, int(goal.part * bytes_))
+        bytes_ = kept_bytes(regions, roots)
+        if bytes_ in goal.seen or (goal.most is not None and bytes_ > goal.most):
+            raise _NotWorthwhile
+        goal.seen.add(bytes_)
     clock.lap("fuse")
     unit = _Unit(roots, positions, regions, _read_outside(regions, roots))
     for region in regions:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import config
 from ..codegen.program import Command, Loop, Program, Switch, While
-from ..errors import CompileError
+from ..errors import CompileError, MemoryLimitError
 from ..ir.digest import digest
 from ..ir.node import Node
 from . import cache, executor, loader, memory, threads
@@ -124,6 +124,7 @@ def load_step(
     donations: Sequence[tuple[int, int]],
     milliseconds: dict[str, float],
     observe: Callable[[Artifacts], None] | None = None,
+    memory_limit: int | None = None,
 ) -> tuple[Step, str]:
     """The step for a graph: from this process, from disk, or compiled now.
 
@@ -134,6 +135,8 @@ def load_step(
     observe : callable, optional
         Called with the artifacts when the graph is compiled; given, the graph is compiled
         even if the disk has it.
+    memory_limit : int, optional
+        The most bytes of its arena.
 
     Returns
     -------
@@ -141,7 +144,7 @@ def load_step(
         And where it came from: ``"process"``, ``"disk"`` or ``"compiled"``.
     """
     clock = Clock(milliseconds)
-    key = _key(outputs, inputs, donations)
+    key = _key(outputs, inputs, donations, memory_limit)
     clock.lap("digest")
     found = _loaded.get(key.digest)
     if found is not None and observe is None:
@@ -155,7 +158,9 @@ def load_step(
             sys.stderr.write(f"fusegrad: {disk.explain_miss(key)}\n")
         artifacts = Artifacts()
         try:
-            record = build_record(outputs, inputs, donations, artifacts)
+            record = build_record(outputs, inputs, donations, artifacts, memory_limit)
+        except MemoryLimitError:
+            raise
         except RuntimeError as error:
             raise CompileError(f"LLVM refuses the code of this graph: {error}") from error
         for stage, value in artifacts.milliseconds.items():
@@ -175,13 +180,17 @@ def load_step(
 
 
 def _key(
-    outputs: Sequence[Node], inputs: Sequence[Node], donations: Sequence[tuple[int, int]]
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    memory_limit: int | None,
 ) -> cache.Key:
     features = target()
     return cache.Key(
         [
             ("graph", digest(outputs, inputs)),
             ("donations", repr(tuple(donations)).encode()),
+            ("memory", repr(memory_limit).encode()),
             ("target", repr(features).encode()),
             ("llvm", loader.host_parts()[0][1]),
             ("fusegrad", _source_version()),

@@ -58,7 +58,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made: list[steps.Artifacts] = []
 
     def build_record(*args: Any) -> steps.Record:
-        made.append(args[-1])
+        made.append(args[3])
         return steps.build_record(*args)
 
     scope: dict[str, Any] = {}

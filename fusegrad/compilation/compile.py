@@ -447,13 +447,12 @@ class CompiledFunction:
         calls = arguments_of(batches)
         results: list[Any] = []
         while len(results) < len(calls):
-            args = calls[len(results)]
-            series = self._fast.series_for(len(args))
             before = len(results)
+            series = self._fast.series_for(len(calls[before]))
             if series is not None:
                 series(calls, before, results)
             if len(results) == before:
-                results.append(self(*args))
+                results.append(self(*calls[before]))
         return stacked(results)
 
     # --- looking ----------------------------------------------------------------------------------

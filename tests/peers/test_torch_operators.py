@@ -150,6 +150,13 @@ def compare(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(array, wanted, rtol=tolerance, atol=tolerance)
 
 
+def drops(name: str, sample: Any) -> bool:
+    """Whether elements are dropped at random."""
+    if name == "nn.functional.multi_head_attention_forward":
+        return bool(sample.args[9] > 0 and sample.kwargs.get("training", True))
+    return "attention" in name and bool(sample.kwargs.get("dropout_p", 0.0))
+
+
 def check(operator: Any, sample: Any, compiled: bool) -> None:
     theirs = [sample.input, sample.args, sample.kwargs]
     try:
@@ -157,6 +164,8 @@ def check(operator: Any, sample: Any, compiled: bool) -> None:
     except RuntimeError:
         return  # a sample for another device
     if any(isinstance(leaf, torch.Tensor) and leaf.is_complex() for leaf in expected):
+        return
+    if drops(operator.name, sample):
         return
     parameters: list[Any] = []
     first, args, kwargs = translated(theirs, parameters)

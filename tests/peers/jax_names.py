@@ -5,12 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
-import pytest
 
 import fusegrad as fg
-
-jax = pytest.importorskip("jax", reason="jax is not installed")
 
 TRANSFORMS = ("grad", "value_and_grad", "jvp", "vjp", "vmap", "jacfwd", "jacrev", "hessian")
 RULES = ("linearize", "custom_jvp", "custom_vjp", "checkpoint")

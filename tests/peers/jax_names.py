@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import numpy as np
 
 import fusegrad as fg
@@ -32,6 +32,7 @@ def ours() -> SimpleNamespace:
 
 
 def theirs() -> SimpleNamespace:
+    jax = importlib.import_module("jax")
     array = jax.numpy.array
     more = {"vector": array(VECTOR), "matrix": array(MATRIX)}
     return library(jax, jax.lax, np=jax.numpy, array=array, jit=jax.jit, **more)

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.peers.jax_names import compare, ours, theirs
+
 jax = pytest.importorskip("jax", reason="jax is not installed")
-
-from tests.peers.jax_names import compare, ours, theirs  # noqa: E402 - it imports jax
-
 pytestmark = pytest.mark.peers
 
 Check = Callable[[Any], Any]

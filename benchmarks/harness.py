@@ -31,6 +31,9 @@ PAUSE = 0.02
 MEMORY = {"full": 64, "small": 1}
 """Megabytes of a buffer of the memory measurements."""
 MAXIMUM_REPEATS = 5
+PATIENCE_MS = 5000.0
+"""A contender whose calls would take longer over all rounds leaves out the later ones."""
+MINIMUM_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,40 @@ class Options:
     def thread_count(self) -> int:
         """Return how many threads every contender has."""
         return self.threads or available_threads()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often one contender is called."""
+
+    iterations: int
+    """Calls that are timed together."""
+    repeats: int
+    """How many of these times a round has."""
+    rounds: int
+    """In how many rounds it takes part: the first ones."""
+    warm: int
+    """Calls before the timed ones of a round."""
+
+    @classmethod
+    def of(cls, best: float, rounds: int) -> Plan:
+        """Return the plan for calls of ``best`` milliseconds.
+
+        Examples
+        --------
+        >>> Plan.of(0.5, 15)
+        Plan(iterations=40, repeats=5, rounds=15, warm=1)
+        >>> Plan.of(2000.0, 15)
+        Plan(iterations=1, repeats=1, rounds=2, warm=0)
+        """
+        iterations = max(1, round(BATCH_MS / max(best, 1e-4)))
+        repeats = max(1, min(MAXIMUM_REPEATS, round(ROUND_MS / (best * iterations))))
+        patient = max(MINIMUM_ROUNDS, int(PATIENCE_MS / (best * iterations * repeats)))
+        return cls(iterations, repeats, min(rounds, patient), int(best < PATIENCE_MS / 10))
+
+    def request(self) -> Record:
+        """Return the arguments of the request ``run``."""
+        return {"iterations": self.iterations, "repeats": self.repeats, "warm": self.warm}
 
 
 def summary(values: Sequence[float]) -> Record:
@@ -238,16 +275,18 @@ class Run:
     def _rounds(self, workers: dict[str, Worker], limit: Worker, roof: str) -> list[float]:
         """Let all contenders and the machine's own limit take turns."""
         plans = {name: self._calibrate(worker) for name, worker in workers.items()}
-        for name in workers:
-            self.figures[name]["ms"] = []
+        for name, plan in plans.items():
+            self.figures[name].update(ms=[], rounds=plan.rounds)
         rates: list[float] = []
         order = list(workers)
-        for _ in range(self.options.rounds):
+        for number in range(self.options.rounds):
             for name in list(order):
+                plan = plans[name]
+                if number >= plan.rounds:
+                    continue
                 time.sleep(PAUSE)
-                iterations, repeats = plans[name]
                 try:
-                    answer = workers[name].ask("run", iterations=iterations, repeats=repeats)
+                    answer = workers[name].ask("run", **plan.request())
                 except WorkerError as error:
                     self.failed[name] = str(error)
                     self.say(f"  {name} failed: {error}")
@@ -267,12 +306,12 @@ class Run:
             order = order[1:] + order[:1]
         return rates
 
-    def _calibrate(self, worker: Worker) -> tuple[int, int]:
-        """Return how many calls to time together, and how often in a round."""
-        best: float = min(worker.ask("run", iterations=1, repeats=3)["ms"])
-        iterations = max(1, round(BATCH_MS / max(best, 1e-4)))
-        repeats = round(ROUND_MS / (best * iterations))
-        return iterations, max(1, min(MAXIMUM_REPEATS, repeats))
+    def _calibrate(self, worker: Worker) -> Plan:
+        """Time a few calls, and a slow one once."""
+        best: float = worker.ask("run", iterations=1, repeats=1, warm=0)["ms"][0]
+        if best < PATIENCE_MS / 10:
+            best = min(worker.ask("run", iterations=1, repeats=3)["ms"])
+        return Plan.of(best, self.options.rounds)
 
 
 def add_ratios(record: Record, machine_limits: Record) -> None:

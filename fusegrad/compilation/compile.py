@@ -9,7 +9,6 @@ import functools
 import inspect
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -18,6 +17,7 @@ import numpy as np
 from .. import config, pytree
 from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
 from ..ir.node import Node
+from ..runtime.garbage import UNCOLLECTED
 from ..runtime.locks import recursive_lock
 from ..runtime.step import Artifacts, Step, load_step
 from ..runtime.threads import check_count
@@ -33,7 +33,7 @@ from .options import PLAIN, Options
 from .profile import Profile, profile
 from .series import arguments_of, stacked
 from .signature import difference, frozen_key, is_foreign, leaf_key, signature_of
-from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated
+from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated, traced_again
 from .statistics import Statistics
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]
@@ -230,7 +230,7 @@ class CompiledFunction:
         key: Any,
     ) -> Specialisation:
         self._check_call(args, kwargs)
-        with _TRACING:
+        with _TRACING, UNCOLLECTED:
             reason = self._reason(key)
             for entry in self._entries.get(key, ()):
                 for found in entry.traced.changed_arrays():
@@ -244,7 +244,7 @@ class CompiledFunction:
             observe = observer(getattr(self.function, "__name__", "step"))
 
             def compiled() -> tuple[Step, str]:
-                with _COMPILING:
+                with _COMPILING, UNCOLLECTED:
                     made = load_step(
                         *(traced.outputs, traced.inputs, traced.donations),
                         *(stages, observe, self.options.memory_limit),
@@ -343,7 +343,7 @@ class CompiledFunction:
                     traced.outputs += [] if node is None else [node]
         finally:
             trace.restore()
-        retraced = self._with_other_arguments(leaves, traced, bound, together)
+        retraced = traced_again(leaves, traced, bound, together)
         if retraced is not None:
             return self._trace(leaves, structure, keywords, static, *retraced)
         traced.bound = {place: leaves[place] for place in sorted(bound)}
@@ -352,28 +352,6 @@ class CompiledFunction:
         traced.arrays = [pair for pair in trace.arrays if pair[0]() is not None]
         traced.check(leaves)
         return traced
-
-    @staticmethod
-    def _with_other_arguments(
-        leaves: Sequence[Any], traced: Traced, bound: frozenset[int], together: bool
-    ) -> tuple[frozenset[int], bool] | None:
-        """How to trace again when the same tensor came in on two ways and was written."""
-        written = {place for place, _ in traced.argument_writes}
-        outside = {id(tensor) for tensor in traced.captures}
-        changed = {id(tensor) for tensor in traced.written}
-        both = {
-            place
-            for place, value in enumerate(leaves)
-            if isinstance(value, Tensor)
-            and place not in bound
-            and (id(value) in changed or (place in written and id(value) in outside))
-        }
-        if both:
-            return bound | both, together
-        count = Counter(id(value) for value in leaves if isinstance(value, Tensor))
-        if not together and any(count[id(leaves[place])] > 1 for place in written):
-            return bound, True
-        return None
 
     def _collect(self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]) -> None:
         """Read the graph off what the function returned and changed; still inside the trace."""
@@ -493,7 +471,7 @@ class CompiledFunction:
             )
         self._check_call(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
-        with _TRACING:
+        with _TRACING, UNCOLLECTED:
             static = self._static_mask(structure, bool(kwargs))
             traced = self._trace(leaves, structure, bool(kwargs), static)
         return explain(
@@ -534,7 +512,7 @@ class CompiledFunction:
         self._check_call(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         made: list[Artifacts] = []
-        with _TRACING:
+        with _TRACING, UNCOLLECTED:
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)

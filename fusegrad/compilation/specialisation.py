@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, cast, final
 
@@ -28,7 +29,15 @@ from .background import Background, Interpreted
 from .guards import Guards
 from .layout import layout_of
 
-__all__ = ["FORMATS", "MISS", "Specialisation", "Traced", "deliver_grad", "differentiated"]
+__all__ = [
+    "FORMATS",
+    "MISS",
+    "Specialisation",
+    "Traced",
+    "deliver_grad",
+    "differentiated",
+    "traced_again",
+]
 
 FORMATS = {"float64": "d", "float32": "f4x", "int64": "q", "int32": "i4x", "bool": "?7x"}
 """How a runtime scalar is packed into eight bytes."""
@@ -272,6 +281,28 @@ class Specialisation:
             for index, fixed in traced.results
         ]
         return pytree.unflatten(traced.structure, leaves)
+
+
+def traced_again(
+    leaves: Sequence[Any], traced: Traced, bound: frozenset[int], together: bool
+) -> tuple[frozenset[int], bool] | None:
+    """How to trace again when the same tensor came in on two ways and was written."""
+    written = {place for place, _ in traced.argument_writes}
+    outside = {id(tensor) for tensor in traced.captures}
+    changed = {id(tensor) for tensor in traced.written}
+    both = {
+        place
+        for place, value in enumerate(leaves)
+        if isinstance(value, Tensor)
+        and place not in bound
+        and (id(value) in changed or (place in written and id(value) in outside))
+    }
+    if both:
+        return bound | both, together
+    count = Counter(id(value) for value in leaves if isinstance(value, Tensor))
+    if not together and any(count[id(leaves[place])] > 1 for place in written):
+        return bound, True
+    return None
 
 
 def differentiated(leaves: Sequence[Any]) -> bool:

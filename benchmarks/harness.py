@@ -65,7 +65,9 @@ class Plan:
     """Calls before the timed ones of a round."""
 
     @classmethod
-    def of(cls, best: float, rounds: int) -> Plan:
+    def of(
+        cls, best: float, rounds: int, batch_ms: float = BATCH_MS, round_ms: float = ROUND_MS
+    ) -> Plan:
         """Return the plan for calls of ``best`` milliseconds.
 
         Examples
@@ -75,8 +77,8 @@ class Plan:
         >>> Plan.of(2000.0, 15)
         Plan(iterations=1, repeats=1, rounds=2, warm=0)
         """
-        iterations = max(1, round(BATCH_MS / max(best, 1e-4)))
-        repeats = max(1, min(MAXIMUM_REPEATS, round(ROUND_MS / (best * iterations))))
+        iterations = max(1, round(batch_ms / max(best, 1e-4)))
+        repeats = max(1, min(MAXIMUM_REPEATS, round(round_ms / (best * iterations))))
         patient = max(MINIMUM_ROUNDS, int(PATIENCE_MS / (best * iterations * repeats)))
         return cls(iterations, repeats, min(rounds, patient), int(best < PATIENCE_MS / 10))
 
@@ -94,6 +96,16 @@ def summary(values: Sequence[float]) -> Record:
     {'best': 1.0, 'median': 2.0}
     """
     return {"best": min(values), "median": statistics.median(values)}
+
+
+def calibrate(
+    worker: Worker, rounds: int, batch_ms: float = BATCH_MS, round_ms: float = ROUND_MS
+) -> Plan:
+    """Time a few calls, and a slow one once."""
+    best: float = worker.ask("run", iterations=1, repeats=1, warm=0)["ms"][0]
+    if best < PATIENCE_MS / 10:
+        best = min(worker.ask("run", iterations=1, repeats=3)["ms"])
+    return Plan.of(best, rounds, batch_ms, round_ms)
 
 
 def measure(selected: Sequence[Workload], options: Options, say: Callable[[str], None]) -> Record:
@@ -274,7 +286,7 @@ class Run:
 
     def _rounds(self, workers: dict[str, Worker], limit: Worker, roof: str) -> list[float]:
         """Let all contenders and the machine's own limit take turns."""
-        plans = {name: self._calibrate(worker) for name, worker in workers.items()}
+        plans = {name: calibrate(worker, self.options.rounds) for name, worker in workers.items()}
         for name, plan in plans.items():
             self.figures[name].update(ms=[], rounds=plan.rounds)
         rates: list[float] = []
@@ -305,13 +317,6 @@ class Run:
             # Another neighbour in every round: nobody always follows the same one.
             order = order[1:] + order[:1]
         return rates
-
-    def _calibrate(self, worker: Worker) -> Plan:
-        """Time a few calls, and a slow one once."""
-        best: float = worker.ask("run", iterations=1, repeats=1, warm=0)["ms"][0]
-        if best < PATIENCE_MS / 10:
-            best = min(worker.ask("run", iterations=1, repeats=3)["ms"])
-        return Plan.of(best, self.options.rounds)
 
 
 def add_ratios(record: Record, machine_limits: Record) -> None:

@@ -84,6 +84,11 @@ class Worker:
             raise WorkerError(answer["error"])
         return answer
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
     def _line(self, do: str, timeout: float) -> bytes:
         assert self._process.stdout
         deadline = time.monotonic() + timeout

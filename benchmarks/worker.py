@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from . import check, contractions, libraries, workloads
+from . import check, contractions, families, libraries, workloads
 from .limits import Limits, gemm
 from .workload import Task, Workload
 
@@ -39,7 +39,7 @@ class Server:
         self, workload: str, contender: str, scale: str, precision: str = "float32"
     ) -> Answer:
         """Import the library, make the inputs and time the first call."""
-        self.workload = workloads.find(workload)
+        self.workload = (families if ":" in workload else workloads).find(workload)
         kind = libraries.find(contender)
         started = time.perf_counter()
         self.library = kind()
@@ -64,6 +64,8 @@ class Server:
             self.last = self.task.step()
         outputs = self.task.outputs or (lambda last: last)
         arrays = self.library.outputs(outputs(self.last))
+        if self.workload.summary is not None:
+            arrays = self.workload.summary(arrays)
         self.last = None
         if save is not None:
             check.save(arrays, Path(save))
@@ -71,11 +73,15 @@ class Server:
             return {"outputs": len(arrays)}
         return check.compare(arrays, check.load(Path(reference)), self.workload.tolerance).as_dict()
 
-    def run(self, iterations: int, repeats: int, warm: int = 1) -> Answer:
-        """Return the milliseconds of a step, ``repeats`` times, each the mean of ``iterations``."""
+    def run(self, iterations: int, repeats: int, warm: int = 1, own: bool = False) -> Answer:
+        """Return the milliseconds of a step, ``repeats`` times, each the mean of ``iterations``.
+
+        With ``own`` they are those that the process computed.
+        """
+        clock = time.process_time if own else time.perf_counter
         if warm:
-            self._batch(warm)
-        return {"ms": [self._batch(iterations) for _ in range(repeats)]}
+            self._batch(warm, clock)
+        return {"ms": [self._batch(iterations, clock) for _ in range(repeats)]}
 
     def limit(self, name: str, megabytes: int, repeats: int, threads: int) -> Answer:
         """Return GB/s of one of the machine's own limits, ``repeats`` times."""
@@ -93,16 +99,16 @@ class Server:
         """Return the seconds of one matrix product, and its error."""
         return contractions.measure(package, contractions.Case(**case), seconds, own)
 
-    def _batch(self, iterations: int) -> float:
+    def _batch(self, iterations: int, clock: Callable[[], float]) -> float:
         step = self.task.step
-        started = time.perf_counter()
+        started = clock()
         for _ in range(iterations - 1):
             step()
         last = step()
         self.library.wait(last)
         # Giving the outputs back belongs to the price of a step.
         del last
-        return (time.perf_counter() - started) / iterations * 1e3
+        return (clock() - started) / iterations * 1e3
 
 
 def _widened(value: np.ndarray) -> np.ndarray:

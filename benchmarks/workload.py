@@ -96,6 +96,8 @@ class Workload:
         Contenders for which this workload makes no sense.
     floor
         False where the floor says nothing (call overhead).
+    summary
+        What of the outputs is compared; all of them if absent.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Workload:
     tolerance: Tolerance | None = None
     without: Sequence[str] = field(default=())
     floor: bool = True
+    summary: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
 
     def make_inputs(self, scale: str) -> Inputs:
         """Return the input arrays, the same in every process."""

@@ -65,8 +65,17 @@ class _Name:
         self.shape: Hashable = _contents(value)
 
 
+def _is_constant(value: object) -> bool:
+    """Whether nothing in `value` can change: identity is enough."""
+    if type(value) is tuple:
+        return all(map(_is_constant, value))
+    return type(value) in _PLAIN
+
+
 def _contents(value: Any) -> Hashable:
     """What is compared beside identity: the contents of small containers and plain objects."""
+    if isinstance(value, tuple) and _is_constant(value):
+        return None
     if isinstance(value, (list, tuple, dict)) and len(value) <= _LONGEST:
         return fingerprint(value)
     if isinstance(value, (*_PLAIN, types.ModuleType, types.FunctionType, type, Fingerprinted)):

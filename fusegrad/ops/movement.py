@@ -6,6 +6,7 @@ Knows index arithmetic in its plainest form; lowering simplifies it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -440,7 +441,7 @@ class Pad(_Moving):
             places.append(place)
             if condition is not None:
                 inside = condition if inside is None else scalar.apply("and", inside, condition)
-        if 0 in x.shape:
+        if 0 in x.shape or (isinstance(inside, Const) and not inside.value):
             return zero
         read = reads[0](tuple(places))
         return read if inside is None else scalar.apply("select", inside, read, zero)
@@ -548,6 +549,10 @@ class Concat(_Moving):
             return reads[0](index)
         axis, offsets = self.axis, self._offsets(node)
         place, result = index[axis], None
+        if isinstance(place, Const):
+            part = bisect_right(offsets, int(place.value)) - 1
+            inside = number(int(place.value) - offsets[part])
+            return reads[part]((*index[:axis], inside, *index[axis + 1 :]))
         for i in range(len(node.inputs) - 1, -1, -1):
             extent = offsets[i + 1] - offsets[i]
             if extent == 0:

@@ -18,6 +18,7 @@ from ..ops.identities import Cast, Leaf, Mark, NotDifferentiable, StopGradient
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Monoid, Reduce
 from ..ops.source import Constant
+from .pieces import PIECES
 
 __all__ = ["CANONICAL", "SIMPLIFY", "scalar_of"]
 
@@ -291,4 +292,5 @@ SIMPLIFY = (
     pick_sum,
     sum_of_negation,
     fold_constants,
+    *PIECES,
 )

@@ -18,7 +18,7 @@ from fusegrad.ops.identities import Cast
 from fusegrad.ops.movement import Broadcast, Reshape, Transpose
 from fusegrad.ops.reduce import Reduce
 from fusegrad.ops.source import Input
-from fusegrad.passes import simplify
+from fusegrad.passes import pieces, simplify
 from fusegrad.passes.contractions import transpose_contractions
 from fusegrad.passes.pipeline import PASSES, run_passes
 
@@ -101,6 +101,21 @@ REPLACED: dict[str, tuple[Rule, Node, Node]] = {
         simplify.plain_select,
         raw("where", raw("eq", X, Y), X, Y),
         raw("select", raw("eq", X, Y), X, Y),
+    ),
+    "slice of slice": (
+        pieces.slice_of_slice,
+        build.slice_axis(build.slice_axis(X, 1, 1, 4), 1, 1, 3),
+        build.slice_axis(X, 1, 2, 4),
+    ),
+    "slice of concat": (
+        pieces.slice_of_concat,
+        build.slice_axis(build.concat([X, Y], 0), 0, 4, 6),
+        build.slice_axis(Y, 0, 1, 3),
+    ),
+    "slice of pad": (
+        pieces.slice_of_padding,
+        build.slice_axis(build.pad(X, (1, 0), (2, 0)), 0, 2, 4),
+        build.slice_axis(X, 0, 1, 3),
     ),
     "leaf": (simplify.drop_identities, build.leaf(X, object()), X),
     "reshape of reshape": (

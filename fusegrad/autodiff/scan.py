@@ -5,6 +5,7 @@ Knows closed functions and adjoints; knows no user functions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -16,6 +17,7 @@ from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort
 from ..ir.types import TensorType, TupleType, Type
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
+from ..ops.elementwise import EXPENSIVE, cost_of
 from .body import Body, batched_function, body_of, carried_tangents
 from .forward import Tangents
 from .products import Stacks, product, terms
@@ -223,6 +225,8 @@ class _Adjoint:
         self.wrt = [p for p in parameters if p.dtype.is_float]
         found = vjp([results[i] for i in self.seeds], list(self.seeds.values()), self.wrt)
         self.given = dict(zip(self.wrt, found, strict=True))
+        # Elements of the largest value that an iteration has in memory.
+        self.largest = 0.0
 
     def operands(self) -> tuple[Node | None, ...]:
         kept = self._kept()
@@ -301,6 +305,8 @@ class _Adjoint:
                 seeded.add(node)
             if not varying.isdisjoint(node.inputs):
                 varying.add(node)
+        whole = [n for n in order if n.op.pattern in _WHOLE and not isinstance(n.type, TupleType)]
+        self.largest = max(map(_elements, [*self.op.body.parameters, *whole]), default=0)
         kept: dict[Node, Node] = {}
         seen: set[Node] = set()
         stack = targets[::-1]
@@ -323,7 +329,9 @@ class _Adjoint:
         if isinstance(node.op, Item):
             inner = node.inputs[0].op
             return not (isinstance(inner, Scan) and inner.recompute)
-        return node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
+        if node.op.pattern is Pattern.MAP:
+            return cost_of(node) >= EXPENSIVE and _elements(node) <= self.largest
+        return node.op.pattern in _WHOLE
 
     def _forward(self, kept: dict[Node, Node]) -> list[Node]:
         """What is stored, of all iterations."""
@@ -352,6 +360,15 @@ class _Adjoint:
     def _outside(self, captured: Sequence[Node]) -> list[Node]:
         """Values that are the same in every iteration, of the operands."""
         return substitute(captured, dict(zip(self.consts, self.node.inputs, strict=False)))
+
+
+_WHOLE = (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
+"""What is computed as a whole, so that its results are in memory anyway."""
+
+
+def _elements(node: Node) -> float:
+    size = node.tensor_type.size
+    return math.inf if size is None else size
 
 
 def _or_zeros(node: Node | None, like: Node) -> Node:

@@ -14,6 +14,7 @@ from ..codegen.kernel import Any, Monoid, Role, Stmt, Tree
 from ..codegen.scalar import apply
 from ..ir.node import Node
 from ..ops.base import LoopOp
+from ..ops.contract import PanelDot
 from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import Region, size_of
 from ..passes.views import view_index, viewed
@@ -69,14 +70,21 @@ class _Operand:
 
 
 def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
-    """``for b.. for i for j { tree(sum) over k of a * b; epilogue }``."""
+    """``for b.. for i for j { tree(sum) over k of a * b; epilogue }``.
+
+    With the right operand in panels there is a loop over these, and columns within one.
+    """
     root = region.stages[0].node
     external = _inlined(region)
     builder = Builder(lambda n: n not in external)
     size = Var("n", int64)
-    shape = [int(e) for e in root.shape]  # type: ignore[arg-type]
     left, right = (_Operand(builder, n, external) for n in root.inputs)
     depth = int(root.inputs[0].shape[-1])  # type: ignore[arg-type]
+    shape = [int(e) for e in root.shape]  # type: ignore[arg-type]
+    panels = isinstance(root.op, PanelDot)
+    if panels:
+        count, _, width = (int(e) for e in root.inputs[1].shape)  # type: ignore[arg-type]
+        shape = [count, shape[0], width]
     variables = [
         Var(n, extent=size if a == 0 else e)
         for a, (n, e) in enumerate(zip(_axis_names(len(shape)), shape, strict=True))
@@ -86,13 +94,16 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
         scope.open(v)
     k = Var("k", extent=depth)
     scope.open(k)
-    batch = tuple(variables[:-2])
-    a = left.read((*batch, variables[-2], k))
-    b = right.read((*batch, k, variables[-1]))
+    batch, i, j = tuple(variables[:-2]), variables[-2], variables[-1]
+    at: tuple[Expr, ...] = (*batch, i, j)
+    a = left.read((i, k) if panels else (*batch, i, k))
+    b = right.read((*batch, k, j))
+    if panels:
+        at = (i, apply("add", apply("mul", batch[0], index(shape[2])), j))
     acc = Var("a", root.dtype)
     start = identity(Monoid.SUM, root.dtype)
     scope.close(k, depth, Tree((Monoid.SUM,)), [(acc, start)], [apply("mul", a, b)])
-    _epilogue(builder, region, outside, tuple(variables), acc)
+    _epilogue(builder, region, outside, at, acc)
     for position in range(len(variables) - 1, -1, -1):
         extent = size if position == 0 else shape[position]
         scope.close(variables[position], extent, Any())

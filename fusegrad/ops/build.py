@@ -109,6 +109,7 @@ __all__ = [
     "not_differentiable",
     "ones_like",
     "pad",
+    "panel_dot",
     "philox",
     "philox64",
     "pow_",
@@ -486,6 +487,11 @@ def argmin(x: Node, axis: int) -> Node:
 def dot(a: Node, b: Node) -> Node:
     """Matrix product over the last two axes; the axes before are equal."""
     return Node(_op("dot"), (a, b))
+
+
+def panel_dot(a: Node, panels: Node) -> Node:
+    """Matrix product with a matrix whose columns lie in panels, (P, K, W)."""
+    return Node(_op("panel_dot"), (a, panels))
 
 
 # --- indexing -------------------------------------------------------------------------------------

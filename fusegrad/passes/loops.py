@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..autodiff.body import Body, parameter
+from ..autodiff.custom import inline_custom
 from ..autodiff.loop import While
 from ..autodiff.scan import Scan
 from ..ir.node import Item, Node, role, source, substitute, toposort, where
+from ..ir.rewrite import rewrite
+from .panels import pack_weights
+from .simplify import CANONICAL, SIMPLIFY
 
 __all__ = ["tidy_loops"]
 
@@ -22,10 +26,26 @@ def tidy_loops(outputs: Sequence[Node]) -> list[Node]:
     A loop and the same loop that stores more for its derivative become one, and so does a loop and
     one that carries more, as its tangents. What an iteration
     computes for results that nobody reads is left out, and a carry that never changes is no carry.
+    Matrices that all iterations multiply by are put in panels before the loop.
     """
     if not any(isinstance(node.op, (Scan, While)) for node in toposort(outputs)):
         return list(outputs)
-    return _prune(_absorb(_join(outputs)))
+    return _prune(pack_weights(_absorb(_join(_simplified(outputs)))))
+
+
+def _simplified(outputs: Sequence[Node]) -> list[Node]:
+    """`outputs` with simple bodies of scans: what is equal in them is one node then."""
+
+    def simple(node: Node) -> Node | None:
+        if not isinstance(node.op, Scan):
+            return None
+        body = node.op.body
+        results = tuple(rewrite(rewrite(inline_custom(body.results), CANONICAL), SIMPLIFY))
+        if results == body.results:
+            return None
+        return Node(replace(node.op, body=Body(body.parameters, results)), node.inputs)
+
+    return rewrite(outputs, [simple])
 
 
 def _rebuilt(outputs: Sequence[Node], results: dict[Node, dict[int, Node]]) -> list[Node]:
@@ -249,9 +269,12 @@ class _Needs:
         if not wanted:
             return
         results = substitute([op.body.results[i] for i in wanted], renamed)
-        body = Body(tuple(renamed.values()), tuple(results))
+        stacked = list(dict.fromkeys(results[len(carries) :]))
+        body = Body(tuple(renamed.values()), (*results[: len(carries)], *stacked))
         scan = Scan(body, len(consts), len(carries), op.length, op.reverse, op.recompute)
         with source(where(node), role(node)):
             new = Node(scan, tuple(done[node.inputs[i]] for i in places))
-            for place, i in enumerate(wanted):
+            for place, (i, result) in enumerate(zip(wanted, results, strict=True)):
+                if place >= len(carries):
+                    place = len(carries) + stacked.index(result)
                 self.results[i] = Node(Item(place), (new,))

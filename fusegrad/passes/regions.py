@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import final
 
-from ..codegen import scalar
 from ..ir.node import Item, Node
 from ..ir.types import TupleType
 from ..ops.base import Pattern
-from ..ops.contract import Dot
-from ..ops.elementwise import Map
+from ..ops.contract import Dot, PanelDot
+from ..ops.elementwise import EXPENSIVE, cost_of
 from ..ops.identities import Barrier
 from ..ops.indexing import TakeAlong
 from ..ops.movement import Broadcast, Reshape, Transpose
@@ -30,6 +29,7 @@ from .convolutions import operands_of
 from .views import viewed
 
 __all__ = [
+    "EXPENSIVE",
     "Access",
     "Kind",
     "Region",
@@ -42,7 +42,6 @@ __all__ = [
     "size_of",
 ]
 
-EXPENSIVE = 8
 COLUMN_LIMIT = 8192
 """The longest row whose column sums are kept as partial copies for each chunk."""
 WIDE_COLUMNS, MANY_ROWS = 1 << 17, 256
@@ -126,14 +125,6 @@ def size_of(node: Node) -> int:
     size = node.tensor_type.size
     assert isinstance(size, int)
     return size
-
-
-def cost_of(node: Node) -> int:
-    """Rough operations for one element of a Map, 0 for movement."""
-    if node.op.pattern is not Pattern.MAP:
-        return 0
-    row = scalar.TABLE.get(node.op.scalar) if isinstance(node.op, Map) else None
-    return int(row.cost) if row is not None else 1
 
 
 def aligned_input(node: Node, position: int, prefix: int | None) -> int | None:
@@ -238,7 +229,7 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
         if _trailing(axes, rank):
             return Stage(node, Kind.ROW, total, size, access([(operand, total)], is_value))
         return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
-    if isinstance(op, Dot):
+    if isinstance(op, (Dot, PanelDot)):
         seen = access([(viewed(i, is_value), None) for i in node.inputs], is_value)
         return Stage(node, Kind.DOT, size, None, seen)
     if isinstance(op, WindowDot):

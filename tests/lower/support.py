@@ -18,7 +18,7 @@ from fusegrad.ir.node import Item, Node, Pattern, toposort
 from fusegrad.ir.types import TensorType, TupleType
 from fusegrad.ops import build
 from fusegrad.ops.base import CallOp
-from fusegrad.ops.contract import Dot
+from fusegrad.ops.contract import Dot, PanelDot
 from fusegrad.ops.convolution import Convolution
 from fusegrad.ops.cumulative import Cumulative, LinearRecurrence
 from fusegrad.ops.elementwise import Map
@@ -184,9 +184,9 @@ def _bound_in(dtype: DType, node: Node, values: Mapping[Node, Array]) -> Array:
         count = max(1, operand.size // max(1, value.size))
         total = value if op.monoid is Monoid.PROD else _wide(operand).sum(op.axes)
         return count * np.maximum(epsilon * total, tiny)
-    if isinstance(op, Dot):
+    if isinstance(op, (Dot, PanelDot)):
         a, b = (_wide(values[i]) for i in node.inputs)
-        return np.asarray(max(1, a.shape[-1]) * epsilon * np.matmul(a, b))
+        return np.asarray(max(1, a.shape[-1]) * epsilon * op.ref(a, b))
     if isinstance(op, (Convolution, WindowDot)):
         x, w = (_wide(values[i]) for i in node.inputs)
         return np.asarray(max(1, w.size) * epsilon * op.ref(x, w))
@@ -214,9 +214,9 @@ def _inherited(node: Node, values: Mapping[Node, Array], bounds: Mapping[Node, A
         np.zeros(values[i].shape) if e is None else e
         for i, e in zip(node.inputs, errors, strict=True)
     ]
-    if isinstance(op, Dot):
+    if isinstance(op, (Dot, PanelDot)):
         a, b = (_wide(values[i]) for i in node.inputs)
-        return np.asarray(np.matmul(a, known[1]) + np.matmul(known[0], b))
+        return np.asarray(op.ref(a, known[1]) + op.ref(known[0], b))
     if isinstance(op, (Convolution, WindowDot)):
         x, w = (_wide(values[i]) for i in node.inputs)
         return np.asarray(op.ref(x, known[1]) + op.ref(known[0], w))

@@ -15,10 +15,20 @@ from . import (
     special,
     trigonometric,
 )
-from .table import ELEMENTWISE, FUNCTIONS, SPECIAL, Function, Map, as_float
+from .table import (
+    ELEMENTWISE,
+    EXPENSIVE,
+    FUNCTIONS,
+    SPECIAL,
+    Function,
+    Map,
+    as_float,
+    cost_of,
+)
 
 __all__ = [
     "ELEMENTWISE",
+    "EXPENSIVE",
     "FUNCTIONS",
     "SPECIAL",
     "Function",
@@ -27,6 +37,7 @@ __all__ = [
     "as_float",
     "choices",
     "comparisons",
+    "cost_of",
     "exponential",
     "rounding",
     "special",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ...errors import DTypeError
 from ...ir.halves import wide
 from .. import build as b
 from ..base import Node
-from .table import ANY, ANYTHING, NUMBERS, POSITIVE, Definition, Public, function, row
+from .table import ANY, ANYTHING, ELEMENTWISE, NUMBERS, POSITIVE, Definition, Public, function, row
 
 __all__: list[str] = []
 
@@ -42,21 +43,22 @@ row(
 )
 
 
-def _sigmoid(x: Node) -> Node:
+def _sigmoid(x: Expr) -> Expr:
     """1 / (1 + exp(-x)), without overflow, and accurate to both sides."""
-    given, x = x.dtype, b.cast(x, wide(x.dtype))
-    one = b.ones_like(x)
-    positive = b.ge(x, b.zeros_like(x))
-    # Not -abs(x), whose derivative at 0 is 0.
-    power = b.exp(b.select(positive, b.neg(x), x))
-    result = b.div(b.select(positive, one, power), b.add(power, one))
-    return b.cast(result, given)
+    power = rows.exp(rows.neg(rows.abs(x)))
+    return rows.div(rows.select(rows.ge(x, 0.0), 1.0, power), rows.add(power, 1.0))
 
 
-function(
+def _sigmoid_meaning(x: Any) -> Any:
+    power = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, power) / (power + 1)
+
+
+row(
     "sigmoid",
     ANY,
-    build=_sigmoid,
+    rule=lambda g, y, x: (b.mul(g, b.mul(y, b.sub(b.ones_like(y), y))),),
+    scalar=Definition(_sigmoid, _sigmoid_meaning, 3),
     public=Public(
         "1 / (1 + exp(-x)).",
         "[0.0] -> [0.5]",
@@ -73,7 +75,7 @@ def _log_expit(x: Expr) -> Expr:
 row(
     "log_expit",
     ANY,
-    rule=lambda g, y, x: (b.mul(g, _sigmoid(b.neg(x))),),
+    rule=lambda g, y, x: (b.mul(g, ELEMENTWISE["sigmoid"](b.neg(x))),),
     scalar=Definition(_log_expit, lambda x: -np.logaddexp(0, -x), 3),
     public=Public(
         "log(1 / (1 + exp(-x))), without overflow.", "[0.0] -> [-0.6931472]", special=True

@@ -41,6 +41,7 @@ __all__ = [
     "BITS",
     "COUNT",
     "ELEMENTWISE",
+    "EXPENSIVE",
     "FLOATS",
     "FUNCTIONS",
     "INTEGERS",
@@ -53,6 +54,7 @@ __all__ = [
     "Map",
     "Public",
     "as_float",
+    "cost_of",
     "function",
     "row",
 ]
@@ -222,6 +224,17 @@ ELEMENTWISE: dict[str, Map] = {}
 _MAX_KNOWN = 1024
 _SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (3,), (15,), (17,), (2, 5), (1023,))
 _FEW_SHAPES: tuple[tuple[int, ...], ...] = ((7,), (1023,))
+
+EXPENSIVE = 8
+"""From this cost on a value is stored rather than computed twice."""
+
+
+def cost_of(node: Node) -> int:
+    """Rough operations for one element of a Map, 0 for what moves elements."""
+    if node.op.pattern is not Pattern.MAP:
+        return 0
+    row = scalar.TABLE.get(node.op.scalar) if isinstance(node.op, Map) else None
+    return int(row.cost) if row is not None else 1
 
 
 # --- public functions -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .expr import Buffer, Expr
-from .kernel import Alloc, Contract, Copy, For, If, Let, Prefetch, Stmt, Store, Unfold
+from .kernel import Alloc, Contract, Copy, For, If, Inner, Let, Prefetch, Stmt, Store, Unfold
 
 __all__ = ["memory", "operands", "read_boxes", "written"]
 
@@ -37,6 +37,10 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         onward = () if statement.onward is None else (statement.onward,)
         own = (statement.rows, statement.columns, statement.acc_row)
         return (*extent, *starts, *own, *onward)
+    if isinstance(statement, Inner):
+        starts = (statement.a_start, statement.b_start)
+        place = (statement.acc_row, statement.acc_column)
+        return (*starts, *place, statement.outer, statement.length, statement.rows)
     if isinstance(statement, Unfold):
         columns = (statement.first_column, statement.columns)
         return (statement.offset, statement.first_row, statement.rows, *columns)
@@ -46,10 +50,10 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
 
 
 def read_boxes(statement: Stmt) -> tuple[Buffer, ...]:
-    """The buffers that a `copy`, `unfold` or `contract` reads a box of."""
+    """The buffers that a `copy`, `unfold`, `contract` or `inner` reads a box of."""
     if isinstance(statement, (Copy, Unfold)):
         return (statement.source,)
-    if isinstance(statement, Contract):
+    if isinstance(statement, (Contract, Inner)):
         return (statement.a, statement.b)
     return ()
 
@@ -63,7 +67,7 @@ def written(statement: Stmt) -> Iterator[Buffer]:
             yield s.buffer
         elif isinstance(s, (Copy, Unfold)):
             yield s.target
-        elif isinstance(s, Contract):
+        elif isinstance(s, (Contract, Inner)):
             yield s.acc
         elif isinstance(s, For):
             stack.extend(s.body)

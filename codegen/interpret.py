@@ -20,6 +20,7 @@ from .kernel import (
     Copy,
     For,
     If,
+    Inner,
     Kernel,
     Let,
     Monoid,
@@ -272,6 +273,8 @@ class _Run:
                 self._copy(s)
             elif isinstance(s, Contract):
                 self._contract(s)
+            elif isinstance(s, Inner):
+                self._inner(s)
             elif isinstance(s, Unfold):
                 self._unfold(s)
             elif not isinstance(s, Prefetch):
@@ -445,6 +448,19 @@ class _Run:
         digits = np.unravel_index(along, [extent for extent, _ in s.b_sums])
         return {**moves, **{axis: d for (_, axis), d in zip(s.b_sums, digits, strict=True)}}
 
+    def _inner(self, s: Inner) -> None:
+        outer, length, rows = (self._extent(e) for e in (s.outer, s.length, s.rows))
+        n, k = np.arange(outer)[:, None], np.arange(length)
+        i = np.minimum(np.arange(s.height), rows - 1)[:, None, None]
+        j = np.array(s.b_columns)[:, None, None]
+        a = self._box(s.a, (s.a_start,), {0: i * s.a_row + n * s.a_step + k})
+        b = self._box(s.b, (s.b_start,), {0: j + n * s.b_step + k})
+        row, column = self._value(s.acc_row), self._value(s.acc_column)
+        places = (row + np.arange(s.height)[:, None], column + np.arange(len(s.b_columns))[None, :])
+        place = self._offset(s.acc, places)
+        total = np.einsum("ink,jnk->ij", a.astype(np.float64), b.astype(np.float64))
+        self._memory(s.acc).data[place] += total.astype(s.acc.dtype.numpy)
+
     def _unfold(self, s: Unfold) -> None:
         target = self._memory(s.target)
         assert target.shape is not None
@@ -485,7 +501,7 @@ def _nest(loop: For) -> list[For] | None:
         chain.append(last)
     body = chain[-1].body
     if isinstance(loop.order, Serial) or any(
-        isinstance(s, (Copy, Contract, Unfold)) for s in nested(body)
+        isinstance(s, (Copy, Contract, Inner, Unfold)) for s in nested(body)
     ):
         return None
     inside = [s for s in nested(body) if isinstance(s, For)]

@@ -14,6 +14,7 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              | unfold NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0    windows
              | contract NAME[VAR, VAR] = [(expr ? itself) +] NAME[expr, ...] . NAME[expr, ...]
              for VAR < expr, ...                                                a register tile
+             | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
     KIND   ::= (serial | any | tree(MONOID, ...)) [parallel | vector(lanes, unroll) | unroll]
     MONOID ::= sum | prod | max | min | and | or | argmax | argmin
     expr   ::= CONST | VAR | NAME[expr, ...] | OP(expr, ...)    OP: a row of scalar.py
@@ -56,6 +57,7 @@ __all__ = [
     "Copy",
     "For",
     "If",
+    "Inner",
     "Kernel",
     "Let",
     "Mapping",
@@ -287,6 +289,36 @@ class Contract(Stmt):
     onward: Expr | None = None
     b_sums: tuple[tuple[int, int], ...] = ()
     b_run: tuple[int, int] | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Inner(Stmt):
+    """``acc[i, j] += sum over n, k of a[a_start + i*a_row + n*a_step + k] * b[...]``.
+
+    A register tile of inner products: both operands run along memory with k, and `b`, read at
+    ``b_start + b_columns[j] + n*b_step + k``, has a place of its own for each column. `a` and `b`
+    have one axis, `acc` two, of which the tile is at `acc_row` and `acc_column`. n is below
+    `outer`, k below `length`, both at least 1. There are `height` rows and a column for each of
+    `b_columns`; a row at or beyond `rows` repeats row `rows` - 1. The order of the sum depends on
+    lanes and shapes.
+    """
+
+    acc: Buffer
+    acc_row: Expr
+    acc_column: Expr
+    a: Buffer
+    a_start: Expr
+    a_row: int
+    a_step: int
+    b: Buffer
+    b_start: Expr
+    b_columns: tuple[int, ...]
+    b_step: int
+    outer: Expr
+    length: Expr
+    height: int
+    rows: Expr
 
 
 @final

@@ -20,6 +20,7 @@ from .kernel import (
     Copy,
     For,
     If,
+    Inner,
     Kernel,
     Let,
     Mapping,
@@ -424,7 +425,7 @@ class _Printer:
         if isinstance(s, If):
             head = f"{indent}if {self.expressions.text(s.condition)} {{"
             return [*lines, *self._nested(head, self.block(s.then, (), depth + 1), s, indent)]
-        if isinstance(s, (Copy, Contract, Unfold)):
+        if isinstance(s, (Copy, Contract, Inner, Unfold)):
             return [*lines, *_filled(self._parts(s), indent, s)]
         return [*lines, (indent + self._simple(s), s)]
 
@@ -465,10 +466,10 @@ class _Printer:
                 return [(f"{head} {line} }}", s)]
         return [(head, s), *body, (f"{indent}}}", None)]
 
-    def _parts(self, s: Copy | Contract | Unfold) -> list[str]:
-        if isinstance(s, Copy):
-            return self._copy(s)
-        return self._contract(s) if isinstance(s, Contract) else self._unfold(s)
+    def _parts(self, s: Copy | Contract | Inner | Unfold) -> list[str]:
+        if isinstance(s, (Contract, Inner)):
+            return self._contract(s) if isinstance(s, Contract) else self._inner(s)
+        return self._copy(s) if isinstance(s, Copy) else self._unfold(s)
 
     def _unfold(self, s: Unfold) -> list[str]:
         self.names.enter()
@@ -522,6 +523,25 @@ class _Printer:
             return [f"contract {acc} = {a}", f". {b}", f"for {limits}"]
         head = f"contract {acc} = ({self.expressions.text(s.onward)} ? itself) + {a}"
         return [head, f". {b}", f"for {limits}"]
+
+    def _inner(self, s: Inner) -> list[str]:
+        self.names.enter()
+        i, j, n, k = (Var(name) for name in "ijnk")
+        list(map(self._declare, (i, j, n, k)))
+        names, text = self.expressions.names, self.expressions.text
+        acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), _moved(s.acc_column, j)))
+
+        def at(start: Expr, moved: str, step: int) -> str:
+            begin = "" if isinstance(start, Const) and start.value == 0 else f"{text(start)} + "
+            return f"{begin}{moved} + {names[n]} * {step} + {names[k]}"
+
+        a = f"{names[memory(s.a)]}[{at(s.a_start, f'{names[i]} * {s.a_row}', s.a_step)}]"
+        columns = f"({', '.join(map(str, s.b_columns))})[{names[j]}]"
+        b = f"{names[memory(s.b)]}[{at(s.b_start, columns, s.b_step)}]"
+        counts = (text(s.outer), text(s.length), f"{s.height}, {text(s.rows)}", len(s.b_columns))
+        bounds = ", ".join(f"{names[v]} < {c}" for v, c in zip((n, k, i, j), counts, strict=True))
+        self.names.leave()
+        return [f"inner {acc} += {a}", f". {b}", f"for {bounds}"]
 
     def _box(
         self, buffer: Buffer, starts: Sequence[Expr], moved: dict[int, Var] | dict[int, Expr]

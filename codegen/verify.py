@@ -18,6 +18,7 @@ from .kernel import (
     Copy,
     For,
     If,
+    Inner,
     Kernel,
     Let,
     Parallel,
@@ -208,7 +209,7 @@ class _Check:
         elif isinstance(s, Prefetch):
             self._readable(s.buffer)
             self._place(s.buffer, s.indices)
-        elif isinstance(s, (Copy, Contract, Unfold)):
+        elif isinstance(s, (Copy, Contract, Inner, Unfold)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")
         else:
@@ -250,7 +251,7 @@ class _Check:
             self.fail(f"{buffer.name} is partial, and read before finish")
 
     def _boxes(self, s: Stmt) -> None:
-        if not isinstance(s, (Copy, Contract, Unfold)):
+        if not isinstance(s, (Copy, Contract, Inner, Unfold)):
             return
         for buffer in read_boxes(s):
             self._readable(buffer)
@@ -260,6 +261,9 @@ class _Check:
                 self.fail(f"{buffer.name} is not two-dimensional")
         if isinstance(s, Unfold):
             self._unfold(s)
+            return
+        if isinstance(s, Inner):
+            self._inner(s)
             return
         if isinstance(s, Copy):
             boxes = [(s.source, s.starts, (s.row_axis, s.column_axis), s.target)]
@@ -279,6 +283,17 @@ class _Check:
             self._integer(count)
         if isinstance(s, Contract) and s.onward is not None and s.onward.dtype is not bool_:
             self.fail(f"a condition of {s.onward.dtype.short}")
+
+    def _inner(self, s: Inner) -> None:
+        for source, start in ((s.a, s.a_start), (s.b, s.b_start)):
+            self._place(source, (start,))
+            if source.dtype is not s.acc.dtype:
+                self.fail(f"{source.name} is {source.dtype.short}, not {s.acc.dtype.short}")
+        if not s.b_columns or s.height < 1:
+            self.fail("a tile without rows or columns")
+        self._place(s.acc, (s.acc_row, s.acc_column))
+        for count in (s.outer, s.length, s.rows):
+            self._integer(count)
 
     def _unfold(self, s: Unfold) -> None:
         if s.source.dtype is not s.target.dtype:

@@ -19,6 +19,7 @@ from ..kernel import (
     Copy,
     For,
     If,
+    Inner,
     Let,
     Prefetch,
     Stmt,
@@ -114,6 +115,17 @@ def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[
                 rows=e(s.rows),
                 first_column=e(s.first_column),
                 columns=e(s.columns),
+            )
+        if isinstance(s, Inner):
+            return replace(
+                s,
+                acc_row=e(s.acc_row),
+                acc_column=e(s.acc_column),
+                a_start=e(s.a_start),
+                b_start=e(s.b_start),
+                outer=e(s.outer),
+                length=e(s.length),
+                rows=e(s.rows),
             )
         if isinstance(s, Contract):
             return replace(

@@ -25,6 +25,7 @@ from .contraction import Tiled
 from .rewrite import substitute
 from .window_direct import Direct
 from .window_rows import Rows
+from .window_sums import Sums
 from .window_tiling import (
     ITEMS,
     Tiling,
@@ -43,7 +44,8 @@ LEAST_ROWS = 24
 def tile_windows(product: WindowProduct, size: int, target: Features) -> Tiled:
     """The mapped form: items of (batch, block of rows, panel of columns)."""
     if product.in_rows:
-        return Rows(product, size, target).tiled()
+        sums = Sums(product, size, target)
+        return sums.tiled() if sums.fits else Rows(product, size, target).tiled()
     direct = Direct(product, size, target)
     return direct.tiled() if direct.fits else Columns(product, size, target).tiled()
 

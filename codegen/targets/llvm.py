@@ -17,7 +17,7 @@ from ..expr import Buffer, Const, Expr, Load, Var
 from ..kernel import Any, For, Kernel, Parallel, Param, Role, Serial, Store, Vector
 from .base import Features
 from .llvm_builder import Region, Value
-from .llvm_contract import Contracts
+from .llvm_inner import Inners
 from .llvm_layout import (
     KernelLayout,
     allocation_offsets,
@@ -40,7 +40,7 @@ __all__ = [
 
 
 @final
-class _Emitter(Contracts):
+class _Emitter(Inners):
     """One function of a kernel."""
 
     def __init__(self, kernel: Kernel, target: Features) -> None:

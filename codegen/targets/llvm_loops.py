@@ -16,6 +16,7 @@ from ..kernel import (
     Contract,
     Copy,
     For,
+    Inner,
     Let,
     Monoid,
     Prefetch,
@@ -400,6 +401,6 @@ def written(statements: Sequence[Stmt]) -> frozenset[Buffer]:
             buffers.add(statement.buffer)
         elif isinstance(statement, (Copy, Unfold)):
             buffers.add(statement.target)
-        elif isinstance(statement, Contract):
+        elif isinstance(statement, (Contract, Inner)):
             buffers.add(statement.acc)
     return frozenset(buffers)

@@ -15,6 +15,7 @@ from ..kernel import (
     Copy,
     For,
     If,
+    Inner,
     Let,
     Monoid,
     Prefetch,
@@ -58,6 +59,9 @@ class Statements(Loops):
             elif isinstance(s, Contract):
                 self.contract(s)
                 self.forget(frozenset((s.acc,)))
+            elif isinstance(s, Inner):
+                self.inner(s)
+                self.forget(frozenset((s.acc,)))
             elif isinstance(s, Copy):
                 self.copy(s)
                 self.forget(frozenset((s.target,)))
@@ -74,6 +78,10 @@ class Statements(Loops):
 
     def contract(self, s: Contract) -> None:
         """Write a register tile; in another file."""
+        raise NotImplementedError
+
+    def inner(self, s: Inner) -> None:
+        """Write a tile of inner products; in another file."""
         raise NotImplementedError
 
     def copy(self, s: Copy) -> None:

@@ -15,7 +15,7 @@ from typing import final
 
 from ..dtypes import int64
 from ..expr import Expr, Var
-from ..kernel import Any, Contract, Copy, For, If, Kernel, Role, Stmt, Unfold, Unroll
+from ..kernel import Any, Contract, Copy, For, If, Inner, Kernel, Role, Stmt, Unfold, Unroll
 from ..unfolding import unfold_loops
 from .base import Features
 from .llvm_builder import Region, Value
@@ -70,6 +70,10 @@ class _Emitter(Statements):
     def contract(self, s: Contract) -> None:
         """A register tile belongs to a schedule that maps it to the GPU."""
         raise ValueError(f"kernel {self.kernel.name} is mapped to a register tile of the CPU")
+
+    def inner(self, s: Inner) -> None:
+        """Inner products with lanes along the sum belong to the CPU's schedule."""
+        raise ValueError(f"kernel {self.kernel.name} is mapped to inner products of the CPU")
 
     def copy(self, s: Copy) -> None:
         """Packing belongs to the CPU's schedule."""

@@ -82,8 +82,8 @@ def _rejoin(terms: dict[Expr, int]) -> dict[Expr, int]:
     for e in list(terms):
         if not (isinstance(e, Apply) and e.op == "remtrunc" and isinstance(e.args[1], Const)):
             continue
-        quotient = Apply("divtrunc", e.args, int64)
         divisor = int(e.args[1].value)
+        quotient = _quotient(e.args[0], divisor)
         factor = terms.get(e, 0)
         if factor and terms.get(quotient, 0) == factor * divisor:
             inner = linear(e.args[0])
@@ -97,6 +97,13 @@ def _rejoin(terms: dict[Expr, int]) -> dict[Expr, int]:
                     joined[term] = joined.get(term, 0) + c
             return _rejoin(joined)
     return terms
+
+
+def _quotient(x: Expr, divisor: int) -> Expr:
+    """``x // divisor``, spelled as `divide` spells it: ``x // a // b`` is ``x // (a * b)``."""
+    if isinstance(x, Apply) and x.op == "divtrunc" and isinstance(x.args[1], Const):
+        return _quotient(x.args[0], int(x.args[1].value) * divisor)
+    return Apply("divtrunc", (x, index(divisor)), int64)
 
 
 @_known
@@ -207,9 +214,9 @@ def divide(expr: Expr, divisor: int) -> Expr:
         return divide(_expression(whole), divisor // factor)
     outside = _outside(form, divisor)
     if outside is not None:
-        quotient = apply("divtrunc", _expression(outside[1]), index(divisor))
+        quotient = _quotient(_expression(outside[1]), divisor)
         return simplify(apply("add", _expression(outside[0]), quotient))
-    return apply("divtrunc", _expression(form), index(divisor))
+    return _quotient(_expression(form), divisor)
 
 
 @_known

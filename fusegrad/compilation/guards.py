@@ -69,7 +69,7 @@ def _is_constant(value: object) -> bool:
     """Whether nothing in `value` can change: identity is enough."""
     if type(value) is tuple:
         return all(map(_is_constant, value))
-    return type(value) in _PLAIN
+    return type(value) in (*_PLAIN, slice, range, types.EllipsisType)
 
 
 def _contents(value: Any) -> Hashable:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,3 +138,15 @@ def test_a_coarse_quotient_of_rows() -> None:
     assert affine.divide(flat, 128) == apply("divtrunc", row, index(8))
     again = apply("mul", affine.divide(flat, 128), index(128))
     assert affine.simplify(apply("add", again, affine.remainder(flat, 128))) == flat
+
+
+@pytest.mark.parametrize("extents", [(55, 8, 193), (49, 10, 3), (7, 2, 3, 5), (4, 1, 6)])
+def test_an_index_that_is_split_is_joined_again(extents: tuple[int, ...]) -> None:
+    """Element by element of several axes in one loop: no quotient is left."""
+    flat = Var("c", extent=math.prod(extents))
+    parts = affine.split_index(flat, extents)
+    joined: Expr = index(0)
+    for part, extent in zip(parts, extents, strict=True):
+        joined = apply("add", apply("mul", joined, index(extent)), part)
+    assert affine.canonical(joined) == flat
+    assert affine.divide(affine.divide(flat, 3), 5) == affine.divide(flat, 15)

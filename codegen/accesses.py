@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .expr import Buffer, Expr
-from .kernel import Alloc, Contract, Copy, For, If, Inner, Let, Prefetch, Stmt, Store, Unfold
+from .kernel import Alloc, Contract, Copy, For, If, Inner, Let, Prefetch, Stmt, Store, Sync, Unfold
 
 __all__ = ["memory", "operands", "read_boxes", "written"]
 
@@ -46,6 +46,8 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         return (statement.offset, statement.first_row, statement.rows, *columns)
     if isinstance(statement, Alloc):
         return tuple(e for e in statement.buffer.shape if isinstance(e, Expr))
+    if isinstance(statement, Sync):
+        return ()
     raise TypeError(f"no statement {type(statement).__name__}")
 
 

@@ -19,6 +19,7 @@ from .kernel import (
     Contract,
     Copy,
     For,
+    Grid,
     If,
     Inner,
     Kernel,
@@ -30,6 +31,7 @@ from .kernel import (
     Serial,
     Stmt,
     Store,
+    Sync,
     Tree,
     Unfold,
     Vector,
@@ -175,7 +177,7 @@ class _Run:
         last = body[-1] if body else None
         if not isinstance(last, For) or not isinstance(last.order, Independent) or last.carry:
             return [(None, 0)]
-        mapped = isinstance(last.mapping, (Parallel, Vector))
+        mapped = isinstance(last.mapping, (Parallel, Vector, Grid))
         if not mapped and any(not isinstance(s, (Let, Alloc)) for s in body[:-1]):
             return [(None, 0)]
         if isinstance(last.extent, Expr):
@@ -277,7 +279,7 @@ class _Run:
                 self._inner(s)
             elif isinstance(s, Unfold):
                 self._unfold(s)
-            elif not isinstance(s, Prefetch):
+            elif not isinstance(s, (Prefetch, Sync)):
                 raise TypeError(f"no statement {type(s).__name__}")
 
     def _alloc(self, buffer: Buffer) -> None:

@@ -8,14 +8,17 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
     stmt   ::= for VAR in extent KIND [carry (VAR = expr), ...] { stmt* [next expr, ...] }
              | if expr { stmt* } | let VAR = expr
              | NAME[expr, ...] = expr [nontemporal] | NAME[expr, ...] MONOID= expr
-             | alloc NAME: dtype[extent, ...] row|tile|chunk
-             | prefetch NAME[expr, ...]
+             | alloc NAME: dtype[extent, ...] row|tile|chunk|register|shared|slot
+             | prefetch NAME[expr, ...] | sync
              | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
              | unfold NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0    windows
              | contract NAME[VAR, VAR] = [(expr ? itself) +] NAME[expr, ...] . NAME[expr, ...]
              for VAR < expr, ...                                                a register tile
              | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
-    KIND   ::= (serial | any | tree(MONOID, ...)) [parallel | vector(lanes, unroll) | unroll]
+    KIND   ::= (serial | any | tree(MONOID, ...))
+               [parallel | vector(lanes, unroll) | unroll
+               | grid(threads, TEAM) | block(lanes, unroll) | warp(lanes, unroll)]
+    TEAM   ::= thread | warp | block
     MONOID ::= sum | prod | max | min | and | or | argmax | argmin
     expr   ::= CONST | VAR | NAME[expr, ...] | OP(expr, ...)    OP: a row of scalar.py
     extent ::= INT | SIZE | expr
@@ -37,6 +40,14 @@ Meaning, where it is not plain:
   chunk.
 - A loop that is mapped to `vector` runs `lanes` iterations at once. Loops nested in it have extents
   that do not depend on its variable. Buffers allocated inside it are private to each lane.
+- A kernel for a GPU has one `grid` loop as the last statement of its body: each iteration is run by
+  a team, which is a thread, a warp or a block of threads. What stands in it is computed by every
+  thread of the team, and stored by one. The iterations of a `block` or `warp` loop are dealt to the
+  threads of the team: thread t has `lanes` of them side by side, beginning at t * lanes, and again
+  that many one round further. After a `sync` every thread of the team sees what the others have
+  stored before it. `shared` and `slot` memory belongs to a team and lives as long as an iteration
+  of the grid loop; of `register` memory each thread has the part along the first axis that is
+  indexed by the variable of the loop that is dealt to it.
 - `prefetch` says that what lies there is read soon. It means nothing: the place may even lie
   outside the buffer.
 """
@@ -55,7 +66,9 @@ __all__ = [
     "Any",
     "Contract",
     "Copy",
+    "Dealt",
     "For",
+    "Grid",
     "If",
     "Inner",
     "Kernel",
@@ -70,6 +83,8 @@ __all__ = [
     "Serial",
     "Stmt",
     "Store",
+    "Sync",
+    "Team",
     "Tree",
     "Unfold",
     "Unroll",
@@ -155,7 +170,46 @@ class Unroll:
     """Every iteration written out; the extent is a number."""
 
 
-Mapping = Parallel | Vector | Unroll
+class Team(Enum):
+    """Who runs one iteration of the grid loop."""
+
+    THREAD = "thread"
+    WARP = "warp"
+    BLOCK = "block"
+
+
+@final
+@dataclass(frozen=True)
+class Grid:
+    """Iterations dealt to teams, in blocks of `threads`.
+
+    With `blocks`, there are no more of them: a team goes on with a further iteration.
+    """
+
+    threads: int
+    team: Team
+    blocks: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Threads of one team."""
+        return {Team.THREAD: 1, Team.WARP: 32, Team.BLOCK: self.threads}[self.team]
+
+
+@final
+@dataclass(frozen=True)
+class Dealt:
+    """Iterations dealt to the threads of a team, `lanes` side by side, `unroll` rounds in flight.
+
+    The last round is masked.
+    """
+
+    team: Team
+    lanes: int = 1
+    unroll: int = 1
+
+
+Mapping = Parallel | Vector | Unroll | Grid | Dealt
 
 
 _FIRST = index(0)
@@ -206,6 +260,12 @@ class Prefetch(Stmt):
 
     buffer: Buffer
     indices: tuple[Expr, ...]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sync(Stmt):
+    """The threads of a team wait for each other, and see what the others have stored."""
 
 
 @final

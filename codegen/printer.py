@@ -23,20 +23,15 @@ from .kernel import (
     Inner,
     Kernel,
     Let,
-    Mapping,
-    Order,
-    Parallel,
     Param,
     Prefetch,
-    Serial,
     Stmt,
     Store,
-    Tree,
+    Sync,
     Unfold,
-    Unroll,
-    Vector,
 )
 from .names import Names
+from .printer_orders import order_text
 from .scalar import apply
 
 __all__ = ["print_context", "print_kernel", "print_statement"]
@@ -440,6 +435,8 @@ class _Printer:
             return f"{place} {sign} {text(s.value)}{' nontemporal' if s.nontemporal else ''}"
         if isinstance(s, Prefetch):
             return f"prefetch {self.expressions.place(s.buffer, s.indices)}"
+        if isinstance(s, Sync):
+            return "sync"
         assert isinstance(s, Alloc)
         self._declare(s.buffer)
         return f"alloc {self._buffer(s.buffer)} {s.buffer.space}"
@@ -451,7 +448,7 @@ class _Printer:
         # The names of a tree's results are in scope after the loop, and kept free inside it.
         carried = [self._declare(var) for var, _ in s.carry]
         self.names.enter()
-        head = f"{indent}for {self._declare(s.var)} in {extent} {_kind(s.order, s.mapping)}"
+        head = f"{indent}for {self._declare(s.var)} in {extent} {order_text(s.order, s.mapping)}"
         if carried:
             pairs = zip(carried, starts, strict=True)
             head += f" carry ({', '.join(f'{name} = {start}' for name, start in pairs)})"
@@ -583,18 +580,3 @@ def _filled(parts: Sequence[str], indent: str, s: Stmt) -> list[Line]:
         else:
             texts.append(f"{indent}    {part}")
     return [(text, None if n else s) for n, text in enumerate(texts)]
-
-
-def _kind(order: Order, mapping: Mapping | None) -> str:
-    text = "any"
-    if isinstance(order, Serial):
-        text = "serial"
-    elif isinstance(order, Tree):
-        text = f"tree({', '.join(m.value for m in order.monoids)})"
-    if isinstance(mapping, Parallel):
-        text += " parallel"
-    elif isinstance(mapping, Unroll):
-        text += " unroll"
-    elif isinstance(mapping, Vector):
-        text += f" vector({mapping.lanes}, {mapping.unroll})"
-    return text

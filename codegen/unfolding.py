@@ -13,7 +13,7 @@ from .expr import Apply, Expr, Load, Var, const, index
 from .kernel import Any, For, If, Stmt, Store, Unfold
 from .scalar import apply
 
-__all__ = ["unfold_loops"]
+__all__ = ["digits", "unfold_loops"]
 
 
 def unfold_loops(s: Unfold) -> tuple[Stmt, ...]:
@@ -21,7 +21,7 @@ def unfold_loops(s: Unfold) -> tuple[Stmt, ...]:
     height, width = (index(e) if isinstance(e, int) else e for e in s.target.shape)
     i, j = Var("i"), Var("j")
     row, column = apply("add", s.first_row, i), apply("add", s.first_column, j)
-    rows, columns = _digits(row, s.row_extents), _digits(column, s.column_extents)
+    rows, columns = digits(row, s.row_extents), digits(column, s.column_extents)
     inside: Expr = Apply("lt", (j, s.columns), bool_)
     places: list[Expr] = [s.offset, rows[0], columns[0]]
     for axis, low in enumerate(s.low):
@@ -40,7 +40,7 @@ def unfold_loops(s: Unfold) -> tuple[Stmt, ...]:
     return (For(i, apply("minimum", s.rows, height), Any(), (inner,)),)
 
 
-def _digits(value: Expr, extents: Sequence[int]) -> list[Expr]:
+def digits(value: Expr, extents: Sequence[int]) -> list[Expr]:
     """`value` in row-major order; the first is not reduced."""
     result: list[Expr] = []
     for axis, extent in enumerate(extents):

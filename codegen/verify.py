@@ -16,7 +16,9 @@ from .kernel import (
     Any,
     Contract,
     Copy,
+    Dealt,
     For,
+    Grid,
     If,
     Inner,
     Kernel,
@@ -28,6 +30,8 @@ from .kernel import (
     Serial,
     Stmt,
     Store,
+    Sync,
+    Team,
     Tree,
     Unfold,
     Unroll,
@@ -81,6 +85,9 @@ class _Check:
         self.buffers: set[Buffer] = set()
         self.roles: dict[Buffer, Param] = {}
         self.finishing = False
+        # Of the grid loop, and whether this is inside of a loop that is dealt to its threads.
+        self.team: Team | None = None
+        self.dealt = False
         # Inside a vector loop: what differs from lane to lane.
         self.lanes: set[Var] | None = None
 
@@ -135,16 +142,18 @@ class _Check:
         if all(f.mapping is None for f in loops):
             return
         last = self.kernel.body[-1]
-        if not isinstance(last, For) or not isinstance(last.mapping, (Parallel, Vector)):
+        outermost = (Parallel, Vector, Grid)
+        if not isinstance(last, For) or not isinstance(last.mapping, outermost):
             self.statement = last
             self.fail("the last statement of a mapped kernel is not its parallel loop")
         if not isinstance(last.order, Any):
             self.statement = last
             self.fail("the iterations of the parallel loop are not independent")
         for f in loops:
-            if isinstance(f.mapping, Parallel) and f is not last:
+            if isinstance(f.mapping, (Parallel, Grid)) and f is not last:
                 self.statement = f
                 self.fail("a second parallel loop")
+        self.team = last.mapping.team if isinstance(last.mapping, Grid) else None
         for s in self.kernel.body[:-1]:
             if not isinstance(s, (Let, Alloc)):
                 self.statement = s
@@ -209,6 +218,9 @@ class _Check:
         elif isinstance(s, Prefetch):
             self._readable(s.buffer)
             self._place(s.buffer, s.indices)
+        elif isinstance(s, Sync):
+            if self.team not in (Team.WARP, Team.BLOCK) or self.dealt:
+                self.fail("a sync where no team of threads runs together")
         elif isinstance(s, (Copy, Contract, Inner, Unfold)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")
@@ -311,6 +323,10 @@ class _Check:
     def _loop(self, s: For) -> None:
         self._heading(s)
         outer = self.lanes
+        if isinstance(s.mapping, Dealt):
+            if self.dealt or s.mapping.team is not self.team or self.team is Team.THREAD:
+                self.fail("a loop is dealt to threads that do not run it together")
+            self.dealt = True
         if isinstance(s.mapping, Vector):
             if outer is not None:
                 self.fail("a vector loop inside of a vector loop")
@@ -326,6 +342,8 @@ class _Check:
                 self.fail(f"{var.name} is {var.dtype.short}, its next {e.dtype.short}")
         self._leave([s.var, *carried])
         self.lanes = outer
+        if isinstance(s.mapping, Dealt):
+            self.dealt = False
         self._carry(carried)
 
     def _carry(self, carried: Sequence[Var]) -> None:
@@ -361,7 +379,7 @@ class _Check:
             self._positions(s)
         if isinstance(s.mapping, Unroll) and not isinstance(s.extent, int):
             self.fail("an unrolled loop has a known extent")
-        if isinstance(s.mapping, Vector):
+        if isinstance(s.mapping, (Vector, Dealt)):
             if isinstance(s.order, Serial):
                 self.fail("serial iterations cannot run in vectors")
             if s.mapping.lanes < 1 or s.mapping.unroll < 1:

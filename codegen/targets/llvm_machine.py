@@ -15,7 +15,7 @@ from llvmlite.binding import ffi
 
 from .base import Features, initialize
 
-__all__ = ["assembly", "compile_module", "target_machine"]
+__all__ = ["assembly", "compile_module", "parsed", "target_machine"]
 
 _LOCAL = threading.local()
 
@@ -39,7 +39,7 @@ def target_machine(target: Features, level: int = 2) -> llvm.TargetMachine:
     return machines[key]
 
 
-def _parsed(ir: str) -> llvm.ModuleRef:
+def parsed(ir: str) -> llvm.ModuleRef:
     """The module, in a context of its own, so that threads do not meet."""
     initialize()
     return llvm.parse_assembly(ir, llvm.create_context())
@@ -50,7 +50,7 @@ def compile_module(ir: str, target: Features, level: int = 2) -> bytes:
 
     Several threads may do this at the same time.
     """
-    module = _parsed(ir)
+    module = parsed(ir)
     machine = target_machine(target, level)
     message = ctypes.c_char_p()
     # As `emit_object`, without the one lock of llvmlite: module and machine are this thread's own.
@@ -80,5 +80,5 @@ def _emit() -> Any:
 
 def assembly(ir: str, target: Features, level: int = 2) -> str:
     """The assembly text of a module, to read."""
-    module = _parsed(ir)
+    module = parsed(ir)
     return str(target_machine(target, level).emit_assembly(module))

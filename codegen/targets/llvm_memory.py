@@ -67,6 +67,10 @@ class Memory(Addresses):
         wide = dtype.itemsize >= 4 or self.target.vector_bytes == 64
         return self.target.masked_memory and wide
 
+    def alignment(self, buffer: Buffer, address: Address, lanes: int) -> int:
+        """The alignment in bytes that an access surely has; the CPU asks for no more."""
+        return buffer.dtype.itemsize
+
     # --- loads ------------------------------------------------------------------------------------
 
     def load(self, expr: Load) -> Value:
@@ -122,7 +126,8 @@ class Memory(Addresses):
         if mask is not None:
             return self.masked_load(dtype, lanes, pointer, mask.text, depth)
         kind, _ = self._vector(dtype, lanes)
-        return self.emit(f"load {kind}, ptr {pointer}, align {dtype.itemsize}", depth)
+        align = self.alignment(buffer, address, lanes)
+        return self.emit(f"load {kind}, ptr {pointer}, align {align}", depth)
 
     def _reversed_load(self, buffer: Buffer, address: Address, lanes: int, depth: int) -> str:
         kind, _ = self._vector(buffer.dtype, lanes)
@@ -309,7 +314,8 @@ class Memory(Addresses):
                 size = lanes * dtype.itemsize
                 self.put(f"store {kind} {text}, ptr {pointer}, align {size}, !nontemporal !0")
             else:
-                self.put(f"store {kind} {text}, ptr {pointer}, align {dtype.itemsize}")
+                align = self.alignment(buffer, address, lanes)
+                self.put(f"store {kind} {text}, ptr {pointer}, align {align}")
         elif contiguous and mask is not None and mask.alive != 1 and self._cheap_mask(dtype):
             # Not of one lane: LLVM stores that of a truncated vector in the wide type.
             pointer = self.element(address.pointer, buffer, address.constant, None)

@@ -1,19 +1,20 @@
-"""PTX for softmax, gelu and Dot: it comes out, in single precision, with no local memory."""
+"""PTX for kernels of every form: it comes out, in single precision, with no local memory."""
 
 from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
-from fusegrad.codegen.dtypes import float32, int64
+from fusegrad.codegen.dtypes import float32
+from fusegrad.codegen.evaluate import evaluate
 from fusegrad.codegen.expr import Buffer, Expr, Load, Var, const
 from fusegrad.codegen.kernel import Any as AnyOrder
-from fusegrad.codegen.kernel import For, Kernel, Monoid, Param, Role, Store, Tree, Vector
+from fusegrad.codegen.kernel import For, Kernel, Monoid, Param, Role, Store, Tree
 from fusegrad.codegen.scalar import apply
-from fusegrad.codegen.targets.nvptx import emit_ptx, processor, scratch_bytes_per_thread
-from tests.codegen.test_llvm_contract import product
-from tests.codegen.test_llvm_rows import softmax_kernel
+from fusegrad.codegen.targets.gpu import compile_gpu, processor
+from fusegrad.codegen.verify import verify_kernel
 
 ARCHITECTURES = ["sm_80", "sm_90"]
 
@@ -30,7 +31,7 @@ def gelu_kernel() -> Kernel:
     cube = apply("mul", a, apply("mul", a, a))
     inner = apply("mul", f(0.7978845608), apply("add", a, apply("mul", f(0.044715), cube)))
     value = apply("mul", apply("mul", f(0.5), a), apply("add", f(1), apply("tanh", inner)))
-    loop = For(i, size, AnyOrder(), (Store(y, (i,), value),), mapping=Vector(8, 4))
+    loop = For(i, size, AnyOrder(), (Store(y, (i,), value),))
     return Kernel("gelu", (Param(x, Role.IN), Param(y, Role.OUT)), (size,), (loop,))
 
 
@@ -50,52 +51,60 @@ def dot_kernel(depth: int = 64, columns: int = 96) -> Kernel:
     return Kernel("dot", params, (rows,), (nest,))
 
 
-def check(ptx: str, architecture: str) -> None:
-    assert f".target {architecture}" in ptx
-    assert ".visible .entry" in ptx
-    assert ".f64" not in ptx
-    assert ".local" not in ptx
+def total_kernel() -> Kernel:
+    size = Var("n")
+    i = Var("i", extent=size)
+    x, total, y = (
+        Buffer("x", float32, (size,)),
+        Buffer("total", float32, ()),
+        Buffer("y", float32, ()),
+    )
+    loop = For(i, size, AnyOrder(), (Store(total, (), Load(x, (i,)), Monoid.SUM),))
+    params = (Param(x, Role.IN), Param(total, Role.PARTIAL, Monoid.SUM), Param(y, Role.OUT))
+    return Kernel("total", params, (size,), (loop,), (Store(y, (), Load(total, ())),))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", ["gelu", "softmax", "dot"])
-def test_ptx(name: str, architecture: str) -> None:
-    kernel = {"gelu": gelu_kernel, "dot": dot_kernel, "softmax": lambda: softmax_kernel(128, 8, 2)}
-    ptx = emit_ptx(kernel[name](), processor(architecture))
-    check(ptx, architecture)
-    assert "%ctaid.x" in ptx
-    assert "fma.rn.f32" in ptx or name == "dot"
+@pytest.mark.parametrize("made", [gelu_kernel, dot_kernel, total_kernel])
+def test_ptx(made: object, architecture: str) -> None:
+    compiled = compile_gpu(made(), 1 << 20, processor(architecture))  # type: ignore[operator]
+    ptx = compiled.ptx
+    assert f".target {architecture}" in ptx
+    assert ptx.count(".visible .entry") == len(compiled.stages)
+    assert ".f64" not in ptx
+    assert ".local" not in ptx
+    for stage in compiled.stages:
+        verify_kernel(stage.kernel)
+        assert f".entry {stage.entry}(" in ptx
 
 
-def test_row_memory_has_a_slot_for_each_thread() -> None:
-    assert scratch_bytes_per_thread(softmax_kernel(128, 8, 2)) == 512
-    assert scratch_bytes_per_thread(gelu_kernel()) == 0
+def test_loads_and_stores_are_as_wide_as_they_can_be() -> None:
+    ptx = compile_gpu(gelu_kernel(), 1 << 20).ptx
+    assert re.search(r"ld\.global\.v4\.\w32", ptx)
+    assert re.search(r"st\.global\.v4\.\w32", ptx)
 
 
-def test_dot_deals_both_axes_to_threads() -> None:
-    ptx = emit_ptx(dot_kernel())
-    assert re.search(r"mul\S*\.s64.*96;", ptx) or "96" in ptx
+def test_nothing_is_left_to_be_fused_by_the_assembler() -> None:
+    """Without a rounding mode, the assembler may make one instruction of a product and a sum."""
+    ptx = compile_gpu(gelu_kernel(), 1 << 20).ptx + compile_gpu(dot_kernel(), 512).ptx
+    assert not re.search(r"\b(add|sub|mul)\.f32", ptx)
 
 
-def test_what_belongs_to_the_cpu_is_refused() -> None:
-    with pytest.raises(ValueError, match="register tile of the CPU"):
-        emit_ptx(product(8, 16, (6, 16)))
-    total = Buffer("total", float32, ())
-    i = Var("i", extent=4)
-    loop = For(i, 4, AnyOrder(), (Store(total, (), const(1, float32), Monoid.SUM),))
-    params = (Param(total, Role.PARTIAL, Monoid.SUM),)
-    with pytest.raises(ValueError, match="partial sums"):
-        emit_ptx(Kernel("total", params, (), (loop,)))
-    alone = (Store(total, (), const(1, float32)),)
-    with pytest.raises(ValueError, match="no independent loop"):
-        emit_ptx(Kernel("alone", (Param(total, Role.OUT),), (), alone))
+def test_a_launch_has_as_many_blocks_as_its_size_needs() -> None:
+    compiled = compile_gpu(gelu_kernel(), 1 << 20)
+    (stage,) = compiled.stages
+    (size,) = stage.kernel.sizes
+    assert [int(evaluate(stage.grid, {size: np.int64(n)})) for n in (0, 1, 2048, 2049)] == [
+        *(0, 1, 1, 2)
+    ]
 
 
-def test_lanes_of_a_row_are_not_needed() -> None:
-    """A kernel of two independent axes, with a vector loop inside, as the CPU has it."""
-    r, c = Var("r", extent=3), Var("c", extent=5)
-    x = Buffer("x", int64, (3, 5))
-    store = Store(x, (r, c), apply("add", apply("mul", r, const(5, int64)), c))
-    inner = For(c, 5, AnyOrder(), (store,), mapping=Vector(4, 1))
-    ptx = emit_ptx(Kernel("count", (Param(x, Role.OUT),), (), (For(r, 3, AnyOrder(), (inner,)),)))
-    assert "st.global.b64" in ptx or "st.b64" in ptx or "st.global.u64" in ptx
+def test_a_sum_over_everything_takes_pieces_and_workspace() -> None:
+    compiled = compile_gpu(total_kernel(), 1 << 24)
+    assert len(compiled.stages) == 3
+    assert compiled.workspace_bytes == 512 * 4
+
+
+def test_an_unknown_processor_is_refused() -> None:
+    with pytest.raises(ValueError, match="sm_70"):
+        processor("sm_70")

@@ -1,0 +1,100 @@
+"""Rewriting that schedules of the GPU share: other buffers for the same values, flat indices.
+
+Knows the kernel language; knows no machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..affine import canonical
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index
+from ..kernel import Alloc, For, If, Let, Stmt, Store
+from ..scalar import apply
+
+__all__ = ["as_expr", "flattened", "rebuffered", "total_of"]
+
+
+def as_expr(extent: Extent | Expr) -> Expr:
+    """An extent as an expression."""
+    return index(extent) if isinstance(extent, int) else extent
+
+
+def total_of(extents: Sequence[Extent | Expr]) -> Expr:
+    """The product of extents."""
+    total: Expr = index(1)
+    for extent in extents:
+        total = apply("mul", total, as_expr(extent))
+    return canonical(total)
+
+
+def flattened(flat: Expr, loops: Sequence[For]) -> dict[Var, Expr]:
+    """What the variables of nested loops are in one loop over all of their iterations."""
+    values: dict[Var, Expr] = {}
+    rest = flat
+    for position, f in enumerate(reversed(loops)):
+        if position == len(loops) - 1:
+            values[f.var] = rest
+        elif isinstance(f.extent, int):
+            values[f.var] = canonical(apply("remtrunc", rest, index(f.extent)))
+            rest = canonical(apply("divtrunc", rest, index(f.extent)))
+        else:
+            values[f.var] = apply("remtrunc", rest, as_expr(f.extent))
+            rest = apply("divtrunc", rest, as_expr(f.extent))
+    return values
+
+
+def rebuffered(statements: Sequence[Stmt], buffers: Mapping[Buffer, Buffer]) -> tuple[Stmt, ...]:
+    """The statements with other buffers in the place of some."""
+    memo: dict[int, Expr] = {}
+    kept: list[Expr] = []
+
+    def e(expr: Expr) -> Expr:
+        known = memo.get(id(expr))
+        if known is not None:
+            return known
+        result = expr
+        if isinstance(expr, Load):
+            indices = [e(i) for i in expr.indices]
+            buffer = buffers.get(expr.buffer, expr.buffer)
+            same = all(a is b for a, b in zip(indices, expr.indices, strict=True))
+            if buffer is not expr.buffer or not same:
+                result = Load(buffer, indices)
+        elif isinstance(expr, Apply):
+            args = [e(a) for a in expr.args]
+            if any(a is not b for a, b in zip(args, expr.args, strict=True)):
+                result = Apply(expr.op, args, expr.dtype)
+        memo[id(expr)] = result
+        kept.append(expr)
+        return result
+
+    def one(s: Stmt) -> Stmt:
+        if isinstance(s, Let):
+            return Let(s.var, e(s.value))
+        if isinstance(s, Store):
+            indices = tuple(e(i) for i in s.indices)
+            buffer = buffers.get(s.buffer, s.buffer)
+            return replace(s, buffer=buffer, indices=indices, value=e(s.value))
+        if isinstance(s, If):
+            return If(e(s.condition), tuple(map(one, s.then)))
+        if isinstance(s, Alloc):
+            return Alloc(buffers.get(s.buffer, s.buffer))
+        if isinstance(s, For):
+            return replace(
+                s,
+                extent=e(s.extent) if isinstance(s.extent, Expr) else s.extent,
+                body=tuple(map(one, s.body)),
+                carry=tuple((v, e(x)) for v, x in s.carry),
+                next=tuple(map(e, s.next)),
+            )
+        return s
+
+    return tuple(map(one, statements))
+
+
+def known(extent: Extent | Expr) -> int | None:
+    """An extent that is a number."""
+    if isinstance(extent, Const):
+        return int(extent.value)
+    return extent if isinstance(extent, int) else None

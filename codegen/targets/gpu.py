@@ -1,0 +1,141 @@
+"""Kernels for a GPU: mapped, as PTX, and what a launch of them needs.
+
+Knows the calling convention of kernels there; holds no heuristics and knows no tensors.
+
+The entry of every stage takes the same arguments: one pointer for each parameter of the logical
+kernel, a pointer to the workspace, and one 64-bit integer for each size. Pointers are aligned to
+`BASE_ALIGNMENT` bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import final
+
+from ..affine import canonical
+from ..expr import Expr, index
+from ..kernel import For, Grid, Kernel
+from ..scalar import apply
+from ..schedule.gpu import map_gpu
+from .base import Features
+from .gpu_threads import BASE_ALIGNMENT, Threads, slot_bytes
+from .llvm_layout import elements
+from .nvptx import processor, ptx
+
+__all__ = ["BASE_ALIGNMENT", "GpuKernel", "GpuStage", "compile_gpu", "processor"]
+
+_LINE = 128
+
+
+@final
+@dataclass(frozen=True)
+class GpuStage:
+    """One launch of a kernel.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        Mapped; its parameters are those of the logical kernel and then its temporaries.
+    entry : str
+        The name of the entry in the PTX.
+    grid : Expr
+        Blocks of the launch, in terms of the kernel's sizes; none where it is zero.
+    block : int
+        Threads of a block.
+    shared_bytes : int
+        Shared memory of a block, which the entry declares itself.
+    """
+
+    kernel: Kernel
+    entry: str
+    grid: Expr
+    block: int
+    shared_bytes: int
+
+
+@final
+@dataclass(frozen=True)
+class GpuKernel:
+    """A logical kernel as launches on a GPU, one after the other.
+
+    Attributes
+    ----------
+    logical : Kernel
+    stages : tuple of GpuStage
+    ptx : str
+        One module with the entries of all stages. Each takes a pointer for every parameter of
+        `logical`, in order, then a pointer to the workspace, then an int64 for every size.
+    workspace_bytes : int
+        What the workspace must hold, aligned to 128 bytes; its content does not matter.
+    """
+
+    logical: Kernel
+    stages: tuple[GpuStage, ...]
+    ptx: str
+    workspace_bytes: int
+
+
+def compile_gpu(kernel: Kernel, size: int, target: Features | None = None) -> GpuKernel:
+    """Map a logical kernel to a GPU and make PTX of it.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Logical.
+    size : int
+        The value of the kernel's size for which the mapping is chosen; the code is right for all.
+    target : Features, optional
+        A `processor`; sm_90 by default.
+
+    Examples
+    --------
+    >>> from fusegrad.codegen.dtypes import float32
+    >>> from fusegrad.codegen.expr import Buffer, Load, Var
+    >>> from fusegrad.codegen.kernel import Any, Param, Role, Store
+    >>> n = Var("n")
+    >>> i, x, y = Var("i", extent=n), Buffer("x", float32, (n,)), Buffer("y", float32, (n,))
+    >>> loop = For(i, n, Any(), (Store(y, (i,), apply("neg", Load(x, (i,)))),))
+    >>> kernel = Kernel("negative", (Param(x, Role.IN), Param(y, Role.OUT)), (n,), (loop,))
+    >>> made = compile_gpu(kernel, 1 << 20)
+    >>> made.stages[0].entry, made.stages[0].block, ".target sm_90" in made.ptx
+    ('negative_0', 256, True)
+    """
+    chosen = target or processor()
+    mapped = map_gpu(kernel, size)
+    offsets: list[int] = []
+    workspace = 0
+    for buffer in mapped.temporaries:
+        offsets.append(workspace)
+        workspace += -(-elements(buffer) * buffer.dtype.itemsize // _LINE) * _LINE
+    slots = workspace
+    texts: list[str] = []
+    declarations: set[str] = set()
+    stages: list[GpuStage] = []
+    for number, logical in enumerate(mapped.stages):
+        stage = replace(logical, name=f"{_identifier(kernel.name)}_{number}")
+        emitter = Threads(stage, chosen, len(kernel.params), offsets, slots)
+        texts.append(emitter.main())
+        declarations |= emitter.declarations
+        top, grid = stage.body[-1], emitter.grid
+        assert isinstance(top, For)
+        teams = grid.threads // grid.width * (grid.blocks or 0)
+        workspace = max(workspace, slots + slot_bytes(stage)[1] * teams)
+        blocks = _blocks(top, grid)
+        stages.append(GpuStage(stage, stage.name, blocks, grid.threads, emitter.shared_bytes))
+    head = [f'target triple = "{chosen.triple}"', *sorted(declarations), ""]
+    return GpuKernel(kernel, tuple(stages), ptx("\n".join([*head, *texts]), chosen), workspace)
+
+
+def _identifier(name: str) -> str:
+    """A name that PTX allows."""
+    return re.sub(r"\W", "_", name) if name[:1].isalpha() else "k_" + re.sub(r"\W", "_", name)
+
+
+def _blocks(top: For, grid: Grid) -> Expr:
+    """How many blocks a launch has."""
+    teams = grid.threads // grid.width
+    extent = index(top.extent) if isinstance(top.extent, int) else top.extent
+    whole = apply("add", extent, index(teams - 1))
+    blocks = canonical(apply("divtrunc", whole, index(teams)))
+    return blocks if grid.blocks is None else apply("minimum", blocks, index(grid.blocks))

@@ -152,6 +152,18 @@ class Torch(Library):
         return function
 
 
+class TorchChannelsLast(Torch):
+    """torch, op by op, on images whose channels lie side by side."""
+
+    contender = "torch channels last"
+
+    def array(self, value: np.ndarray) -> Any:
+        array = super().array(value)
+        if value.ndim != 4:
+            return array
+        return array.contiguous(memory_format=self.module.channels_last)
+
+
 class TorchCompile(Torch):
     """torch.compile of the forward pass; its backward pass and optimizer run as torch does."""
 
@@ -193,11 +205,13 @@ class Jax(Library):
 
 
 LIBRARIES: tuple[type[Library], ...] = (Eager, Fused, NumPy, Torch, TorchCompile, Jax)
+VARIANTS: tuple[type[Library], ...] = (TorchChannelsLast,)
+"""Contenders of some benchmarks only."""
 
 
 def find(contender: str) -> type[Library]:
     """Return the library class of that name."""
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *VARIANTS):
         if library.contender == contender:
             return library
     known = ", ".join(library.contender for library in LIBRARIES)

@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     result = argparse.ArgumentParser("python -m benchmarks.sweep", description=__doc__)
     names = tuple(families.FAMILIES)
-    contenders = [library.contender for library in libraries.LIBRARIES]
+    contenders = [library.contender for library in (*libraries.LIBRARIES, *libraries.VARIANTS)]
     result.add_argument("--family", nargs="+", choices=names, default=names, metavar="NAME",
                         help=f"default: {', '.join(names)}")  # fmt: skip
     result.add_argument("--seed", type=int, default=0, help="other cases (default: 0)")

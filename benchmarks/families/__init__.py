@@ -11,13 +11,24 @@ from dataclasses import replace
 
 from benchmarks.workload import Workload
 
-from . import columns, draws, elementwise, indexing, movement, reductions, rows, sorting
+from . import (
+    columns,
+    convolutions,
+    draws,
+    elementwise,
+    indexing,
+    movement,
+    reductions,
+    rows,
+    sorting,
+)
 
 FAMILIES: dict[str, Callable[[random.Random], Workload]] = {
     "elementwise": elementwise.make,
     "rows": rows.make,
     "reductions": reductions.make,
     "columns": columns.make,
+    "convolutions": convolutions.make,
     "movement": movement.make,
     "sorting": sorting.make,
     "indexing": indexing.make,

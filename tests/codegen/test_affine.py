@@ -124,6 +124,17 @@ def test_split_axes_merge_again() -> None:
         assert affine.linear(tripled) == affine.linear(apply("mul", flat, index(3)))
 
 
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_an_element_that_is_split_merges_again(extents: list[int]) -> None:
+    """What a reshape takes apart and another one puts together is the same variable."""
+    flat = Var("f", extent=math.prod(extents))
+    merged: Expr = index(0)
+    for part, extent in zip(affine.split_index(flat, extents), extents, strict=True):
+        merged = apply("add", apply("mul", merged, index(extent)), part)
+    assert affine.canonical(merged) == (flat if math.prod(extents) > 1 else index(0))
+
+
 def test_constants() -> None:
     assert affine.divide(index(17), 5) == Const(3, index(0).dtype)
     assert affine.remainder(index(17), 5) == index(2)

@@ -5,21 +5,19 @@ Knows expressions of int64 that are never negative; knows no loops and no buffer
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Sequence
+from typing import NamedTuple, final
 
 from .dtypes import int64
-from .expr import Apply, Const, Expr, Var, index
-from .scalar import apply
+from .expr import Apply, Const, Expr, Var, index, remembered
 
 __all__ = [
     "Linear",
     "canonical",
     "divide",
     "linear",
+    "offset",
     "remainder",
     "simplify",
     "split_index",
@@ -27,13 +25,10 @@ __all__ = [
 ]
 
 UNBOUNDED = 1 << 62
-_known = functools.lru_cache(1 << 16)
-"""Of a kernel's many accesses most share their index arithmetic: each is worked out once."""
 
 
 @final
-@dataclass(frozen=True)
-class Linear:
+class Linear(NamedTuple):
     """``constant + sum of coefficient * atom``; an atom is anything that is not linear itself."""
 
     constant: int
@@ -42,90 +37,148 @@ class Linear:
     def coefficient(self, atom: Expr) -> int:
         """The factor of `atom`, 0 when it does not occur."""
         for term, factor in self.terms:
-            if term == atom:
+            if term is atom:
                 return factor
         return 0
 
 
-def _build(constant: int, terms: Mapping[Expr, int]) -> Linear:
-    constant += sum(int(e.value) * c for e, c in terms.items() if isinstance(e, Const))
-    return Linear(
-        constant, tuple((e, c) for e, c in terms.items() if c and not isinstance(e, Const))
-    )
+_ZERO = Linear(0, ())
 
 
-@_known
+# --- expressions to forms -------------------------------------------------------------------------
+
+
+@remembered
 def linear(expr: Expr) -> Linear:
     """The linear form of an int64 expression."""
+    if type(expr) is not Apply:
+        return _atom(expr)
     constant = 0
     terms: dict[Expr, int] = {}
     stack: list[tuple[Expr, int]] = [(expr, 1)]
     while stack:
         e, factor = stack.pop()
-        if isinstance(e, Const):
+        if type(e) is Const:
             constant += int(e.value) * factor
-        elif isinstance(e, Apply) and e.op == "add" and e.dtype is int64:
-            stack += [(e.args[1], factor), (e.args[0], factor)]
-        elif isinstance(e, Apply) and e.op == "sub" and e.dtype is int64:
-            stack += [(e.args[1], -factor), (e.args[0], factor)]
-        elif isinstance(e, Apply) and e.op == "mul" and isinstance(e.args[1], Const):
-            stack.append((e.args[0], factor * int(e.args[1].value)))
-        elif isinstance(e, Apply) and e.op == "mul" and isinstance(e.args[0], Const):
-            stack.append((e.args[1], factor * int(e.args[0].value)))
-        else:
-            terms[e] = terms.get(e, 0) + factor
-    return _build(constant, _rejoin(terms))
+            continue
+        if type(e) is Apply and e.dtype is int64:
+            if e.op == "add" or e.op == "sub":
+                stack.append((e.args[1], factor if e.op == "add" else -factor))
+                stack.append((e.args[0], factor))
+                continue
+            if e.op == "mul":
+                a, b = e.args
+                if type(b) is Const:
+                    stack.append((a, factor * int(b.value)))
+                    continue
+                if type(a) is Const:
+                    stack.append((b, factor * int(a.value)))
+                    continue
+        terms[e] = terms.get(e, 0) + factor
+    return _collected(constant, terms)
 
 
-def _rejoin(terms: dict[Expr, int]) -> dict[Expr, int]:
-    """``d * (x // d) + x % d`` is ``x``."""
-    for e in list(terms):
-        if not (isinstance(e, Apply) and e.op == "remtrunc" and isinstance(e.args[1], Const)):
+@remembered
+def _canonical_form(expr: Expr) -> Linear:
+    """The linear form of an int64 expression, whose atoms are canonical."""
+    if type(expr) is not Apply or expr.dtype is not int64:
+        return _atom(expr)
+    op = expr.op
+    if op in ("add", "sub", "mul", "divtrunc", "remtrunc"):
+        a, b = map(_canonical_form, expr.args)
+        if op == "add":
+            return _sum(a, b)
+        if op == "sub":
+            return _sum(a, _scaled(b, -1))
+        if op == "mul" and not b.terms:
+            return _scaled(a, b.constant)
+        if op == "mul" and not a.terms:
+            return _scaled(b, a.constant)
+        if op == "divtrunc" and not b.terms:
+            return _divided(a, b.constant)
+        if op == "remtrunc" and not b.terms:
+            return _reduced(a, b.constant)
+    args = tuple([canonical(a) for a in expr.args])
+    return Linear(0, ((Apply(op, args, int64), 1),))
+
+
+def _atom(expr: Expr) -> Linear:
+    return Linear(int(expr.value), ()) if type(expr) is Const else Linear(0, ((expr, 1),))
+
+
+def _collected(constant: int, terms: dict[Expr, int]) -> Linear:
+    """The form of a sum: ``d * (x // d) + x % d`` is ``x`` in it."""
+    for e in terms:
+        if type(e) is Apply and e.op == "remtrunc":
+            return _rejoined(constant, terms)
+    return Linear(constant, tuple([(e, c) for e, c in terms.items() if c]))
+
+
+def _rejoined(constant: int, terms: dict[Expr, int]) -> Linear:
+    for e, factor in terms.items():
+        if not (factor and type(e) is Apply and e.op == "remtrunc" and type(e.args[1]) is Const):
             continue
         divisor = int(e.args[1].value)
         quotient = _quotient(e.args[0], divisor)
-        factor = terms.get(e, 0)
-        if factor and terms.get(quotient, 0) == factor * divisor:
-            inner = linear(e.args[0])
-            joined: dict[Expr, int] = {}
-            for term, c in terms.items():
-                if term == quotient:
-                    # In its place, so that equal sums keep the same order.
-                    for atom, share in (*inner.terms, (index(inner.constant), 1)):
-                        joined[atom] = joined.get(atom, 0) + share * factor
-                elif term != e:
-                    joined[term] = joined.get(term, 0) + c
-            return _rejoin(joined)
-    return terms
+        if terms.get(quotient, 0) != factor * divisor:
+            continue
+        inner = linear(e.args[0])
+        joined: dict[Expr, int] = {}
+        for term, c in terms.items():
+            if term is quotient:
+                # In its place, so that equal sums keep the same order.
+                for atom, share in inner.terms:
+                    joined[atom] = joined.get(atom, 0) + share * factor
+            elif term is not e:
+                joined[term] = joined.get(term, 0) + c
+        return _rejoined(constant + inner.constant * factor, joined)
+    return Linear(constant, tuple([(e, c) for e, c in terms.items() if c]))
 
 
-def _quotient(x: Expr, divisor: int) -> Expr:
-    """``x // divisor``, spelled as `divide` spells it: ``x // a // b`` is ``x // (a * b)``."""
-    if isinstance(x, Apply) and x.op == "divtrunc" and isinstance(x.args[1], Const):
-        return _quotient(x.args[0], int(x.args[1].value) * divisor)
-    return Apply("divtrunc", (x, index(divisor)), int64)
+def _sum(a: Linear, b: Linear) -> Linear:
+    if not b.terms:
+        return Linear(a.constant + b.constant, a.terms)
+    if not a.terms:
+        return Linear(a.constant + b.constant, b.terms)
+    terms = dict(a.terms)
+    for e, c in b.terms:
+        terms[e] = terms.get(e, 0) + c
+    return _collected(a.constant + b.constant, terms)
 
 
-@_known
+def _scaled(form: Linear, factor: int) -> Linear:
+    if factor == 1:
+        return form
+    if factor == 0:
+        return _ZERO
+    return Linear(form.constant * factor, tuple([(e, c * factor) for e, c in form.terms]))
+
+
+# --- ranges ---------------------------------------------------------------------------------------
+
+
+@remembered
 def upper_bound(expr: Expr) -> int:
     """The largest value that `expr` can have; `UNBOUNDED` when nothing is known."""
-    if isinstance(expr, Const):
-        return int(expr.value)
-    if isinstance(expr, Var):
+    if type(expr) is Var:
         return expr.extent - 1 if isinstance(expr.extent, int) else UNBOUNDED
-    if isinstance(expr, Apply) and expr.op == "remtrunc" and isinstance(expr.args[1], Const):
+    if type(expr) is Const:
+        return int(expr.value)
+    if type(expr) is not Apply:
+        return UNBOUNDED
+    if expr.op == "remtrunc" and type(expr.args[1]) is Const:
         return int(expr.args[1].value) - 1
-    if isinstance(expr, Apply) and expr.op == "divtrunc" and isinstance(expr.args[1], Const):
+    if expr.op == "divtrunc" and type(expr.args[1]) is Const:
         bound = upper_bound(expr.args[0])
         return bound if bound >= UNBOUNDED else bound // int(expr.args[1].value)
-    if isinstance(expr, Apply) and expr.op in ("add", "mul", "sub"):
+    if expr.op in ("add", "mul", "sub"):
         form = linear(expr)
         if form.terms != ((expr, 1),):
             return _upper(form.constant, form.terms)
     return UNBOUNDED
 
 
-def _upper(constant: int, terms: tuple[tuple[Expr, int], ...]) -> int:
+def _upper(constant: int, terms: Sequence[tuple[Expr, int]]) -> int:
     total = constant
     for e, c in terms:
         if c > 0:
@@ -136,36 +189,70 @@ def _upper(constant: int, terms: tuple[tuple[Expr, int], ...]) -> int:
     return total
 
 
+# --- forms to expressions -------------------------------------------------------------------------
+
+
+@remembered
 def _expression(form: Linear) -> Expr:
     result: Expr | None = None
     for e, c in form.terms:
-        term = e if c == 1 else apply("mul", e, index(c))
-        result = term if result is None else apply("add", result, term)
+        term = e if c == 1 else Apply("mul", (e, index(c)), int64)
+        result = term if result is None else Apply("add", (result, term), int64)
     if result is None:
         return index(form.constant)
-    if form.constant:
-        result = apply("add", result, index(form.constant))
-    return result
+    return Apply("add", (result, index(form.constant)), int64) if form.constant else result
 
 
-@_known
 def simplify(expr: Expr) -> Expr:
     """`expr` with its linear form rebuilt: sums collected, div and mod rejoined."""
-    if isinstance(expr, (Const, Var)):
+    return _expression(linear(expr)) if type(expr) is Apply else expr
+
+
+def canonical(expr: Expr) -> Expr:
+    """`expr` with every index computation inside it simplified, innermost first."""
+    if type(expr) is not Apply or expr.dtype is not int64:
         return expr
-    return _expression(linear(expr))
+    return _expression(_canonical_form(expr))
 
 
+def offset(indices: Sequence[Expr], strides: Sequence[int]) -> Expr:
+    """The canonical form of the sum of `indices`, each times its stride.
+
+    Examples
+    --------
+    >>> i, j = Var("i", extent=8), Var("j", extent=4)
+    >>> offset((i, j), (4, 1))
+    add(mul(Var(i), Const(4, i64)), Var(j))
+    """
+    form = _ZERO
+    for i, stride in zip(reversed(indices), reversed(strides), strict=True):
+        form = _sum(_scaled(_canonical_form(i), stride), form)
+    return _expression(form)
+
+
+# --- quotients and remainders ---------------------------------------------------------------------
+
+
+def _apart(form: Linear, divisor: int) -> tuple[Linear, Linear]:
+    """The multiples of `divisor` in a form, divided by it, and the other terms."""
+    whole, rest = [], []
+    for e, c in form.terms:
+        if c % divisor:
+            rest.append((e, c))
+        else:
+            whole.append((e, c // divisor))
+    quotient, constant = divmod(form.constant, divisor)
+    return Linear(quotient, tuple(whole)), Linear(constant, tuple(rest))
+
+
+@remembered
 def _split(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
     """Parts (multiple of `divisor`, rest) when 0 <= rest < `divisor` is proven, else None."""
-    whole = tuple((e, c // divisor) for e, c in form.terms if c % divisor == 0)
-    rest = tuple((e, c) for e, c in form.terms if c % divisor != 0)
-    quotient, remainder_constant = divmod(form.constant, divisor)
-    if any(c < 0 for _, c in rest):
-        return None
-    if _upper(remainder_constant, rest) >= divisor:
-        return None
-    return Linear(quotient, whole), Linear(remainder_constant, rest)
+    whole, rest = _apart(form, divisor)
+    for _, c in rest.terms:
+        if c < 0:
+            return None
+    return None if _upper(*rest) >= divisor else (whole, rest)
 
 
 def _coarse(form: Linear, divisor: int) -> tuple[int, Linear, Linear] | None:
@@ -183,75 +270,67 @@ def _outside(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
 
     The quotient of the rest may have a bound where that of the whole has none.
     """
-    whole = tuple((e, c // divisor) for e, c in form.terms if c % divisor == 0)
-    rest = tuple((e, c) for e, c in form.terms if c % divisor != 0)
-    if not whole or form.constant < 0 or any(c < 0 for _, c in rest):
+    whole, rest = _apart(form, divisor)
+    if not whole.terms or form.constant < 0 or any(c < 0 for _, c in rest.terms):
         return None
-    return Linear(0, whole), Linear(form.constant, rest)
+    return Linear(0, whole.terms), Linear(form.constant, rest.terms)
 
 
-@_known
+@remembered
+def _divided(form: Linear, divisor: int) -> Linear:
+    if divisor == 1:
+        return form
+    parts = _split(form, divisor)
+    if parts is not None:
+        return parts[0]
+    coarse = _coarse(form, divisor)
+    if coarse is not None:
+        factor, whole, _ = coarse
+        return _divided(whole, divisor // factor)
+    whole, rest = _outside(form, divisor) or (_ZERO, form)
+    return _sum(whole, Linear(0, ((_quotient(_expression(rest), divisor), 1),)))
+
+
+def _quotient(x: Expr, divisor: int) -> Expr:
+    """``x // divisor``, spelled in one way: ``x // a // b`` is ``x // (a * b)``."""
+    if type(x) is Apply and x.op == "divtrunc" and type(x.args[1]) is Const:
+        return _quotient(x.args[0], int(x.args[1].value) * divisor)
+    return Apply("divtrunc", (x, index(divisor)), int64)
+
+
+@remembered
+def _reduced(form: Linear, divisor: int) -> Linear:
+    if divisor == 1:
+        return _ZERO
+    parts = _split(form, divisor)
+    if parts is not None:
+        return parts[1]
+    coarse = _coarse(form, divisor)
+    if coarse is not None:
+        factor, whole, rest = coarse
+        return _sum(_scaled(_reduced(whole, divisor // factor), factor), rest)
+    _, rest = _outside(form, divisor) or (_ZERO, form)
+    return Linear(0, ((Apply("remtrunc", (_expression(rest), index(divisor)), int64), 1),))
+
+
 def divide(expr: Expr, divisor: int) -> Expr:
     """``expr // divisor`` for an `expr` that is never negative.
 
     Examples
     --------
+    >>> from fusegrad.codegen.scalar import apply
     >>> i, j = Var("i", extent=8), Var("j", extent=4)
     >>> divide(apply("add", apply("mul", i, index(4)), j), 4) is i
     True
     >>> divide(apply("add", apply("mul", i, index(4)), j), 8) == divide(i, 2)
     True
     """
-    if divisor == 1:
-        return simplify(expr)
-    form = linear(expr)
-    parts = _split(form, divisor)
-    if parts is not None:
-        return _expression(parts[0])
-    coarse = _coarse(form, divisor)
-    if coarse is not None:
-        factor, whole, _ = coarse
-        return divide(_expression(whole), divisor // factor)
-    outside = _outside(form, divisor)
-    if outside is not None:
-        quotient = _quotient(_expression(outside[1]), divisor)
-        return simplify(apply("add", _expression(outside[0]), quotient))
-    return _quotient(_expression(form), divisor)
+    return _expression(_divided(linear(expr), divisor))
 
 
-@_known
 def remainder(expr: Expr, divisor: int) -> Expr:
     """``expr % divisor`` for an `expr` that is never negative."""
-    if divisor == 1:
-        return index(0)
-    form = linear(expr)
-    parts = _split(form, divisor)
-    if parts is not None:
-        return _expression(parts[1])
-    coarse = _coarse(form, divisor)
-    if coarse is not None:
-        factor, whole, rest = coarse
-        above = apply("mul", remainder(_expression(whole), divisor // factor), index(factor))
-        return simplify(apply("add", above, _expression(rest)))
-    outside = _outside(form, divisor)
-    if outside is not None:
-        form = outside[1]
-    return apply("remtrunc", _expression(form), index(divisor))
-
-
-@_known
-def canonical(expr: Expr) -> Expr:
-    """`expr` with every index computation inside it simplified, innermost first."""
-    if isinstance(expr, (Const, Var)) or not isinstance(expr, Apply) or expr.dtype is not int64:
-        return expr
-    args = [canonical(a) for a in expr.args]
-    if expr.op == "divtrunc" and isinstance(args[1], Const):
-        return divide(args[0], int(args[1].value))
-    if expr.op == "remtrunc" and isinstance(args[1], Const):
-        return remainder(args[0], int(args[1].value))
-    if expr.op in ("add", "sub", "mul"):
-        return simplify(apply(expr.op, *args))
-    return Apply(expr.op, args, expr.dtype)
+    return _expression(_reduced(linear(expr), divisor))
 
 
 def split_index(flat: Expr, extents: Sequence[int]) -> tuple[Expr, ...]:
@@ -259,19 +338,21 @@ def split_index(flat: Expr, extents: Sequence[int]) -> tuple[Expr, ...]:
 
     Examples
     --------
+    >>> from fusegrad.codegen.scalar import apply
     >>> i, j = Var("i", extent=8), Var("j", extent=4)
     >>> flat = apply("add", apply("mul", i, index(4)), j)
     >>> split_index(flat, (8, 4)) == (i, j)
     True
     """
     result: list[Expr] = []
+    form = linear(flat)
     inner = 1
     first = next((a for a, e in enumerate(extents) if e != 1), 0)
     for axis in range(len(extents) - 1, -1, -1):
         if extents[axis] == 1:
             result.append(index(0))
             continue
-        part = divide(flat, inner)
-        result.append(part if axis == first else remainder(part, extents[axis]))
+        part = _divided(form, inner)
+        result.append(_expression(part if axis == first else _reduced(part, extents[axis])))
         inner *= extents[axis]
     return tuple(reversed(result))

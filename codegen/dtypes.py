@@ -111,7 +111,7 @@ class DType:
         """The NumPy dtype of the same values; see `half` for bfloat16."""
         return bfloat16_type() if self.name == "bfloat16" else np.dtype(self.name)
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         return self.kind == "float"
 
@@ -120,11 +120,11 @@ class DType:
         """Whether this is a float of 16 bits: stored as such, computed with as float32."""
         return self.kind == "float" and self.bits == 16
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         return self.kind in ("int", "uint")
 
-    @property
+    @cached_property
     def is_signed(self) -> bool:
         return self.kind in ("int", "float")
 

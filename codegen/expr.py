@@ -7,26 +7,103 @@ Knows scalars, loop variables and buffers; knows no tensors, no loops and no tar
 
 from __future__ import annotations
 
-import itertools
+import functools
 import struct
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, final
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from sys import getrefcount
+from typing import ParamSpec, TypeVar, cast, final
 
 from .dtypes import DType, bool_, int64
 from .half import round_to
 
-__all__ = ["Apply", "Buffer", "Const", "Expr", "Extent", "Load", "Var", "const", "index", "walk"]
+__all__ = [
+    "Apply",
+    "Buffer",
+    "Const",
+    "Expr",
+    "Extent",
+    "Load",
+    "Var",
+    "const",
+    "forget",
+    "index",
+    "remembered",
+    "walk",
+]
 
 
 class Expr:
-    """A scalar value. Immutable; equality is structural and hashing is O(1)."""
+    """A scalar value. Immutable, and interned: equal values are one object.
 
-    __slots__ = ("_hash", "dtype")
+    So equality is identity, and tables of expressions cost no more than those of addresses.
+    """
+
+    __slots__ = ("dtype",)
     dtype: DType
-    _hash: int
 
-    def __hash__(self) -> int:
-        return self._hash
+
+_made: dict[Hashable, Expr] = {}
+"""Every expression but variables, operands before users, by what makes it what it is."""
+_LEAST = 1 << 17
+_most = _LEAST
+_caches: list[Callable[[], None]] = []
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E", bound=Expr)
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` of expressions, with its results kept until expressions are forgotten."""
+    cached = functools.lru_cache(1 << 16)(function)
+    _caches.append(cached.cache_clear)
+    return cast("Callable[P, R]", cached)
+
+
+def _intern(key: Hashable, made: E) -> E:
+    """`made`, or what another thread made of `key` just now."""
+    if len(_made) >= _most:
+        forget()
+    return cast("E", _made.setdefault(key, made))
+
+
+def forget() -> None:
+    """Let go of the expressions that nothing but the table of all has.
+
+    Examples
+    --------
+    >>> i = Var("i")
+    >>> held = Apply("neg", (i,), int64)
+    >>> forget()
+    >>> held is Apply("neg", (i,), int64)
+    True
+    """
+    global _most
+    for clear in _caches:
+        clear()
+    _forget_unheld(_made)
+    _most = max(_LEAST, 2 * len(_made))
+
+
+def _forget_unheld(made: dict[Hashable, Expr]) -> int:
+    """Users before operands; the references that the last one had are returned."""
+    keys = list(made)
+    count = 0
+    while keys:
+        key = keys.pop()
+        e = made.get(key)
+        count = getrefcount(e)
+        if count != _UNHELD:
+            continue
+        made.pop(key, None)
+        if getrefcount(e) == count and e is not None:
+            made.setdefault(key, e)  # Another thread has it since.
+    return count
+
+
+_UNHELD = 0
+_UNHELD = _forget_unheld({0: Expr()})
+"""The references that the function above sees where nothing but the table has an expression."""
 
 
 @final
@@ -37,28 +114,25 @@ class Const(Expr):
     value: float | int | bool
     bits: bytes
 
-    def __init__(self, value: float | int | bool, dtype: DType) -> None:
-        self.dtype = dtype
+    def __new__(cls, value: float | int | bool, dtype: DType) -> Const:
         if dtype.is_float:
-            self.value = round_to(dtype.name, value) if dtype.is_half else float(value)
-            self.bits = struct.pack("<d", self.value)
+            value = round_to(dtype.name, value) if dtype.is_half else float(value)
+            bits = struct.pack("<d", value)
         elif dtype is bool_:
-            self.value = bool(value)
-            self.bits = b"\1" if value else b"\0"
+            value = bool(value)
+            bits = b"\1" if value else b"\0"
         else:
-            wrapped = int(value) & ((1 << dtype.bits) - 1)
-            if dtype.kind == "int" and wrapped >> (dtype.bits - 1):
-                wrapped -= 1 << dtype.bits
-            self.value = wrapped
-            self.bits = wrapped.to_bytes(9, "little", signed=True)
-        self._hash = hash((self.bits, id(dtype)))
-
-    __hash__ = Expr.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return isinstance(other, Const) and self.dtype is other.dtype and self.bits == other.bits
+            value = int(value) & ((1 << dtype.bits) - 1)
+            if dtype.kind == "int" and value >> (dtype.bits - 1):
+                value -= 1 << dtype.bits
+            bits = value.to_bytes(9, "little", signed=True)
+        key = bits, dtype
+        known = _made.get(key)
+        if known is not None:
+            return cast("Const", known)
+        self = object.__new__(cls)
+        self.value, self.bits, self.dtype = value, bits, dtype
+        return _intern(key, self)
 
     def __repr__(self) -> str:
         return f"Const({self.value!r}, {self.dtype.short})"
@@ -73,8 +147,7 @@ class Var(Expr):
     run from 0 to `extent` - 1.
     """
 
-    __slots__ = ("extent", "name", "serial")
-    _serials: ClassVar[Iterator[int]] = itertools.count()
+    __slots__ = ("extent", "name")
     name: str
     extent: Extent | None
 
@@ -82,13 +155,6 @@ class Var(Expr):
         self.name = name
         self.dtype = dtype
         self.extent = extent
-        self.serial = next(Var._serials)
-        self._hash = hash((self.serial, "var"))
-
-    __hash__ = Expr.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
     def __repr__(self) -> str:
         return f"Var({self.name})"
@@ -148,25 +214,17 @@ class Load(Expr):
     buffer: Buffer
     indices: tuple[Expr, ...]
 
-    def __init__(self, buffer: Buffer, indices: Sequence[Expr]) -> None:
+    def __new__(cls, buffer: Buffer, indices: Sequence[Expr]) -> Load:
+        key = buffer, tuple(indices)
+        known = _made.get(key)
+        if known is not None:
+            return cast("Load", known)
         if len(indices) != len(buffer.shape):
             raise ValueError(f"{buffer.name} has {len(buffer.shape)} axes, not {len(indices)}")
-        self.buffer = buffer
-        self.indices = tuple(indices)
+        self = object.__new__(cls)
+        self.buffer, self.indices = key
         self.dtype = buffer.dtype
-        self._hash = hash((id(buffer), self.indices))
-
-    __hash__ = Expr.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return (
-            isinstance(other, Load)
-            and self.buffer is other.buffer
-            and self._hash == other._hash
-            and self.indices == other.indices
-        )
+        return _intern(key, self)
 
     def __repr__(self) -> str:
         return f"Load({self.buffer.name}, {list(self.indices)})"
@@ -176,57 +234,24 @@ class Load(Expr):
 class Apply(Expr):
     """A scalar op applied to values; `op` names a row of ``scalar.TABLE``.
 
-    Build these with ``scalar.apply``, which infers the dtype and checks the operands. Equal
-    applications are one object as long as the table of known ones is not emptied, so that
-    comparing expressions that share parts takes no time.
+    Build these with ``scalar.apply``, which infers the dtype and checks the operands.
     """
 
     __slots__ = ("args", "op")
-    _known: ClassVar[dict[tuple[str, tuple[Expr, ...], DType], Apply]] = {}
-    _most_known: ClassVar[int] = 1 << 17
     op: str
     args: tuple[Expr, ...]
 
     def __new__(cls, op: str, args: Sequence[Expr], dtype: DType) -> Apply:
-        key = (op, tuple(args), dtype)
-        known = cls._known.get(key)
+        key = op, tuple(args), dtype
+        known = _made.get(key)
         if known is not None:
-            return known
-        self = super().__new__(cls)
+            return cast("Apply", known)
+        self = object.__new__(cls)
         self.op, self.args, self.dtype = key
-        self._hash = hash(key)
-        if len(cls._known) >= cls._most_known:
-            cls._known.clear()
-        return cls._known.setdefault(key, self)
-
-    __hash__ = Expr.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return isinstance(other, Apply) and self._hash == other._hash and _equal(self, other)
+        return _intern(key, self)
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))})"
-
-
-def _equal(a: Expr, b: Expr) -> bool:
-    """Whether two expressions are equal, each pair of shared parts compared once."""
-    seen: set[tuple[int, int]] = set()
-    stack = [(a, b)]
-    while stack:
-        x, y = stack.pop()
-        if x is y or (id(x), id(y)) in seen:
-            continue
-        if not (isinstance(x, Apply) and isinstance(y, Apply)):
-            if x != y:
-                return False
-            continue
-        if x.op != y.op or x.dtype is not y.dtype or len(x.args) != len(y.args):
-            return False
-        seen.add((id(x), id(y)))
-        stack.extend(zip(x.args, y.args, strict=True))
-    return True
 
 
 def const(value: float | int | bool, dtype: DType) -> Const:
@@ -234,6 +259,7 @@ def const(value: float | int | bool, dtype: DType) -> Const:
     return Const(value, dtype)
 
 
+@remembered
 def index(value: int) -> Const:
     """A constant of the type of loop variables and sizes."""
     return Const(value, int64)

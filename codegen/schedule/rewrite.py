@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from ..affine import canonical, linear
 from ..dtypes import int64
-from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, index, remembered
 from ..kernel import (
     Alloc,
     Contract,
@@ -164,7 +163,7 @@ def flat_offset(buffer: Buffer, indices: Sequence[Expr]) -> Expr:
 
 
 # A schedule asks for the same access again and again.
-@lru_cache(maxsize=1 << 12)
+@remembered
 def _flat_offset(buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
     strides: list[Expr] = []
     if buffer.strides is not None:

@@ -67,6 +67,9 @@ _ops: InternTable[Op] = InternTable()
 class _OpMeta(ABCMeta):
     """Interns ops: equal parameters give the same object, so equality is identity."""
 
+    # Nobody registers virtual subclasses, and what is an instance is asked for every node.
+    __instancecheck__ = type.__instancecheck__
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if kwargs:
             made = super().__call__(*args, **kwargs)

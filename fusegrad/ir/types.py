@@ -71,9 +71,11 @@ class TensorType:
     (f32[2, 3], 6)
     """
 
-    __slots__ = ("__weakref__", "dtype", "nbytes", "shape")
+    __slots__ = ("__weakref__", "dtype", "nbytes", "shape", "size")
     shape: tuple[Extent, ...]
     dtype: DType
+    # The number of elements; None if an extent is a symbol.
+    size: int | None
     # How many bytes the elements take; 0 if an extent is a symbol.
     nbytes: int
 
@@ -85,7 +87,9 @@ class TensorType:
         self = object.__new__(cls)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "dtype", dtype)
-        object.__setattr__(self, "nbytes", (known_size(shape) or 0) * dtype.itemsize)
+        size = known_size(shape)
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "nbytes", (size or 0) * dtype.itemsize)
         return _types.add((shape, dtype), self)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -98,11 +102,6 @@ class TensorType:
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
-
-    @property
-    def size(self) -> int | None:
-        """The number of elements, or None if an extent is a symbol."""
-        return known_size(self.shape)
 
     def __repr__(self) -> str:
         return f"{self.dtype.short}[{', '.join(map(str, self.shape))}]"

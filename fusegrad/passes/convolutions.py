@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..codegen.affine import linear
-from ..codegen.expr import Var
 from ..ir.node import Node
-from .views import shape_of, view_index, viewed
+from .views import shape_of, steps_of, viewed
 
 __all__ = ["has_long_windows", "operands_of", "strides_of"]
 
@@ -27,9 +25,9 @@ def has_long_windows(node: Node) -> bool:
 
 def strides_of(node: Node, base: Node) -> tuple[int, tuple[int, ...]]:
     """Where the first element of the view `node` of `base` is, and the steps along its axes."""
-    indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(node)))
-    form = linear(view_index(node, base, indices))
-    return form.constant, tuple(form.coefficient(i) for i in indices)
+    found = steps_of(node, base)
+    assert found is not None, "a value is read in place where it is affine"
+    return found
 
 
 def operands_of(node: Node, is_value: Callable[[Node], bool]) -> tuple[Node, Node]:

@@ -6,16 +6,16 @@ Knows index arithmetic of movement ops; knows no kernels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from ..codegen.affine import canonical, linear
+from ..codegen.affine import canonical, linear, offset
 from ..codegen.expr import Expr, Var, index
-from ..codegen.scalar import apply
-from ..ir.node import Node
+from ..ir.node import Node, Op
 from ..ops.base import IndexedOp
 from ..ops.movement import Broadcast, Reshape, Slice, Transpose
 from ..ops.window import Windows
 
-__all__ = ["flat_index", "shape_of", "view_index", "viewed"]
+__all__ = ["flat_index", "shape_of", "steps_of", "view_index", "viewed"]
 
 VIEWS = (Broadcast, Reshape, Slice, Transpose, Windows)
 
@@ -36,12 +36,10 @@ def shape_of(node: Node) -> tuple[int, ...]:
 
 def flat_index(shape: Sequence[int], indices: Sequence[Expr]) -> Expr:
     """The row-major position of `indices` in `shape`."""
-    flat: Expr = index(0)
-    inner = 1
-    for extent, i in zip(reversed(shape), reversed(indices), strict=True):
-        flat = apply("add", apply("mul", i, index(inner)), flat)
-        inner *= extent
-    return canonical(flat)
+    strides = [1]
+    for extent in reversed(shape[1:]):
+        strides.append(strides[-1] * extent)
+    return offset(indices, strides[::-1] if shape else ())
 
 
 def view_index(node: Node, base: Node, indices: tuple[Expr, ...]) -> Expr:
@@ -80,8 +78,33 @@ def _affine(node: Node, base: Node) -> bool:
     while step is not base:
         plain = plain and not isinstance(step.op, Reshape)
         step = step.inputs[0]
-    if plain:
-        return True
-    indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(node.shape))  # type: ignore[arg-type]
+    return plain or steps_of(node, base) is not None
+
+
+def steps_of(node: Node, base: Node) -> tuple[int, tuple[int, ...]] | None:
+    """Where the first element of the view `node` of `base` is, and the steps along its axes.
+
+    None where it is not affine in the index.
+    """
+    ops: list[Op] = []
+    step = node
+    while step is not base:
+        ops.append(step.op)
+        step = step.inputs[0]
+    # Equal layers, and the rounds of fusion, ask for the same again and again.
+    key = (*ops, shape_of(base))
+    if key in _steps:
+        return _steps[key]
+    indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(node)))
     form = linear(view_index(node, base, indices))
-    return all(isinstance(e, Var) for e, _ in form.terms)
+    found = None
+    if all(type(e) is Var for e, _ in form.terms):
+        found = form.constant, tuple(form.coefficient(i) for i in indices)
+    if len(_steps) >= _MOST_STEPS:
+        _steps.clear()
+    _steps[key] = found
+    return found
+
+
+_steps: dict[tuple[Any, ...], tuple[int, tuple[int, ...]] | None] = {}
+_MOST_STEPS = 1 << 14

@@ -23,7 +23,18 @@ from fusegrad.codegen.dtypes import (
     uint64,
 )
 from fusegrad.codegen.evaluate import evaluate
-from fusegrad.codegen.expr import Apply, Buffer, Const, Load, Var, const, index, walk
+from fusegrad.codegen.expr import (
+    Apply,
+    Buffer,
+    Const,
+    Load,
+    Var,
+    _made,
+    const,
+    forget,
+    index,
+    walk,
+)
 from fusegrad.codegen.scalar import TABLE, apply, expand
 from fusegrad.codegen.scalar_primitives import PRIMITIVES
 
@@ -377,18 +388,35 @@ def test_equal_expressions_are_one_object() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_comparing_equal_expressions_is_linear(shared: bool) -> None:
-    """Also when they were made apart: neither paths nor depth count, only distinct parts."""
+def test_equal_expressions_are_one_object_however_deep(shared: bool) -> None:
+    """Also after others were forgotten: neither paths nor depth count, only distinct parts."""
     x = Var("x", float32)
 
     def make() -> Any:
-        Apply._known.clear()
         e: Any = x
         for _ in range(200 if shared else 20000):
             e = apply("add", e, e if shared else x)
         return e
 
-    a, b = make(), make()
-    assert a is not b
-    assert a == b
-    assert apply("neg", a) != b
+    a = make()
+    forget()
+    assert a is make()
+    assert apply("neg", a) is not a
+
+
+def test_what_nobody_holds_is_forgotten() -> None:
+    x = Var("x", float32)
+    buffer = Buffer("b", float32, (4,))
+    held = apply("exp", Load(buffer, (index(3),)))
+    apply("exp", apply("exp", held))
+    forget()
+    counts = [len(_made)]
+    again = apply("exp", apply("exp", held))
+    counts.append(len(_made))
+    assert held is apply("exp", Load(buffer, (index(3),)))
+    counts.append(len(_made))
+    del again
+    forget()
+    counts.append(len(_made))
+    assert [n - counts[0] for n in counts] == [0, 2, 2, 0]
+    assert apply("add", x, const(0.5, float32)) is apply("add", x, const(0.5, float32))

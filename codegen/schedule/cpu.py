@@ -18,6 +18,7 @@ from ..kernel import (
     Alloc,
     Any,
     For,
+    If,
     Kernel,
     Let,
     Monoid,
@@ -309,6 +310,8 @@ class _Loops:
         """Map the innermost loops to vectors."""
         result: list[Stmt] = []
         for s in statements:
+            if isinstance(s, If):
+                s = replace(s, then=self._vectorised(s.then))
             if not isinstance(s, For):
                 result.append(s)
                 continue

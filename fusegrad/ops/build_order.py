@@ -98,12 +98,21 @@ def cumulative_places(x: Node, extreme: Node, axis: int, reverse: bool) -> Node:
 
 def argsort(x: Node, descending: bool = False) -> Node:
     """The order of the elements along the last axis: stable, NaN as the largest value."""
-    return _apply("argsort", (x,), descending)
+    return _in_rows("argsort", x, descending)
 
 
 def sort(x: Node, descending: bool = False) -> Node:
     """The elements in order along the last axis, NaN as the largest value."""
-    return _apply("sort", (x,), descending)
+    return _in_rows("sort", x, descending)
+
+
+def _in_rows(name: str, x: Node, *params: object) -> Node:
+    """An op along the last axis, with all others as one: many rows are sorted together."""
+    count = known_size(x.shape[:-1])
+    if len(x.shape) <= 2 or count is None:
+        return _apply(name, (x,), *params)
+    found = _apply(name, (build.reshape(x, (count, x.shape[-1])),), *params)
+    return build.reshape(found, (*x.shape[:-1], found.shape[-1]))
 
 
 def searchsorted(ordered: Node, values: Node, right: bool = False) -> Node:

@@ -1,7 +1,6 @@
 """Sorting and binary search along the last axis.
 
-Elements are compared as unsigned integers of the same order. Short rows count the smaller elements
-of each; long ones are sorted digit by digit, from the lowest. Knows nothing of the machine.
+Knows nothing of the machine.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import numpy as np
 
 from ..codegen.dtypes import (
     ALL,
-    DType,
-    as_dtype,
     bool_,
     float32,
     float64,
@@ -23,10 +20,9 @@ from ..codegen.dtypes import (
     int64,
     uint8,
 )
-from ..codegen.expr import Buffer, Const, Expr, Load, Var
+from ..codegen.expr import Buffer, Expr, Load, Var
 from ..codegen.expr import index as number
-from ..codegen.kernel import Alloc, For, Let, Monoid, Serial, Stmt, Store, Tree
-from ..codegen.kernel import Any as AnyOrder
+from ..codegen.kernel import For, Let, Serial, Stmt, Store
 from ..codegen.scalar import apply
 from . import build, build_order
 from .base import (
@@ -42,12 +38,9 @@ from .base import (
 )
 from .batch import batch_extent, spread, with_batch
 from .cumulative import nested_loops
+from .sorting_rows import sorted_rows
 
 __all__ = ["Argsort", "SearchSorted", "Sort"]
-
-_SHORT = 64
-"""Rows up to this extent are sorted by counting."""
-_DIGITS = 256
 
 
 def _check_axis(name: str, x: TensorType) -> None:
@@ -55,208 +48,7 @@ def _check_axis(name: str, x: TensorType) -> None:
         shape_error(name, (x,), "there is no axis to sort along", "reshape it to one axis first")
 
 
-# --- keys -----------------------------------------------------------------------------------------
-
-
-def _key_dtype(dtype: DType) -> DType:
-    return uint8 if dtype is bool_ else as_dtype(f"uint{dtype.bits}")
-
-
-def _key(x: Expr, descending: bool, signed_zeros: bool = False) -> Expr:
-    """An unsigned integer in whose order `x` is sorted; NaN is the largest value.
-
-    With `signed_zeros` the key says all of a number, and minus zero comes before zero.
-    """
-    dtype, unsigned = x.dtype, _key_dtype(x.dtype)
-    ones = Const(-1, unsigned)
-    if dtype is bool_:
-        key = apply("cast", x, dtype=uint8)
-    elif dtype.kind == "uint":
-        key = x
-    else:
-        top = Const(1 << (dtype.bits - 1), unsigned)
-        if dtype.is_float and not signed_zeros:
-            x = apply("add", x, Const(0.0, dtype))
-        key = apply("bitcast", x, dtype=unsigned)
-        if dtype.is_float:
-            negative = apply("ne", apply("and", key, top), Const(0, unsigned))
-            turned = apply("xor", key, apply("select", negative, ones, top))
-            key = apply("select", apply("ne", x, x), ones, turned)
-        else:
-            key = apply("xor", key, top)
-    return apply("xor", key, ones) if descending else key
-
-
-def _value(key: Expr, dtype: DType, descending: bool) -> Expr:
-    """The element that has a key, minus zero told apart."""
-    unsigned = key.dtype
-    ones = Const(-1, unsigned)
-    if descending:
-        key = apply("xor", key, ones)
-    if dtype is bool_:
-        return apply("ne", key, Const(0, unsigned))
-    if dtype.kind == "uint":
-        return key
-    top = Const(1 << (dtype.bits - 1), unsigned)
-    if not dtype.is_float:
-        return apply("bitcast", apply("xor", key, top), dtype=dtype)
-    positive = apply("ne", apply("and", key, top), Const(0, unsigned))
-    # The bits of the key of NaN are those of a NaN with the sign taken off.
-    return apply("bitcast", apply("xor", key, apply("select", positive, top, ones)), dtype=dtype)
-
-
-# --- loops ----------------------------------------------------------------------------------------
-
-
-def _read(x: Buffer, rows: Sequence[Var], place: Expr) -> Load:
-    return Load(x, (*rows, place))
-
-
-@final
-class _Rows:
-    """Loops that sort every row of a buffer, by position or by value."""
-
-    def __init__(self, x: Buffer, output: Buffer, descending: bool, positions: bool) -> None:
-        self.x = x
-        self.output = output
-        self.descending = descending
-        self.positions = positions
-        self.extent = int(x.shape[-1])  # type: ignore[arg-type]
-        self.rows = [Var(f"i{a}", int64, e) for a, e in enumerate(x.shape[:-1])]
-        self.key_dtype = _key_dtype(x.dtype)
-        self.place = int32 if self.extent <= int32.highest else int64
-
-    def nest(self) -> tuple[Stmt, ...]:
-        if self.extent == 0:
-            return ()
-        body = self._counted() if self.extent <= _SHORT else self._by_digits()
-        return nested_loops(self.rows, body)
-
-    def _key(self, place: Expr) -> Expr:
-        return _key(_read(self.x, self.rows, place), self.descending, not self.positions)
-
-    def _counted(self) -> tuple[Stmt, ...]:
-        """The place of an element is the number of those that come before it."""
-        extent = self.extent
-        keys = Buffer("keys", self.key_dtype, (extent,), space="row")
-        fill, i, j = (Var(name, int64, extent) for name in ("f", "i", "j"))
-        key, place = Var("key", self.key_dtype), Var("p", int32)
-        other, narrow = Load(keys, (j,)), [apply("cast", v, dtype=int32) for v in (j, i)]
-        earlier = apply("and", apply("eq", other, key), apply("lt", *narrow))
-        before = apply("or", apply("lt", other, key), earlier)
-        count = For(
-            j,
-            extent,
-            Tree((Monoid.SUM,)),
-            (),
-            ((place, Const(0, int32)),),
-            (apply("cast", before, dtype=int32),),
-        )
-        found = i if self.positions else _read(self.x, self.rows, i)
-        target = (*self.rows, apply("cast", place, dtype=int64))
-        body = (Let(key, Load(keys, (i,))), count, Store(self.output, target, found))
-        return (
-            Alloc(keys),
-            For(fill, extent, AnyOrder(), (Store(keys, (fill,), self._key(fill)),)),
-            For(i, extent, Serial(), body),
-        )
-
-    def _by_digits(self) -> tuple[Stmt, ...]:
-        """Stable passes over the digits of the keys, the lowest first, from one half of the buffers
-        to the other. A pass whose digits are all equal is left out."""
-        extent, passes = self.extent, self.key_dtype.itemsize
-        keys = Buffer("keys", self.key_dtype, (2, extent), space="row")
-        places = Buffer("places", self.place, (2, extent), space="row")
-        counts = Buffer("counts", self.place, (passes, _DIGITS), space="row")
-        d, half = Var("d", int64, passes), Var("half", int64)
-        buffers = (keys, places, counts) if self.positions else (keys, counts)
-        allocations = tuple(map(Alloc, buffers))
-        fill = self._fill(keys, places, counts)
-        first = self._digit(Load(keys, (half, number(0))), d)
-        equal, single = Var("equal", self.place), Var("single", bool_)
-        several = apply("select", single, number(0), number(extent))
-        turned = apply("select", single, half, apply("sub", number(1), half))
-        turn = For(
-            d,
-            passes,
-            Serial(),
-            (
-                Let(equal, Load(counts, (d, first))),
-                Let(single, apply("eq", equal, Const(extent, self.place))),
-                self._starts(counts, d),
-                self._distribute(keys, places, counts, d, half, several),
-            ),
-            ((half, number(0)),),
-            (turned,),
-        )
-        i = Var("i", int64, extent)
-        result: Expr = _value(Load(keys, (half, i)), self.x.dtype, self.descending)
-        if self.positions:
-            result = apply("cast", Load(places, (half, i)), dtype=int64)
-        last = For(i, extent, AnyOrder(), (Store(self.output, (*self.rows, i), result),))
-        return (*allocations, *fill, turn, last)
-
-    @staticmethod
-    def _digit(key: Expr, d: Expr) -> Expr:
-        shift = apply("cast", apply("mul", d, number(8)), dtype=key.dtype)
-        digit = apply("and", apply("shr", key, shift), Const(_DIGITS - 1, key.dtype))
-        return apply("cast", digit, dtype=int64)
-
-    def _fill(self, keys: Buffer, places: Buffer, counts: Buffer) -> tuple[Stmt, ...]:
-        """The keys in the first half, and how often each digit occurs."""
-        d, c = Var("d", int64, counts.shape[0]), Var("c", int64, _DIGITS)
-        empty = Store(counts, (d, c), Const(0, self.place))
-        i, count = (Var(name, int64, self.extent) for name in ("f", "m"))
-        fill = [Store(keys, (number(0), i), self._key(i))]
-        if self.positions:
-            fill.append(Store(places, (number(0), i), apply("cast", i, dtype=self.place)))
-        key = Var("key", keys.dtype)
-        add = [
-            Store(
-                counts,
-                (number(p), self._digit(key, number(p))),
-                Const(1, self.place),
-                Monoid.SUM,
-            )
-            for p in range(int(counts.shape[0]))  # type: ignore[arg-type]
-        ]
-        return (
-            *nested_loops((d, c), (empty,)),
-            For(i, self.extent, AnyOrder(), tuple(fill)),
-            For(
-                count,
-                self.extent,
-                Serial(),
-                (Let(key, Load(keys, (number(0), count))), *add),
-            ),
-        )
-
-    def _starts(self, counts: Buffer, d: Var) -> For:
-        """How often each digit occurs becomes where its elements begin."""
-        c, total, own = Var("c", int64, _DIGITS), Var("total", self.place), Var("own", self.place)
-        body = (Let(own, Load(counts, (d, c))), Store(counts, (d, c), total))
-        following = (apply("add", total, own),)
-        return For(c, _DIGITS, Serial(), body, ((total, Const(0, self.place)),), following)
-
-    def _distribute(
-        self, keys: Buffer, places: Buffer, counts: Buffer, d: Var, half: Var, extent: Expr
-    ) -> For:
-        i, key, digit = Var("i", int64), Var("key", keys.dtype), Var("digit", int64)
-        start = Var("start", self.place)
-        target = (apply("sub", number(1), half), apply("cast", start, dtype=int64))
-        body = [
-            Let(key, Load(keys, (half, i))),
-            Let(digit, self._digit(key, d)),
-            Let(start, Load(counts, (d, digit))),
-            Store(keys, target, key),
-            Store(counts, (d, digit), apply("add", start, Const(1, self.place))),
-        ]
-        if self.positions:
-            body.append(Store(places, target, Load(places, (half, i))))
-        return For(i, extent, Serial(), tuple(body))
-
-
-_SHAPES = ((5,), (1,), (3, 7), (2, 3, 17), (100,), (2, 65), (0,), (0, 3))
+_SHAPES = ((5,), (1,), (3, 7), (2, 3, 17), (100,), (2, 65), (0,), (0, 3), (19, 33), (2, 16, 5))
 
 
 def _samples() -> Iterator[tuple[bool, InputSpec]]:
@@ -294,7 +86,7 @@ class Argsort(LoopOp):
         return _order(arrays[0], self.descending)
 
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
-        return _Rows(inputs[0], output, self.descending, positions=True).nest()
+        return sorted_rows(inputs[0], output, self.descending, positions=True)
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return Node(self, tuple(operands))
@@ -339,7 +131,7 @@ class Sort(LoopOp):
         return np.flip(result, -1) if self.descending else result
 
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
-        return _Rows(inputs[0], output, self.descending, positions=False).nest()
+        return sorted_rows(inputs[0], output, self.descending, positions=False)
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return Node(self, tuple(operands))

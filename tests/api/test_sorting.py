@@ -59,6 +59,18 @@ def test_sorting_is_numpys(shape: tuple[int, ...], dtype: str) -> None:
                 np.testing.assert_array_equal(ours.numpy(), numpys, strict=True)
 
 
+@pytest.mark.parametrize("extent", [2, 3, 4, 5, 9, 31, 40, 65, 127, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+def test_rows_beside_each_other(extent: int, dtype: str) -> None:
+    """Many rows, sorted together: equal elements, NaN, infinities and signed zeros among them."""
+    x = np.stack([values((extent,), dtype) for _ in range(37)])
+    run = fg.compile(lambda a: [fg.sort(a), fg.argsort(a), fg.argsort(a, descending=True)])
+    ordered, order, down = run(x)
+    np.testing.assert_array_equal(ordered.numpy(), np.sort(x))
+    np.testing.assert_array_equal(order.numpy(), np.argsort(x, kind="stable"))
+    np.testing.assert_array_equal(down.numpy(), descending_order(x, -1))
+
+
 @pytest.mark.parametrize("extent", [2, 3, 63, 64, 65, 255, 256, 257, 5000])
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
 def test_rows_of_every_extent(extent: int, dtype: str) -> None:

@@ -109,8 +109,9 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
         elif pattern in (Pattern.LOOP, Pattern.CALL):
             written.update(i for i in node.inputs if not is_leaf(i))
     _store_expensive_repeats(order, written)
-    store_repeats(order, written, is_leaf, cost_of)
+    # First, so that what comes after it sees no chain without an end.
     _limit_depth(order, written)
+    store_repeats(order, written, is_leaf, cost_of)
     for node in reversed(order):
         # It is no copy: the value behind it is in memory, and read there.
         if isinstance(node.op, Barrier) and node in written and not is_leaf(node.inputs[0]):

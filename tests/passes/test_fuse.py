@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import pytest
 
 from fusegrad.codegen.dtypes import bool_, int64
 from fusegrad.ir.node import Node
 from fusegrad.ops import build
+from fusegrad.passes import repeats
 from fusegrad.passes.fuse import MAX_DEPTH, fuse
 from fusegrad.passes.pipeline import run_passes
 from fusegrad.passes.regions import COLUMN_LIMIT, MANY_ROWS, Kind, Region
@@ -155,6 +157,32 @@ def test_depth_is_limited() -> None:
     for _ in range(3 * MAX_DEPTH):
         y = build.sin(y)
     assert len(written(regions(y))) >= 3
+
+
+def test_a_long_recurrence_is_looked_at_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work on an unrolled recurrence is proportional to its length."""
+    looked_at: list[int] = []
+    cone = repeats._cone
+
+    def counted(*arguments: Any) -> set[Node]:
+        result = cone(*arguments)
+        looked_at.append(len(result))
+        return result
+
+    monkeypatch.setattr(repeats, "_cone", counted)
+
+    def work(length: int) -> int:
+        """Each state reads the one before, and each gives an output that is stored."""
+        weight, state = variable((8, 8)), variable((4, 8))
+        outputs: list[Node] = []
+        for _ in range(length):
+            state = build.add(build.mul(build.tanh(state), state), state)
+            outputs.append(build.dot(build.exp(state), weight))
+        looked_at.clear()
+        fuse(outputs)
+        return sum(looked_at)
+
+    assert work(400) < 2.5 * work(200)
 
 
 def test_loops_read_memory() -> None:

@@ -38,6 +38,7 @@ from .functions import (
     special_names,
     torch_names,
 )
+from .functions.creation import tensor
 from .functions.windows import sliding_window_view
 from .in_place_methods import in_place_methods
 from .nn import functional as nn_functional
@@ -96,7 +97,9 @@ def new_tensor(
 ) -> Tensor:
     """A tensor of other values, by default of this dtype."""
     check_device(device)
-    return Tensor(data, x.dtype if dtype is None else dtype, requires_grad)
+    kind = x.dtype if dtype is None else dtype
+    place = x.device if device is None else device
+    return tensor(data, dtype=kind, device=place, requires_grad=requires_grad)
 
 
 def sum_to_size(x: Tensor, *size: Any) -> Tensor:
@@ -159,8 +162,9 @@ def is_same_size(x: Tensor, other: Tensor) -> bool:
 
 
 def get_device(x: Tensor) -> int:
-    """-1: torch's number of the processor's memory."""
-    return -1
+    """The number of the GPU; -1, as in torch, is the processor's memory."""
+    index = x.device.index
+    return -1 if index is None else index
 
 
 def detach_(x: Tensor) -> Tensor:

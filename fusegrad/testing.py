@@ -13,11 +13,19 @@ import numpy as np
 
 from . import pytree
 from .codegen.dtypes import float64
+from .runtime.devices import substituted
+from .runtime.simulated import SimulatedDriver
 from .tensors.context import enable_grad
 from .tensors.tensor_class import Tensor, as_tensor
 from .transforms.gradients import vjp
 
-__all__ = ["assert_close", "assert_kernels", "assert_no_recompile", "check_grads"]
+__all__ = [
+    "assert_close",
+    "assert_kernels",
+    "assert_no_recompile",
+    "check_grads",
+    "simulated_gpus",
+]
 
 _TOLERANCE = {"float32": (1e-5, 1e-6), "float64": (1e-12, 1e-14)}
 
@@ -213,3 +221,37 @@ def assert_kernels(count: int, function: Any, *args: Any, **params: Any) -> Any:
     kernels = function.stats().kernels
     assert kernels == count, f"{function!r} runs {kernels} kernels, expected {count}"
     return result
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[SimulatedDriver]:
+    """GPUs without a GPU: ``"cuda:0"`` and so on compute in NumPy, in memory of their own.
+
+    For tests of code that puts tensors on GPUs, on machines that have none. Kernels run in the
+    interpreter, so it is slow. What was made inside cannot be used afterwards.
+
+    Parameters
+    ----------
+    count : int, optional
+    memory : int, optional
+        Bytes of each.
+
+    Yields
+    ------
+    SimulatedDriver
+        Its ``log`` lists what the GPUs were asked for.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> with simulated_gpus():
+    ...     x = fg.ones(3).to("cuda")
+    ...     (x + 1).cpu()
+    Tensor([2., 2., 2.])
+    """
+    driver = SimulatedDriver(count, memory)
+    with substituted(driver):
+        yield driver

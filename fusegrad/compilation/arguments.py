@@ -14,7 +14,9 @@ import numpy as np
 
 from ..errors import StateError
 from ..ir.node import Node
+from ..runtime.devices import use
 from ..tensors.context import Cell
+from ..tensors.placement import device_of_cell
 from ..tensors.sharing import Borrowed, Result, relatives
 from ..tensors.tensor_class import Tensor, as_tensor, record
 from ..tensors.trace import Trace
@@ -109,7 +111,8 @@ class Arguments:
             tensor._shared = Borrowed(f"the argument {name!r}", "a NumPy array")
             return tensor, node
         weak = isinstance(value, Tensor) and value._weak
-        tensor, node = trace.input(value.shape, value.dtype, name, weak)
+        device = device_of_cell(value) if use.on and isinstance(value, Tensor) else ""
+        tensor, node = trace.input(value.shape, value.dtype, name, weak, device)
         if not isinstance(value, Tensor):
             number = isinstance(value, np.generic)
             tensor._shared = Borrowed(
@@ -139,7 +142,9 @@ class Arguments:
             mine, grad = self.values[place], value._grad
             if grad is None or not value.requires_grad or mine._grad is not None:
                 continue
-            tensor, node = self._trace.input(grad._type.shape, grad._type.dtype, f"{name}.grad")
+            device = device_of_cell(grad) if use.on else ""
+            kind = grad._type
+            tensor, node = self._trace.input(kind.shape, kind.dtype, f"{name}.grad", device=device)
             mine._grad = tensor
             self._grad_nodes[place] = tensor, node
             self.grads.append(place)

@@ -26,6 +26,7 @@ from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, borrowed, pattern_of
 from .background import Background, Interpreted
+from .device_calls import device_of_trace, on_device
 from .explain import Explanation, explain, observer
 from .fast import FastCalls, Form
 from .guards import Guards
@@ -242,6 +243,7 @@ class CompiledFunction:
             traced = self._trace(leaves, structure, bool(kwargs), static)
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = observer(getattr(self.function, "__name__", "step"))
+            device = device_of_trace(traced)
 
             def compiled() -> tuple[Step, str]:
                 with _COMPILING, UNCOLLECTED:
@@ -252,7 +254,11 @@ class CompiledFunction:
                 self._note(made, stages, reason)
                 return made
 
-            if self.options.background:
+            if device != "cpu":
+                with _COMPILING, UNCOLLECTED:
+                    entry, origin = on_device(traced, device, guards, stages, observe)
+                self._note((entry.step, origin), stages, reason)
+            elif self.options.background:
                 entry = Specialisation(traced, Interpreted(traced.inputs, traced.outputs), guards)
                 entry.fast_known = True
                 entry.background = Background(compiled)

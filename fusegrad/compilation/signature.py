@@ -16,7 +16,9 @@ import numpy as np
 
 from ..codegen.dtypes import DType, as_dtype, float64, int64
 from ..errors import DTypeError
+from ..runtime.devices import use
 from ..state import fingerprint
+from ..tensors.placement import device_of_cell
 from ..tensors.tensor_class import Tensor
 from .layout import Layout, layout_of
 
@@ -65,7 +67,9 @@ def leaf_key(value: Any) -> Leaf:
     if isinstance(value, Tensor):
         has_grad = value.requires_grad and value._grad is not None
         leaf = value._leaf or not value.requires_grad
-        return value._type, value.requires_grad, value._weak, has_grad, leaf
+        device = device_of_cell(value) if use.on else ""
+        place = "" if device == "cpu" else device
+        return value._type, value.requires_grad, value._weak, has_grad, leaf, place
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype, value.shape
     return "static", fingerprint(value)
@@ -126,7 +130,8 @@ def describe_leaf(key: Leaf) -> str:
     if isinstance(key, tuple):
         grad = ", requires_grad" if key[1] else ""
         result = "" if key[4] else ", a result"
-        return f"tensor {key[0]}{grad}{', with a gradient' if key[3] else ''}{result}"
+        place = f" on {key[5]}" if key[5] else ""
+        return f"tensor {key[0]}{place}{grad}{', with a gradient' if key[3] else ''}{result}"
     return repr(key)
 
 

@@ -17,9 +17,11 @@ import numpy as np
 from .. import pytree
 from ..ir.node import Node, substitute
 from ..ops import build
+from ..runtime.devices import use
 from ..runtime.step import Step
 from ..tensors.context import active
-from ..tensors.evaluation import remember
+from ..tensors.evaluation import hold, remember
+from ..tensors.placement import device_of_cell, placed
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
 from ..tensors.trace import ArrayReference
@@ -105,7 +107,6 @@ class Traced:
         check_apart(leaves, places, [*self.captures, *self.written])
 
 
-@final
 class Specialisation:
     """A traced and compiled signature."""
 
@@ -121,6 +122,7 @@ class Specialisation:
         self.kinds = kinds = traced.kinds
         self.packer = struct.Struct("=" + "".join(traced.scalars))
         self.captured = [(t, t._type, t.requires_grad) for t in traced.captures]
+        self.devices = [device_of_cell(t) for t in traced.captures] if use.on else []
         self.grad_state = traced.grad_reads
         unique = step.record.program.outputs
         types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
@@ -147,7 +149,16 @@ class Specialisation:
         for tensor, known in self.grad_state:
             if tensor._grad is not known:
                 return False
-        return self.surrounded()
+        return self.moved() is None and self.surrounded()
+
+    def moved(self) -> Tensor | None:
+        """A captured tensor that is on another device than it was."""
+        if use.on:
+            for i, tensor in enumerate(self.traced.captures):
+                before = (self.devices[i],) if self.devices else ("cpu", "")
+                if device_of_cell(tensor) not in before:
+                    return tensor
+        return None
 
     def surrounded(self) -> bool:
         """Whether names, objects and NumPy arrays from outside are as they were traced."""
@@ -163,6 +174,9 @@ class Specialisation:
                 return f"{name} was {kind} and is {tensor._type}"
             if tensor.requires_grad is not grad:
                 return f"requires_grad of {name} was {grad} and is {tensor.requires_grad}"
+        other = self.moved()
+        if other is not None:
+            return f"{other.name or 'a captured tensor'} is on {other.device} now"
         for tensor, known in self.grad_state:
             if tensor._grad is not known:
                 what = "is None now" if tensor._grad is None else "was None"
@@ -191,7 +205,8 @@ class Specialisation:
         for tensor, _, _ in self.captured:
             storage = tensor._storage
             if storage is None:
-                storage = tensor._materialize()
+                storage = placed(tensor._materialize(), "cpu")
+                keep.append(storage)
             addresses.append(storage.address)
         scalars += [getter() for getter in traced.getters]
         if scalars:
@@ -334,7 +349,7 @@ def _is_variable(tensor: Tensor) -> bool:
 def address_of(value: Any, keep: list[Any]) -> int:
     """Where the elements of an argument lie; what owns them is kept for the call."""
     if isinstance(value, Tensor):
-        storage = value._materialize()
+        storage = placed(value._materialize(), "cpu")
         keep.append(storage)
         return storage.address
     array = value
@@ -355,5 +370,5 @@ def deliver_grad(tensor: Tensor, storage: Storage) -> None:
         return
     grad = object.__new__(Tensor)
     grad._blank(storage.type)
-    grad._storage = storage
+    hold(grad, storage)
     tensor._grad = grad

@@ -14,11 +14,13 @@ from ..codegen.dtypes import DType, float32
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ops import build
+from ..runtime.devices import use
 from ..semantics.promotion import as_dtype, kind_of, with_weak
 from ..semantics.shapes import as_shape
 from ..tensors.array_values import check_number
+from ..tensors.context import active
 from ..tensors.device import check_device
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record_nodes
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, finished, record_nodes
 from .interop import shared
 
 __all__ = [
@@ -42,8 +44,7 @@ def constant(
 ) -> Tensor:
     """The tensor of a node that depends on nothing."""
     check_device(device)
-    tensor = record_nodes(lambda: (function(), ()))
-    return tensor.requires_grad_() if requires_grad else tensor
+    return finished(record_nodes(lambda: (function(), ())), device, requires_grad)
 
 
 def _dtype(dtype: Any, default: DType = float32) -> DType:
@@ -99,7 +100,14 @@ def asarray(
     tensor = shared(obj, kind) if copy is False else as_tensor(obj, kind)
     if tensor is obj and (copy or (requires_grad and not tensor.requires_grad)):
         tensor = tensor._snapshot() if requires_grad else tensor.clone()
-    return tensor.requires_grad_() if requires_grad else tensor
+    return finished(_settled(tensor, obj), device, requires_grad)
+
+
+def _settled(tensor: Tensor, obj: ArrayLike) -> Tensor:
+    """A tensor of given values is on the CPU, where constants are on no device."""
+    if use.on and tensor is not obj and active.trace is None:
+        tensor._materialize()
+    return tensor
 
 
 def array(
@@ -164,7 +172,8 @@ def tensor(
     Tensor([1., 2.], requires_grad=True)
     """
     check_device(device)
-    return Tensor(data, dtype, requires_grad)
+    tensor = _settled(Tensor(data, dtype), data)
+    return finished(tensor, device, requires_grad)
 
 
 # --- of one value ---------------------------------------------------------------------------------
@@ -205,7 +214,7 @@ def full(
     if isinstance(fill_value, (Tensor, np.ndarray)):
         check_device(device)
         value = as_tensor(fill_value, None if dtype is None else as_dtype(dtype))
-        return value.broadcast_to(extents)
+        return finished(value.broadcast_to(extents), device)
     number = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
     if not isinstance(number, (bool, int, float, complex)):
         raise DTypeError(f"full: {number!r} is no number", remedy="fill with a number or a tensor")
@@ -377,6 +386,7 @@ def full_like(
     """
     like = as_tensor(x)
     kind = _dtype(dtype, like.dtype)
+    device = like.device if device is None else device
     return full(like.shape, fill_value, dtype=kind, device=device, requires_grad=requires_grad)
 
 

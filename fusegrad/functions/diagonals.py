@@ -15,7 +15,7 @@ from ..errors import ShapeError
 from ..semantics import diagonals as semantics
 from ..semantics.shapes import show
 from ..tensors.device import check_device
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, finished, record
 
 __all__ = [
     "diag",
@@ -269,8 +269,7 @@ def tri(
     """
     kind = as_dtype(float if dtype is None else dtype)
     check_device(device)
-    tensor = as_tensor(np.tri(n, m, k, bool)).astype(kind)
-    return tensor.requires_grad_() if requires_grad else tensor
+    return finished(as_tensor(np.tri(n, m, k, bool)).astype(kind), device, requires_grad)
 
 
 def _pair(found: tuple[Any, ...]) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from ..codegen.dtypes import float32, float64, int64
 from ..errors import DTypeError, ShapeError
 from ..semantics.promotion import as_dtype
 from ..tensors.device import check_device
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, finished
 from .distributions import first_accepted, gumbel
 from .draws import Generator, extents_of, parameters, randint, uniform, words
 from .functional import (
@@ -408,7 +408,7 @@ def randperm(n: int, *, device: Any = None, generator: Generator | None = None) 
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise DTypeError(f"randperm of {n!r}", remedy="give an int that is not negative")
     check_device(device)
-    return argsort(words(n, generator))
+    return finished(argsort(words(n, generator)), device)
 
 
 @named

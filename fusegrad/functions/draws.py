@@ -36,8 +36,9 @@ from ..semantics.promotion import as_dtype
 from ..semantics.shapes import as_shape
 from ..tensors.context import active
 from ..tensors.device import check_device
+from ..tensors.placement import wander
 from ..tensors.storage import Storage
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, record_nodes, tensor_of
+from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, finished, made, tensor_of
 from .joining import stack
 
 __all__ = [
@@ -88,7 +89,13 @@ class Generator:
         self._lock = threading.Lock()
         self.key = _word(seed)
         self.offset = _word(0)
+        self._named()
+
+    def _named(self) -> None:
         self.key.name, self.offset.name = "random key", "random offset"
+        # One stream for all devices: the same numbers wherever they are drawn.
+        wander(self.key)
+        wander(self.offset)
 
     def seed(self, seed: int) -> None:
         """Start the stream of `seed` from its beginning."""
@@ -136,7 +143,7 @@ class Generator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._lock = threading.Lock()
         self.key, self.offset = state["key"], state["offset"]
-        self.key.name, self.offset.name = "random key", "random offset"
+        self._named()
 
     def reserve(self, count: int) -> tuple[Node, Node]:
         """The key and the number of the first of `count` numbers, which nobody else gets."""
@@ -269,8 +276,7 @@ def _asked(shape: Any) -> Any:
 
 def _finish(node: Node, device: Any, requires_grad: bool) -> Tensor:
     check_device(device)
-    tensor = record_nodes(lambda: (node, ()))
-    return tensor.requires_grad_() if requires_grad else tensor
+    return finished(made(node), device, requires_grad)
 
 
 def parameters(

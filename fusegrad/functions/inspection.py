@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, final
 
 from ..codegen.dtypes import ALL, DType, float32, int64
-from ..tensors.device import DEVICES, check_device, device
+from ..tensors.device import CPU, check_device, device, known_devices
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from .data_types import isdtype
 
@@ -43,11 +43,11 @@ class Info:
 
     def default_device(self) -> device:
         """Where tensors are made if nothing is said."""
-        return DEVICES[0]
+        return CPU
 
     def devices(self) -> list[device]:
         """The names that ``device=`` takes."""
-        return list(DEVICES)
+        return list(known_devices())
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """The dtypes that are chosen if nothing is said, by kind."""

@@ -123,6 +123,7 @@ def rand_like(
     """
     like = as_tensor(x)
     kind = like.dtype if dtype is None else dtype
+    device = like.device if device is None else device
     return draws.uniform(tuple(like.shape), dtype=kind, device=device, requires_grad=requires_grad)
 
 
@@ -151,6 +152,7 @@ def randn_like(
     """
     like = as_tensor(x)
     kind = like.dtype if dtype is None else dtype
+    device = like.device if device is None else device
     return draws.normal(tuple(like.shape), dtype=kind, device=device, requires_grad=requires_grad)
 
 
@@ -222,6 +224,7 @@ def randint_like(
     """
     like = as_tensor(x)
     kind = like.dtype if dtype is None else dtype
+    device = like.device if device is None else device
     return randint(low, high, tuple(like.shape), dtype=kind, device=device)
 
 

@@ -20,7 +20,14 @@ from ..semantics.promotion import as_dtype, as_float
 from ..semantics.shapes import broadcast_shapes
 from ..tensors.array_values import check_number
 from ..tensors.device import check_device
-from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, common_nodes, record_nodes
+from ..tensors.tensor_class import (
+    ArrayLike,
+    Tensor,
+    as_tensor,
+    common_nodes,
+    finished,
+    record_nodes,
+)
 from .creation import constant
 from .joining import stack
 
@@ -164,14 +171,12 @@ def linspace(
     kind = None if dtype is None else as_dtype(dtype)
     intervals = count - 1 if endpoint else count
     if any(isinstance(value, (Tensor, np.ndarray, list, tuple)) for value in (start, stop)):
-        tensor = _between(start, stop, count, intervals, kind)
-        return tensor.requires_grad_() if requires_grad else tensor
+        return finished(_between(start, stop, count, intervals, kind), device, requires_grad)
     kind = kind or float32
     if count <= _SMALL_COUNT:
         inner = np.dtype(np.float64) if kind.is_float else kind.numpy
         values = np.linspace(start, stop, count, endpoint=endpoint, dtype=inner)
-        tensor = as_tensor(values, kind)
-        return tensor.requires_grad_() if requires_grad else tensor
+        return finished(as_tensor(values, kind), device, requires_grad)
     return constant(
         lambda: _numbers_between(float(start), float(stop), count, intervals, kind),
         device,
@@ -313,7 +318,7 @@ def geomspace(
 def _of_values(values: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     check_device(device)
     tensor = as_tensor(values, float32 if dtype is None else as_dtype(dtype))
-    return tensor.requires_grad_() if requires_grad else tensor
+    return finished(tensor, device, requires_grad)
 
 
 def identity(
@@ -379,7 +384,9 @@ def indices(
     check_device(device)
     shape = tuple(_count("indices", extent) for extent in dimensions)
     alone = [
-        arange(extent, dtype=kind).reshape(*(-1 if a == axis else 1 for a in range(len(shape))))
+        arange(extent, dtype=kind, device=device).reshape(
+            *(-1 if a == axis else 1 for a in range(len(shape)))
+        )
         for axis, extent in enumerate(shape)
     ]
     if sparse or not shape:

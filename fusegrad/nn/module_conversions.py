@@ -13,7 +13,8 @@ from .. import state
 from ..errors import ArgumentTypeError
 from ..semantics.promotion import as_dtype
 from ..tensors.context import no_grad
-from ..tensors.device import check_device
+from ..tensors.device import device as Device
+from ..tensors.device import named_device
 from ..tensors.tensor_class import Tensor
 
 __all__ = ["ModuleConversions"]
@@ -33,10 +34,11 @@ class ModuleConversions:
     def to(
         self, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False
     ) -> Self:
-        """Convert floating-point parameters and buffers to a dtype, in place.
+        """Convert floating-point parameters and buffers to a dtype, or move all to a device.
 
-        Parameters stay the same objects, so that optimizers keep them; their gradients are
-        dropped.
+        In place: parameters stay the same objects, so that optimizers keep them; a conversion
+        drops their gradients. Make optimizers afterwards: what they keep is where the
+        parameters are then.
 
         Parameters
         ----------
@@ -45,9 +47,9 @@ class ModuleConversions:
         dtype : dtype, optional
             A floating dtype.
         device : str, optional
-            ``"cpu"``.
+            ``"cpu"`` or ``"cuda"``.
         non_blocking : bool, optional
-            Torch's: it changes nothing where all memory is the processor's.
+            Torch's: work of a GPU never blocks before somebody looks.
 
         Examples
         --------
@@ -57,15 +59,27 @@ class ModuleConversions:
         """
         for arg in args:
             if isinstance(arg, Tensor):
-                dtype = arg.dtype
-            elif str(arg).startswith(("cpu", "cuda")):
+                dtype, device = arg.dtype, arg.device
+            elif type(arg) is int or str(arg).startswith(("cpu", "cuda")):
                 device = arg
             elif arg is not None and not isinstance(arg, bool):
                 dtype = arg
-        check_device(device)
+        target = named_device(device)
         if dtype is not None:
             self._convert(dtype)
+        if target is not None:
+            self._move(target)
         return self
+
+    def _move(self, target: Device) -> None:
+        with no_grad():
+            for tensor in (*self.parameters(), *self.buffers()):
+                if tensor.device == target:
+                    continue
+                tensor.data = tensor.detach().to(target)
+                if tensor.grad is not None:
+                    tensor.grad = tensor.grad.detach().to(target)
+        state.bump()
 
     def _convert(self, dtype: Any) -> None:
         target = as_dtype(dtype)
@@ -85,11 +99,11 @@ class ModuleConversions:
         return self.to(dtype=dst_type)
 
     def cpu(self) -> Self:
-        """This module: it is on the CPU."""
-        return self
+        """Move all parameters and buffers to the CPU."""
+        return self.to(device="cpu")
 
     def cuda(self, device: Any = None) -> Self:
-        """Raise DeviceError: there is no such device."""
+        """Move all parameters and buffers to a GPU."""
         return self.to(device="cuda" if device is None else f"cuda:{device}")
 
     def float(self) -> Self:

@@ -142,6 +142,7 @@ __all__ = [
     "take_along",
     "tan",
     "tanh",
+    "transfer",
     "transpose",
     "trigamma",
     "trunc",
@@ -256,6 +257,11 @@ def bitcast(x: Node, dtype: DType) -> Node:
 def stop_gradient(x: Node) -> Node:
     """`x`, through which no gradient flows."""
     return Node(_op("stop_gradient"), (x,))
+
+
+def transfer(x: Node, source: str, target: str) -> Node:
+    """`x` on another device; what is on none stays `x` on the way back."""
+    return Node(_op("transfer", source, target), (x,)) if target else x
 
 
 def leaf(x: Node, token: object) -> Node:

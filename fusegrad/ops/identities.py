@@ -40,7 +40,7 @@ from .base import (
     shape_error,
 )
 
-__all__ = ["Barrier", "Cast", "Leaf", "Mark", "NotDifferentiable", "StopGradient"]
+__all__ = ["Barrier", "Cast", "Leaf", "Mark", "NotDifferentiable", "StopGradient", "Transfer"]
 
 _FLOATS = (float16, bfloat16, float32, float64)
 
@@ -203,6 +203,36 @@ class Mark(_Identity):
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(Mark(object()), (InputSpec((3,)),))
+
+
+@op_class("transfer", "cpu", "cuda:0")
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Transfer(_Identity):
+    """The operand on another device; its gradient goes the way back.
+
+    Attributes
+    ----------
+    source, target : str
+        The devices; `source` is empty for what is on none, as a constant.
+    """
+
+    source: str
+    target: str
+    name: ClassVar[str] = "transfer"
+
+    def params(self) -> tuple[Any, ...]:
+        return self.source, self.target
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return (b.transfer(cotangent, self.target, self.source),)
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        (tangent,) = tangents
+        return None if tangent is None else Node(self, (tangent,))
+
+    def samples(self) -> Iterator[Sample]:
+        yield Sample(Transfer("cpu", "cuda:0"), (InputSpec((3,)),))
 
 
 @op_class("barrier")

@@ -22,6 +22,7 @@ from ..errors import (
 from ..functions.creation import asarray, zeros, zeros_like
 from ..nn.parameter import when_known
 from ..tensors.context import active, enable_grad, no_grad
+from ..tensors.placement import wander
 from ..tensors.tensor_class import Tensor
 from ..tensors.trace import runtime_scalar
 
@@ -57,6 +58,7 @@ class ParamGroup(dict[str, Any]):
         super().__init__(options)
         self._owner = owner
         self.step: Tensor = zeros((), dtype="float32")
+        wander(self.step)
 
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
         return tuple([self._field(name) for name in sorted(self)])

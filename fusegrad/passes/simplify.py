@@ -14,7 +14,7 @@ from ..ir.types import TupleType
 from ..ops import build
 from ..ops.base import Pattern
 from ..ops.elementwise import ELEMENTWISE
-from ..ops.identities import Cast, Leaf, Mark, NotDifferentiable, StopGradient
+from ..ops.identities import Cast, Leaf, Mark, NotDifferentiable, StopGradient, Transfer
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Monoid, Reduce
 from ..ops.source import Constant
@@ -36,8 +36,8 @@ def is_constant(node: Node) -> bool:
 
 
 def drop_identities(node: Node) -> Node | None:
-    """stop_gradient(x), leaf(x), mark(x) = x once gradients are taken."""
-    passing = (StopGradient, NotDifferentiable, Leaf, Mark)
+    """stop_gradient(x), leaf(x), mark(x), transfer(x) = x once gradients are taken."""
+    passing = (StopGradient, NotDifferentiable, Leaf, Mark, Transfer)
     return node.inputs[0] if isinstance(node.op, passing) else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -36,7 +36,21 @@ from .calls import callee_of
 from .emission import Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
 
-__all__ = ["Artifacts", "Clock", "Record", "array_constants", "build_record", "target"]
+__all__ = [
+    "Artifacts",
+    "Clock",
+    "Planner",
+    "Record",
+    "Unit",
+    "analyse",
+    "array_constants",
+    "build_record",
+    "kernel_name",
+    "nbytes_of",
+    "shared_outputs",
+    "target",
+    "units_inside",
+]
 
 
 @final
@@ -209,15 +223,15 @@ def _build(
     check = config.current().check
     features = target()
     made.graphs.append(("trace", tuple(outputs)))
-    unit = _analyse(
+    unit = analyse(
         made,
         outputs,
         clock,
         observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
         goal=goal,
     )
-    units = [*_inside(unit), unit]
-    mapped_donations = _mapped_donations(donations, unit, units, inputs)
+    units = [*units_inside(unit), unit]
+    mapped_donations = shared_outputs(donations, unit, units, inputs)
     kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {
         n for u in units for r in u.regions for s in r.stages for n in s.access.reads
     }
@@ -248,7 +262,7 @@ _LEAST = 1 << 15
 
 @final
 @dataclass
-class _Unit:
+class Unit:
     """One graph of a step after fusion.
 
     ``roots`` are its different results, ``positions`` where each output is among them.
@@ -261,25 +275,25 @@ class _Unit:
     regions: list[Region]
     wanted: dict[int, frozenset[Node]]
     lowered: list[int | None] = field(default_factory=list)
-    bodies: dict[Node, list[_Unit]] = field(default_factory=dict)
+    bodies: dict[Node, list[Unit]] = field(default_factory=dict)
 
 
-def _inside(unit: _Unit) -> Iterator[_Unit]:
+def units_inside(unit: Unit) -> Iterator[Unit]:
     """The graphs of loops and branches, inner ones first."""
     for bodies in unit.bodies.values():
         for body in bodies:
-            yield from _inside(body)
+            yield from units_inside(body)
             yield body
 
 
-def _analyse(
+def analyse(
     made: Artifacts,
     outputs: Sequence[Node],
     clock: Clock,
     observe: Observer | None = None,
     distinct: bool = False,
     goal: _Goal | None = None,
-) -> _Unit:
+) -> Unit:
     """Passes and fusion; with `distinct`, no two results are the same value in memory."""
     simplified = run_passes(outputs, verify=config.current().check, observe=observe)
     clock.lap("passes")
@@ -301,20 +315,20 @@ def _analyse(
             raise _NotWorthwhile
         goal.seen.add(bytes_)
     clock.lap("fuse")
-    unit = _Unit(roots, positions, regions, _read_outside(regions, roots))
+    unit = Unit(roots, positions, regions, read_outside(regions, roots))
     for region in regions:
         node = region.stages[0].node
         functions = functions_of(node)
         if functions:
             unit.bodies[node] = [
-                _analyse(made, function.results, clock, distinct=True) for function in functions
+                analyse(made, function.results, clock, distinct=True) for function in functions
             ]
     return unit
 
 
 def _compile(
     made: Artifacts,
-    units: Sequence[_Unit],
+    units: Sequence[Unit],
     streamable: set[Node],
     features: base.Features,
     emission: Emission,
@@ -330,7 +344,7 @@ def _compile(
     streams: list[frozenset[int]] = []
     check = config.current().check
     for unit, region in [(u, r) for u in units for r in u.regions]:
-        name = _name(region, len(made.names))
+        name = kernel_name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
         if region.kind in (Kind.CALL, Kind.ALIAS):
@@ -374,22 +388,22 @@ def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) 
     """The large outputs that nobody reads: they go around the cache if the kernel moves more
     than it holds."""
     moved = sum(
-        _nbytes(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
+        nbytes_of(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
     )
     return frozenset(
         p
         for p in lowered.written
         if lowered.arguments[p] in streamable
         and moved > features.l3_bytes
-        and _nbytes(lowered.arguments[p]) > features.l2_bytes
+        and nbytes_of(lowered.arguments[p]) > features.l2_bytes
     )
 
 
-def _nbytes(node: Node) -> int:
+def nbytes_of(node: Node) -> int:
     return size_of(node) * node.dtype.itemsize
 
 
-def _read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int, frozenset[Node]]:
+def read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int, frozenset[Node]]:
     """For each region, its values that others read."""
     home = {n: r.number for r in regions for n in r.nodes}
     result: dict[int, set[Node]] = {r.number: set() for r in regions}
@@ -404,10 +418,10 @@ def _read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int,
     return {number: frozenset(nodes) for number, nodes in result.items()}
 
 
-def _mapped_donations(
+def shared_outputs(
     donations: Sequence[tuple[int, int]],
-    unit: _Unit,
-    units: Sequence[_Unit],
+    unit: Unit,
+    units: Sequence[Unit],
     inputs: Sequence[Node],
 ) -> list[tuple[int, int]]:
     """Donations between unique outputs and inputs, each used once."""
@@ -428,7 +442,7 @@ def _mapped_donations(
     return result
 
 
-def _name(region: Region, number: int) -> str:
+def kernel_name(region: Region, number: int) -> str:
     """A name that says what the kernel does: its last ops."""
     words: list[str] = []
     for stage in region.stages:
@@ -444,13 +458,13 @@ def _kernel_text(mapped: Mapped, features: base.Features) -> str:
 
 def _plan(
     made: Artifacts,
-    unit: _Unit,
+    unit: Unit,
     leaves: tuple[Sequence[Node], Sequence[Node]],
     donations: Sequence[tuple[int, int]],
     features: base.Features,
 ) -> Plan:
     inputs, constants = leaves
-    planner = _Planner(made, features)
+    planner = Planner(made, lambda number, region: _launch(made, number, region, features))
     tasks = planner.tasks(unit)
     scratch = max((_layout(m, features).scratch_bytes for m in made.mapped), default=0)
     return plan(
@@ -468,24 +482,24 @@ def _plan(
 
 
 @final
-class _Planner:
-    """The tasks of all graphs of a step."""
+class Planner:
+    """The tasks of all graphs of a step; `launch` makes one of a kernel and its region."""
 
-    def __init__(self, made: Artifacts, features: base.Features) -> None:
+    def __init__(self, made: Artifacts, launch: Callable[[int, Region], Task]) -> None:
         self.made = made
-        self.features = features
+        self.launch = launch
         self.calls: dict[str, int] = {}
         self.cursors = itertools.count()
         self.nbytes: dict[Any, int] = {}
 
-    def tasks(self, unit: _Unit) -> list[Task | CommandTask | Alias]:
+    def tasks(self, unit: Unit) -> list[Task | CommandTask | Alias]:
         found: list[Task | CommandTask | Alias] = []
         for region, number in zip(unit.regions, unit.lowered, strict=True):
-            self.nbytes.update((node, _nbytes(node)) for node in region.nodes)
+            self.nbytes.update((node, nbytes_of(node)) for node in region.nodes)
             if number is not None:
                 read = self.made.lowered[number].arguments
-                self.nbytes.update((node, _nbytes(node)) for node in read)
-                found.append(_launch(self.made, number, region, self.features))
+                self.nbytes.update((node, nbytes_of(node)) for node in read)
+                found.append(self.launch(number, region))
                 continue
             node = region.stages[0].node
             if region.kind is Kind.ALIAS:
@@ -501,7 +515,7 @@ class _Planner:
             found.append(body_task(node, plans, self.cursors))
         return found
 
-    def body(self, unit: _Unit, function: Body) -> Planned:
+    def body(self, unit: Unit, function: Body) -> Planned:
         tasks = self.tasks(unit)
         planned = plan(
             "body", tasks, function.parameters, unit.roots, [], self.nbytes, [], 0, least=_LEAST

@@ -175,9 +175,11 @@ class Token:
         The trace whose variable it is.
     label : str
         Its name in messages.
+    device : str
+        Where its value will be; "" if it is on none, or may go along with others.
     """
 
-    __slots__ = ("__weakref__", "label", "storage", "tensor", "trace")
+    __slots__ = ("__weakref__", "device", "label", "storage", "tensor", "trace")
 
     def __init__(
         self,
@@ -185,7 +187,9 @@ class Token:
         tensor: Cell | None = None,
         trace: Recorder | None = None,
         label: str = "",
+        device: str = "",
     ) -> None:
+        self.device = device
         self.storage = storage
         self.tensor = None if tensor is None else weakref.ref(tensor)
         self.trace = trace

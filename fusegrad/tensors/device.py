@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, final
 
 from ..errors import DeviceError
+from ..runtime import devices
 
-__all__ = ["DEVICES", "check_device", "device"]
+__all__ = ["CPU", "check_device", "device", "known_devices", "named_device"]
 
 _TYPES = ("cpu", "cuda")
 
@@ -67,14 +68,42 @@ class device:
         return hash(str(self))
 
 
-DEVICES = (device("cpu"),)
+CPU = device("cpu")
+
+
+def known_devices() -> tuple[device, ...]:
+    """The devices that tensors can be put on."""
+    driver = devices.driver()
+    if driver is None or driver.why_not() is not None:
+        return (CPU,)
+    return CPU, *(device("cuda", index) for index in range(driver.count()))
+
+
+def named_device(name: Any) -> device | None:
+    """A device that there is, with its index if it is a GPU; None for None.
+
+    A number is that of a GPU.
+
+    Raises
+    ------
+    DeviceError
+        If this installation does not have it, with the reason.
+    """
+    if name is None:
+        return None
+    text = f"cuda:{name}" if type(name) is int else str(name)
+    kind, _, number = text.partition(":")
+    if text in ("cpu", "cpu:0"):
+        return CPU
+    if kind == "cuda" and (number.isdecimal() or ":" not in text):
+        index = int(number or devices.current_index())
+        return device(devices.find(index, text).name)
+    raise DeviceError(
+        f"there is no device {text!r}",
+        remedy=f"this installation has {', '.join(repr(str(own)) for own in known_devices())}",
+    )
 
 
 def check_device(name: Any) -> None:
     """Raise DeviceError unless this installation has the device."""
-    if name is None or str(name).removesuffix(":0") in DEVICES:
-        return
-    raise DeviceError(
-        f"there is no device {str(name)!r}",
-        remedy=f"this installation has {', '.join(repr(str(own)) for own in DEVICES)}",
-    )
+    named_device(name)

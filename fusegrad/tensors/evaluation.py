@@ -10,20 +10,35 @@ if every operation ran at once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..errors import LeakedTracerError, TracedValueError, user_frame
 from ..ir.halves import meaning
 from ..ir.interpret import evaluate
-from ..ir.node import Node, where
+from ..ir.node import Node, set_recording, substitute, toposort, where
 from ..ir.types import TensorType
+from ..ops import build
+from ..ops.identities import Transfer
 from ..ops.source import Input
+from ..runtime.device_step import load_device_step
+from ..runtime.devices import use
 from .context import Cell, Token, active
-from .storage import Storage
+from .placement import device_of, gpu_of, placed
+from .storage import DeviceStorage, Storage
 
-__all__ = ["LIMIT", "check_leak", "compute", "remember", "settle", "traced_input", "wait"]
+__all__ = [
+    "LIMIT",
+    "check_leak",
+    "compute",
+    "hold",
+    "known_value",
+    "remember",
+    "settle",
+    "traced_input",
+    "wait",
+]
 
 LIMIT = 10_000
 """How many recorded results may wait before they are computed unasked."""
@@ -163,31 +178,113 @@ def compute(tensors: Iterable[Cell]) -> None:
         return
     for node, storage in zip(wanted, values(list(wanted)), strict=True):
         for tensor in wanted[node]:
-            tensor._settle(node, storage)
+            if not storage.remote:
+                tensor._settle(node, storage)
+            elif tensor._node is node and (tensor._leaf or not tensor.requires_grad):
+                hold(tensor, storage)
+
+
+def hold(tensor: Cell, storage: Storage) -> None:
+    """Let `storage` be the value of a tensor.
+
+    One on a GPU is a variable of a graph: what looks for memory of the host finds none.
+    """
+    if not storage.remote:
+        tensor._storage, tensor._node = storage, None
+        return
+    node = tensor._node
+    if node is not None and token_of(node) is not None and known_value(node) is storage:
+        return
+    before = set_recording(False)
+    try:
+        tensor._storage, tensor._node = None, build.input_(storage.type, Token(storage, tensor))
+    finally:
+        set_recording(before)
+
+
+def known_value(node: Node) -> Storage | None:
+    """The value of a variable, or of a node that was computed; None if it is not there yet."""
+    token = token_of(node)
+    found = None if token is None else token.storage
+    return _known.get(node) if found is None else found
 
 
 def values(nodes: list[Node]) -> list[Storage]:
     """The values of nodes, none of which depends on a trace."""
+    if use.on:
+        return _values_where_they_are(nodes)
     if len(nodes) == 1 and (storage := _at_once(nodes[0])) is not None:
         return [storage]
+    return _on_host(nodes)
+
+
+def _found(nodes: Sequence[Node]) -> dict[Node, Storage]:
+    """The leaves of a graph with their values."""
     found: dict[Node, Storage] = {}
-    environment = {}
     for leaf in _needed(nodes):
-        storage = _known.get(leaf)
-        token = token_of(leaf)
-        if storage is None and token is not None:
-            storage = token.storage
+        storage = known_value(leaf)
         if storage is None:
             check_leak(leaf)
             raise AssertionError(leaf)
         found[leaf] = storage
-        environment[leaf] = storage.array
+    return found
+
+
+def _on_host(nodes: Sequence[Node]) -> list[Storage]:
+    found = _found(nodes)
+    environment = {leaf: storage.array for leaf, storage in found.items()}
     rest = [node for node in nodes if node not in found]
     for node, array in zip(rest, evaluate(rest, environment), strict=True):
         # The result may be a view of an operand, and its memory is not aligned.
         storage = Storage.copy_of(array)
         found[node] = _known[node] = storage
-    return [found[node].owned() for node in nodes]
+    return [placed(found[node], "cpu").owned() for node in nodes]
+
+
+# --- on several devices ---------------------------------------------------------------------------
+
+
+def _values_where_they_are(nodes: Sequence[Node]) -> list[Storage]:
+    """The values of nodes, each computed on its device, and what is transferred in between."""
+    for node in toposort(nodes, _known):
+        if isinstance(node.op, Transfer) and node not in _known:
+            (operand,) = node.inputs
+            target = node.op.target
+            (value,) = _on(device_of([operand]) or target, [operand])
+            _known[node] = placed(value, target)
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(device_of([node]) or "cpu", []).append(node)
+    found: dict[Node, Storage] = {}
+    for device, group in groups.items():
+        found.update(zip(group, _on(device, group), strict=True))
+    return [found[node] for node in nodes]
+
+
+def _on(device: str, nodes: Sequence[Node]) -> list[Storage]:
+    """The values of nodes on a device."""
+    if device == "cpu":
+        return _on_host(nodes)
+    found = _found(nodes)
+    rest = list(dict.fromkeys(node for node in nodes if node not in found))
+    if rest:
+        leaves = _found(rest)
+        before = set_recording(False)
+        variables = {leaf: build.input_(leaf.tensor_type, Token()) for leaf in leaves}
+        outputs = substitute(rest, variables)
+        set_recording(before)
+        gpu = gpu_of(device)
+        step, _ = load_device_step(gpu, outputs, list(variables.values()), (), {})
+        there = [placed(storage, device) for storage in leaves.values()]
+        unique = {p: n for n, p in zip(outputs, step.record.outputs, strict=True)}
+        made = [DeviceStorage(unique[p].tensor_type, gpu) for p in range(len(unique))]
+        step([storage.address for storage in (*there, *made)])
+        for node, position in zip(rest, step.record.outputs, strict=True):
+            found[node] = made[position]
+            # What may be anywhere is not looked for here by others.
+            if device_of([node]) == device:
+                _known[node] = made[position]
+    return [placed(found[node], device) for node in nodes]
 
 
 def _at_once(node: Node) -> Storage | None:

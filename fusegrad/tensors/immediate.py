@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen import scalar
-from ..codegen.dtypes import DType
+from ..codegen.dtypes import DType, as_dtype
 from ..errors import FusegradError
-from ..ir.halves import in_float32, meaning
+from ..ir.halves import in_float32, meaning, number_of
 from ..ir.node import Node, Pattern, set_recording, toposort
 from ..ir.types import TensorType, TupleType
 from ..ops import build
@@ -29,7 +29,7 @@ from ..ops.source import Input
 from .context import Cell, Token, active
 from .storage import Storage
 
-__all__ = ["immediate", "immediate_elementwise", "is_plain", "source_value", "typed"]
+__all__ = ["constant_of", "immediate", "immediate_elementwise", "is_plain", "source_value", "typed"]
 
 Array = npt.NDArray[Any]
 Result = tuple[Storage, bool]
@@ -218,6 +218,16 @@ def source_value(node: Node) -> Storage | None:
         if operand.inputs or isinstance(operand.op, Input):
             return None
     return Storage.copy_of(np.asarray(meaning(node, [meaning(i, []) for i in inputs])))
+
+
+def constant_of(array: Array) -> Node:
+    """A small array as a constant of a graph."""
+    if array.size == 1:
+        dtype = as_dtype(array.dtype)
+        return build.full(array.shape, number_of(array, dtype), dtype)
+    data = np.array(array)
+    data.flags.writeable = False
+    return build.array_constant(data)
 
 
 def _made(

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import as_dtype
+from ..errors import DeviceError
 from ..ir.types import TensorType
+from ..runtime.devices import GPU, DeviceBlock
 from ..runtime.memory import Block, allocate
 
-__all__ = ["SharedStorage", "Storage"]
+__all__ = ["DeviceStorage", "SharedStorage", "Storage"]
 
 Array = npt.NDArray[Any]
 
@@ -34,6 +36,8 @@ class Storage:
         Where the values begin.
     shared : bool
         Whether somebody else owns the memory, who may change the values.
+    device : str
+        ``"cpu"``, or the name of the GPU that has the memory.
 
     Examples
     --------
@@ -44,6 +48,7 @@ class Storage:
 
     __slots__ = ("__weakref__", "_array", "_block", "address", "type")
     shared: ClassVar[bool] = False
+    remote: ClassVar[bool] = False
     _block: Block
 
     def __init__(self, type_: TensorType) -> None:
@@ -54,6 +59,11 @@ class Storage:
         self.address = block.address
         self._block = block
         self._array: Array | None = None
+
+    @property
+    def device(self) -> str:
+        """Where the memory is."""
+        return "cpu"
 
     @property
     def array(self) -> Array:
@@ -118,6 +128,70 @@ class SharedStorage(Storage):
 
     def owned(self) -> Storage:
         return Storage.copy_of(self.array)
+
+
+@final
+class DeviceStorage(Storage):
+    """Values in the memory of a GPU.
+
+    Parameters
+    ----------
+    type_ : TensorType
+    gpu : GPU
+
+    Attributes
+    ----------
+    address : int
+        Of the GPU, not of this process.
+    """
+
+    __slots__ = ("_memory", "gpu")
+    remote: ClassVar[bool] = True
+    _memory: DeviceBlock
+
+    def __init__(self, type_: TensorType, gpu: GPU) -> None:
+        count: int = type_.size * type_.dtype.itemsize  # type: ignore[operator]
+        self._memory = gpu.allocate(count)
+        self.gpu = gpu
+        self.type = type_
+        self.address = self._memory.address
+
+    @property
+    def device(self) -> str:
+        return self.gpu.name
+
+    @staticmethod
+    def of(source: Storage, gpu: GPU) -> DeviceStorage:
+        """The values of another storage on a GPU."""
+        made = DeviceStorage(source.type, gpu)
+        if isinstance(source, DeviceStorage) and source.gpu is gpu:
+            gpu.driver.copy(gpu.index, made.address, source.address, source._memory.nbytes)
+        else:
+            values = source.array
+            gpu.driver.upload(gpu.index, made.address, values.ctypes.data, values.nbytes)
+        return made
+
+    @property
+    def array(self) -> Array:
+        """A copy of the values on the host, which cannot be written."""
+        values = self.fetched().array
+        values.flags.writeable = False
+        return values
+
+    def fetched(self) -> Storage:
+        """The values in memory of the host."""
+        made = Storage(self.type)
+        gpu, count = self.gpu, self._memory.nbytes
+        gpu.driver.download(gpu.index, made.address, self.address, count)
+        return made
+
+    def view(self) -> Array:
+        raise DeviceError(
+            f"the values are on {self.device}: NumPy cannot see them",
+            remedy="copy them to the CPU first, x.cpu().numpy()",
+        )
+
+    lent = view
 
 
 @final

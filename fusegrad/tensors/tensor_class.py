@@ -17,32 +17,40 @@ from ..codegen.half import RECORD
 from ..errors import (
     ArgumentTypeError,
     CaptureError,
-    DTypeError,
     ShapeError,
 )
-from ..ir.halves import as_array, number_of
+from ..ir.halves import as_array
 from ..ir.node import Node, set_recording
 from ..ir.types import TensorType
 from ..ops import build
 from ..ops.elementwise import Function
+from ..runtime.devices import use
 from ..semantics import products
 from ..semantics.promotion import as_dtype, no_complex, promote
-from ..semantics.shapes import broadcast_shapes, show
+from ..semantics.shapes import broadcast_shapes
 from .array_values import array_of, is_array
 from .context import Recorder, active, no_grad
-from .evaluation import wait
-from .immediate import immediate, immediate_elementwise, is_plain, source_value, typed
+from .device import named_device
+from .evaluation import hold, wait
+from .immediate import constant_of, immediate, immediate_elementwise, is_plain, source_value, typed
+from .placement import check_together, placed
 from .sharing import VIEWS, detached_view, is_part, note_view
 from .storage import SharedStorage, Storage
 from .tensor_conversions import Conversions
 from .tensor_gradients import Gradients
 from .tensor_looks import Looks
 from .tensor_named_methods import NamedMethods
-from .tensor_operands import KINDS, SCALARS, elementwise_node, elementwise_over, plain_number
+from .tensor_operands import (
+    SCALARS,
+    check_fitting,
+    elementwise_node,
+    elementwise_over,
+    plain_number,
+)
 from .tensor_operands import common_nodes as nodes_of
 from .tensor_operators import UFUNCS
 from .tensor_part_methods import PartMethods
-from .tensor_state import State
+from .tensor_state import State, holds_tensors, move_of
 
 __all__ = [
     "ArrayLike",
@@ -50,6 +58,7 @@ __all__ = [
     "as_tensor",
     "common_nodes",
     "elementwise",
+    "finished",
     "made",
     "record",
     "record_nodes",
@@ -173,18 +182,7 @@ class Tensor(
     def _fitting(self, value: Tensor, what: str, shape: tuple[int, ...] | None) -> Node:
         """The node of `value` in the dtype of this tensor, for an assignment."""
         dtype = self._type.dtype
-        if not value._weak and KINDS[value.dtype.kind] > KINDS[dtype.kind]:
-            raise DTypeError(
-                f"cannot {what} a tensor of {dtype} in place with values of {value.dtype}",
-                remedy=f'convert one of them: x = x.astype("{value.dtype}"), '
-                f'or the values with .astype("{dtype}")',
-            )
-        if shape is not None and value.shape != shape:
-            raise ShapeError(
-                f"cannot {what} a tensor of shape {show(shape)} in place with values of shape "
-                f"{show(value.shape)}",
-                remedy="write x = x + y for a result of another shape",
-            )
+        check_fitting(value, dtype, what, shape)
         before = set_recording(True)
         try:
             return build.cast(value._read(), dtype)
@@ -241,8 +239,12 @@ class Tensor(
             if active.trace is not None:
                 raise CaptureError(f"a tensor of type {self._type} gets data of type {new._type}")
             self._type = new._type
-        with no_grad():
-            self._write(new._read())
+        if use.on and active.trace is None and new.device != self.device:
+            self._shared = None
+            self._install(new._materialize())
+        else:
+            with no_grad():
+                self._write(new._read())
 
     # --- copies and conversions -------------------------------------------------------------------
 
@@ -269,6 +271,16 @@ class Tensor(
         return record(_same, (self,))
 
     contiguous = copy = clone
+
+    def _moved(self, device: Any) -> Tensor:
+        target = named_device(device)
+        if target is None or not use.on or self.device == target:
+            return self
+        name = str(target)
+        recorded = move_of(self, name)
+        if recorded is None:
+            return tensor_of(placed(self._materialize(), name))
+        return record(recorded[0], (self,), *recorded[1:])
 
     def _convert(self, dtype: DType, copy: Any) -> Tensor:
         if dtype is self.dtype and not copy:
@@ -351,6 +363,13 @@ class _Alias(Tensor):
 # --- making tensors -------------------------------------------------------------------------------
 
 
+def finished(tensor: Tensor, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor on a device, as a variable if it is to require a gradient."""
+    if device is not None:
+        tensor = tensor._moved(device)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
 def _blank(type_: TensorType) -> Tensor:
     tensor = object.__new__(Tensor)
     tensor._blank(type_)
@@ -360,7 +379,10 @@ def _blank(type_: TensorType) -> Tensor:
 def tensor_of(storage: Storage) -> Tensor:
     """A tensor with the value in `storage`."""
     tensor = _blank(storage.type)
-    tensor._storage = storage
+    if storage.remote:
+        hold(tensor, storage)
+    else:
+        tensor._storage = storage
     tensor._trace = active.trace
     return tensor
 
@@ -376,7 +398,7 @@ def made(node: Node, requires_grad: bool = False, weak: bool = False) -> Tensor:
     trace = thread.trace
     if trace is not None:
         tensor._trace = trace
-    elif (storage := source_value(node)) is not None:
+    elif not use.on and (storage := source_value(node)) is not None:
         tensor._storage, tensor._node = storage, None
     else:
         wait(tensor)
@@ -387,7 +409,7 @@ def as_tensor(value: ArrayLike, dtype: DType | None = None) -> Tensor:
     """`value` as a tensor; one itself if it is one and has the dtype. Everything else is copied."""
     if isinstance(value, Tensor):
         return value if dtype is None or value.dtype is dtype else value._convert(dtype, True)
-    if isinstance(value, (list, tuple)) and _holds_tensors(value):
+    if isinstance(value, (list, tuple)) and holds_tensors(value):
         return _stacked(value, dtype)
     if active.trace is not None and type(value) is np.ndarray:
         return _array_in_trace(active.trace, value, dtype)
@@ -408,12 +430,6 @@ def _array_in_trace(trace: Recorder, value: Array, dtype: DType | None) -> Tenso
     return tensor if dtype is None or tensor.dtype is dtype else tensor._convert(dtype, True)
 
 
-def _holds_tensors(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(map(_holds_tensors, value))
-    return isinstance(value, Tensor)
-
-
 def _stacked(value: Any, dtype: DType | None) -> Tensor:
     parts = [as_tensor(part, dtype) for part in value]
     nodes, tensors = common_nodes(parts)
@@ -423,18 +439,9 @@ def _stacked(value: Any, dtype: DType | None) -> Tensor:
 
 
 def _of_array(array: Array) -> Tensor:
-    if active.trace is not None and array.size <= _SMALL:
-        return record_nodes(lambda: (_constant(array), ()))
+    if (active.trace is not None or use.on) and array.size <= _SMALL:
+        return record_nodes(lambda: (constant_of(array), ()))
     return tensor_of(Storage.copy_of(array))
-
-
-def _constant(array: Array) -> Node:
-    if array.size == 1:
-        dtype = as_dtype(array.dtype)
-        return build.full(array.shape, number_of(array, dtype), dtype)
-    data = np.array(array)
-    data.flags.writeable = False
-    return build.array_constant(data)
 
 
 # --- recording ------------------------------------------------------------------------------------
@@ -495,6 +502,8 @@ def _flagged(node: Node, tensors: Sequence[Tensor]) -> Tensor:
             weak = True
     if weak:
         weak = all(tensor._weak for tensor in tensors)
+    if len(tensors) > 1:
+        check_together(node)
     if requires:
         requires = node.dtype.is_float
         if requires and not active.grad:
@@ -573,7 +582,7 @@ def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
     tensor = object.__new__(cls)
     tensor._blank(source._type)
     if active.trace is None:
-        tensor._storage = source._materialize().owned()
+        hold(tensor, source._materialize().owned())
     else:
         tensor._node, tensor._trace = source._snapshot()._read(), active.trace
     tensor.requires_grad, tensor.name = source.requires_grad, source.name
@@ -584,8 +593,7 @@ def _rebuild(cls: type[Tensor], source: Tensor) -> Tensor:
 def _unpickle(cls: type[Tensor], array: Array, requires_grad: bool, name: str | None) -> Tensor:
     tensor = object.__new__(cls)
     dtype = as_dtype(array.dtype)
-    storage = Storage.copy_of(as_array(array, dtype))
     tensor._blank(TensorType(array.shape, dtype))
-    tensor._storage = storage
+    tensor._storage = Storage.copy_of(as_array(array, dtype))
     tensor.requires_grad, tensor.name = requires_grad, name
     return tensor

@@ -21,8 +21,8 @@ from ..codegen.dtypes import (
 )
 from ..errors import DeviceError
 from ..semantics.promotion import as_dtype
-from .device import check_device
 from .device import device as Device
+from .device import named_device
 
 __all__ = ["Conversions"]
 
@@ -45,10 +45,16 @@ class Conversions(ABC, Generic[TensorT]):
     def _convert(self, dtype: DType, copy: Any) -> TensorT:
         """The values in a dtype; this tensor itself if it has the dtype and needs no copy."""
 
+    @abstractmethod
+    def _moved(self, device: Any) -> TensorT:
+        """The values on a device; this tensor itself if they are there."""
+
     def astype(self, dtype: Any, *, copy: Any = True, device: Any = None) -> TensorT:
         """The values converted to a dtype."""
-        check_device(device)
-        return self._convert(as_dtype(dtype), copy)
+        if device is None:
+            return self._convert(as_dtype(dtype), copy)
+        moved = self._moved(device)
+        return moved._convert(as_dtype(dtype), copy and moved is self)  # type: ignore[attr-defined,no-any-return]
 
     type = astype
 
@@ -67,28 +73,32 @@ class Conversions(ABC, Generic[TensorT]):
     ) -> TensorT:
         """The values in another dtype, on another device, or as another tensor has them.
 
-        `non_blocking` is torch's: it changes nothing where all memory is the processor's.
+        `non_blocking` is torch's: work of a GPU never blocks before somebody looks.
         """
         flags = [arg for arg in args if isinstance(arg, bool)]
         copy = copy or (len(flags) > 1 and flags[1])
         for arg in args[: len(args) - len(flags)]:
             if isinstance(arg, Conversions):
-                dtype = arg.dtype
-            elif isinstance(arg, Device) or (isinstance(arg, str) and not _names_dtype(arg)):
+                dtype, device = arg.dtype, arg.device
+            elif (
+                type(arg) is int
+                or isinstance(arg, Device)
+                or (isinstance(arg, str) and not _names_dtype(arg))
+            ):
                 device = arg
             else:
                 dtype = arg
-        check_device(device)
-        return self.astype(self.dtype if dtype is None else dtype, copy=copy)
+        dtype = self.dtype if dtype is None else dtype
+        return self.astype(dtype, copy=copy, device=named_device(device))
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> TensorT:
-        """This tensor on a device: on ``"cpu"`` it is there already."""
+        """This tensor on a device."""
         if stream is not None:
-            raise DeviceError("the CPU has no streams", remedy="leave stream=None")
+            raise DeviceError("there are no streams to choose from", remedy="leave stream=None")
         return self.to(str(device))
 
     def cpu(self) -> TensorT:
-        """This tensor: it is on the CPU."""
+        """This tensor on the CPU."""
         return self.to("cpu")
 
     def cuda(self, device: Any = None) -> TensorT:
@@ -96,9 +106,19 @@ class Conversions(ABC, Generic[TensorT]):
         return self.to(device="cuda" if device is None else device)
 
     @property
+    @abstractmethod
+    def device(self) -> Device:
+        """Where the elements lie."""
+
+    @property
     def is_cuda(self) -> bool:
         """Whether this tensor is on a GPU."""
-        return False
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether this tensor is on the CPU."""
+        return self.device.type == "cpu"
 
     def float(self) -> TensorT:
         """The values as float32."""

@@ -14,6 +14,7 @@ from ..errors import GradientError, ShapeError
 from ..ir.node import Node, set_recording
 from ..ops import build
 from ..ops.elementwise import FUNCTIONS
+from ..runtime.devices import use
 from ..semantics.shapes import broadcast_to, show
 from .context import active
 from .evaluation import settle
@@ -268,6 +269,8 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
 
     def _assign(self, value: ArrayLike, what: str) -> TensorT:
         new = self._coerce(value, fitting=True)
+        if use.on and what == "copy to" and new.device != self.device:
+            new = cast("Any", new).to(self.device)
         if self._adopt(new):
             return cast("TensorT", self)
         node = self._fitting(new, what, None)

@@ -23,6 +23,7 @@ from ..errors import (
     ShapeError,
 )
 from ..semantics.shapes import show
+from .device import device as Device
 from .dlpack import as_bfloat16
 from .storage import Storage
 
@@ -40,6 +41,11 @@ class Looks(ABC):
     @abstractmethod
     def _look(self, what: str, remedy: str | None = None) -> Array:
         """The values for somebody who looks at them, or TracedValueError."""
+
+    @property
+    @abstractmethod
+    def device(self) -> Device:
+        """Where the elements lie."""
 
     @abstractmethod
     def _own_storage(self) -> Storage | None:
@@ -200,6 +206,7 @@ class Looks(ABC):
         values = self._text(separator=", ", prefix=f"{name}(")
         extra = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         extra = extra if self.size else exact
+        extra += "" if self.device.type == "cpu" else f", device='{self.device}'"
         return f"{name}({values}{extra}{', requires_grad=True' if self.requires_grad else ''})"
 
     def __str__(self) -> str:

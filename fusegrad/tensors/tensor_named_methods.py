@@ -127,8 +127,9 @@ class NamedMethods(ElementwiseMethods[TensorT], Generic[TensorT]):
         """A tensor of one value, by default of this dtype."""
         check_device(device)
         kind = self.dtype if dtype is None else as_dtype(dtype)
-        tensor = self._fresh(lambda: build.full(as_shape(size), fill_value, kind))
-        return cast("Any", tensor).requires_grad_() if requires_grad else tensor
+        fresh = self._fresh(lambda: build.full(as_shape(size), fill_value, kind))
+        tensor = cast("Any", fresh)._moved(cast("Any", self).device if device is None else device)
+        return cast("TensorT", tensor.requires_grad_() if requires_grad else tensor)
 
     def new_zeros(
         self, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..codegen.dtypes import DType, bool_, float64, int64
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent
 from ..ops import build
 from ..ops.elementwise import Function
 from ..semantics.promotion import kind_of, promote, with_weak
-from ..semantics.shapes import broadcast_shapes
+from ..semantics.shapes import broadcast_shapes, show
 from .tensor_state import State
 
 __all__ = [
-    "KINDS",
     "SCALARS",
+    "check_fitting",
     "common_dtype",
     "common_nodes",
     "elementwise_node",
@@ -153,3 +153,19 @@ def _converted(value: bool | int | float, dtype: DType) -> bool | int | float:
     if dtype.kind == "bool":
         return bool(value)
     return float(value) if dtype.is_float else int(value)
+
+
+def check_fitting(value: State, dtype: DType, what: str, shape: tuple[int, ...] | None) -> None:
+    """Raise unless a value can be assigned to a tensor of `dtype` and, if it is given, `shape`."""
+    if not value._weak and KINDS[value.dtype.kind] > KINDS[dtype.kind]:
+        raise DTypeError(
+            f"cannot {what} a tensor of {dtype} in place with values of {value.dtype}",
+            remedy=f'convert one of them: x = x.astype("{value.dtype}"), '
+            f'or the values with .astype("{dtype}")',
+        )
+    if shape is not None and value.shape != shape:
+        raise ShapeError(
+            f"cannot {what} a tensor of shape {show(shape)} in place with values of shape "
+            f"{show(value.shape)}",
+            remedy="write x = x + y for a result of another shape",
+        )

@@ -24,22 +24,26 @@ from ..ir.node import Node, set_recording
 from ..ops import build
 from ..ops.identities import Leaf
 from ..ops.source import Input
+from ..runtime.devices import use
 from .context import Cell, Recorder, Token, active
-from .device import DEVICES
+from .device import CPU
 from .device import device as Device
 from .evaluation import (
     check_leak,
     check_value,
+    hold,
+    known_value,
     settle,
     traced_error,
     traced_input,
     values,
     wait,
 )
+from .placement import device_of, moved_in_trace, together
 from .storage import Storage
 from .tensor_size import Size
 
-__all__ = ["State"]
+__all__ = ["State", "holds_tensors", "move_of"]
 
 Array = npt.NDArray[Any]
 _OWNED = 3
@@ -95,6 +99,14 @@ class State(Cell):
     def _own_variable(self) -> Node:
         """The one variable that stands for the storage while a graph holds it."""
         storage = self._storage
+        if storage is None:
+            # On a GPU: the variable is the value.
+            storage = self._materialize()
+            if storage.remote:
+                self._node = None
+                hold(self, storage)
+                assert self._node is not None
+                return self._node
         node = None if self._variable is None else self._variable()
         shared = storage is not None and storage.shared
         if node is not None and shared and not _same(cast("Token", node.op.token), storage):  # type: ignore[attr-defined]
@@ -110,6 +122,8 @@ class State(Cell):
 
     def _write(self, node: Node) -> None:
         """Replace the value; `node` has the type of the tensor."""
+        if use.on:
+            node = together(self, node)
         shared = self._shared
         if self.requires_grad and self._leaf and active.grad:
             if shared is None or not shared.result:
@@ -183,8 +197,8 @@ class State(Cell):
     def _install(self, storage: Storage) -> None:
         """Take a value that a compiled program computed."""
         self._type = storage.type
-        self._storage = storage
-        self._node = self._trace = self._variable = None
+        self._trace = self._variable = None
+        hold(self, storage)
         if self._shared is not None:
             self._shared.changed(self)
 
@@ -198,8 +212,12 @@ class State(Cell):
                 if self._trace is not None:
                     check_leak(node)
                     self._trace = None
+                if use.on and (storage := known_value(node)) is not None and storage.remote:
+                    return storage
                 settle(self)
             storage = self._storage
+            if storage is None and self._node is not None:
+                storage = known_value(self._node)
             assert storage is not None
         return storage
 
@@ -277,8 +295,20 @@ class State(Cell):
 
     @property
     def device(self) -> Device:
-        """Where the elements lie."""
-        return DEVICES[0]
+        """Where the elements lie, or will when they are computed."""
+        return Device(self._place()) if use.on else CPU
+
+    def _place(self) -> str:
+        """The name of the device that has the elements."""
+        if self._storage is not None:
+            return self._storage.device
+        node = self._node
+        if node is None and self._shared is not None:
+            node = self._refreshed()
+        if node is None:
+            return "cpu"
+        known = known_value(node)
+        return known.device if known is not None else device_of([node]) or "cpu"
 
     def numel(self) -> int:
         """The number of elements."""
@@ -295,6 +325,26 @@ class State(Cell):
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
         return sys.modules[__name__.partition(".")[0]]
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether lists and tuples have a tensor in them."""
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_tensors, value))
+    return isinstance(value, State)
+
+
+def move_of(tensor: State, name: str) -> tuple[Any, ...] | None:
+    """The function that records the move of a tensor to a device, and its parameters.
+
+    None if nothing needs to be recorded: the tensor has a value and nobody asks for gradients.
+    """
+    if active.trace is not None:
+        return moved_in_trace, name
+    own = "cpu" if tensor._storage is not None else device_of([tensor._read()])
+    if not own or (tensor.requires_grad and active.grad):
+        return build.transfer, own, name
+    return None
 
 
 def _same(token: Token, storage: Storage | None) -> bool:

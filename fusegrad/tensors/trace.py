@@ -19,6 +19,7 @@ from ..ir.types import Extent, TensorType
 from ..ops import build
 from ..semantics.promotion import as_dtype, kind_of
 from .context import Cell, Recorder, Token, active
+from .placement import device_of_cell
 from .storage import Storage
 from .tensor_class import Tensor, made
 
@@ -121,7 +122,12 @@ class Trace(Recorder):
     # --- variables --------------------------------------------------------------------------------
 
     def input(
-        self, shape: Sequence[Extent], dtype: Any, label: str, weak: bool = False
+        self,
+        shape: Sequence[Extent],
+        dtype: Any,
+        label: str,
+        weak: bool = False,
+        device: str = "",
     ) -> tuple[Tensor, Node]:
         """A variable for an argument.
 
@@ -133,6 +139,8 @@ class Trace(Recorder):
             Its name, for messages.
         weak : bool, optional
             Whether it promotes as a Python number: it adopts the dtype of what it meets.
+        device : str, optional
+            Where the argument is; "" if it goes along with others.
 
         Returns
         -------
@@ -140,7 +148,8 @@ class Trace(Recorder):
         node : Node
             The variable.
         """
-        node = self._variable(TensorType(shape, as_dtype(dtype)), f"the argument {label!r}")
+        type_ = TensorType(shape, as_dtype(dtype))
+        node = self._variable(type_, f"the argument {label!r}", device=device)
         tensor = made(node, weak=weak)
         tensor._trace = self
         tensor.name = label
@@ -152,8 +161,11 @@ class Trace(Recorder):
         self.scalars.append((getter, node, label))
         return node
 
-    def _variable(self, type_: TensorType, label: str, tensor: Cell | None = None) -> Node:
-        return build.input_(type_, Token(tensor=tensor, trace=self, label=label))
+    def _variable(
+        self, type_: TensorType, label: str, tensor: Cell | None = None, device: str = ""
+    ) -> Node:
+        token = Token(tensor=tensor, trace=self, label=label, device=device)
+        return build.input_(type_, token)
 
     # --- what tensors report ----------------------------------------------------------------------
 
@@ -163,7 +175,7 @@ class Trace(Recorder):
             mine = cast("Tensor", tensor)
             mine._materialize()
             label = f"the tensor {mine.name!r}" if mine.name else "a tensor made outside"
-            node = self._variable(mine._type, label, mine)
+            node = self._variable(mine._type, label, mine, device_of_cell(mine))
             self._variables[mine] = node
             self.captures.append((mine, node))
         return node

@@ -96,6 +96,7 @@ REPLACED: dict[str, tuple[Rule, Node, Node]] = {
         X,
     ),
     "stop_gradient": (simplify.drop_identities, build.stop_gradient(X), X),
+    "transfer": (simplify.drop_identities, build.transfer(X, "cpu", "cuda:0"), X),
     "mark": (simplify.drop_identities, build.mark(X, object()), X),
     "where": (
         simplify.plain_select,

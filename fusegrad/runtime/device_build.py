@@ -1,0 +1,153 @@
+"""From a graph to the record of a step for a GPU: passes, fusion and lowering as for the CPU.
+
+Knows every stage by name; runs nothing. How a kernel is dealt to threads is decided where its code
+is made, so that a record is the same for every architecture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from .. import config
+from ..codegen.program import Program, verify_program
+from ..codegen.verify import verify_kernel
+from ..ir.node import Node
+from ..lower import Lowered, lower_region
+from ..lower.equal import structure_of
+from ..passes.regions import Kind, Region
+from .build import (
+    Artifacts,
+    Clock,
+    Planner,
+    Unit,
+    analyse,
+    array_constants,
+    kernel_name,
+    shared_outputs,
+    units_inside,
+)
+from .plan import Task, plan
+
+__all__ = ["DeviceRecord", "build_device_record"]
+
+
+@final
+@dataclass(frozen=True)
+class DeviceRecord:
+    """A step for a GPU: its program, and the kernels that the program launches."""
+
+    program: Program
+    code: tuple[Lowered, ...]
+    outputs: tuple[int, ...]
+    donated: tuple[tuple[int, int], ...]
+    kernels: int
+
+
+def build_device_record(
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    made: Artifacts,
+) -> DeviceRecord:
+    """Compile a graph as far as no architecture needs to be known.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+    inputs : sequence of Node
+        The variables, in the order in which the step gets their addresses.
+    donations : sequence of (int, int)
+        (output, input) positions that the caller would like to share memory.
+    made : Artifacts
+        Filled with what every stage made.
+    """
+    clock = Clock(made.milliseconds)
+    made.graphs.append(("trace", tuple(outputs)))
+    unit = analyse(
+        made,
+        outputs,
+        clock,
+        observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
+    )
+    units = [*units_inside(unit), unit]
+    donated = shared_outputs(donations, unit, units, inputs)
+    code = _lower(made, units, clock)
+    planner = Planner(made, lambda number, region: _launch(made, number, region))
+    tasks = planner.tasks(unit)
+    made.plan = plan(
+        *("step", tasks, inputs, unit.roots, array_constants(outputs), planner.nbytes),
+        *(donated, 0, [*planner.calls], next(planner.cursors)),
+    )
+    if config.current().check:
+        verify_program(made.plan.program, len(code))
+    clock.lap("plan")
+    return DeviceRecord(
+        made.plan.program,
+        code,
+        tuple(unit.positions),
+        made.plan.donated,
+        len(made.plan.program.groups),
+    )
+
+
+def _lower(made: Artifacts, units: Sequence[Unit], clock: Clock) -> tuple[Lowered, ...]:
+    """The kernel of every region; equal ones once."""
+    known: dict[Any, int] = {}
+    numbers: dict[int, int] = {}
+    orders: list[list[Node]] = []
+    code: list[Lowered] = []
+    for unit, region in [(u, r) for u in units for r in u.regions]:
+        name = kernel_name(region, len(made.names))
+        made.names.append(name)
+        made.regions.append(region)
+        if region.kind in (Kind.CALL, Kind.ALIAS):
+            unit.lowered.append(None)
+            continue
+        number = len(made.lowered)
+        unit.lowered.append(number)
+        made.kernel_names.append(name)
+        outside = unit.wanted[region.number]
+        key, order = structure_of(region, outside)
+        orders.append(order)
+        first = known.setdefault(key, number)
+        if first == number:
+            lowered = lower_region(region, outside, name)
+            if config.current().check:
+                verify_kernel(lowered.kernel)
+            numbers[number] = len(code)
+            code.append(lowered)
+        else:
+            same = dict(zip(orders[first], order, strict=True))
+            model = made.lowered[first]
+            lowered = replace(model, arguments=tuple(same[n] for n in model.arguments))
+        made.lowered.append(lowered)
+        made.kernel_numbers.append(numbers[first])
+    clock.lap("lower")
+    return tuple(code)
+
+
+def _launch(made: Artifacts, number: int, region: Region) -> Task:
+    """One kernel as a task of the plan."""
+    lowered = made.lowered[number]
+    reads = {value for stage in region.stages for value in stage.access.reads}
+    return Task(
+        made.kernel_numbers[number],
+        lowered.arguments,
+        frozenset(reads - set(region.nodes)),
+        frozenset(lowered.arguments[p] for p in lowered.written),
+        tuple((p, _bytes(lowered, p)) for p in lowered.partial),
+        tuple((lowered.arguments[w], lowered.arguments[r]) for w, r in lowered.in_place),
+        (lowered.items,) * len(lowered.kernel.sizes),
+        lowered.items,
+        max(1, lowered.items),
+        1,
+    )
+
+
+def _bytes(lowered: Lowered, position: int) -> int:
+    buffer = lowered.kernel.params[position].buffer
+    extents = [e if isinstance(e, int) else lowered.items for e in buffer.shape]
+    return math.prod(extents) * buffer.dtype.itemsize

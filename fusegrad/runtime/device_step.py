@@ -1,0 +1,278 @@
+"""A step on a GPU: its kernels, its memory, and how its program runs.
+
+Knows records and GPUs; knows no tensors. A step whose commands do not depend on values is captured
+the second time that it is called with the same addresses, and asked for as one piece from then on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..codegen.program import (
+    Call,
+    Command,
+    Copy,
+    Cursor,
+    Group,
+    Loop,
+    Rotation,
+    Slot,
+    SlotKind,
+    Switch,
+    While,
+)
+from ..ir.digest import digest
+from ..ir.node import Node
+from ..ir.types import TensorType, TupleType
+from .build import Artifacts, Clock, array_constants
+from .calls import Callee, find_calls, raising, resolve
+from .device_build import DeviceRecord, build_device_record
+from .devices import GPU, DeviceBlock, DeviceKernel
+from .locks import recursive_lock
+
+__all__ = ["DeviceStep", "load_device_step"]
+
+_MOST_CAPTURED = 8
+"""How many captured forms of a step are kept: its outputs move between a few places."""
+_MOST_COMMANDS = 20_000
+"""Steps of more commands, as long loops have, are asked for one command after the other."""
+
+_HostFunction = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p))
+
+
+@final
+class DeviceStep:
+    """A loaded step.
+
+    Attributes
+    ----------
+    record : DeviceRecord
+    gpu : GPU
+    """
+
+    may_fail = False
+
+    def __init__(
+        self,
+        gpu: GPU,
+        record: DeviceRecord,
+        constants: Sequence[npt.NDArray[Any]],
+        callees: Sequence[Callee],
+    ) -> None:
+        self.gpu = gpu
+        self.record = record
+        program = record.program
+        kernels = [DeviceKernel(each.kernel, gpu.target) for each in record.code]
+        self.functions = gpu.driver.load(gpu.index, kernels)
+        self.blocks = [_uploaded(gpu, c) for c in constants]
+        self.callees = tuple(callees)
+        # What the functions of the host are lives as long as the step.
+        self.calls = resolve(program.calls, {c.symbol: c for c in callees})
+        self.arena: DeviceBlock | None = None
+        self.lock = recursive_lock()
+        self.captured: dict[tuple[int, ...], Any] = {}
+        self.fixed = not program.calls and _count(program.commands) <= _MOST_COMMANDS
+        self._runs = raising(self._run) if program.calls else self._run
+
+    @property
+    def arena_bytes(self) -> int:
+        """The planned memory of one call."""
+        return self.record.program.arena_bytes
+
+    def __call__(self, addresses: Sequence[int], count: int = 0) -> None:
+        """Ask for one run; `addresses` are those of inputs, then of (unique) outputs."""
+        with self.lock:
+            if self.arena is None:
+                self.arena = self.gpu.allocate(self.arena_bytes)
+            key = tuple(addresses)
+            if not self.fixed:
+                self._runs(key)
+                return
+            work = self.captured.pop(key, None)
+            if work is None:
+                self._runs(key)
+                work = _SEEN
+            else:
+                if work is _SEEN:
+                    work = self.gpu.driver.capture(self.gpu.index, lambda: self._runs(key))
+                self.gpu.driver.replay(self.gpu.index, work)
+            # The last one is the one used last.
+            self.captured[key] = work
+            while len(self.captured) > _MOST_CAPTURED:
+                del self.captured[next(iter(self.captured))]
+
+    def _run(self, addresses: tuple[int, ...]) -> None:
+        assert self.arena is not None
+        try:
+            _Run(self, addresses, self.arena.address).block(self.record.program.commands)
+        except _Ended:
+            # What the function of the host raised is raised by `raising`.
+            return
+
+
+class _Ended(Exception):
+    """A function of the host failed."""
+
+
+_SEEN = object()
+"""In place of captured work: the step ran once with these addresses."""
+
+
+def _count(commands: Sequence[Command]) -> float:
+    """How many commands run; infinite where that depends on values."""
+    total = 0.0
+    for command in commands:
+        if isinstance(command, (While, Switch)):
+            return math.inf
+        total += command.trips * _count(command.body) if isinstance(command, Loop) else 1
+    return total
+
+
+def _uploaded(gpu: GPU, values: npt.NDArray[Any]) -> DeviceBlock:
+    block = gpu.allocate(values.nbytes)
+    gpu.driver.upload(gpu.index, block.address, values.ctypes.data, values.nbytes)
+    return block
+
+
+@final
+class _Run:
+    """One run of a program: where its slots are, and its commands one after the other."""
+
+    def __init__(self, step: DeviceStep, addresses: Sequence[int], arena: int) -> None:
+        program = step.record.program
+        self.step = step
+        self.driver, self.index = step.gpu.driver, step.gpu.index
+        self.starts = {
+            SlotKind.INPUT: list(addresses[: program.inputs]),
+            SlotKind.OUTPUT: list(addresses[program.inputs :]),
+            SlotKind.CONSTANT: [block.address for block in step.blocks],
+            SlotKind.CURSOR: [0] * program.cursors,
+        }
+        self.arena = arena
+
+    def at(self, slot: Slot) -> int:
+        """The address of a slot."""
+        if slot.kind is SlotKind.ARENA:
+            return self.arena + slot.index
+        return self.starts[slot.kind][slot.index]
+
+    def block(self, commands: Sequence[Command]) -> None:
+        """Commands in their order."""
+        for command in commands:
+            self.command(command)
+
+    def command(self, command: Command) -> None:
+        match command:
+            case Group(launches):
+                for e in launches:
+                    places = [self.at(slot) for slot in e.slots]
+                    function = self.step.functions[e.kernel]
+                    self.driver.launch(self.index, function, places, e.sizes)
+            case Copy(target, source, count):
+                self.driver.copy(self.index, self.at(target), self.at(source), count)
+            case Call(callee, slots):
+                self.call(callee, slots)
+            case Loop(trips, cursors, rotations, body):
+                self.enter(cursors)
+                for _ in range(trips):
+                    self.block(body)
+                    self.move(cursors, rotations)
+            case While(condition, cursors, rotations, test, body):
+                self.enter(cursors)
+                self.block(test)
+                while self.value(condition, np.dtype(np.bool_)):
+                    self.block(body)
+                    self.move(cursors, rotations)
+                    self.block(test)
+            case Switch(index, branches):
+                number = int(self.value(index, np.dtype(np.int64)))
+                self.block(branches[min(max(number, 0), len(branches) - 1)])
+
+    def enter(self, cursors: Sequence[Cursor]) -> None:
+        places = self.starts[SlotKind.CURSOR]
+        for c in cursors:
+            places[c.index] = self.at(c.start) + c.offset
+
+    def move(self, cursors: Sequence[Cursor], rotations: Sequence[Rotation]) -> None:
+        places = self.starts[SlotKind.CURSOR]
+        for c in cursors:
+            places[c.index] += c.step
+        for r in rotations:
+            written, spare = places[r.following], places[r.spare]
+            places[r.current] = places[r.spare] = written
+            places[r.following] = spare
+
+    def value(self, slot: Slot, dtype: np.dtype[Any]) -> Any:
+        """A number that the host has to know."""
+        found = np.empty((), dtype)
+        self.driver.download(self.index, found.ctypes.data, self.at(slot), dtype.itemsize)
+        return found[()]
+
+    def call(self, number: int, slots: Sequence[Slot]) -> None:
+        """A function of the host, on copies of its operands."""
+        callee = self.step.callees[number]
+        kind = callee.op.infer(*callee.operands)
+        results = kind.items if isinstance(kind, TupleType) else (kind,)
+        arrays = [_empty(t) for t in (*callee.operands, *results)]
+        places = list(zip(slots, arrays, strict=True))
+        for slot, array in places[: len(callee.operands)]:
+            self.driver.download(self.index, array.ctypes.data, self.at(slot), array.nbytes)
+        table = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+        if _HostFunction(self.step.calls[number].address)(table):
+            raise _Ended
+        for slot, array in places[len(callee.operands) :]:
+            self.driver.upload(self.index, self.at(slot), array.ctypes.data, array.nbytes)
+
+
+def _empty(kind: TensorType) -> npt.NDArray[Any]:
+    return np.zeros(kind.shape, kind.dtype.numpy)  # type: ignore[arg-type]
+
+
+# A step lives as long as somebody uses it.
+_loaded: weakref.WeakValueDictionary[tuple[Any, ...], DeviceStep] = weakref.WeakValueDictionary()
+_lock = recursive_lock()
+
+
+def load_device_step(
+    gpu: GPU,
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    milliseconds: dict[str, float],
+    observe: Callable[[Artifacts], None] | None = None,
+) -> tuple[DeviceStep, str]:
+    """The step for a graph on a GPU: from this process, or compiled now.
+
+    Returns
+    -------
+    DeviceStep, str
+        And where it came from: ``"process"`` or ``"compiled"``.
+    """
+    clock = Clock(milliseconds)
+    with _lock:
+        key = (id(gpu), gpu.name, digest(outputs, inputs), tuple(donations))
+        clock.lap("digest")
+        found = _loaded.get(key)
+        if found is not None and found.gpu is gpu and observe is None:
+            return found, "process"
+        artifacts = Artifacts()
+        record = build_device_record(outputs, inputs, donations, artifacts)
+        for stage, value in artifacts.milliseconds.items():
+            milliseconds[stage] = milliseconds.get(stage, 0.0) + value
+        if observe is not None:
+            observe(artifacts)
+        data = [np.ascontiguousarray(n.op.data) for n in array_constants(outputs)]  # type: ignore[attr-defined]
+        known = find_calls(outputs) if record.program.calls else {}
+        callees = [known[symbol] for symbol in record.program.calls]
+        clock.lap("load")
+        step = DeviceStep(gpu, record, data, callees)
+        clock.lap("code")
+        _loaded[key] = step
+    return step, "compiled"

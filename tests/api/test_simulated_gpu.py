@@ -1,0 +1,328 @@
+"""Tensors on a GPU, without one: transfers, steps, memory and errors on a simulated device."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+import fusegrad.nn.functional as F
+from fusegrad import nn, optim
+from fusegrad.errors import CaptureError, DeviceError
+from fusegrad.runtime.simulated import SimulatedDriver
+from fusegrad.testing import simulated_gpus
+
+
+@pytest.fixture
+def gpu() -> Iterator[SimulatedDriver]:
+    with simulated_gpus(2) as driver:
+        yield driver
+        gc.collect()
+
+
+def values(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def test_there_and_back(gpu: SimulatedDriver) -> None:
+    for shape in ((), (0,), (1,), (3, 5), (2, 0, 4)):
+        for dtype in ("float32", "float64", "int8", "bool", "uint64"):
+            array = (values(*shape) * 10).astype(dtype)
+            x = fg.asarray(array)
+            y = x.to("cuda")
+            assert (y.device, y.dtype, y.shape) == ("cuda:0", x.dtype, x.shape)
+            assert y.is_cuda
+            assert not y.is_cpu
+            assert y.to("cuda") is y
+            np.testing.assert_array_equal(y.cpu().numpy(), array)
+            np.testing.assert_array_equal(y.to("cuda:1").cpu().numpy(), array)
+
+
+def test_what_makes_tensors_takes_a_device(gpu: SimulatedDriver) -> None:
+    like = fg.zeros(2, 3, device="cuda:1")
+    for made in (
+        fg.zeros(2, device="cuda:1"),
+        fg.full((2,), 7, device="cuda:1"),
+        fg.arange(3, device="cuda:1"),
+        fg.linspace(0, 1, 3, device="cuda:1"),
+        fg.eye(3, device="cuda:1"),
+        fg.asarray([1, 2], device=fg.device("cuda", 1)),
+        fg.tensor([1.0, 2.0], device="cuda:1", requires_grad=True),
+        fg.random.normal((3,), device="cuda:1"),
+        fg.random.randperm(4, device="cuda:1"),
+        fg.tri(3, device="cuda:1"),
+        *(fg.zeros_like(like), fg.ones_like(like), fg.full_like(like, 2), fg.rand_like(like)),
+        *(like.new_zeros(2), like.new_tensor([1.0]), like + 1, like.sum(), like[0]),
+        like.cpu().to(like),
+    ):
+        assert made.device == "cuda:1"
+        host = made.cpu()
+        assert host.device == "cpu"
+        assert bool(fg.isfinite(host.astype("float32")).all())
+    assert like.get_device() == 1
+    assert fg.__array_namespace_info__().devices() == ["cpu", "cuda:0", "cuda:1"]
+
+
+def test_looking(gpu: SimulatedDriver) -> None:
+    x = fg.asarray([1.5, 2.5]).cuda()
+    assert repr(x) == "Tensor([1.5, 2.5], device='cuda:0')"
+    assert float(x.sum()) == 4
+    assert x.tolist() == [1.5, 2.5]
+    assert bool((x > 0).all())
+    for look in (lambda: x.numpy(), lambda: np.asarray(x), lambda: np.from_dlpack(x)):
+        with pytest.raises(DeviceError, match="on cuda:0") as error:
+            look()
+        assert "x.cpu()" in str(error.value)
+
+
+def test_mixed_devices(gpu: SimulatedDriver) -> None:
+    x, y = fg.asarray(values(3)), fg.asarray(values(3)).cuda()
+    with pytest.raises(DeviceError, match="different devices: cpu and cuda:0") as error:
+        x + y
+    assert "test_simulated_gpu.py" in str(error.value)
+    with pytest.raises(DeviceError, match="different devices"):
+        fg.concat([y, y.to("cuda:1")])
+    with pytest.raises(DeviceError, match="different devices"):
+        x += y
+    with pytest.raises(DeviceError, match="different devices"):
+        y[0] = fg.asarray(values(2000)).sum(0, keepdims=True)[0:1].to("cuda:1")
+    with pytest.raises(DeviceError, match="different devices"):
+        fg.compile(lambda a, b: a * b)(x, y)
+    with pytest.raises(DeviceError, match="different devices"):
+        fg.compile(lambda a: (a, x * 2))(y)
+    x.copy_(y)
+    assert x.device == "cpu"
+    np.testing.assert_array_equal(x.numpy(), y.cpu().numpy())
+    # Numbers go along, and so do constants.
+    both = y * fg.asarray(2.0) + fg.ones(3) + 1
+    assert both.device == "cuda:0"
+    np.testing.assert_allclose(both.cpu().numpy(), x.numpy() * 2 + 2, rtol=1e-6)
+
+
+def test_gradients_cross_devices(gpu: SimulatedDriver) -> None:
+    x = fg.asarray([1.0, 2.0], requires_grad=True)
+    w = fg.asarray([3.0, 4.0], device="cuda", requires_grad=True)
+    loss = (x.to("cuda") * w).sum() ** 2
+    loss.cpu().backward()
+    assert x.grad is not None
+    assert w.grad is not None
+    assert (x.grad.device, w.grad.device) == ("cpu", "cuda:0")
+    np.testing.assert_allclose(x.grad.numpy(), [66, 88])
+    np.testing.assert_allclose(w.grad.cpu().numpy(), [22, 44])
+    gradient = fg.grad(lambda a: (a**3).sum())(w.detach())
+    assert gradient.device == "cuda:0"
+    np.testing.assert_allclose(gradient.cpu().numpy(), [27, 48])
+
+
+def model() -> nn.Module:
+    fg.random.seed(3)
+    return nn.Sequential(
+        nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU(), nn.Dropout(0.3), nn.Linear(16, 4)
+    )
+
+
+def trained(device: str, compiled: bool, make: Any) -> tuple[list[float], list[Any]]:
+    net = model().to(device)
+    opt = make(net.parameters())
+
+    def step(x: Any, y: Any) -> Any:
+        loss = F.cross_entropy(net(x), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        return loss
+
+    run = fg.compile(step) if compiled else step
+    x, y = fg.asarray(values(8, 6)).to(device), fg.asarray(np.arange(8) % 4).to(device)
+    losses = []
+    for number in range(4):
+        if number == 2:
+            opt.param_groups[0]["lr"] = 0.02
+        losses.append(float(run(x, y)))
+    if compiled:
+        assert run.stats().compiles == 1
+    assert all(p.device.type == fg.device(device).type for p in net.parameters())
+    return losses, [p.detach().cpu().numpy() for p in net.parameters()]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.Adam(p, lr=0.01),
+        lambda p: optim.SGD(p, lr=0.01, momentum=0.9),
+    ],
+    ids=["adam", "momentum"],
+)
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "plain"])
+def test_training_is_the_same_everywhere(gpu: SimulatedDriver, make: Any, compiled: bool) -> None:
+    there, here = trained("cuda", compiled, make), trained("cpu", compiled, make)
+    np.testing.assert_allclose(there[0], here[0], rtol=2e-5)
+    for a, b in zip(there[1], here[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+
+
+def test_a_step_is_one_piece_of_work(gpu: SimulatedDriver) -> None:
+    net = nn.Linear(6, 4).cuda()
+    opt = optim.Adam(net.parameters(), lr=0.01)
+
+    @fg.compile
+    def step(x: Any, y: Any) -> Any:
+        loss = F.mse_loss(net(x), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        return loss
+
+    x, y = values(5, 6), values(5, 4)
+    addresses = []
+    for _ in range(12):
+        loss = step(x, y)
+        addresses.append(net.weight._materialize().address)
+    assert loss.device == "cuda:0"
+    # In place; what is not moves between a few places.
+    assert len(set(addresses[4:])) == 1
+    reserved = fg.cuda.memory_reserved()
+    gpu.log.clear()
+    step(x, y)
+    assert gpu.log == ["upload", "replay"]
+    assert fg.cuda.memory_reserved() == reserved
+    float(loss)
+    assert gpu.log[-1] == "download"
+
+
+def test_what_others_see_is_not_overwritten(gpu: SimulatedDriver) -> None:
+    state = fg.asarray(values(4)).cuda()
+
+    @fg.compile
+    def step(x: Any) -> None:
+        state[...] = state * 2 + x
+
+    one = np.ones(4, "float32")
+    expected = values(4)
+    for _ in range(4):
+        step(one)
+        expected = expected * 2 + one
+    kept, pending = state.detach(), state + 1
+    before = expected
+    step(one)
+    np.testing.assert_allclose(kept.cpu().numpy(), before * 2 + one, rtol=1e-6)
+    np.testing.assert_allclose(pending.cpu().numpy(), before + 1, rtol=1e-6)
+    np.testing.assert_allclose(state.cpu().numpy(), before * 2 + one, rtol=1e-6)
+
+
+def test_moving_what_a_step_uses_traces_again(gpu: SimulatedDriver) -> None:
+    net = nn.Linear(3, 2)
+    f = fg.compile(lambda x: net(x))
+    x = values(4, 3)
+    expected = f(x).numpy()
+    net.cuda()
+    result = f(x)
+    assert result.device == "cuda:0"
+    np.testing.assert_allclose(result.cpu().numpy(), expected, rtol=1e-6)
+    net.cpu()
+    np.testing.assert_array_equal(f(x).numpy(), expected)
+    assert f.stats().compiles == 2
+    with pytest.raises(CaptureError, match="one device"):
+        fg.compile(lambda a: a.cpu() + 1)(fg.asarray(x).cuda())
+
+
+def test_random_numbers_are_the_same_everywhere(gpu: SimulatedDriver) -> None:
+    def drawn(device: str, f: Any) -> list[Any]:
+        fg.random.seed(5)
+        return [f(fg.zeros(7, device=device)).cpu().numpy() for _ in range(3)]
+
+    def draw(x: Any) -> Any:
+        return x + fg.random.uniform((7,))
+
+    for f in (draw, fg.compile(draw)):
+        for a, b in zip(drawn("cpu", f), drawn("cuda", f), strict=True):
+            np.testing.assert_array_equal(a, b)
+    # One stream, whatever the devices.
+    fg.random.seed(5)
+    one = [fg.random.uniform(3, device=d).cpu().tolist() for d in ("cpu", "cuda", "cpu")]
+    fg.random.seed(5)
+    assert one == [fg.random.uniform(3).tolist() for _ in range(3)]
+
+
+def test_control_flow_and_functions_of_the_host(gpu: SimulatedDriver) -> None:
+    matrix = values(4, 4) @ values(4, 4).T + 5 * np.eye(4, dtype="float32")
+
+    def solved(a: Any) -> Any:
+        return fg.linalg.solve(a, a.sum(0)) * 2
+
+    def scanned(a: Any) -> Any:
+        carry, ys = fg.scan(lambda c, x: (c * 0.5 + x, c.sum()), fg.zeros(4), a)
+        return carry + ys.sum()
+
+    def looped(a: Any) -> Any:
+        return fg.while_loop(lambda x: x.sum() < 1000.0, lambda x: x * 2, a)
+
+    def branched(a: Any) -> Any:
+        return fg.cond(a.sum() > 0, lambda x: x + 1, lambda x: x - 1, a)
+
+    for function in (solved, scanned, looped, branched, fg.cumsum, fg.sort, fg.linalg.det):
+        step = fg.compile(function)
+        expected = step(matrix).numpy()
+        for _ in range(3):
+            there = step(fg.asarray(matrix).cuda())
+            np.testing.assert_allclose(there.cpu().numpy(), expected, rtol=2e-5, atol=1e-5)
+
+
+def test_copies(gpu: SimulatedDriver, tmp_path: Path) -> None:
+    net = nn.Linear(3, 2).cuda()
+    other = copy.deepcopy(net)
+    assert other.weight.device == "cuda:0"
+    with fg.no_grad():
+        other.weight.zero_()
+    assert float(net.weight.detach().abs().sum()) > 0
+    assert other.weight.device == "cuda:0"
+    assert pickle.loads(pickle.dumps(net.weight)).device == "cpu"
+    fg.save(net.state_dict(), tmp_path / "net.safetensors")
+    loaded = fg.load(tmp_path / "net.safetensors")
+    other.load_state_dict(loaded)
+    assert other.weight.device == "cuda:0"
+    np.testing.assert_array_equal(
+        other.weight.detach().cpu().numpy(), net.weight.detach().cpu().numpy()
+    )
+
+
+def test_memory(gpu: SimulatedDriver) -> None:
+    before = fg.cuda.memory_allocated()
+    x = fg.asarray(values(1000)).cuda()
+    assert fg.cuda.memory_allocated() == before + 4000
+    y = x * 2
+    float(y.sum())
+    del x, y
+    gc.collect()
+    assert fg.cuda.memory_allocated() <= before + 4096
+    assert fg.cuda.max_memory_allocated() >= before + 8000
+    free, total = fg.cuda.mem_get_info()
+    assert 0 < free <= total
+    fg.cuda.empty_cache()
+    with (
+        simulated_gpus(memory=1 << 16),
+        pytest.raises(DeviceError, match="cuda:0 has no 400000 bytes left"),
+    ):
+        fg.asarray(values(100_000)).cuda()
+
+
+def test_which_gpu(gpu: SimulatedDriver) -> None:
+    assert fg.cuda.is_available()
+    assert fg.cuda.why_not() is None
+    assert fg.cuda.device_count() == 2
+    with fg.cuda.device("cuda:1"):
+        assert fg.zeros(1).cuda().device == "cuda:1"
+        assert fg.cuda.current_device() == 1
+    assert fg.zeros(1).cuda().device == "cuda:0"
+    assert fg.zeros(1).cuda(1).device == "cuda:1"
+    with pytest.raises(DeviceError, match="there is no device 'cuda:2'"):
+        fg.zeros(1).cuda(2)
+    with pytest.raises(DeviceError, match="'cpu' is no GPU"):
+        fg.cuda.synchronize("cpu")

@@ -16,6 +16,7 @@ from .codegen.dtypes import float64
 from .runtime.devices import substituted
 from .runtime.simulated import SimulatedDriver
 from .tensors.context import enable_grad
+from .tensors.placement import bring_home
 from .tensors.tensor_class import Tensor, as_tensor
 from .transforms.gradients import vjp
 
@@ -254,4 +255,7 @@ def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[SimulatedD
     """
     driver = SimulatedDriver(count, memory)
     with substituted(driver):
-        yield driver
+        try:
+            yield driver
+        finally:
+            bring_home()

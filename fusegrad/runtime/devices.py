@@ -309,13 +309,13 @@ def find(index: int, name: str | None = None) -> GPU:
 def substituted(other: Driver) -> Iterator[None]:
     """Another driver for as long as it is open."""
     with _registry.lock:
-        before = _registry.driver, _registry.gpus, _registry.chosen
+        before = _registry.driver, _registry.gpus, _registry.chosen, use.on
         _registry.driver, _registry.gpus, _registry.chosen = other, {}, 0
     try:
         yield
     finally:
         with _registry.lock:
-            _registry.driver, _registry.gpus, _registry.chosen = before
+            _registry.driver, _registry.gpus, _registry.chosen, use.on = before
 
 
 def current_index() -> int:

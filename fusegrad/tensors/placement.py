@@ -21,6 +21,7 @@ from .context import Cell, Token
 from .storage import DeviceStorage, Storage
 
 __all__ = [
+    "bring_home",
     "check_together",
     "device_of",
     "device_of_cell",
@@ -47,6 +48,15 @@ def wander(tensor: Cell) -> None:
 def wanders(tensor: Cell) -> bool:
     """Whether it is wherever it was needed last."""
     return _WANDERING.get(id(tensor)) is tensor
+
+
+def bring_home() -> None:
+    """Let everything that wanders be on the CPU."""
+    for tensor in list(_WANDERING.values()):
+        node = tensor._node
+        token = node.op.token if node is not None and isinstance(node.op, Input) else None
+        if isinstance(token, Token) and isinstance(token.storage, DeviceStorage):
+            tensor._storage, tensor._node = token.storage.fetched(), None
 
 
 def gpu_of(name: str) -> GPU:

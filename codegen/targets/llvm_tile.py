@@ -18,8 +18,6 @@ from .llvm_memory import Memory
 
 __all__ = ["TileForm", "tile_function"]
 
-_UNROLL = 4
-
 
 @final
 @dataclass(frozen=True)
@@ -129,29 +127,20 @@ class _Tile(Memory):
     # --- the sum ---------------------------------------------------------------------------------
 
     def _sum(self, offsets: list[str], masks: list[str | None]) -> list[str]:
-        """The loop over the sum axis: blocks, then one by one.
+        """The loop over the sum axis, one product after the other.
 
-        A tile that leaves one register of 32 is not unrolled: LLVM's scheduler would spill.
+        Not unrolled: a step has more multiplications than anything else, so that the loop is as
+        fast, and its code a quarter.
         """
-        count = len(offsets) * len(masks)
-        needed = count + len(masks) + 1
-        unroll = 1 if 32 <= self.target.registers < needed + 2 else _UNROLL
-        types = ["ptr", "ptr", *[self.kind] * count]
-        state = ["%a", "%b", *self._starts(count, len(masks))]
+        types = ["ptr", "ptr", *[self.kind] * (len(offsets) * len(masks))]
+        state = ["%a", "%b", *self._starts(len(offsets) * len(masks), len(masks))]
         if self.form.nested:
             return self._nested_sum(state, types, offsets, masks)
-        parts = [("0", "%extent", 1)]
-        if unroll > 1:
-            middle = self.emit(f"and i64 %extent, {-unroll}")
-            parts = [("0", middle, unroll), (middle, "%extent", 1)]
-        for start, stop, step in parts:
-            going = self.emit(f"icmp slt i64 {start}, {stop}")
-            name = self.begin_if()
-            loop = self.begin_loop(start, stop, step, list(zip(types, state, strict=True)))
-            after = self._block(loop.phis, step, offsets, masks)
-            after = self.end_loop(loop, after)
-            state = self.end_if(name, going, list(zip(types, after, state, strict=True)))
-        return state[2:]
+        going = self.emit("icmp slt i64 0, %extent")
+        name = self.begin_if()
+        loop = self.begin_loop("0", "%extent", 1, list(zip(types, state, strict=True)))
+        after = self.end_loop(loop, self._step(loop.phis, offsets, masks))
+        return self.end_if(name, going, list(zip(types, after, state, strict=True)))[2:]
 
     def _starts(self, count: int, vectors: int) -> list[str]:
         """The sums before the first step: zero, or those in the tile."""
@@ -187,20 +176,18 @@ class _Tile(Memory):
         _, _, *states = self.end_loop(outer, [a, self._moved(b0, "%b_step"), *states])
         return states
 
-    def _block(
-        self, state: list[str], steps: int, offsets: list[str], masks: list[str | None]
+    def _step(
+        self, state: list[str], offsets: list[str], masks: list[str | None]
     ) -> list[str]:
-        """`steps` products.
+        """One product.
 
         The pointers are frozen, or else LLVM's loop strength reduction spends most of the time of
         compilation on them and improves nothing.
         """
         a, b, *states = state
         a, b = (self.emit(f"freeze ptr {p}") for p in (a, b))
-        for _ in range(steps):
-            states = self._multiply(a, b, states, offsets, masks)
-            a, b = self._moved(a, "%a_step"), self._moved(b, "%b_step")
-        return [a, b, *states]
+        states = self._multiply(a, b, states, offsets, masks)
+        return [self._moved(a, "%a_step"), self._moved(b, "%b_step"), *states]
 
     def _moved(self, pointer: str, offset: int | str) -> str:
         if offset in (0, "0"):

@@ -10,15 +10,17 @@ import ctypes
 import functools
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, final
 
 import numpy as np
 
 from .. import state
 from ..codegen.dtypes import as_dtype
+from ..codegen.targets.base import host
+from ..codegen.targets.llvm_machine import compile_module
 from ..ir.types import TensorType
-from ..runtime import cache, loader
+from ..runtime import cache, improvement, loader
 from ..runtime.memory import Block
 from ..tensors.context import active
 from ..tensors.storage import Storage
@@ -97,15 +99,32 @@ class Native:
         symbols = {name: id(objects[name]) for name in OBJECTS}
         for name in IMPORTS:
             symbols[name] = _address(getattr(ctypes.pythonapi, name))
-        self.library = loader.load(_object_code(text), ["fg_dispatch", "fg_series"], symbols)
+        self._symbols = symbols
         self._call, self._series = (
-            _MethodDefinition(name, self.library.address(symbol), _METHOD_FLAGS, None)
-            for name, symbol in ((b"call", "fg_dispatch"), (b"series", "fg_series"))
+            _MethodDefinition(name, None, _METHOD_FLAGS, None) for name in (b"call", b"series")
         )
+        code, self.libraries = _kept(text, 2), list[loader.Library]()
+        if code is None:
+            # Compiling it well takes longer than most functions do: a thread does that meanwhile.
+            code = _kept(text, 0) or _compiled(text, 0)
+            improvement.later(improvement.Job(self._improvement(text)))
+        self._use(code)
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.restype = ctypes.py_object
         make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
         self._make = make
+
+    def _use(self, code: bytes) -> None:
+        """Have all calls from now on run this code; others may be inside of the one before."""
+        library = loader.load(code, ["fg_dispatch", "fg_series"], self._symbols)
+        self.libraries.append(library)
+        self._call.function = library.address("fg_dispatch")
+        self._series.function = library.address("fg_series")
+
+    def _improvement(self, text: str) -> Iterator[None]:
+        code = _compiled(text, 2)
+        yield
+        self._use(code)
 
     def functions(self, plans: Sequence[int], keep: Any) -> tuple[Any, Any]:
         """A function that tries plans one after the other, and one that does so for many calls.
@@ -150,15 +169,23 @@ def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def _object_code(text: str) -> bytes:
-    key = cache.Key([("kind", b"native call"), *loader.host_parts(), ("text", text.encode())])
+def _key(text: str, level: int) -> cache.Key:
+    parts = [("kind", b"native call"), ("level", bytes([level])), *loader.host_parts()]
+    return cache.Key([*parts, ("text", text.encode())])
+
+
+def _kept(text: str, level: int) -> bytes | None:
+    """The object code that the disk has, of a level of the code generator."""
     disk = cache.default()
-    found = disk.get(key) if disk is not None else None
-    if found is not None:
-        return found.blobs["object"]
-    code = loader.compile_module(text)
+    found = disk.get(_key(text, level)) if disk is not None else None
+    return None if found is None else found.blobs["object"]
+
+
+def _compiled(text: str, level: int) -> bytes:
+    code = compile_module(text, host(), level)
+    disk = cache.default()
     if disk is not None:
-        disk.put(key, {}, {"object": code})
+        disk.put(_key(text, level), {}, {"object": code})
     return code
 
 

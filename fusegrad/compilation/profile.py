@@ -120,6 +120,7 @@ def profile(
             ctypes.memmove(storage.address, addresses[source], count)
             addresses[source] = storage.address
         addresses.append(storage.address)
+    entry.step.improve()
     timings = time_launches(entry.step, addresses, rounds)
     bandwidth, arithmetic = _roofs()
     works = _works(made)
@@ -197,6 +198,7 @@ def _roofs() -> tuple[float, float]:
 def _best(output: Any, inputs: Sequence[Any]) -> float:
     """Nanoseconds of a graph of float32, the best of some calls."""
     step, _ = load_step([output], inputs, [], {})
+    step.improve()
     storages = [Storage(n.tensor_type) for n in (*inputs, output)]
     addresses = [storage.address for storage in storages]
     taken = []

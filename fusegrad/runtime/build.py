@@ -22,6 +22,7 @@ from ..errors import ConfigError, MemoryLimitError
 from ..ir.node import Node, all_nodes
 from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
+from ..lower.work import operations
 from ..ops import build
 from ..ops.base import CallOp
 from ..ops.identities import Barrier
@@ -33,7 +34,7 @@ from ..passes.regions import Kind, Region, results_of, size_of
 from . import executor
 from .bodies import Planned, body_task, functions_of
 from .calls import callee_of
-from .emission import Emission, symbol_of
+from .emission import Draft, Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
 
 __all__ = [
@@ -56,7 +57,10 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class Record:
-    """What a process needs to run a step it did not compile: plain data and object code."""
+    """What a process needs to run a step it did not compile: plain data and object code.
+
+    ``drafts`` is object code too, to be compiled better when the step is used again.
+    """
 
     program: Program
     symbols: tuple[tuple[str, bool], ...]
@@ -64,6 +68,7 @@ class Record:
     donated: tuple[tuple[int, int], ...]
     kernels: int
     code: tuple[bytes, ...]
+    drafts: tuple[Draft, ...] = ()
 
 
 @final
@@ -240,7 +245,7 @@ def _build(
         _compile(made, units, streamable, features, emission, clock)
         numbers = {text: n for n, text in enumerate(emission.symbols)}
         made.kernel_numbers = [numbers[text] for text in made.texts]
-        code = emission.finish()
+        code, drafts = emission.finish()
     clock.lap("llvm")
     made.plan = _plan(made, unit, (inputs, array_constants(outputs)), mapped_donations, features)
     if check:
@@ -253,6 +258,7 @@ def _build(
         made.plan.donated,
         len(made.plan.program.groups),
         code,
+        drafts,
     )
 
 
@@ -344,6 +350,7 @@ def _compile(
     streams: list[frozenset[int]] = []
     check = config.current().check
     for unit, region in [(u, r) for u in units for r in u.regions]:
+        once = unit is units[-1]
         name = kernel_name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
@@ -380,16 +387,34 @@ def _compile(
             verify_kernel(mapped.kernel)
         text = _kernel_text(mapped, features)
         made.texts.append(text)
-        emission.add(text, mapped.finishes)
+        emission.add(text, mapped.finishes, draft=once and not _is_heavy(lowered, region))
         clock.lap("emit")
+
+
+_HEAVY_BYTES, _HEAVY_OPERATIONS = 1 << 25, 1 << 25
+"""A kernel that moves or computes more takes longer as a draft than its compilation saves."""
+
+
+def _is_heavy(lowered: Lowered, region: Region) -> bool:
+    """Whether a kernel is worth the time to compile it well before its first run."""
+    if _moved(lowered) > _HEAVY_BYTES:
+        return True
+    # Of matrix products the operations are in functions that are never drafts.
+    counted = region.kind not in (Kind.MAP, Kind.DOT)
+    return counted and operations(lowered) > _HEAVY_OPERATIONS
+
+
+def _moved(lowered: Lowered) -> int:
+    """The bytes of all arguments of a kernel."""
+    return sum(
+        nbytes_of(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
+    )
 
 
 def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) -> frozenset[int]:
     """The large outputs that nobody reads: they go around the cache if the kernel moves more
     than it holds."""
-    moved = sum(
-        nbytes_of(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
-    )
+    moved = _moved(lowered)
     return frozenset(
         p
         for p in lowered.written

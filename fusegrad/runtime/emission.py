@@ -3,7 +3,11 @@
 Knows texts of kernels, and how those that share a function are split; knows no graphs.
 
 Which kernels share a module depends on their texts alone. A function that several kernels call, as
-a register tile, stands in the first module that needs it; the others import it.
+a register tile, is compiled once, and imported.
+
+Most kernels are *drafts* at first: compiled without optimisation, in an eighth of the time. Their
+texts are kept, so that they can be compiled well when the step is used again (`improvement`). The
+functions that they share are never drafts: the time of matrix products is spent there.
 """
 
 from __future__ import annotations
@@ -12,24 +16,41 @@ import hashlib
 import queue
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import final
 
 from .. import config
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
 
-__all__ = ["Emission", "symbol_of"]
+__all__ = ["Draft", "Emission", "symbol_of"]
 
 _LEAST_TEXT = 12_000
 """A module has at least so many characters, or a thread takes longer to begin than to end."""
+_LEAST_DRAFT = 24_000
+_LEVEL, _DRAFT_LEVEL = 2, 0
 _MOST_WORKERS = 7
 _SHARED = re.compile(r"define internal [^@]*@([\w.$-]+)\(")
+_CALLED = re.compile(r"call [^@]*@(fg\.[\w.$-]+)\(")
 
 
 def symbol_of(text: str) -> str:
     """The name of the function whose text names it ``kernel``."""
     return "fg_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@final
+@dataclass(frozen=True)
+class Draft:
+    """A module that was compiled fast, and its text, to compile it well."""
+
+    code: bytes
+    text: str
+
+    def improved(self, features: Features) -> bytes:
+        """The object code of the module, optimised."""
+        return llvm.compile_module(self.text, features, _LEVEL)
 
 
 @final
@@ -39,12 +60,21 @@ class _Module:
     def __init__(self, triple: str) -> None:
         self.head = f'target triple = "{triple}"'
         self.declarations: dict[str, None] = {}
+        self.defined: set[str] = set()
+        self.imported: dict[str, str] = {}
         self.bodies: list[str] = []
         self.size = 0
 
+    def write(self, declarations: Iterable[str], body: Sequence[str]) -> None:
+        """One more function, with what it declares."""
+        self.declarations.update(dict.fromkeys(declarations))
+        self.bodies += body
+        self.size += sum(map(len, body))
+
     def text(self) -> str:
         """The module as LLVM IR."""
-        return "\n".join([self.head, *self.declarations, *self.bodies, ""])
+        imported = [line for name, line in self.imported.items() if name not in self.defined]
+        return "\n".join([self.head, *self.declarations, *imported, *self.bodies, ""])
 
 
 @final
@@ -62,33 +92,38 @@ class Emission:
     def __init__(self, features: Features, first: Callable[[], object] | None = None) -> None:
         self.features = features
         self.symbols: dict[str, tuple[str, bool]] = {}
-        self._defined: set[str] = set()
-        self._module = _Module(features.triple)
-        self._objects: list[bytes | BaseException] = []
-        self._waiting: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-        self._submitted = 0
+        # The first line of each shared function, as others declare it.
+        self._shared: dict[str, str] = {}
+        self._best = _Module(features.triple)
+        self._draft = _Module(features.triple)
+        self._made: list[bytes | BaseException] = []
+        # The texts of drafts, by the number of their module.
+        self._drafts: dict[int, str] = {}
+        self._waiting: queue.SimpleQueue[tuple[int, str, int]] = queue.SimpleQueue()
         self._open = threading.Semaphore(0)
         self._over = False
         self._first = first
         self._workers: list[threading.Thread] = []
 
-    def add(self, text: str, finishes: bool) -> None:
+    def add(self, text: str, finishes: bool, draft: bool = False) -> None:
         """One more kernel, whose function is named ``kernel``; one that is known costs nothing."""
         if text in self.symbols:
             return
         symbol = symbol_of(text)
         self.symbols[text] = symbol, finishes
-        module = self._module
+        shared, declared, body = [], [], []
         for line in text.replace("@kernel", f"@{symbol}").splitlines():
             if line.startswith("define internal "):
-                self._share(module, line)
+                shared.append(line)
             elif line.startswith(("declare ", "!0 = ")):
-                module.declarations[line] = None
+                declared.append(line)
             else:
-                module.bodies.append(line)
-                module.size += len(line)
-        if module.size >= _LEAST_TEXT:
-            self._submit()
+                body.append(line)
+        self._share(shared, declared)
+        module = self._draft if draft else self._best
+        module.imported.update((name, self._shared[name]) for name in map(_name, shared))
+        module.write(declared, body)
+        self._submit_large()
 
     def __enter__(self) -> Emission:
         return self
@@ -101,40 +136,59 @@ class Emission:
         for _ in self._workers:
             self._open.release()
 
-    def finish(self) -> tuple[bytes, ...]:
-        """The object code of all modules; what a compiler raised is raised."""
-        if self._module.bodies:
-            self._submit()
+    def finish(self) -> tuple[tuple[bytes, ...], tuple[Draft, ...]]:
+        """The object code of all modules, and drafts; what a compiler raised is raised."""
+        for draft in (False, True):
+            self._submit(draft)
         self._end()
         self._work()
         for worker in self._workers:
             worker.join()
-        for made in self._objects:
+        objects: list[bytes] = []
+        drafts: list[Draft] = []
+        for number, made in enumerate(self._made):
             if isinstance(made, BaseException):
                 raise made
-        return tuple(made for made in self._objects if isinstance(made, bytes))
+            if number in self._drafts:
+                drafts.append(Draft(made, self._drafts[number]))
+            else:
+                objects.append(made)
+        return tuple(objects), tuple(drafts)
 
-    def _share(self, module: _Module, line: str) -> None:
-        found = _SHARED.match(line)
-        assert found is not None, line
-        name = found.group(1)
-        if name not in self._defined:
-            self._defined.add(name)
-            module.declarations[line.replace("define internal ", "define ", 1)] = None
-            module.size += len(line)
-        elif not any(d.startswith("define ") and f"@{name}(" in d for d in module.declarations):
-            module.declarations[line[: line.index("{")].replace("define internal", "declare")] = (
-                None
-            )
+    def _share(self, functions: Iterable[str], declared: Sequence[str]) -> None:
+        """Functions that kernels share, each defined in one module and declared in the others."""
+        new = {name: line for line in functions if (name := _name(line)) not in self._shared}
+        for name, line in new.items():
+            head = line[: line.index("{")]
+            self._shared[name] = head.replace("define internal", "declare", 1)
+        for name, line in new.items():
+            called = (n for n in _CALLED.findall(line) if n in self._shared)
+            self._best.imported.update((n, self._shared[n]) for n in called)
+            self._best.defined.add(name)
+            self._best.write(declared, [line.replace("define internal ", "define ", 1)])
 
-    def _submit(self) -> None:
-        self._objects.append(b"")
-        self._waiting.put((self._submitted, self._module.text()))
-        self._submitted += 1
-        self._module = _Module(self.features.triple)
+    def _submit_large(self) -> None:
+        if self._best.size >= _LEAST_TEXT:
+            self._submit(draft=False)
+        if self._draft.size >= _LEAST_DRAFT:
+            self._submit(draft=True)
+
+    def _submit(self, draft: bool) -> None:
+        module = self._draft if draft else self._best
+        if not module.bodies:
+            return
+        number = len(self._made)
+        self._made.append(b"")
+        text = module.text()
+        if draft:
+            self._drafts[number] = text
+            self._draft = _Module(self.features.triple)
+        else:
+            self._best = _Module(self.features.triple)
+        self._waiting.put((number, text, _DRAFT_LEVEL if draft else _LEVEL))
         self._open.release()
         most = min(config.available_cpus() - 1, _MOST_WORKERS)
-        if len(self._workers) < min(most, self._submitted):
+        if len(self._workers) < min(most, number + 1):
             first = self._first if not self._workers else None
             worker = threading.Thread(target=self._run, args=(first,), daemon=True)
             worker.start()
@@ -150,11 +204,18 @@ class Emission:
     def _work(self, most: int | None = None) -> None:
         while most is None or most > 0:
             try:
-                number, text = self._waiting.get_nowait()
+                number, text, level = self._waiting.get_nowait()
             except queue.Empty:
                 return
             try:
-                self._objects[number] = llvm.compile_module(text, self.features)
+                self._made[number] = llvm.compile_module(text, self.features, level)
             except BaseException as error:
-                self._objects[number] = error
+                self._made[number] = error
             most = None if most is None else most - 1
+
+
+def _name(line: str) -> str:
+    """The name of the shared function that a line defines."""
+    found = _SHARED.match(line)
+    assert found is not None, line
+    return found.group(1)

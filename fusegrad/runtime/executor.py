@@ -63,7 +63,7 @@ def entry() -> Entry:
     if found is not None:
         code = found.blobs["object"]
     else:
-        code = loader.compile_module(_TEXT)
+        code = loader.compile_module(_TEXT, level=0)
         if disk is not None:
             disk.put(key, {}, {"object": code})
     return Entry(

@@ -10,7 +10,9 @@ import functools
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -21,9 +23,10 @@ from ..codegen.program import Command, Loop, Program, Switch, While
 from ..errors import CompileError, MemoryLimitError
 from ..ir.digest import digest
 from ..ir.node import Node
-from . import cache, executor, loader, memory, threads
+from . import cache, executor, improvement, loader, memory, threads
 from .build import Artifacts, Clock, Record, array_constants, build_record, target
 from .calls import HostCall, find_calls, raising, resolve
+from .emission import Draft
 from .native import NativeLoop
 
 __all__ = ["Artifacts", "Record", "Step", "build_record", "load_step", "target"]
@@ -41,28 +44,33 @@ class Step:
     record : Record
     may_fail : bool
         Whether a call may raise: by functions of the host, or handlers of signals.
+
+    Parameters
+    ----------
+    record : Record
+    constants : sequence of array
+    calls : sequence of HostCall or NativeLoop, optional
+    save : callable, optional
+        Keeps a better record; called once the drafts of this one are compiled well.
     """
 
     def __init__(
-        self, record: Record, constants: Sequence[Any], calls: Sequence[HostCall | NativeLoop] = ()
+        self,
+        record: Record,
+        constants: Sequence[Any],
+        calls: Sequence[HostCall | NativeLoop] = (),
+        save: Callable[[Record], None] | None = None,
     ) -> None:
         self.record = record
         self.calls = tuple(calls)
+        self._save = save
+        self._used = False
+        self._job: improvement.Job | None = None
         program = record.program
-        names = [n for s, f in record.symbols for n in ((s, f"{s}.finish") if f else (s,))]
         self.constants = tuple(constants)
-        if record.code:
-            self.library = loader.load(record.code, names, {})
-            self.kernels = [
-                (self.library.address(s), self.library.address(f"{s}.finish") if f else 0)
-                for s, f in record.symbols
-            ]
-        else:
-            self.kernels = []
-        # What is updated in place must not be left half-way.
-        self.words = executor.table(
-            program, self.kernels, [c.address for c in self.calls], not record.donated
-        )
+        self.libraries = [_loaded_code(record)]
+        self.kernels = _addresses(record, self.libraries[0])
+        self.words = self._words()
         self.table = self.words.buffer_info()[0]
         self.entry = executor.entry()
         self.may_fail = bool(calls) or _asks(program.commands, not record.donated)
@@ -86,6 +94,7 @@ class Step:
 
         At most `count` threads take part; 0: as many as there are.
         """
+        self.use()
         arena = self.take_arena()
         start = arena.address
         scratch = start + self.scratch_at
@@ -93,12 +102,78 @@ class Step:
         self.run(self.block(self.table, start, scratch, stride, *addresses, *self.fixed))
         self.arenas.append(arena)
 
+    # --- better code ------------------------------------------------------------------------------
+
+    def use(self) -> None:
+        """A call comes: from the second one on, a thread compiles well what is a draft."""
+        if self._used and self._job is None and self.record.drafts:
+            self._job = improvement.Job(_improvement(weakref.ref(self)))
+            improvement.later(self._job)
+        self._used = True
+
+    def improve(self) -> None:
+        """Compile now what is a draft."""
+        if self.record.drafts:
+            self._job = self._job or improvement.Job(_improvement(weakref.ref(self)))
+            self._job.finish()
+
+    def replace_code(self, record: Record) -> None:
+        """Use other code for the same program, also in calls that are under way."""
+        # Those may be inside of the old code.
+        self.libraries.append(_loaded_code(record))
+        self.kernels = _addresses(record, self.libraries[-1])
+        self.record = record
+        for position, word in enumerate(self._words()):
+            if self.words[position] != word:
+                self.words[position] = word
+        if self._save is not None:
+            self._save(record)
+
+    def _words(self) -> array[int]:
+        # What is updated in place must not be left half-way.
+        return executor.table(
+            self.record.program,
+            self.kernels,
+            [c.address for c in self.calls],
+            not self.record.donated,
+        )
+
     def take_arena(self) -> memory.Block:
         """Memory for one call; the caller puts it back into `arenas`."""
         try:
             return self.arenas.pop()
         except IndexError:
             return memory.allocate(self.bytes)
+
+
+def _loaded_code(record: Record) -> loader.Library | None:
+    names = [n for s, f in record.symbols for n in ((s, f"{s}.finish") if f else (s,))]
+    code = [*record.code, *(draft.code for draft in record.drafts)]
+    return loader.load(code, names, {}) if code else None
+
+
+def _addresses(record: Record, library: loader.Library | None) -> list[tuple[int, int]]:
+    """Of each kernel the function, and the one that finishes it or 0."""
+    if library is None:
+        return []
+    return [
+        (library.address(s), library.address(f"{s}.finish") if f else 0) for s, f in record.symbols
+    ]
+
+
+def _improvement(reference: weakref.ref[Step]) -> Iterator[None]:
+    """Compile the drafts of a step well, one in each piece; then the step uses that code."""
+    features = target()
+    code: list[bytes] = []
+    while (step := reference()) is not None:
+        record = step.record
+        if len(code) == len(record.drafts):
+            step.replace_code(replace(record, code=(*record.code, *code), drafts=()))
+            return
+        draft = record.drafts[len(code)]
+        del step
+        code.append(draft.improved(features))
+        yield
 
 
 def _asks(commands: Sequence[Command], interruptible: bool) -> bool:
@@ -171,9 +246,10 @@ def load_step(
         if disk is not None:
             _to_disk(disk, key, record)
         clock.lap("cache")
+    save = None if disk is None else functools.partial(_to_disk, disk, key)
     data = [np.ascontiguousarray(n.op.data) for n in array_constants(outputs)]  # type: ignore[attr-defined]
     calls = resolve(record.program.calls, find_calls(outputs)) if record.program.calls else []
-    step = Step(record, data, calls)
+    step = Step(record, data, calls, save)
     _loaded[key.digest] = step
     clock.lap("load")
     return step, origin
@@ -220,6 +296,10 @@ def _from_disk(disk: cache.DiskCache, key: cache.Key) -> Record | None:
         tuple((o, i) for o, i in h["donated"]),
         h["kernels"],
         tuple(entry.blobs[f"object{n}"] for n in range(h["objects"])),
+        tuple(
+            Draft(entry.blobs[f"draft{n}"], entry.blobs[f"text{n}"].decode())
+            for n in range(h["drafts"])
+        ),
     )
 
 
@@ -231,5 +311,8 @@ def _to_disk(disk: cache.DiskCache, key: cache.Key, record: Record) -> None:
         "donated": [list(d) for d in record.donated],
         "kernels": record.kernels,
     }
-    header["objects"] = len(record.code)
-    disk.put(key, header, {f"object{n}": code for n, code in enumerate(record.code)})
+    header["objects"], header["drafts"] = len(record.code), len(record.drafts)
+    blobs = {f"object{n}": code for n, code in enumerate(record.code)}
+    for n, draft in enumerate(record.drafts):
+        blobs[f"draft{n}"], blobs[f"text{n}"] = draft.code, draft.text.encode()
+    disk.put(key, header, blobs)

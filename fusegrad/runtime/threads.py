@@ -79,7 +79,7 @@ def _object_code() -> bytes:
     entry = disk.get(key) if disk is not None else None
     if entry is not None:
         return entry.blobs["object"]
-    code = loader.compile_module(text)
+    code = loader.compile_module(text, level=0)
     if disk is not None:
         disk.put(key, {}, {"object": code})
     return code

@@ -108,7 +108,7 @@ class Fused(Library):
 
     def stats(self, function: Callable[..., Any]) -> dict[str, Any]:
         stats = function.stats()  # type: ignore[attr-defined]
-        names = ("kernels", "arena_bytes", "origins", "compile_ms")
+        names = ("kernels", "arena_bytes", "origins", "compile_ms", "drafts")
         return {name: getattr(stats, name) for name in names}
 
 

@@ -64,6 +64,7 @@ class Server:
             self.last = self.task.step()
         outputs = self.task.outputs or (lambda last: last)
         arrays = self.library.outputs(outputs(self.last))
+        self._settle()
         if self.workload.summary is not None:
             arrays = self.workload.summary(arrays)
         self.last = None
@@ -98,6 +99,12 @@ class Server:
     ) -> Answer:
         """Return the seconds of one matrix product, and its error."""
         return contractions.measure(package, contractions.Case(**case), seconds, own)
+
+    def _settle(self) -> None:
+        """Run until no thread of the library compiles any more."""
+        while self.task.stats and self.task.stats().get("drafts"):
+            self.library.wait(self.task.step())
+            time.sleep(0.01)
 
     def _batch(self, iterations: int, clock: Callable[[], float]) -> float:
         step = self.task.step

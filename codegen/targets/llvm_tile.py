@@ -176,9 +176,7 @@ class _Tile(Memory):
         _, _, *states = self.end_loop(outer, [a, self._moved(b0, "%b_step"), *states])
         return states
 
-    def _step(
-        self, state: list[str], offsets: list[str], masks: list[str | None]
-    ) -> list[str]:
+    def _step(self, state: list[str], offsets: list[str], masks: list[str | None]) -> list[str]:
         """One product.
 
         The pointers are frozen, or else LLVM's loop strength reduction spends most of the time of

@@ -458,6 +458,7 @@ class CompiledFunction:
             dict(s.compile_ms),
             dict(s.origins),
             list(s.reasons),
+            sum(len(e.step.record.drafts) for found in self._entries.values() for e in found),
         )
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:

@@ -33,6 +33,9 @@ class Statistics:
         How many steps were compiled, or found in the process or on disk.
     reasons : list of str
         Why each trace after the first happened.
+    drafts : int
+        Pieces of code that were compiled fast, not well. From the second call on a thread compiles
+        them again, and the number falls to 0.
     """
 
     compiles: int = 0
@@ -42,3 +45,4 @@ class Statistics:
     compile_ms: dict[str, float] = field(default_factory=dict)
     origins: dict[str, int] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    drafts: int = 0

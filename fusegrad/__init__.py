@@ -257,6 +257,8 @@ from .nn.functional import (
     threshold,
 )
 from .objectives import scipy_objective
+from .runtime.threads import num_threads as get_num_threads
+from .runtime.threads import set_num_threads
 from .serialization import load, save
 from .tensors.context import (
     eager,
@@ -380,6 +382,7 @@ __all__ = [
     "full_like",
     "func",
     "get_default_dtype",
+    "get_num_threads",
     "grad",
     "group_norm",
     "half",
@@ -474,6 +477,7 @@ __all__ = [
     "searchsorted",
     "selu",
     "set_grad_enabled",
+    "set_num_threads",
     "setdiff1d",
     "setxor1d",
     "short",

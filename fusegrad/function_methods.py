@@ -34,6 +34,7 @@ from .functions import (
     reductions,
     searching,
     sets,
+    slices,
     sorting,
     special_names,
     torch_names,
@@ -198,7 +199,7 @@ _OWN: tuple[Callable[..., Any], ...] = (
     *(averages.corrcoef, averages.cov),
     *(arranging.fliplr, arranging.flipud, joining.dsplit, joining.hsplit, joining.vsplit),
     *(diagonals.diagonal_scatter, picking.select_scatter, products.addmm, products.baddbmm),
-    *(sets.unique_consecutive, sorting.msort),
+    *(sets.unique_consecutive, slices.clamp_max, slices.clamp_min, sorting.msort),
     *(products.cross, products.outer, products.vdot, reductions.count_nonzero),
     *(searching.searchsorted, sets.unique, nn_functional.softmax, nn_functional.log_softmax),
 )

@@ -16,7 +16,8 @@ from .tensors.tensor_class import ArrayLike, Tensor
 __all__ = ["in_place_methods"]
 
 _NAMES = (
-    *("addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "baddbmm", "clip", "cumprod"),
+    *("addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "baddbmm", "cumprod"),
+    *("clamp_max", "clamp_min", "clip"),
     *("cumsum", "digamma", "divide", "eq", "erfinv", "frac", "ge", "greater", "gt", "i0"),
     *("greater_equal", "igamma", "igammac", "ldexp", "le", "lerp", "less", "less_equal", "lgamma"),
     *("logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt", "mvlgamma"),

@@ -35,6 +35,7 @@ __all__ = [
     "split",
     "stack",
     "tensor_split",
+    "unbind",
     "unstack",
     "vsplit",
     "vstack",
@@ -155,6 +156,27 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     place = one_axis("unstack", axis, tensor.ndim)
     before = (slice(None),) * place
     return tuple(tensor[(*before, position)] for position in range(tensor.shape[place]))
+
+
+def unbind(x: ArrayLike, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis: torch's name of `unstack`.
+
+    Parameters
+    ----------
+    x : array_like
+    dim : int, optional
+
+    Returns
+    -------
+    tuple of Tensor
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.unbind([[1, 2], [3, 4]], 1)
+    (Tensor([1, 3]), Tensor([2, 4]))
+    """
+    return as_tensor(x).unbind(dim)
 
 
 def split(

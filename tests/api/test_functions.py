@@ -313,6 +313,7 @@ def test_splitting() -> None:
         (fg.split(C, [1, 3], axis=2), np.split(C, [1, 3], 2)),
         (fg.chunk(C, 2, 1), np.split(C, [2], 1)),
         (fg.unstack(C, axis=1), list(np.moveaxis(C, 1, 0))),
+        (fg.unbind(C, -1), list(np.moveaxis(C, -1, 0))),
     ):
         assert len(ours) == len(numpys)
         for a, b in zip(ours, numpys, strict=True):

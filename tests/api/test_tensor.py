@@ -324,6 +324,8 @@ def test_in_place_methods() -> None:
     assert x.copy_(np.arange(3)).tolist() == [0, 1, 2]
     assert x.add_(1, alpha=2).mul_(2).sub_(1).div_(3).tolist() == pytest.approx([1, 5 / 3, 7 / 3])
     assert x.clamp_(max=1).tolist() == [1, 1, 1]
+    assert x.clamp_min(2).tolist() == [2, 2, 2]
+    assert x.clamp_max_(0).tolist() == x.tolist() == [0, 0, 0]
 
 
 def test_in_place_keeps_the_dtype() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fusegrad as fg
 from fusegrad.errors import ConfigError
 from fusegrad.runtime import loader, pool, threads
 
@@ -446,3 +447,8 @@ def test_the_environment_sets_the_number_of_threads() -> None:
         check=True,
     )
     assert completed.stdout.split() == ["5"]
+
+
+def test_the_public_names() -> None:
+    fg.set_num_threads(3)
+    assert fg.get_num_threads() == threads.num_threads() == 3

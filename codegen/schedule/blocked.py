@@ -1,16 +1,32 @@
-"""The schedule of large contractions: blocks of the operands and of the sum, packed for a cache.
+"""The schedule of large contractions: blocks of the result and of the sum, packed for the caches.
 
-An item computes a block of the result. It takes the sum in parts; of each it packs what it needs of
-both operands, and every tile goes on from what the last part left. The order of the sum stays.
+An item computes a block of the result. It takes the sum in parts; of each it packs panels of the
+right operand for the last cache, and then, one after the other, blocks of rows of the left one for
+the second cache. Every tile goes on from what the last part left, so that the order of the sum
+stays; after the last part, what follows each element runs, row by row of some panels: tiles would
+read other operands in short pieces that fall on the same sets of a cache.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import final
 
 from ..affine import canonical
-from ..expr import Buffer, Expr, Extent, Var, const, index
-from ..kernel import Alloc, Contract, Copy, For, Let, Serial, Stmt
+from ..expr import Buffer, Expr, Extent, Load, Var, const, index
+from ..kernel import (
+    Alloc,
+    Any,
+    Contract,
+    Copy,
+    For,
+    If,
+    Let,
+    Serial,
+    Stmt,
+    Store,
+    Vector,
+)
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import (
@@ -19,23 +35,27 @@ from .contraction import (
     Tiled,
     as_expr,
     base_of,
-    epilogue,
     let,
     number,
     strided,
     tile_shape,
 )
+from .rewrite import substitute
 
 __all__ = ["blocked"]
 
 DEPTH = 256
-"""Steps of the sum in one part."""
-ITEMS = 8
-"""Items that a result is dealt in when it is large enough."""
+"""Steps of the sum in one part: a panel of so many rows stays in the first cache."""
 LEAST = 64
 """Rows and columns below which packing is not paid back."""
 PAGE = 4096
 """Bytes after which places in memory share a set of the nearest cache."""
+GROUP = 256
+"""Columns of which what follows each element runs at once."""
+THREADS = (1, 2, 4, 8)
+"""Numbers of threads that shall share the items evenly."""
+COPIED, TURNED = 0.35, 0.6
+"""Cycles for each element that is packed, in order or transposed."""
 
 
 def blocked(c: Contraction, size: int, target: Features) -> Tiled | None:
@@ -46,9 +66,9 @@ def blocked(c: Contraction, size: int, target: Features) -> Tiled | None:
     batch = 1
     for f in c.batch:
         batch *= size if isinstance(f.extent, Var) else number(f.extent)
-    block = _Block(c, rows, batch, target)
-    items = Items(c, *block.counts)
-    cost = 2.0 * block.rows * block.columns * c.depth / target.lanes(c.acc.dtype)
+    block = _Block(c, _deal(c, rows, batch, target), target)
+    items = Items(c, *block.dealt.counts)
+    cost = 2.0 * block.dealt.rows * block.dealt.columns * c.depth / target.lanes(c.acc.dtype)
     return Tiled(block.body(items), batch * items.total, cost)
 
 
@@ -64,21 +84,87 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
         return False
     columns = number(c.columns.extent)
     across = c.a.column != 1 and (columns >= 4 * LEAST or c.depth >= PAGE)
-    pages, rest = divmod(c.a.row * itemsize, PAGE)
-    far = pages > 1 and rest == 0 and left > 8 * target.l2_bytes
+    far = _far(c) and left > 8 * target.l2_bytes
     panel = c.depth * 2 * target.vector_bytes
     return across or far or panel > target.l2_bytes
 
 
+def _far(c: Contraction) -> bool:
+    """Whether the rows of the left operand fall on the same sets of a cache."""
+    pages, rest = divmod(c.a.row * c.acc.dtype.itemsize, PAGE)
+    return pages > 1 and rest == 0
+
+
+# --- how the result and the sum are dealt ---------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class _Dealt:
+    """The size of a tile, of a block of the left operand, of an item, and of a part of the sum."""
+
+    height: int
+    width: int
+    block: int
+    rows: int
+    columns: int
+    depth: int
+    parts: int
+    counts: tuple[int, int]
+
+
+def _deal(c: Contraction, rows: int, batch: int, target: Features) -> _Dealt:
+    """The items with the least packing and the most even shares.
+
+    A block of the left operand takes half of the second cache at most, and the panels of the right
+    one a small part of the last cache, which threads share.
+    """
+    dtype = c.acc.dtype
+    columns = number(c.columns.extent)
+    height, vectors = tile_shape(rows, columns, target, dtype.itemsize)
+    width = vectors * target.lanes(dtype)
+    depth = _share(c.depth, DEPTH, 4)
+    most = max(height, target.l2_bytes // 2 // (depth * dtype.itemsize))
+    most_columns = max(GROUP, target.l3_bytes // 8 // (depth * dtype.itemsize))
+    best: tuple[float, int, int] | None = None
+    for item_rows in _shares(rows, rows, height):
+        for item_columns in _shares(columns, most_columns, width):
+            items = batch * -(-rows // item_rows) * -(-columns // item_columns)
+            work = _work(c, item_rows, item_columns, target.lanes(dtype))
+            even = sum(-(-items // n) * n for n in THREADS) / len(THREADS)
+            if best is None or work * even < best[0]:
+                best = (work * even, item_rows, item_columns)
+    assert best is not None
+    _, item_rows, item_columns = best
+    block = _share(item_rows, most, height)
+    item_rows = -(-item_rows // block) * block
+    counts = (-(-rows // item_rows), -(-columns // item_columns))
+    parts = -(-c.depth // depth)
+    return _Dealt(height, width, block, item_rows, item_columns, depth, parts, counts)
+
+
+def _work(c: Contraction, rows: int, columns: int, lanes: int) -> float:
+    """Cycles of an item for each step of the sum: two vectors of products in one, and packing."""
+    left = 0.0 if c.a.column == 1 and not _far(c) else COPIED
+    right = COPIED if c.b.column == 1 else TURNED
+    return rows * columns / lanes / 2 + left * rows + right * columns
+
+
+def _shares(extent: int, most: int, step: int) -> list[int]:
+    """Multiples of `step`, at most `most`, that deal `extent` into equal parts, largest first."""
+    first = -(-extent // max(step, most))
+    shares = {_equal(extent, count, step) for count in range(first, first + 16)}
+    return sorted((s for s in shares if s >= min(LEAST, extent)), reverse=True)
+
+
 def _share(extent: int, most: int, step: int) -> int:
-    """A multiple of `step`, at most `most`, that deals `extent` into equal blocks."""
-    blocks = -(-extent // max(step, most // step * step))
-    return -(-extent // (blocks * step)) * step
+    """A multiple of `step`, at most `most`, that deals `extent` into equal parts."""
+    return _equal(extent, -(-extent // max(step, most // step * step)), step)
 
 
-def _whole(extent: int, lanes: int) -> int:
-    """Whole vectors that hold `extent` elements."""
-    return -(-extent // lanes) * lanes
+def _equal(extent: int, parts: int, step: int) -> int:
+    """A multiple of `step` that deals `extent` into so many equal parts."""
+    return -(-extent // (parts * step)) * step
 
 
 def _odd(extent: int, lanes: int) -> int:
@@ -86,177 +172,296 @@ def _odd(extent: int, lanes: int) -> int:
     return (-(-extent // lanes) | 1) * lanes
 
 
+# --- the statements -------------------------------------------------------------------------------
+
+
+@final
 class _Block:
     """The statements of one item."""
 
-    def __init__(self, c: Contraction, rows: int, batch: int, target: Features) -> None:
+    def __init__(self, c: Contraction, dealt: _Dealt, target: Features) -> None:
         self.c = c
-        dtype = c.acc.dtype
-        self.lanes = target.lanes(dtype)
-        self.height, vectors = tile_shape(rows, number(c.columns.extent), target, dtype.itemsize)
-        self.width = vectors * self.lanes
-        # A block of each operand takes less than half of the cache; less where the result has few
-        # blocks, so that threads share them.
-        most = target.l2_bytes * 3 // 8 // (DEPTH * dtype.itemsize)
-        self._deal(rows, most)
-        while batch * math.prod(self.counts) < ITEMS and most // 2 >= LEAST:
-            most //= 2
-            self._deal(rows, most)
-        self.depth = _share(c.depth, DEPTH, 4)
-        self.parts = -(-c.depth // self.depth)
-        self.tiles, self.panels = self.rows // self.height, self.columns // self.width
+        self.dealt = dealt
+        self.lanes = target.lanes(c.acc.dtype)
         self.total = as_expr(c.rows.extent)
-        # Rows of local memory that do not fall on the same few sets of a cache.
-        self.left = self._buffer("left", self.rows, _odd(self.depth, self.lanes))
-        self.right = self._buffer("right", self.depth, _odd(self.columns, self.lanes))
-        self.sums = self._buffer("sums", self.tiles * self.panels * self.height, self.width)
-
-    def _deal(self, rows: int, most: int) -> None:
-        """Blocks of at most so many rows and columns."""
-        columns = number(self.c.columns.extent)
-        self.rows = _share(rows, most, self.height)
-        self.columns = _share(columns, most, self.width)
-        self.counts = (-(-rows // self.rows), -(-columns // self.columns))
+        self.tiles = dealt.block // dealt.height
+        self.blocks = dealt.rows // dealt.block
+        self.panels = dealt.columns // dealt.width
+        self.packs_left = c.a.column != 1 or _far(c)
+        self.along_rows = c.a.row == 1
+        # Across memory, a tile after the other; else the rows, at distances that do not fall on
+        # the same few sets of a cache.
+        shape = (dealt.block, _odd(dealt.depth, self.lanes))
+        if self.along_rows:
+            shape = (self.tiles * dealt.depth, dealt.height)
+        self.left = self._buffer("left", *shape)
+        self.right = self._buffer("right", self.panels * dealt.depth, dealt.width)
+        self.group = min(self.panels, max(1, GROUP // dealt.width))
+        count = self.blocks * self.panels if dealt.parts > 1 else self.group
+        self.sums = self._buffer("sums", count * dealt.block, dealt.width)
 
     def _buffer(self, name: str, rows: int, columns: int) -> Buffer:
         return Buffer(name, self.c.acc.dtype, (rows, columns), space="chunk")
 
-    def _sums_box(self) -> Buffer:
-        """A tile among the sums."""
-        shape = (self.height, self.width)
-        return Buffer("sums", self.c.acc.dtype, shape, (self.width, 1), "view", self.sums)
-
     def body(self, items: Items) -> tuple[Stmt, ...]:
         """The loop over items."""
-        row0 = items.let("row0", canonical(apply("mul", items.block, index(self.rows))))
-        column0 = items.let("column0", canonical(apply("mul", items.panel, index(self.columns))))
+        dealt = self.dealt
+        row0 = items.let("row0", canonical(apply("mul", items.block, index(dealt.rows))))
+        column0 = items.let("column0", canonical(apply("mul", items.panel, index(dealt.columns))))
         items.bind_batch()
-        statements: list[Stmt] = []
-        left = apply("sub", self.total, row0)
-        tiles = let(statements, "tiles", self._parts(left, self.rows, self.height))
-        left = apply("sub", index(number(self.c.columns.extent)), column0)
-        panels = let(statements, "panels", self._parts(left, self.columns, self.width))
-        statements += [Alloc(self.left)] if self._packs_left else []
+        statements: list[Stmt] = [Alloc(self.left)] if self.packs_left else []
         statements += [Alloc(self.right), Alloc(self.sums)]
-        k = Var("part", extent=self.parts)
-        inside = self._part(k, row0, column0, tiles, panels, items.values)
-        statements.append(For(k, self.parts, Serial(), inside))
-        statements.append(self._after(row0, column0, tiles, panels, items.values))
+        left = apply("sub", self.total, row0)
+        blocks = let(statements, "blocks", _count(left, dealt.rows, dealt.block))
+        left = apply("sub", index(number(self.c.columns.extent)), column0)
+        panels = let(statements, "panels", _count(left, dealt.columns, dealt.width))
+        k = Var("part", extent=dealt.parts)
+        inside = self._part(k, (row0, column0), (blocks, panels), items.values)
+        statements.append(For(k, dealt.parts, Serial(), inside))
         return items.loop(statements)
-
-    @property
-    def _packs_left(self) -> bool:
-        """Whether the left operand does not lie along the sum."""
-        return self.c.a.column != 1
-
-    def _parts(self, left: Expr, most: int, step: int) -> Expr:
-        """How many tiles there are of the rows or columns that are left."""
-        some = apply("minimum", index(most), left)
-        return canonical(apply("divtrunc", apply("add", some, index(step - 1)), index(step)))
 
     def _part(
         self,
         part: Var,
-        row0: Expr,
-        column0: Expr,
-        tiles: Expr,
-        panels: Expr,
+        place: tuple[Expr, Expr],
+        counts: tuple[Expr, Expr],
         values: dict[Var, Expr],
     ) -> tuple[Stmt, ...]:
-        """A part of the sum: packing, and all tiles."""
-        c = self.c
+        """A part of the sum: the panels of the right operand, then blocks of rows of the left."""
+        c, dealt = self.c, self.dealt
+        row0, column0 = place
         statements: list[Stmt] = []
-        k0 = let(statements, "k0", canonical(apply("mul", part, index(self.depth))))
-        depth: Extent = self.depth
-        if c.depth % self.depth:
+        k0 = let(statements, "k0", canonical(apply("mul", part, index(dealt.depth))))
+        depth: Extent = dealt.depth
+        if c.depth % dealt.depth:
             rest = apply("sub", index(c.depth), k0)
             depth = Var("depth")
-            statements.append(Let(depth, apply("minimum", index(self.depth), rest)))
+            statements.append(Let(depth, apply("minimum", index(dealt.depth), rest)))
         a, b = base_of(c.a, values), base_of(c.b, values)
         a = apply("add", a, apply("mul", k0, index(c.a.column)))
         b = apply("add", b, apply("mul", k0, index(c.b.row)))
         a_start, b_start = let(statements, "a0", a), let(statements, "b0", b)
-        if self._packs_left:
-            source = strided(c.a.buffer, (c.a.row, c.a.column))
-            start = apply("add", a_start, apply("mul", row0, index(c.a.row)))
-            left = apply("sub", self.total, row0)
-            count = canonical(apply("minimum", index(self.rows), left))
-            statements.append(self._pack(self.left, source, start, count, as_expr(depth)))
-        source = strided(c.b.buffer, (c.b.row, c.b.column))
-        start = apply("add", b_start, apply("mul", column0, index(c.b.column)))
-        left = apply("sub", index(number(c.columns.extent)), column0)
-        count = canonical(apply("minimum", index(self.columns), left))
-        statements.append(self._pack(self.right, source, start, as_expr(depth), count))
-        t, p = Var("t", extent=self.tiles), Var("p", extent=self.panels)
-        tile = self._tile(t, p, row0, a_start, depth, part)
-        statements.append(For(p, panels, Serial(), (For(t, tiles, Serial(), tile),)))
-        return tuple(statements)
+        statements += self._packed_right(column0, b_start, depth, counts[1])
+        n = Var("block", extent=self.blocks)
+        inside: list[Stmt] = []
+        first = let(inside, "first", _moved(row0, n, dealt.block))
+        left = apply("sub", self.total, first)
+        tiles = let(inside, "tiles", _count(left, dealt.block, dealt.height))
+        if self.packs_left:
+            inside += self._packed_left(first, a_start, depth)
+        g = Var("group")
+        groups = _pieces(counts[1], self.group)
+        ends = ((first, column0), (tiles, counts[1]))
+        group = self._group((part, n, g), *ends, a_start, depth, values)
+        inside.append(For(g, groups, Serial(), group))
+        return (*statements, For(n, counts[0], Serial(), tuple(inside)))
 
-    def _pack(self, memory: Buffer, source: Buffer, start: Expr, rows: Expr, columns: Expr) -> Copy:
-        """A block of an operand."""
-        height, pitch = (number(e) for e in memory.shape)
-        wide = self.columns if memory is self.right else _whole(self.depth, self.lanes)
-        box = Buffer(memory.name, memory.dtype, (height, wide), (pitch, 1), "view", memory)
-        return Copy(box, source, (start, index(0), index(0)), 1, 2, rows, columns)
+    def _group(
+        self,
+        at: tuple[Var, Var, Var],
+        place: tuple[Expr, Expr],
+        counts: tuple[Expr, Expr],
+        a_start: Expr,
+        depth: Extent,
+        values: dict[Var, Expr],
+    ) -> tuple[Stmt, ...]:
+        """Some panels: all their tiles, and after the last part what follows each element."""
+        (part, block, group), (first, column0), (tiles, panels) = at, place, counts
+        statements: list[Stmt] = []
+        p0 = let(statements, "p0", canonical(apply("mul", group, index(self.group))))
+        some = canonical(apply("minimum", index(self.group), apply("sub", panels, p0)))
+        count = let(statements, "count", some)
+        q, t = Var("q", extent=self.group), Var("t", extent=self.tiles)
+        panel = canonical(apply("add", p0, q))
+        own: Expr = q
+        if self.dealt.parts > 1:
+            own = _moved(panel, block, self.panels)
+        sums0 = canonical(apply("mul", own, index(self.dealt.block)))
+        tile = self._tile((part, panel, t), sums0, first, a_start, depth)
+        statements.append(For(q, count, Serial(), (For(t, tiles, Serial(), tile),)))
+        column = _moved(column0, panel, self.dealt.width)
+        after: Stmt = self._after((q, count), sums0, (first, column), values)
+        if self.dealt.parts > 1:
+            last = apply("eq", part, const(self.dealt.parts - 1, part.dtype))
+            after = If(last, (after,))
+        return (*statements, after)
+
+    def _left_columns(self, column: Expr) -> Expr:
+        """How many columns of a panel exist."""
+        total, width = number(self.c.columns.extent), index(self.dealt.width)
+        if total % self.dealt.width == 0:
+            return width
+        return canonical(apply("minimum", width, apply("sub", index(total), column)))
+
+    # --- packing ----------------------------------------------------------------------------------
+
+    def _packed_right(
+        self, column0: Expr, b_start: Expr, depth: Extent, panels: Expr
+    ) -> tuple[Stmt, ...]:
+        """The panels of the right operand, one behind the other."""
+        c, dealt = self.c, self.dealt
+        source = strided(c.b.buffer, (c.b.row, c.b.column))
+        start = canonical(apply("add", b_start, apply("mul", column0, index(c.b.column))))
+        left = apply("sub", index(number(c.columns.extent)), column0)
+        if c.b.column == 1:
+            count = canonical(apply("minimum", index(dealt.columns), left))
+            whole = number(c.columns.extent) % dealt.width == 0
+            rows = _Rows(self.right, dealt.depth, source, start, False, self.lanes)
+            return rows.packed(depth, count, panels if whole else None)
+        p = Var("p", extent=self.panels)
+        column = canonical(apply("mul", p, index(dealt.width)))
+        shape = (dealt.depth, dealt.width)
+        box = Buffer("right", self.right.dtype, shape, (dealt.width, 1), "view", self.right)
+        starts = (canonical(_moved(start, column, c.b.column)), index(0), index(0))
+        to = canonical(apply("mul", p, index(dealt.depth)))
+        alive = self._left_columns(apply("add", column0, column))
+        copy = Copy(box, source, starts, 1, 2, as_expr(depth), alive, to)
+        return (For(p, panels, Serial(), (copy,)),)
+
+    def _packed_left(self, row0: Expr, a_start: Expr, depth: Extent) -> tuple[Stmt, ...]:
+        """A block of rows of the left operand."""
+        c, dealt = self.c, self.dealt
+        source = strided(c.a.buffer, (c.a.row, c.a.column))
+        start = canonical(apply("add", a_start, apply("mul", row0, index(c.a.row))))
+        left = apply("sub", self.total, row0)
+        rows = canonical(apply("minimum", index(dealt.block), left))
+        if self.along_rows:
+            packed = _Rows(self.left, dealt.depth, source, start, True, self.lanes)
+            return packed.packed(depth, rows, None)
+        height, pitch = (number(e) for e in self.left.shape)
+        wide = -(-dealt.depth // self.lanes) * self.lanes
+        box = Buffer("left", self.left.dtype, (height, wide), (pitch, 1), "view", self.left)
+        return (Copy(box, source, (start, index(0), index(0)), 1, 2, rows, as_expr(depth)),)
+
+    # --- tiles ------------------------------------------------------------------------------------
 
     def _tile(
-        self, t: Var, p: Var, row0: Expr, a_start: Expr, depth: Extent, part: Var
+        self,
+        at: tuple[Var, Expr, Var],
+        sums0: Expr,
+        first: Expr,
+        a_start: Expr,
+        depth: Extent,
     ) -> tuple[Stmt, ...]:
         """A tile goes on with its sum."""
-        c = self.c
+        c, dealt = self.c, self.dealt
+        part, panel, t = at
         statements: list[Stmt] = []
-        row = let(statements, "i0", self._moved(row0, t, self.height))
-        count = apply("minimum", index(self.height), apply("sub", self.total, row))
+        row = let(statements, "i0", _moved(first, t, dealt.height))
+        count = apply("minimum", index(dealt.height), apply("sub", self.total, row))
         rows = let(statements, "rows", count)
-        if self._packs_left:
-            a = self.left
-            a_starts: tuple[Expr, ...] = (apply("mul", t, index(self.height)), index(0))
-            axes = (0, 1)
-        else:
-            a = strided(c.a.buffer, (c.a.row, c.a.column))
-            start = apply("add", a_start, apply("mul", row, index(c.a.row)))
-            a_starts, axes = (start, index(0), index(0)), (1, 2)
+        a, a_starts, axes = self._left_rows(t, row, a_start)
+        shape = (dealt.height, dealt.width)
+        acc = Buffer("sums", c.acc.dtype, shape, (dealt.width, 1), "view", self.sums)
+        onward = apply("gt", part, const(0, part.dtype)) if dealt.parts > 1 else None
+        place = (canonical(apply("mul", panel, index(dealt.depth))), index(0))
+        acc_row = _moved(sums0, t, dealt.height)
         contract = Contract(
-            self._sums_box(),
+            acc,
             a,
             a_starts,
             *axes,
             self.right,
-            (index(0), apply("mul", p, index(self.width))),
+            place,
             0,
             1,
             depth,
             rows,
-            index(self.width),
-            self._sums_row(t, p),
-            apply("gt", part, const(0, part.dtype)),
+            index(dealt.width),
+            acc_row,
+            onward,
         )
         return (*statements, contract)
 
+    def _left_rows(
+        self, t: Var, row: Expr, a_start: Expr
+    ) -> tuple[Buffer, tuple[Expr, ...], tuple[int, int]]:
+        """Where a tile reads the left operand: buffer, start, axes of rows and of the sum."""
+        c, dealt = self.c, self.dealt
+        if not self.packs_left:
+            start = canonical(apply("add", a_start, apply("mul", row, index(c.a.row))))
+            a = strided(c.a.buffer, (c.a.row, c.a.column))
+            return a, (start, index(0), index(0)), (1, 2)
+        step = dealt.depth if self.along_rows else dealt.height
+        first = canonical(apply("mul", t, index(step)))
+        return self.left, (first, index(0)), (1, 0) if self.along_rows else (0, 1)
+
     def _after(
-        self, row0: Expr, column0: Expr, tiles: Expr, panels: Expr, values: dict[Var, Expr]
+        self,
+        panels: tuple[Var, Expr],
+        sums0: Expr,
+        place: tuple[Expr, Expr],
+        values: dict[Var, Expr],
     ) -> Stmt:
-        """What follows each element of the block."""
-        c = self.c
-        t, p = Var("t", extent=self.tiles), Var("p", extent=self.panels)
+        """What follows each element of some panels, row by row: memory is read in long runs."""
+        c, dealt = self.c, self.dealt
+        (q, count), (first, column) = panels, place
+        r, v = Var("r", extent=dealt.block), Var("v", extent=dealt.width)
         statements: list[Stmt] = []
-        row = let(statements, "i0", self._moved(row0, t, self.height))
-        column = let(statements, "j0", self._moved(column0, p, self.width))
-        total = number(c.columns.extent)
-        rows = apply("minimum", index(self.height), apply("sub", self.total, row))
-        columns: Expr = index(self.width)
-        if total % self.width:
-            columns = apply("minimum", columns, apply("sub", index(total), column))
-            columns = let(statements, "columns", columns)
-        box = self._sums_box()
-        place = (self._sums_row(t, p), row, column)
-        statements.append(epilogue(c, box, place, rows, columns, values, self.lanes))
-        return For(t, tiles, Serial(), (For(p, panels, Serial(), tuple(statements)),))
+        first_column = let(statements, "j0", column)
+        columns = self._left_columns(first_column)
+        extent: Extent | Expr = dealt.width
+        if number(c.columns.extent) % dealt.width:
+            extent = let(statements, "columns", columns)
+        row = canonical(apply("add", first, r))
+        at = {**values, c.rows.var: row, c.columns.var: apply("add", first_column, v)}
+        load = Load(self.sums, (canonical(apply("add", sums0, r)), v))
+        inner = (Let(c.acc, load), *substitute(c.after, at))
+        statements.append(For(v, extent, Any(), inner, mapping=Vector(self.lanes, 1)))
+        left = canonical(apply("minimum", index(dealt.block), apply("sub", self.total, first)))
+        return For(r, left, Serial(), (For(q, count, Serial(), tuple(statements)),))
 
-    def _moved(self, first: Expr, count: Var, step: int) -> Expr:
-        return canonical(apply("add", first, apply("mul", count, index(step))))
 
-    def _sums_row(self, t: Var, p: Var) -> Expr:
-        """Where the sums of a tile lie."""
-        number = apply("add", apply("mul", p, index(self.tiles)), t)
-        return canonical(apply("mul", number, index(self.height)))
+@final
+@dataclass(frozen=True)
+class _Rows:
+    """Packing of rows that lie along memory: each is cut into rows of panels.
+
+    Row k of panel p is row ``p * depth + k`` of `target`.
+    """
+
+    target: Buffer
+    depth: int
+    source: Buffer
+    start: Expr
+    turned: bool
+    lanes: int
+
+    def packed(self, depth: Extent, count: Expr, panels: Expr | None) -> tuple[Stmt, ...]:
+        """`depth` rows of `count` elements, which fill `panels` when that is given."""
+        width = number(self.target.shape[1])
+        k, p = Var("k", extent=self.depth), Var("p")
+        statements: list[Stmt] = []
+        whole = panels
+        if whole is None:
+            size = let(statements, "size", count)
+            whole = let(statements, "whole", apply("divtrunc", size, index(width)))
+        inside: list[Stmt] = [For(p, whole, Serial(), (self._row(k, p, width),))]
+        if panels is None:
+            rest = apply("sub", size, apply("mul", whole, index(width)))
+            inside.append(self._row(k, whole, canonical(rest)))
+        return (*statements, For(k, depth, Serial(), tuple(inside)))
+
+    def _row(self, k: Var, panel: Expr, extent: Extent | Expr) -> For:
+        """A row of a panel."""
+        width = number(self.target.shape[1])
+        v = Var("v", extent=width)
+        at = _moved(v, panel, width)
+        value = Load(self.source, (self.start, at, k) if self.turned else (self.start, k, at))
+        store = Store(self.target, (_moved(k, panel, self.depth), v), value)
+        return For(v, extent, Any(), (store,), mapping=Vector(self.lanes, 1))
+
+
+def _count(left: Expr, most: int, step: int) -> Expr:
+    """How many pieces of size `step` there are of what is left, at most `most`."""
+    return _pieces(apply("minimum", index(most), left), step)
+
+
+def _pieces(extent: Expr, step: int) -> Expr:
+    """How many pieces of size `step` there are."""
+    return canonical(apply("divtrunc", apply("add", extent, index(step - 1)), index(step)))
+
+
+def _moved(first: Expr, count: Expr, step: int) -> Expr:
+    """``first + count * step``."""
+    return canonical(apply("add", first, apply("mul", count, index(step))))

@@ -35,6 +35,7 @@ from ..scalar import apply
 from ..targets.base import Features
 from .blocked import blocked
 from .contraction import Tiled, match, tile
+from .interleaving import interleaved
 from .narrow import sums_over_lanes, turned
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
@@ -188,6 +189,9 @@ class _Loops:
             chain.append(only)
         if not isinstance(chain[-1].order, Any):
             return chain[:-1], None
+        if len(chain) > 1 and (merged := interleaved(chain[-2], chain[-1], self.lanes)):
+            chain[-2:] = [merged]
+            return chain[:-1], merged
         if len(chain) > 1 and self._fills_around(chain[-2], chain[-1:]):
             # Few elements beside each other: vectors run along the loop around them.
             chain.pop()

@@ -9,6 +9,7 @@ what is left for the innermost loop is its own variable and a constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -39,7 +40,10 @@ class Mask:
 @final
 @dataclass
 class VectorContext:
-    """The vector loop that code is in: its variable is `base` + `offset` + lane."""
+    """The vector loop that code is in: its variable is `base` + `offset` + lane.
+
+    `aligned` says that `base` is a multiple of `lanes`.
+    """
 
     var: Var
     base: Var | None
@@ -47,6 +51,7 @@ class VectorContext:
     lanes: int
     depth: int
     mask: Mask | None
+    aligned: bool = False
 
 
 @final
@@ -55,7 +60,8 @@ class Address:
     """An element: a pointer, constant elements after it, and what lanes add.
 
     `stride` is how far apart lanes are (a number or a register); `index` is a vector of further
-    offsets when lanes are not evenly apart. `stride` 0 and no index: the same for all lanes.
+    offsets when lanes are not evenly apart; where these are numbers, `pattern` has them.
+    `stride` 0 and no index: the same for all lanes.
     """
 
     pointer: str
@@ -64,6 +70,7 @@ class Address:
     index: str | None
     depth: int
     reads: frozenset[Buffer]
+    pattern: tuple[int, ...] | None = None
 
     @property
     def uniform(self) -> bool:
@@ -189,8 +196,10 @@ class Addresses(Builder):
         base: Sum = {}
         lane: Sum = {}
         self._deepest = 0
+        pattern: list[int] = []
         for product, coefficient in self.offset_of(buffer, indices).items():
-            self._place(product, coefficient, base, lane)
+            if not self._repeated(product, coefficient, base, pattern):
+                self._place(product, coefficient, base, lane)
         if buffer in self.private and self.vector is not None:
             lane[()] = lane.get((), 0) + 1
         constant = base.pop((), 0)
@@ -209,10 +218,43 @@ class Addresses(Builder):
         pointer, depth = self._pointer(buffer, groups, reads)
         stride, at = self._stride(lane)
         index = None
-        if scattered:
-            index, at = self._index(scattered, stride, at)
+        known = None
+        if pattern and not scattered and isinstance(stride, int):
+            known = tuple(p + stride * number for number, p in enumerate(pattern))
+            index = f"<{', '.join(f'i64 {p}' for p in known)}>"
             stride = 0
-        return Address(pointer, constant, stride, index, max(depth, at, deepest), reads)
+        elif scattered or pattern:
+            index, at = self._index(scattered, stride, at, pattern)
+            stride = 0
+        return Address(pointer, constant, stride, index, max(depth, at, deepest), reads, known)
+
+    def _repeated(self, product: Product, coefficient: int, base: Sum, pattern: list[int]) -> bool:
+        """Whether `product` is a quotient or a rest of the vector loop's variable that is the same
+        in every vector, but for a number; that is added to `base`, and what lanes add to `pattern`.
+        """
+        vector = self.vector
+        if vector is None or not vector.aligned or len(product) != 1:
+            return False
+        (factor,) = product
+        if not isinstance(factor, Apply) or factor.op not in ("divtrunc", "remtrunc"):
+            return False
+        variable, divisor = factor.args
+        if variable is not vector.var or not isinstance(divisor, Const):
+            return False
+        unit = int(divisor.value)
+        if unit < 1 or vector.lanes % unit or vector.offset % unit:
+            return False
+        whole = factor.op == "divtrunc"
+        pattern[:] = pattern or [0] * vector.lanes
+        for number in range(vector.lanes):
+            pattern[number] += coefficient * (number // unit if whole else number % unit)
+        self._deepest = max(self._deepest, self.replaced[vector.var][2])
+        if whole and vector.base is not None:
+            start = Apply("divtrunc", (vector.base, divisor), int64)
+            base[(start,)] = base.get((start,), 0) + coefficient
+        if whole and vector.offset:
+            base[()] = base.get((), 0) + coefficient * (vector.offset // unit)
+        return True
 
     def _place(self, product: Product, coefficient: int, base: Sum, lane: Sum) -> None:
         """Add one product to `base`, with loop variables that are known replaced."""
@@ -286,7 +328,11 @@ class Addresses(Builder):
         return (self.emit(f"add nsw i64 {text}, {number}", at) if number else text), at
 
     def _index(
-        self, scattered: list[tuple[Product, int]], stride: int | str, at: int
+        self,
+        scattered: list[tuple[Product, int]],
+        stride: int | str,
+        at: int,
+        pattern: Sequence[int] = (),
     ) -> tuple[str, int]:
         """Offsets that differ from lane to lane, as a vector of int64, and their depth."""
         assert self.vector is not None
@@ -299,6 +345,9 @@ class Addresses(Builder):
             total = self.emit(
                 f"mul nsw {kind} {lane_numbers(lanes)}, {self.spread(stride, lanes, at)}", at
             )
+        if pattern:
+            numbers = f"<{', '.join(f'i64 {p}' for p in pattern)}>"
+            total = self.emit(f"add nsw {kind} {total}, {numbers}", at) if total else numbers
         for row, (_, coefficient) in zip(values, scattered, strict=True):
             text = ""
             for value in row:

@@ -268,7 +268,7 @@ class Loops(Values):
         accumulators.replace(loop.phis)
         base = Var("base")
         self.bind(base, Value(loop.index, int64, 0, self.depth))
-        self._copies(s, base, 0, lanes, copies, None, accumulators)
+        self._copies(s, base, 0, lanes, copies, None, accumulators, _multiple(start, lanes))
         nexts = [text for _, text in accumulators.carries()]
         accumulators.replace(self.end_loop(loop, nexts))
 
@@ -291,7 +291,7 @@ class Loops(Values):
             left = self.emit(f"sub nsw i64 {stop}, {index}")
             alive = self.emit(self.intrinsic("i64", "smin.i64", ["i64", "i64"], [left, str(lanes)]))
             mask = self.prefix_mask(alive, lanes)
-        self._copies(s, base, 0, lanes, 1, mask, accumulators)
+        self._copies(s, base, 0, lanes, 1, mask, accumulators, _multiple(start, lanes))
         if loop is not None:
             nexts = [text for _, text in accumulators.carries()]
             accumulators.replace(self.end_loop(loop, nexts))
@@ -305,6 +305,7 @@ class Loops(Values):
         copies: int,
         mask: Mask | None,
         accumulators: _Accumulators,
+        aligned: bool = True,
     ) -> None:
         """The body for `copies` vectors: instruction by instruction in turn, or one by one."""
         region = self.levels[-1].region
@@ -315,7 +316,7 @@ class Loops(Values):
             at = offset + number * lanes
             self.replaced[s.var] = (base, at, self.depth)
             if lanes > 1:
-                self.vector = VectorContext(s.var, base, at, lanes, self.depth, mask)
+                self.vector = VectorContext(s.var, base, at, lanes, self.depth, mask, aligned)
             self.body(s.body)
             if s.carry:
                 self._accumulate(s, number, lanes, mask, accumulators)
@@ -391,6 +392,11 @@ class Loops(Values):
     def reduce_lanes(self, monoid: Monoid, dtype: DType, lanes: int, state: State) -> State:
         """The lanes of a vector state combined; a scalar state as it is."""
         return across_lanes(self, monoid, dtype, lanes, state) if lanes else state
+
+
+def _multiple(start: str, lanes: int) -> bool:
+    """Whether a loop surely begins at a multiple of `lanes`."""
+    return start.isdigit() and int(start) % lanes == 0
 
 
 def written(statements: Sequence[Stmt]) -> frozenset[Buffer]:

@@ -13,6 +13,8 @@ from .llvm_builder import Value
 __all__ = ["Memory"]
 
 _LINE = 64
+_STRETCHES = 4
+"""Loads of parts of a vector that take less than one of each lane."""
 
 
 class Memory(Addresses):
@@ -107,6 +109,8 @@ class Memory(Addresses):
             text = self._reversed_load(buffer, address, lanes, depth)
         elif address.index is None and mask is None and self._interleaves(address, lanes):
             text = self._every_few(buffer, address, lanes, depth)
+        elif address.pattern is not None and (mask is None or isinstance(mask.alive, int)):
+            text = self._patterned(buffer, address, lanes, mask, depth)
         elif mask is not None and mask.alive is None:
             text = self._masked_gather(buffer, address, lanes, mask, depth)
         else:
@@ -174,6 +178,46 @@ class Memory(Addresses):
                 f"<{lanes} x i32> <{', '.join(order)}>",
                 depth,
             )
+        return text
+
+    def _patterned(
+        self, buffer: Buffer, address: Address, lanes: int, mask: Mask | None, depth: int
+    ) -> str:
+        """Lanes whose offsets are numbers: the stretches they lie in, and shuffles that pick."""
+        assert address.pattern is not None
+        alive = address.pattern if mask is None else address.pattern[: int(mask.alive or 0)]
+        stretches: list[list[int]] = []
+        for offset in sorted(set(alive)):
+            if stretches and offset - stretches[-1][0] < lanes:
+                stretches[-1].append(offset)
+            else:
+                stretches.append([offset])
+        if len(stretches) > _STRETCHES:
+            return self._gather(buffer, address, lanes, mask, depth)
+        scalar, size = memory_type(buffer), buffer.dtype.itemsize
+        text = ""
+        for first, *more in stretches:
+            length = (more[-1] if more else first) - first + 1
+            pointer = self.element(address.pointer, buffer, address.constant + first, depth)
+            load = f"load <{length} x {scalar}>, ptr {pointer}, align {size}"
+            part = self.emit(load, depth)
+            places = [o - first if first <= o < first + length else -1 for o in alive]
+            places += [-1] * (lanes - len(places))
+            order = ", ".join(f"i32 {p}" if p >= 0 else "i32 poison" for p in places)
+            kind = f"<{length} x {scalar}>"
+            spread = self.emit(
+                f"shufflevector {kind} {part}, {kind} poison, <{lanes} x i32> <{order}>", depth
+            )
+            if text:
+                whole = f"<{lanes} x {scalar}>"
+                chosen = ", ".join(
+                    f"i32 {lanes + n if p >= 0 else n}" for n, p in enumerate(places)
+                )
+                spread = self.emit(
+                    f"shufflevector {whole} {text}, {whole} {spread}, <{lanes} x i32> <{chosen}>",
+                    depth,
+                )
+            text = spread
         return text
 
     def _lane_offset(self, address: Address, lane: int | str, depth: int) -> int | str:

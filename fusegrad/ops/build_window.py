@@ -440,9 +440,18 @@ def _by_phases(
             for length, r, count, b in zip(lengths, reach, counts, before, strict=True)
         ]
         parts.append(_cut(cotangent, part, dilations, before, behind))
-    stacked = build.concat([build.expand_dims(part, (3,)) for part in parts], 3)
-    apart = build.reshape(stacked, (*shape[:3], *strides, *lengths))
-    whole = [length * s for length, s in zip(lengths, strides, strict=True)]
-    result = overlap(apart, whole, strides, [1] * len(strides))
     starts, steps = [0] * len(shape), [1] * len(shape)
-    return build.slice_(result, starts, (*shape[:3], *extents), steps)
+    return build.slice_(_interleaved(parts, strides), starts, (*shape[:3], *extents), steps)
+
+
+def _interleaved(parts: Sequence[Node], strides: Sequence[int]) -> Node:
+    """Places in turn from as many parts as the strides have phases, the last axis fastest."""
+    for axis in range(len(strides) - 1, -1, -1):
+        stride, place = strides[axis], 4 + axis
+        rows = [parts[i : i + stride] for i in range(0, len(parts), stride)]
+        stacks = [
+            build.concat([build.expand_dims(part, (place,)) for part in row], place) for row in rows
+        ]
+        parts = [merge_axes(stack, place - 1) for stack in stacks]
+    (result,) = parts
+    return result

@@ -13,13 +13,14 @@ Knows bytes, costs and dependencies; knows no loops: `lower` turns a region into
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from ..ir.node import Item, Node, toposort
 from ..ir.types import TupleType
 from ..ops.base import Pattern
 from ..ops.identities import Barrier
-from ..ops.movement import Broadcast
+from ..ops.movement import Broadcast, Concat
 from ..ops.source import ArrayConstant, Input
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
@@ -45,6 +46,7 @@ MAX_BUFFERS = 48
 MAX_FINISH = 16384
 SEARCH_LIMIT = 2000
 ROUNDS = 3
+SHORT_PARTS = 8
 FEW_ROWS, SMALL = 64, 4096
 """Elementwise work on fewer rows keeps a kernel of its own, unless all of it is small.
 
@@ -515,6 +517,14 @@ def _cone(node: Node, inlined: dict[Node, None]) -> tuple[set[Node], list[Node]]
     return below, list(found)
 
 
+def _in_turn(node: Node) -> bool:
+    """Whether neighbours come from several values in turn, which is cheap in a map over all."""
+    if not isinstance(node.op, Concat):
+        return False
+    behind = node.shape[node.op.axis + 1 :]
+    return size_of(node) > 0 and math.prod(behind) < SHORT_PARTS  # type: ignore[arg-type]
+
+
 def _recompute(
     node: Node, memo: dict[Node, tuple[frozenset[Node], int]], stored: set[Node]
 ) -> tuple[frozenset[Node], int]:
@@ -528,6 +538,7 @@ def _recompute(
         leaves: frozenset[Node] = (
             frozenset().union(*(p[0] for p in parts)) if parts else frozenset()
         )
-        result = (leaves, min(1 << 20, cost_of(node) + sum(p[1] for p in parts)))
+        own = EXPENSIVE if _in_turn(node) else cost_of(node)
+        result = (leaves, min(1 << 20, own + sum(p[1] for p in parts)))
     memo[node] = result
     return result

@@ -30,6 +30,7 @@ from .device_calls import device_of_trace, on_device
 from .explain import Explanation, explain, observer
 from .fast import FastCalls, Form
 from .guards import Guards
+from .memory import Memory, memory
 from .options import PLAIN, Options
 from .profile import Profile, profile
 from .series import arguments_of, stacked
@@ -471,16 +472,7 @@ class CompiledFunction:
         Explanation
             Printable.
         """
-        if not args and not kwargs and self._last is None and self._positional:
-            raise CaptureError(
-                "explain() needs arguments: the function was not called yet",
-                remedy="pass arguments as in a call: f.explain(x, y)",
-            )
-        self._check_call(args, kwargs)
-        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
-        with _TRACING, UNCOLLECTED:
-            static = self._static_mask(structure, bool(kwargs))
-            traced = self._trace(leaves, structure, bool(kwargs), static)
+        traced = self._traced_for("explain", args, kwargs)
         return explain(
             getattr(self.function, "__name__", "function"),
             traced.outputs,
@@ -489,6 +481,33 @@ class CompiledFunction:
             self.stats(),
             self.options.memory_limit,
         )
+
+    def memory(self, *args: Any, **kwargs: Any) -> Memory:
+        """What a call with these arguments takes, before there is one: the planned arena.
+
+        The function is traced and compiled for it, but nothing runs and no state changes.
+
+        Returns
+        -------
+        Memory
+            Printable: the peak, and every value with its bytes, its life and the user's line.
+        """
+        traced = self._traced_for("memory", args, kwargs)
+        graph = traced.outputs, traced.inputs, traced.donations
+        name = getattr(self.function, "__name__", "function")
+        return memory(name, *graph, self.options.memory_limit)
+
+    def _traced_for(self, method: str, args: Any, kwargs: Any) -> Traced:
+        if not args and not kwargs and self._last is None and self._positional:
+            raise CaptureError(
+                f"{method}() needs arguments: the function was not called yet",
+                remedy=f"pass arguments as in a call: f.{method}(x, y)",
+            )
+        self._check_call(args, kwargs)
+        leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
+        with _TRACING, UNCOLLECTED:
+            static = self._static_mask(structure, bool(kwargs))
+            return self._trace(leaves, structure, bool(kwargs), static)
 
     def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> Profile:
         """What every kernel takes for these arguments, against the limits of this machine.

@@ -101,12 +101,15 @@ class Plan:
     """A program and what the caller must know of its memory.
 
     ``donated`` lists (output, input) positions that may be the same memory. ``lifetimes`` has, for
-    each arena value, (bytes, offset, first step, last step).
+    each arena value, (bytes, offset, first step, last step); ``held`` says which value that is, and
+    is None for the private memory of a task. There are ``steps`` of them.
     """
 
     program: Program
     donated: tuple[tuple[int, int], ...]
     lifetimes: tuple[tuple[int, int, int, int], ...]
+    held: tuple[Value | None, ...]
+    steps: int
 
 
 def plan(
@@ -200,7 +203,8 @@ def plan(
         cursors,
     )
     lifetimes = tuple((r[0], o, r[1], r[2]) for r, o in zip(requests, offsets, strict=True))
-    return Plan(program, tuple(kept), lifetimes)
+    held = (*local, *(None for _ in private))
+    return Plan(program, tuple(kept), lifetimes, held, len(steps))
 
 
 def _without_aliases(

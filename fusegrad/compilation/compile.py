@@ -473,14 +473,9 @@ class CompiledFunction:
             Printable.
         """
         traced = self._traced_for("explain", args, kwargs)
-        return explain(
-            getattr(self.function, "__name__", "function"),
-            traced.outputs,
-            traced.inputs,
-            traced.donations,
-            self.stats(),
-            self.options.memory_limit,
-        )
+        graph = traced.outputs, traced.inputs, traced.donations
+        name = getattr(self.function, "__name__", "function")
+        return explain(name, *graph, self.stats(), self.options.memory_limit)
 
     def memory(self, *args: Any, **kwargs: Any) -> Memory:
         """What a call with these arguments takes, before there is one: the planned arena.

@@ -31,6 +31,8 @@ PAUSE = 0.02
 MEMORY = {"full": 64, "small": 1}
 """Megabytes of a buffer of the memory measurements."""
 MAXIMUM_REPEATS = 5
+MEMORY_STEPS = 3
+"""Steps after which memory does not grow any more."""
 PATIENCE_MS = 5000.0
 """A contender whose calls would take longer over all rounds leaves out the later ones."""
 MINIMUM_ROUNDS = 2
@@ -282,6 +284,11 @@ class Run:
                 warm = self._ask_prepare(second, name)
                 self.figures[name]["warm_first_call_ms"] = warm["first_call_ms"]
                 self.figures[name]["warm_stats"] = warm["stats"]
+                second.ask("run", iterations=MEMORY_STEPS, repeats=1)
+                self.figures[name]["warm_growth_bytes"] = second.ask("memory")["growth_bytes"]
+        with contextlib.suppress(WorkerError):
+            worker.ask("run", iterations=MEMORY_STEPS, repeats=1)
+            self.figures[name].update(worker.ask("memory"))
         return True
 
     def _rounds(self, workers: dict[str, Worker], limit: Worker, roof: str) -> list[float]:

@@ -17,6 +17,8 @@ HEADER = (
     "/floor",
     "/memory",
     "of fused",
+    "memory",
+    "2nd process",
 )
 
 
@@ -35,6 +37,17 @@ def duration(milliseconds: float | None) -> str:
         if value >= 999.5:
             value, unit = value / 1e3, larger
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+
+
+def megabytes(count: int | None) -> str:
+    """Write a number of bytes.
+
+    Examples
+    --------
+    >>> megabytes(1234567), megabytes(None)
+    ('1.2 MB', '-')
+    """
+    return "-" if count is None else f"{count / 1e6:.{1 if count < 99.95e6 else 0}f} MB"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -109,6 +122,8 @@ def workload_text(name: str, workload: dict[str, Any]) -> str:
                 _ratio(values.get("over_floor") if floor else None),
                 _both(values.get("over_memory") if floor else None),
                 _both(values.get("over_fused")),
+                megabytes(values.get("growth_bytes")),
+                megabytes(values.get("warm_growth_bytes")),
             )
         )
     lines = [title, table(("  " + HEADER[0], *HEADER[1:]), rows)]

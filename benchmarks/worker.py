@@ -20,13 +20,17 @@ import numpy as np
 
 from . import check, contractions, families, libraries, workloads
 from .limits import Limits, gemm
+from .memory import Growth
 from .workload import Task, Workload
 
 Answer = dict[str, Any]
 
 
 class Server:
-    """Answers the requests ``prepare``, ``check``, ``run``, ``limit``, ``gemm`` and ``product``."""
+    """Answers the requests.
+
+    They are ``prepare``, ``check``, ``run``, ``memory``, ``limit``, ``gemm`` and ``product``.
+    """
 
     def __init__(self) -> None:
         self.workload: Workload
@@ -34,6 +38,7 @@ class Server:
         self.task: Task
         self.last: Any = None
         self.limits: Limits | None = None
+        self.growth: Growth
 
     def prepare(
         self, workload: str, contender: str, scale: str, precision: str = "float32"
@@ -48,6 +53,7 @@ class Server:
         if precision == "float64":
             inputs = {name: _widened(value) for name, value in inputs.items()}
         self.task = self.workload.builders[kind.family](self.library, inputs)
+        self.growth = Growth()
         built = time.perf_counter()
         self.last = self.task.step()
         self.library.wait(self.last)
@@ -83,6 +89,10 @@ class Server:
         if warm:
             self._batch(warm, clock)
         return {"ms": [self._batch(iterations, clock) for _ in range(repeats)]}
+
+    def memory(self) -> Answer:
+        """Return by how many bytes this process grew at most since before the first call."""
+        return {"growth_bytes": self.growth.bytes()}
 
     def limit(self, name: str, megabytes: int, repeats: int, threads: int) -> Answer:
         """Return GB/s of one of the machine's own limits, ``repeats`` times."""

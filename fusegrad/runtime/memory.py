@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import math
 import mmap
 import os
 from collections import Counter
@@ -56,16 +57,29 @@ def _capacity(nbytes: int) -> int:
     Examples
     --------
     >>> _capacity(0), _capacity(65), _capacity(1100), _capacity(3 << 20) >> 20
-    (64, 128, 1280, 4)
+    (64, 128, 1280, 3)
     """
     if nbytes <= 4 * ALIGNMENT:
         return max(ALIGNMENT, _round_up(nbytes, ALIGNMENT))
     steps = 4 if nbytes <= _MOST_IN_SLAB else 8
     least = ALIGNMENT if nbytes <= _MOST_IN_SLAB else mmap.PAGESIZE
-    if nbytes >= _LEAST_HUGE:
-        least = _HUGE_PAGE
     power = 1 << ((nbytes - 1).bit_length() - 1)
     return _round_up(nbytes, max(least, power // steps))
+
+
+def _slots(capacity: int) -> int:
+    """How many blocks of a capacity one mapping has.
+
+    Small ones share pages, and those of about the size of a huge page as many of these as all fill.
+
+    Examples
+    --------
+    >>> _slots(64), _slots(64 << 10), _slots(1 << 20), _slots(5 << 19), _slots(4 << 20)
+    (1024, 1, 2, 4, 1)
+    """
+    if capacity <= _MOST_IN_SLAB:
+        return max(_LEAST_SLAB // capacity, _SLOTS_OF_SLAB)
+    return 1 if capacity < _LEAST_HUGE else _HUGE_PAGE // math.gcd(capacity, _HUGE_PAGE)
 
 
 # --- mappings -------------------------------------------------------------------------------------
@@ -115,10 +129,11 @@ class _SizeClass:
         What lends the memory of a block to NumPy.
     """
 
-    __slots__ = ("array_type", "capacity", "free", "mappings", "release", "slabs")
+    __slots__ = ("array_type", "capacity", "free", "mappings", "release", "slabs", "slots")
 
     def __init__(self, capacity: int, mappings: _Mappings) -> None:
         self.capacity = capacity
+        self.slots = _slots(capacity)
         self.mappings = mappings
         self.free: list[int] = []
         self.slabs: list[int] = []
@@ -131,37 +146,40 @@ class _SizeClass:
 
     def refill(self) -> int:
         """A new block, when none is free."""
-        if self.capacity > _MOST_IN_SLAB:
+        if self.slots == 1:
             return self.mappings.map(self.capacity)
-        slab = self.mappings.map(self._slots() * self.capacity)
+        slab = self.mappings.map(self.slots * self.capacity)
         self.slabs.append(slab)
         # The last in the list is taken first.
-        self.free.extend(range(slab + (self._slots() - 1) * self.capacity, slab, -self.capacity))
+        self.free.extend(range(slab + (self.slots - 1) * self.capacity, slab, -self.capacity))
         return slab
 
-    def _slots(self) -> int:
-        return max(_LEAST_SLAB // self.capacity, _SLOTS_OF_SLAB)
+    def trim(self, most: int | None = None) -> bool:
+        """Give back to the system what is free, slabs if all of their blocks are.
 
-    def trim(self) -> None:
-        """Give what is free back to the system, slabs if all of their blocks are."""
+        At most so many mappings; whether there were any.
+        """
         taken = []
         with suppress(IndexError):
-            while True:
-                taken.append(self.free.pop())
-        if self.capacity > _MOST_IN_SLAB:
-            for address in taken:
-                self.mappings.unmap(address)
-            return
-        slabs = sorted(self.slabs)
-        owners = [slabs[bisect.bisect_right(slabs, address) - 1] for address in taken]
-        free_slots = Counter(owners)
-        unused = {slab for slab, count in free_slots.items() if count == self._slots()}
-        self.free.extend(
-            address for address, slab in zip(taken, owners, strict=True) if slab not in unused
-        )
-        for slab in unused:
-            self.slabs.remove(slab)
-            self.mappings.unmap(slab)
+            while self.slots > 1 or most is None or len(taken) < most:
+                taken.append(self.free.pop(0))
+        if self.slots == 1:
+            unused = taken
+        else:
+            slabs = sorted(self.slabs)
+            owners = [slabs[bisect.bisect_right(slabs, address) - 1] for address in taken]
+            free_slots = Counter(owners)
+            unused = [slab for slab, count in free_slots.items() if count == self.slots][:most]
+            self.free.extend(
+                address
+                for address, slab in zip(taken, owners, strict=True)
+                if slab not in set(unused)
+            )
+            for slab in unused:
+                self.slabs.remove(slab)
+        for address in unused:
+            self.mappings.unmap(address)
+        return bool(unused)
 
 
 @final
@@ -238,13 +256,12 @@ class _Allocator:
 
     def shrink(self) -> None:
         """Give free blocks back until the limit is kept, from the class that has most."""
-        while True:
-            classes = self._cached_classes()
-            if sum(size_class.cached for size_class in classes) <= self.limit:
-                return
-            # Another thread may have taken the block meanwhile; then look again.
-            with suppress(IndexError):
-                self.mappings.unmap(max(classes, key=lambda found: found.cached).free.pop(0))
+        classes = self._cached_classes()
+        while sum(size_class.cached for size_class in classes) > self.limit:
+            largest = max(classes, key=lambda found: found.cached)
+            # Another thread may have taken the block meanwhile, or somebody holds one beside it.
+            if not largest.trim(1):
+                classes.remove(largest)
 
     def refill(self, size_class: _SizeClass) -> int:
         try:
@@ -279,7 +296,7 @@ class Block:
     Attributes
     ----------
     address : int
-        A multiple of 64, and of 2 MiB where `nbytes` is at least 1 MiB.
+        A multiple of 64, and of 4 KiB where `nbytes` is at least 1 MiB.
     nbytes : int
         The size that was asked for.
     """
@@ -343,7 +360,7 @@ def allocate(nbytes: int) -> Block:
     Returns
     -------
     Block
-        Aligned to 64 bytes, from 1 MiB on to 2 MiB and in huge pages.
+        Aligned to 64 bytes; from 1 MiB on to 4 KiB at least, and in huge pages.
 
     Raises
     ------

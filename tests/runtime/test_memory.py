@@ -26,7 +26,7 @@ def test_blocks_are_aligned_and_large_enough(nbytes: int) -> None:
     blocks = [memory.allocate(nbytes) for _ in range(5)]
     for number, block in enumerate(blocks):
         assert block.nbytes == nbytes
-        assert block.address % (2 << 20 if nbytes >= 1 << 20 else 64) == 0
+        assert block.address % (4096 if nbytes >= 1 << 20 else 64) == 0
         block.view(np.uint8, (nbytes,))[...] = number
     for number, block in enumerate(blocks):
         assert (block.view(np.uint8, (nbytes,)) == number).all()
@@ -39,8 +39,8 @@ def test_every_small_size_gets_a_class_that_holds_it() -> None:
         assert capacity % 64 == 0
         if 4096 <= nbytes <= 32768:
             assert capacity <= 1.25 * nbytes
-        if nbytes > 16 << 20:
-            assert capacity <= 1.125 * nbytes
+        if nbytes > 32768:
+            assert capacity <= 1.125 * nbytes + 4096
 
 
 def test_negative_sizes_are_refused() -> None:
@@ -138,6 +138,25 @@ def test_a_partly_used_slab_survives_trimming() -> None:
     again = [memory.allocate(64) for _ in range(3000)]
     addresses = {block.address for block in again} | {view.ctypes.data for view in kept}
     assert len(addresses) == 3000 + len(kept)
+
+
+@pytest.mark.parametrize("nbytes", [1 << 20, 1_200_000, 2_200_000, 5 << 20, 9 << 20])
+def test_blocks_of_a_page_or_two_share_huge_pages(nbytes: int) -> None:
+    before = memory.statistics().mapped_bytes
+    blocks = [memory.allocate(nbytes) for _ in range(16)]
+    assert memory.statistics().mapped_bytes - before <= 1.13 * 16 * nbytes
+    assert len({block.address // 4096 for block in blocks}) == 16
+    for number, block in enumerate(blocks):
+        block.view(np.uint8, (nbytes,))[...] = number
+    assert all((b.view(np.uint8, (nbytes,)) == n).all() for n, b in enumerate(blocks))
+    # One block that is held keeps its neighbours, and nothing else.
+    del block, blocks[1:]
+    limit = memory.set_cache_limit(0)
+    try:
+        assert memory.statistics().mapped_bytes - before <= max(18 << 20, 2 * nbytes)
+        assert (blocks[0].view(np.uint8, (nbytes,)) == 0).all()
+    finally:
+        memory.set_cache_limit(limit)
 
 
 def test_threads_allocate_at_once() -> None:

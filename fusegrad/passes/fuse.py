@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..ir.node import Item, Node, toposort
 from ..ir.types import TupleType
@@ -52,6 +52,8 @@ FEW_ROWS, SMALL = 64, 4096
 
 Rows are what threads share.
 """
+FAR, CHEAPER_THAN_MEMORY = 1 << 21, 48
+"""So many operations cost less than a value that waits in memory: one of so many bytes."""
 
 
 def is_leaf(node: Node) -> bool:
@@ -465,10 +467,30 @@ def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
         if count < 2 or size_of(node) <= 1:
             continue
         full = sum(size_of(n) >= size_of(node) for n in leaves)
-        if cost >= EXPENSIVE or (count - 1) * (full - 1) > 2:
+        far = cost >= EXPENSIVE and _is_far(node, leaves, [regions[n] for n in users[node]])
+        least = CHEAPER_THAN_MEMORY if far else EXPENSIVE
+        if cost >= least or (count - 1) * (full - 1) > 2:
             chosen.add(node)
             memo[node] = (frozenset([node]), 0)
     return chosen
+
+
+def _is_far(node: Node, leaves: frozenset[Node], users: Iterable[Region]) -> bool:
+    """Whether `node` would wait in memory, and all who use it read anyway what it is made of."""
+    if size_of(node) * node.dtype.itemsize < FAR:
+        return False
+    whole = [n for n in leaves if size_of(n) >= size_of(node)]
+    return len(whole) == 1 and all(_needed_beside(node, whole[0], region) for region in users)
+
+
+def _needed_beside(node: Node, source: Node, region: Region) -> bool:
+    """Whether a region computes more of `source` than `node`."""
+    inlined = dict.fromkeys(n for s in region.stages for n in s.access.inlined)
+    if source in region.nodes:
+        return True
+    below, _ = _cone(node, inlined)
+    made = {source, *(n for n in below if n is not node and size_of(n) >= size_of(node))}
+    return any(n not in below and not made.isdisjoint(n.inputs) for n in inlined)
 
 
 def _smaller_to_store(regions: dict[int, Region], written: set[Node]) -> set[Node]:

@@ -208,3 +208,18 @@ def test_random_graphs_are_ordered(seed: int) -> None:
     graph = RandomGraph(random)
     graph.grow(40)
     _check_order(fuse([n for n in run_passes(graph.outputs()) if n.inputs]))
+
+
+@pytest.mark.parametrize(("size", "times"), [(64, 1), (1024, 2)])
+def test_what_would_wait_in_memory_is_computed_again(size: int, times: int) -> None:
+    """What is large costs more to store and load than a function of what is read anyway."""
+    x, w = variable((size, size)), variable((size, size))
+    h = build.dot(x, w)
+    t = build.tanh(h)
+    y = build.mul(build.dot(build.mul(h, t), w), build.sub(h, build.mul(t, t)))
+    found = regions(y)
+    assert sum(t in s.access.inlined for r in found for s in r.stages) >= times
+    assert (t in written(found)) == (times == 1)
+    # Where nothing else is read of it, the function itself is what to store.
+    lonely = build.mul(build.dot(build.mul(h, t), w), t)
+    assert t in written(regions(lonely)) or size < 1024

@@ -6,7 +6,8 @@ Knows nothing of what they switch: other files ask `current()`.
 ``FUSEGRAD_DUMP``         a directory that receives the text of every stage
 ``FUSEGRAD_CHECK``        ``1``: run every verifier between the stages, ``0``: not (the default)
 ``FUSEGRAD_EXPLAIN``      what to report while running: ``cache``, ``fusion``, separated by commas
-``FUSEGRAD_TARGET``       the instruction set to compile for in place of this machine's own
+``FUSEGRAD_TARGET``       the instruction set to compile for in place of this machine's own; that
+                          of a GPU (``sm_90``) is for explain, and calls run as without it
 ``FUSEGRAD_CACHE_DIR``    the directory of compiled programs, or ``off`` for none; default
                           ``~/.cache/fusegrad``
 ``FUSEGRAD_NUM_THREADS``  the number of threads; default what the process may use

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from ..accesses import memory
 from ..affine import canonical
@@ -36,7 +36,7 @@ from ..names import Names
 from ..scalar import TABLE, apply, expand
 from ..unfolding import unfold_loops
 
-__all__ = ["python_source"]
+__all__ = ["Source", "numpy_name", "python_source"]
 
 LONGEST = 120
 """Longer texts get a variable, so that the source grows with the kernel and can be parsed."""
@@ -123,10 +123,11 @@ def python_source(kernel: Kernel) -> str:
             y[i] = x[i] * np.float32(2.0)
     <BLANKLINE>
     """
-    return _Source(kernel).run()
+    return Source(kernel).run()
 
 
-def _numpy(dtype: DType) -> str:
+def numpy_name(dtype: DType) -> str:
+    """The NumPy name of a dtype."""
     if dtype is bfloat16:
         raise ValueError("NumPy has no bfloat16: there is no Python source of this kernel")
     return "np.bool_" if dtype is bool_ else f"np.{dtype.name}"
@@ -138,18 +139,22 @@ def _constant(value: Any, dtype: DType) -> str:
     if dtype is int64:
         return repr(int(value))
     if not dtype.is_float:
-        return f"{_numpy(dtype)}({int(value)})"
+        return f"{numpy_name(dtype)}({int(value)})"
     if math.isnan(value):
         text = "np.nan"
     elif math.isinf(value):
         text = "np.inf" if value > 0 else "-np.inf"
     else:
         text = repr(float(value))
-    return f"{_numpy(dtype)}({text})"
+    return f"{numpy_name(dtype)}({text})"
 
 
-@final
-class _Source:
+class Source:
+    """The source of one kernel; a dialect says how it begins, and how its memory is made."""
+
+    heads: ClassVar[tuple[str, ...]] = ("import math", "import numpy as np")
+    decorators: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.names = Names(_RESERVED)
@@ -162,56 +167,65 @@ class _Source:
         kernel = self.kernel
         function = self.names.new(kernel.name)
         arguments: list[Var | Buffer] = [p.buffer for p in kernel.params]
-        given = [self._declare(a) for a in (*arguments, *kernel.sizes)]
+        given = [self.declare(a) for a in (*arguments, *kernel.sizes)]
+        self.main()
+        if not self.lines:
+            self.line("pass")
+        head = f"def {function}({', '.join(given)}):"
+        return "\n".join([*self.heads, "", "", *self.decorators, head, *self.lines, ""])
+
+    def main(self) -> None:
+        """The lines of the function."""
+        kernel = self.kernel
         for param in kernel.params:
             if param.role is Role.PARTIAL:
                 assert param.monoid is not None
                 start = identity(param.monoid, param.buffer).item()
                 name = self.named[param.buffer]
-                self._line(f"{name}[:] = {_constant(start, param.buffer.dtype)}")
-        self._block((*kernel.body, *kernel.finish))
-        if not self.lines:
-            self._line("pass")
-        head = f"def {function}({', '.join(given)}):"
-        return "\n".join(["import math", "import numpy as np", "", "", head, *self.lines, ""])
+                self.line(f"{name}[:] = {_constant(start, param.buffer.dtype)}")
+        self.block((*kernel.body, *kernel.finish))
 
-    def _declare(self, item: Var | Buffer) -> str:
+    def declare(self, item: Var | Buffer) -> str:
+        """A name for a variable or a buffer."""
         # A name belongs to one dtype for the whole function: numba types variables, not scopes.
         self.named[item] = self.names.new(item.name)
         return self.named[item]
 
-    def _line(self, text: str) -> None:
+    def line(self, text: str) -> None:
+        """One more line."""
         self.lines.append("    " * self.depth + text)
 
     # --- statements -------------------------------------------------------------------------------
 
-    def _block(self, statements: Sequence[Stmt]) -> None:
+    def block(self, statements: Sequence[Stmt]) -> None:
+        """Statements, one after the other."""
         for s in statements:
             if isinstance(s, Let):
                 value = self._value(s.value)
-                self._line(f"{self._declare(s.var)} = {value}")
+                self.line(f"{self.declare(s.var)} = {value}")
             elif isinstance(s, Store):
                 self._store(s)
             elif isinstance(s, Alloc):
                 self._alloc(s.buffer)
             elif isinstance(s, If):
-                self._line(f"if {self._value(s.condition)}:")
-                self._nested(s.then)
+                self.line(f"if {self._value(s.condition)}:")
+                self.nested(s.then)
             elif isinstance(s, For):
                 self._loop(s)
             elif isinstance(s, Unfold):
-                self._block(unfold_loops(s))
+                self.block(unfold_loops(s))
             elif not isinstance(s, Prefetch):
                 raise ValueError(
                     f"{self.kernel.name}: no Python for a {type(s).__name__.lower()}; "
                     "give the logical kernel"
                 )
 
-    def _nested(self, statements: Sequence[Stmt]) -> None:
+    def nested(self, statements: Sequence[Stmt]) -> None:
+        """Statements inside of another one."""
         self.depth += 1
-        self._block(statements)
+        self.block(statements)
         if not statements:
-            self._line("pass")
+            self.line("pass")
         self.depth -= 1
 
     def _alloc(self, buffer: Buffer) -> None:
@@ -219,7 +233,11 @@ class _Source:
         for extent in buffer.shape:
             count = apply("mul", count, _expr(extent))
         size = self._value(count)
-        self._line(f"{self._declare(buffer)} = np.empty({size}, {_numpy(buffer.dtype)})")
+        self.line(f"{self.declare(buffer)} = {self.allocation(buffer, size)}")
+
+    def allocation(self, buffer: Buffer, size: str) -> str:
+        """New local memory."""
+        return f"np.empty({size}, {numpy_name(buffer.dtype)})"
 
     def _store(self, s: Store) -> None:
         place = self._value(_offset(s.buffer, s.indices))
@@ -227,25 +245,29 @@ class _Source:
         if s.monoid is not None:
             value = apply(_COMBINE[s.monoid], Load(s.buffer, s.indices), value)
         text = self._value(value)
-        self._line(f"{self.named[memory(s.buffer)]}[{place}] = {text}")
+        self.line(f"{self.named[memory(s.buffer)]}[{place}] = {text}")
+
+    def extent(self, extent: Extent | Expr) -> str:
+        """The text of an extent."""
+        return self._value(_expr(extent))
 
     def _loop(self, s: For) -> None:
-        extent = self._value(_expr(s.extent))
+        extent = self.extent(s.extent)
         carried = []
         for var, start in s.carry:
             value = self._value(start)
-            carried.append(self._declare(var))
-            self._line(f"{carried[-1]} = {value}")
-        self._line(f"for {self._declare(s.var)} in range({extent}):")
+            carried.append(self.declare(var))
+            self.line(f"{carried[-1]} = {value}")
+        self.line(f"for {self.declare(s.var)} in range({extent}):")
         self.depth += 1
-        self._block(s.body)
+        self.block(s.body)
         if isinstance(s.order, Tree):
             self._combine(s, s.order.monoids)
         elif carried:
             following = ", ".join([self._value(e) for e in s.next])
-            self._line(f"{', '.join(carried)} = {following}")
+            self.line(f"{', '.join(carried)} = {following}")
         elif not s.body:
-            self._line("pass")
+            self.line("pass")
         self.depth -= 1
 
     def _combine(self, s: For, monoids: Sequence[Monoid]) -> None:
@@ -259,12 +281,12 @@ class _Source:
             if monoid.width == 2:
                 place, sign = s.carry[at + 1][0], ">" if monoid is Monoid.ARGMAX else "<"
                 old, new = self.named[state], self._value(given[at])
-                self._line(f"if {new} {sign} {old} or ({new} != {new} and {old} == {old}):")
-                self._line(f"    {old} = {new}")
-                self._line(f"    {self.named[place]} = {self._value(given[at + 1])}")
+                self.line(f"if {new} {sign} {old} or ({new} != {new} and {old} == {old}):")
+                self.line(f"    {old} = {new}")
+                self.line(f"    {self.named[place]} = {self._value(given[at + 1])}")
             else:
                 value = self._value(apply(_COMBINE[monoid], state, given[at]))
-                self._line(f"{self.named[state]} = {value}")
+                self.line(f"{self.named[state]} = {value}")
             at += monoid.width
 
     def _kept(self, e: Expr) -> Expr:
@@ -273,7 +295,7 @@ class _Source:
             return e
         var = Var("t", e.dtype)
         value = self._value(e)
-        self._line(f"{self._declare(var)} = {value}")
+        self.line(f"{self.declare(var)} = {value}")
         return var
 
     # --- expressions ------------------------------------------------------------------------------
@@ -292,7 +314,7 @@ class _Source:
             is_leaf = isinstance(e, (Const, Var))
             if not is_leaf and e is not root and (uses[id(e)] > 1 or len(result.text) > LONGEST):
                 name = self.names.new("t")
-                self._line(f"{name} = {result.text}")
+                self.line(f"{name} = {result.text}")
                 result = _Text(name)
             texts[id(e)] = result
         return texts[id(root)].text
@@ -373,7 +395,7 @@ def _spell(e: Apply, args: Sequence[_Text]) -> _Text:
     if e.op == "cast":
         return _Text(_cast(e.args[0].dtype, dtype, args[0]))
     if e.op == "bitcast":
-        return _Text(f"{_numpy(e.args[0].dtype)}({args[0].text}).view({_numpy(dtype)})")
+        return _Text(f"{numpy_name(e.args[0].dtype)}({args[0].text}).view({numpy_name(dtype)})")
     template = _FUNCTIONS.get(e.op, TABLE[e.op].python)
     if e.op == "not" and dtype is bool_:
         template = "not {0}"
@@ -382,7 +404,7 @@ def _spell(e: Apply, args: Sequence[_Text]) -> _Text:
     # Python's and numba's results are wider than the operands for some functions and integers.
     if dtype in (bool_, int64) or (dtype.is_float and e.op in _CLOSED):
         return result
-    return _Text(f"{_numpy(dtype)}({result.text})")
+    return _Text(f"{numpy_name(dtype)}({result.text})")
 
 
 def _numpy_function(match: re.Match[str]) -> str:
@@ -409,4 +431,4 @@ def _cast(source: DType, dtype: DType, operand: _Text) -> str:
     if dtype.is_integer and source is int64:
         # Loop variables are Python's integers, which do not wrap.
         text = f"np.int64({text})"
-    return f"{_numpy(dtype)}({text})"
+    return f"{numpy_name(dtype)}({text})"

@@ -475,7 +475,8 @@ class CompiledFunction:
         traced = self._traced_for("explain", args, kwargs)
         graph = traced.outputs, traced.inputs, traced.donations
         name = getattr(self.function, "__name__", "function")
-        return explain(name, *graph, self.stats(), self.options.memory_limit)
+        limit, device = self.options.memory_limit, device_of_trace(traced)
+        return explain(name, *graph, self.stats(), limit, device)
 
     def memory(self, *args: Any, **kwargs: Any) -> Memory:
         """What a call with these arguments takes, before there is one: the planned arena.

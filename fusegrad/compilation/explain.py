@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -19,7 +19,10 @@ from ..ir.node import Node, all_nodes, where
 from ..ir.printer import print_graph
 from ..passes.regions import Region, size_of
 from ..runtime.bodies import functions_of
-from ..runtime.step import Artifacts, build_record
+from ..runtime.build import Artifacts, Record, build_record
+from ..runtime.device_build import DeviceRecord, build_device_record
+from ..runtime.device_code import gpu_target
+from .sources import Sources
 from .statistics import Statistics
 
 __all__ = ["Explanation", "dump", "explain", "observer"]
@@ -39,6 +42,32 @@ class Explanation:
 
     name: str
     sections: tuple[tuple[str, str], ...]
+    sources: Sources = field(repr=False, compare=False)
+
+    def source(self, language: str = "llvm") -> str:
+        """The code of all kernels.
+
+        Parameters
+        ----------
+        language : {"llvm", "ptx", "gpu", "numba.cuda", "python"}
+            LLVM IR for the CPU; PTX, and the mapped kernels it is made of, for the GPU that
+            FUSEGRAD_TARGET names, sm_90 if it names none: no GPU and no CUDA package is needed.
+            Kernels of numba.cuda and functions in Python say the same to people.
+
+        Raises
+        ------
+        OptionError
+            If there is no such language.
+
+        Examples
+        --------
+        >>> import fusegrad as fg
+        >>> step = fg.compile(lambda x: fg.exp(x).sum())
+        >>> told = step.explain(fg.ones(1000))
+        >>> "@cuda.jit" in told.source("numba.cuda"), ".visible .entry" in told.source("ptx")
+        (True, True)
+        """
+        return self.sources.text(language)
 
     def __getitem__(self, title: str) -> str:
         return dict(self.sections)[title]
@@ -64,21 +93,29 @@ def explain(
     donations: Sequence[tuple[int, int]],
     statistics: Statistics,
     memory_limit: int | None = None,
+    device: str = "cpu",
 ) -> Explanation:
-    """Compile a graph and tell what every stage made of it."""
+    """Compile a graph and tell what every stage made of it.
+
+    With `device`, or where FUSEGRAD_TARGET names one, for a GPU.
+    """
     made = Artifacts()
-    record = build_record(outputs, inputs, donations, made, memory_limit)
+    record: Record | DeviceRecord
+    if device != "cpu" or gpu_target() is not None:
+        record = build_device_record(outputs, inputs, donations, made)
+    else:
+        record = build_record(outputs, inputs, donations, made, memory_limit)
     assert made.plan is not None
     launched = _launch_names(made)
     sections = (
-        ("summary", _summary(name, made, statistics)),
+        ("summary", _summary(name, made, statistics, device)),
         ("graph", _graphs(made.graphs[-1][1])),
         ("regions", regions_text(made)),
         ("kernels", "\n\n".join(print_kernel(e.kernel) for e in made.lowered)),
         ("program", print_program(record.program, launched)),
         ("memory", _memory(made)),
     )
-    return Explanation(name, sections)
+    return Explanation(name, sections, Sources(outputs, inputs, donations))
 
 
 def _graphs(outputs: Sequence[Node]) -> str:
@@ -100,11 +137,13 @@ def _launch_names(made: Artifacts) -> list[str]:
     return [names[i] for i in range(len(names))]
 
 
-def _summary(name: str, made: Artifacts, s: Statistics) -> str:
+def _summary(name: str, made: Artifacts, s: Statistics, device: str) -> str:
     assert made.plan is not None
     program = made.plan.program
     launches = sum(len(g.launches) for g in program.groups)
+    target = gpu_target() if device == "cpu" else device
     lines = [
+        *([f"for {target}"] if target else []),
         f"{name}: {len(made.regions)} regions, {launches} launches in "
         f"{len(program.groups)} groups, {len(set(made.kernel_numbers))} different kernels",
         f"arena {program.arena_bytes} bytes, scratch {program.scratch_bytes} bytes a thread",

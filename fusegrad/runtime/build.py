@@ -17,6 +17,7 @@ from ..autodiff.loop import While
 from ..codegen.program import Call, Program, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
+from ..codegen.targets.nvptx import processor
 from ..codegen.verify import verify_kernel
 from ..errors import ConfigError, MemoryLimitError
 from ..ir.node import Node, all_nodes
@@ -110,6 +111,9 @@ def target() -> base.Features:
         If there is no such target, or this machine cannot run its code.
     """
     name = config.current().target or "host"
+    if name.startswith("sm_"):
+        # What is explained then is for a GPU; calls run here.
+        return _processor(name)
     try:
         named = base.named(name)
     except ValueError as error:
@@ -120,6 +124,15 @@ def target() -> base.Features:
             remedy="name a narrower target, or unset it",
         )
     return named
+
+
+def _processor(name: str) -> base.Features:
+    """This machine, if there is a GPU of a name."""
+    try:
+        processor(name)
+    except ValueError as error:
+        raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
+    return base.host()
 
 
 # --- building -------------------------------------------------------------------------------------

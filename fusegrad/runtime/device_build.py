@@ -37,13 +37,14 @@ __all__ = ["DeviceRecord", "build_device_record"]
 @final
 @dataclass(frozen=True)
 class DeviceRecord:
-    """A step for a GPU: its program, and the kernels that the program launches."""
+    """A step for a GPU: its program, and the kernels that the program launches, none in a draft."""
 
     program: Program
     code: tuple[Lowered, ...]
     outputs: tuple[int, ...]
     donated: tuple[tuple[int, int], ...]
     kernels: int
+    drafts: tuple[()] = ()
 
 
 def build_device_record(

@@ -69,7 +69,7 @@ class DeviceStep:
         self.gpu = gpu
         self.record = record
         program = record.program
-        kernels = [DeviceKernel(each.kernel, gpu.target) for each in record.code]
+        kernels = [DeviceKernel(e.kernel, e.items, gpu.target) for e in record.code]
         self.functions = gpu.driver.load(gpu.index, kernels)
         self.blocks = [_uploaded(gpu, c) for c in constants]
         self.callees = tuple(callees)

@@ -42,11 +42,14 @@ class DeviceKernel:
     ----------
     kernel : Kernel
         What it computes.
+    size : int
+        The value of its sizes.
     target : str
         The architecture, as ``"sm_90"``.
     """
 
     kernel: Kernel
+    size: int
     target: str
 
 

@@ -29,7 +29,7 @@ from .calls import HostCall, find_calls, raising, resolve
 from .emission import Draft
 from .native import NativeLoop
 
-__all__ = ["Artifacts", "Record", "Step", "build_record", "load_step", "target"]
+__all__ = ["Artifacts", "Record", "Step", "build_record", "load_step", "source_version", "target"]
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -269,13 +269,13 @@ def _key(
             ("memory", repr(memory_limit).encode()),
             ("target", repr(features).encode()),
             ("llvm", loader.host_parts()[0][1]),
-            ("fusegrad", _source_version()),
+            ("fusegrad", source_version()),
         ]
     )
 
 
 @functools.cache
-def _source_version() -> bytes:
+def source_version() -> bytes:
     """What changes when fusegrad itself does: the size and time of each of its files."""
     package = Path(__file__).resolve().parents[1]
     folders = (package, package / "codegen")

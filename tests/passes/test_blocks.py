@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "LARGE", 3000)
     monkeypatch.setattr(blocks, "GROWTH", 1)
     monkeypatch.setattr(blocks, "BLOCK", 2000)
-    monkeypatch.setattr(runtime_step, "_source_version", lambda: b"blocks")
+    monkeypatch.setattr(runtime_step, "source_version", lambda: b"blocks")
 
 
 def normal(*shape: int, dtype: str = "float32") -> Any:

@@ -111,11 +111,10 @@ def target() -> base.Features:
         If there is no such target, or this machine cannot run its code.
     """
     name = config.current().target or "host"
-    if name.startswith("sm_"):
-        # What is explained then is for a GPU; calls run here.
-        return _processor(name)
     try:
-        named = base.named(name)
+        # With a GPU's name explain is for that GPU, and calls run here.
+        is_gpu = name.startswith("sm_") and bool(processor(name))
+        named = base.host() if is_gpu else base.named(name)
     except ValueError as error:
         raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
     if named.vector_bytes > base.host().vector_bytes:
@@ -124,15 +123,6 @@ def target() -> base.Features:
             remedy="name a narrower target, or unset it",
         )
     return named
-
-
-def _processor(name: str) -> base.Features:
-    """This machine, if there is a GPU of a name."""
-    try:
-        processor(name)
-    except ValueError as error:
-        raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
-    return base.host()
 
 
 # --- building -------------------------------------------------------------------------------------

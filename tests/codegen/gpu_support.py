@@ -1,0 +1,89 @@
+"""Kernels compiled for a GPU and run by the simulator, compared with the interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fusegrad.codegen.dtypes import DType
+from fusegrad.codegen.evaluate import evaluate
+from fusegrad.codegen.expr import Buffer, Extent, Var
+from fusegrad.codegen.half import from_bfloat16, to_bfloat16
+from fusegrad.codegen.interpret import interpret_kernel
+from fusegrad.codegen.kernel import Kernel, Role
+from fusegrad.codegen.targets.gpu import GpuKernel, compile_gpu
+from fusegrad.codegen.targets.ptx_simulator import simulate
+from fusegrad.codegen.verify import verify_kernel
+
+Array = np.ndarray[Any, Any]
+
+TOLERANCES = {"bfloat16": 2e-2, "float16": 4e-3, "float32": 2e-5, "float64": 1e-11}
+
+
+def shape_of(buffer: Buffer, size: int) -> tuple[int, ...]:
+    """The shape of the array of a parameter; flat memory where it has strides."""
+
+    def number(extent: Extent) -> int:
+        return size if isinstance(extent, Var) else extent
+
+    shape = tuple(map(number, buffer.shape))
+    if buffer.strides is None:
+        return shape
+    steps = map(number, buffer.strides)
+    return (1 + sum((n - 1) * s for n, s in zip(shape, steps, strict=True)),)
+
+
+def values(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> Array:
+    if dtype.name == "bfloat16":
+        return np.asarray(to_bfloat16(rng.standard_normal(shape).astype(np.float32)))
+    if dtype.is_float:
+        return rng.standard_normal(shape).astype(dtype.numpy)
+    return rng.integers(0, 2 if dtype.bits == 1 else 3, shape).astype(dtype.numpy)
+
+
+def wide(array: Array, dtype: DType) -> Array:
+    """An array of floats in float64."""
+    given = from_bfloat16(array) if dtype.name == "bfloat16" else array
+    return np.asarray(given, np.float64)
+
+
+def run(made: GpuKernel, arrays: list[Array], size: int) -> None:
+    """Every stage of a compiled kernel; what it only writes is undefined before."""
+    sizes = [size] * len(made.logical.sizes)
+    env = {var: np.int64(size) for var in made.logical.sizes}
+    launches = [(s.entry, int(evaluate(s.grid, env)), s.block) for s in made.stages]
+    fresh = [p.role in (Role.OUT, Role.PARTIAL) for p in made.logical.params]
+    simulate(made.ptx, launches, arrays, made.workspace_bytes, sizes, fresh)
+
+
+def check(kernel: Kernel, size: int, label: str = "", seed: int = 1) -> GpuKernel:
+    """Compile a logical kernel, simulate it, and compare with the interpreter."""
+    rng = np.random.default_rng(seed)
+    made = compile_gpu(kernel, size)
+    for stage in made.stages:
+        verify_kernel(stage.kernel)
+    arrays = [values(rng, p.buffer.dtype, shape_of(p.buffer, size)) for p in kernel.params]
+    expected, found = [a.copy() for a in arrays], [a.copy() for a in arrays]
+    for param, array in zip(kernel.params, found, strict=True):
+        if param.role in (Role.OUT, Role.PARTIAL):
+            array.reshape(-1).view(np.uint8)[...] = 0xA5
+    interpret_kernel(kernel, expected, [size] * len(kernel.sizes))
+    run(made, found, size)
+    for param, a, b in zip(kernel.params, expected, found, strict=True):
+        if param.role is not Role.PARTIAL:
+            compare(param.buffer, a, b, f"{label} {kernel.name}: {param.buffer.name}")
+    return made
+
+
+def compare(buffer: Buffer, expected: Array, found: Array, label: str) -> None:
+    if not buffer.dtype.is_float:
+        np.testing.assert_array_equal(found, expected, err_msg=label)
+        return
+    a, b = wide(expected, buffer.dtype), wide(found, buffer.dtype)
+    tolerance = TOLERANCES[buffer.dtype.name]
+    largest = max(1.0, float(np.max(np.abs(a), where=np.isfinite(a), initial=0)))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(a - b) <= tolerance * (largest + np.abs(a))
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    assert (near | same).all(), f"{label}: {int((~(near | same)).sum())} of {a.size} differ"

@@ -124,7 +124,7 @@ def _compare(op: tuple[str, ...], a: Array, b: Array) -> Array:
         return result
     missing = np.isnan(a) | np.isnan(b)
     # A letter u behind the name: also where there is no order.
-    found = _COMPARE[name[:2]](a, b)
+    found: Array = _COMPARE[name[:2]](a, b)
     return (found | missing) if len(name) == 3 else (found & ~missing)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..expr import Buffer, Expr, Extent, Load, Var, index
+from ..expr import Buffer, Const, Expr, Extent, Load, Var, index
 from ..kernel import (
     Alloc,
     Any,
@@ -110,11 +110,10 @@ class Direct(Tiling):
         height = number(acc.shape[0])
         step, run, t = Var("step"), Var("run"), Var("t")
         line, column, tile0 = Var("line"), Var("column"), Var("i0")
-        alive = Var("rows")
-        rows_left = apply("sub", index(self.rows), tile0)
+        alive, let_alive = self.rows_left(tile0, height)
         inside = (
             Let(tile0, apply("mul", t, index(height))),
-            Let(alive, apply("minimum", index(height), rows_left)),
+            *let_alive,
             self._contract(acc, copy, values, (tile0, alive, line, column)),
             self._epilogue(acc, values, first, (tile0, alive, line, column)),
         )
@@ -192,9 +191,12 @@ class Direct(Tiling):
         from_ = apply("add", apply("mul", which, index(self.run)), j)
         inner = (Let(self.p.acc, Load(acc, (i, from_))), *substitute(self.p.after, at))
         valid = apply("minimum", index(self.run), apply("sub", index(self.places2), column))
-        whole = self.places2 % self.run == 0
-        extent: Extent | Expr = self.run if whole else valid
+        whole = self.places2 % self.run == 0 or self.runs == 1
+        extent: Extent | Expr = min(self.run, self.places2) if whole else valid
         columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
         lines = apply("sub", index(self.places1), apply("add", first, line))
-        several = For(which, apply("minimum", index(self.lines), lines), Serial(), (columns,))
-        return For(i, alive, Serial(), (several,))
+        several: Extent | Expr = self.lines
+        if self.places1 % self.lines:
+            several = apply("minimum", index(self.lines), lines)
+        rows: Extent | Expr = int(alive.value) if isinstance(alive, Const) else alive
+        return For(i, rows, Serial(), (For(which, several, Serial(), (columns,)),))

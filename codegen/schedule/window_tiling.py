@@ -189,6 +189,14 @@ class Tiling:
         assert isinstance(moved, Unfold)
         return replace(moved, **parts)  # type: ignore[arg-type]
 
+    def rows_left(self, tile0: Expr, height: int) -> tuple[Expr, tuple[Let, ...]]:
+        """How many rows of a tile that begins at `tile0` there are, and what binds that."""
+        if self.rows % height == 0:
+            return index(height), ()
+        alive = Var("rows")
+        left = apply("sub", index(self.rows), tile0)
+        return alive, (Let(alive, apply("minimum", index(height), left)),)
+
     def columns_left(self, column0: Expr) -> Expr:
         if self.columns % self.width == 0:
             return index(self.width)

@@ -82,7 +82,8 @@ class Columns(Tiling):
         p, (row0, column0, valid) = self.p, place
         height = number(acc.shape[0])
         base, steps = self.weight_at(values)
-        t, tile0, alive = Var("t"), Var("i0"), Var("rows")
+        t, tile0 = Var("t"), Var("i0")
+        alive, let_alive = self.rows_left(tile0, height)
         row_step, sum_step = steps[p.rows.var], steps[p.sums[0].var]
         left = p.weight.buffer
         matrix = Buffer(left.name, left.dtype, (1, 1, 1), (1, row_step, sum_step), "view", left)
@@ -111,12 +112,12 @@ class Columns(Tiling):
         inner = (Let(p.acc, Load(acc, (i, j))), *substitute(p.after, at))
         extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
         columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
-        rows_left = apply("sub", index(self.rows), tile0)
+        number_of: Extent | Expr = int(alive.value) if isinstance(alive, Const) else alive
         inside = (
             Let(tile0, apply("add", row0, apply("mul", t, index(height)))),
-            Let(alive, apply("minimum", index(height), rows_left)),
+            *let_alive,
             contract,
-            For(i, alive, Serial(), (columns,)),
+            For(i, number_of, Serial(), (columns,)),
         )
         rows = apply("minimum", index(block), apply("sub", index(self.rows), row0))
         count = apply("divtrunc", apply("add", rows, index(height - 1)), index(height))

@@ -53,11 +53,13 @@ class _Pack(Memory):
         self.lanes = target.lanes(dtype)
         self.kind, _ = self._vector(dtype, self.lanes)
         self.scalar = self.kind.split(" x ")[1][:-1]
+        self._room = ""
 
     def definition(self) -> str:
         """The function in one line, so that a module can leave out the second of two."""
         self.open(Region("entry"))
         if self.across:
+            self._room = self.emit(f"alloca {self.kind}, i64 {self.lanes}, align 64")
             self._guarded("0", "%height", self._squares)
         else:
             whole = self.emit("icmp sge i64 %columns, %width")
@@ -140,59 +142,64 @@ class _Pack(Memory):
     def _square(self, i: str, j: str) -> None:
         """A square of registers: loads along the rows, shuffles, stores along the columns.
 
-        Where rows or columns lack, nothing outside is read, and it counts as zero.
+        Where rows or columns lack, the square is put together in a room of its own, and taken
+        apart from there: nothing outside is read or written, and it counts as zero.
         """
         tests = []
         for at, alive in ((i, "%rows"), (j, "%columns")):
             end = self.emit(f"add nsw i64 {at}, {self.lanes}")
             tests.append(self.emit(f"icmp sle i64 {end}, {alive}"))
         whole = self.emit(f"and i1 {tests[0]}, {tests[1]}")
-        vectors = ["zeroinitializer"] * self.lanes
         source = self._at("%source", j, "%step", i)
-        vectors = self._loaded(whole, vectors, lambda: self._whole_columns(source))
         edge = self.emit(f"xor i1 {whole}, true")
-        vectors = self._loaded(edge, vectors, lambda: self._edge_columns(source, i, j))
-        left = self.emit(f"sub nsw i64 %height, {i}")
-        target = self._at("%target", i, "%pitch", j)
-        for number, text in enumerate(transposed(self, self.kind, self.lanes, self.dtype, vectors)):
-            exists = self.emit(f"icmp sgt i64 {left}, {number}")
-            name = self.begin_if()
-            self._store(text, target)
-            self.end_if(name, exists)
-            target = self._next(target, "%pitch")
-
-    def _loaded(
-        self, condition: str, before: list[str], load: Callable[[], list[str]]
-    ) -> list[str]:
-        """The vectors, loaded where a condition holds."""
         name = self.begin_if()
-        inside = load()
-        merges = [(self.kind, a, b) for a, b in zip(inside, before, strict=True)]
-        return self.end_if(name, condition, merges)
-
-    def _whole_columns(self, source: str) -> list[str]:
+        self._collect(source, i, j)
+        self.end_if(name, edge)
         vectors = []
+        place, step = self._here_or_room(whole, source, "%step")
         for _ in range(self.lanes):
-            vectors.append(self._load(source))
-            source = self._next(source, "%step")
-        return vectors
+            vectors.append(self._load(place))
+            place = self._next(place, step)
+        left = self.emit(f"sub nsw i64 %height, {i}")
+        whole = self.emit(f"icmp sge i64 {left}, {self.lanes}")
+        target = self._at("%target", i, "%pitch", j)
+        place, step = self._here_or_room(whole, target, "%pitch")
+        for text in transposed(self, self.kind, self.lanes, self.dtype, vectors):
+            self._store(text, place)
+            place = self._next(place, step)
+        edge = self.emit(f"xor i1 {whole}, true")
+        name = self.begin_if()
+        self._deliver(target, left)
+        self.end_if(name, edge)
 
-    def _edge_columns(self, source: str, i: str, j: str) -> list[str]:
+    def _here_or_room(self, here: str, pointer: str, step: str) -> tuple[str, str]:
+        """Where a square lies, and the distance of its vectors."""
+        place = self.emit(f"select i1 {here}, ptr {pointer}, ptr {self._room}")
+        return place, self.emit(f"select i1 {here}, i64 {step}, i64 {self.lanes}")
+
+    def _collect(self, source: str, i: str, j: str) -> None:
+        """The square as it lies in memory, with zeros for what lacks, into the room."""
         alive = self._alive("%rows", i)
         rows = self.prefix_mask(alive, self.lanes).text
-        bit = f"<{self.lanes} x i1>"
+        left = self.emit(f"sub nsw i64 %columns, {j}")
         some = self.emit(f"icmp sgt i64 {alive}, 0")
-        vectors = []
-        for number in range(self.lanes):
-            column = self.emit(f"add nsw i64 {j}, {number}")
-            exists = self.emit(f"icmp slt i64 {column}, %columns")
-            inside = self.emit(f"and i1 {exists}, {some}")
-            mask = self.emit(f"select i1 {inside}, {bit} {rows}, {bit} zeroinitializer")
-            # A masked load of nothing is slow where no memory is.
-            place = self.emit(f"select i1 {inside}, ptr {source}, ptr %source")
-            vectors.append(self.masked_load(self.dtype, self.lanes, place, mask, self.depth))
-            source = self._next(source, "%step")
-        return vectors
+        loop = self.begin_loop("0", str(self.lanes), 1, [("ptr", source)])
+        exists = self.emit(f"icmp slt i64 {loop.index}, {left}")
+        inside = self.emit(f"and i1 {exists}, {some}")
+        bit = f"<{self.lanes} x i1>"
+        mask = self.emit(f"select i1 {inside}, {bit} {rows}, {bit} zeroinitializer")
+        # A masked load of nothing is slow where no memory is.
+        place = self.emit(f"select i1 {inside}, ptr {loop.phis[0]}, ptr %source")
+        text = self.masked_load(self.dtype, self.lanes, place, mask, self.depth)
+        self._store(text, self._at(self._room, loop.index, str(self.lanes), "0"))
+        self.end_loop(loop, [self._next(loop.phis[0], "%step")])
+
+    def _deliver(self, target: str, left: str) -> None:
+        """The vectors in the room, as far as the target has rows for them."""
+        loop = self.begin_loop("0", left, 1, [("ptr", target)])
+        room = self._at(self._room, loop.index, str(self.lanes), "0")
+        self._store(self._load(room), loop.phis[0])
+        self.end_loop(loop, [self._next(loop.phis[0], "%pitch")])
 
 
 def _inside(lanes: int, group: int, pattern: Sequence[tuple[int, int]]) -> list[int]:

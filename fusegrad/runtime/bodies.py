@@ -37,6 +37,19 @@ def functions_of(node: Node) -> tuple[Body, ...]:
     return ()
 
 
+_ENDLESS = 1 << 40
+
+
+def most_trips(node: Node) -> int:
+    """How often a loop or a branch runs what is inside, at most; no number is known of some."""
+    match node.op:
+        case Scan():
+            return max(1, node.op.length)
+        case While():
+            return _ENDLESS
+    return 1
+
+
 class Planned:
     """The plan of a closed function, and the output that each of its results is."""
 

@@ -33,7 +33,7 @@ from ..passes.pipeline import Observer, run_passes
 from ..passes.recompute import kept_bytes, within
 from ..passes.regions import Kind, Region, results_of, size_of
 from . import executor
-from .bodies import Planned, body_task, functions_of
+from .bodies import Planned, body_task, functions_of, most_trips
 from .calls import callee_of
 from .emission import Draft, Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
@@ -231,20 +231,20 @@ def _build(
     check = config.current().check
     features = target()
     made.graphs.append(("trace", tuple(outputs)))
-    unit = analyse(
-        made,
-        outputs,
-        clock,
-        observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
-        goal=goal,
-    )
-    units = [*units_inside(unit), unit]
-    mapped_donations = shared_outputs(donations, unit, units, inputs)
-    kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {
-        n for u in units for r in u.regions for s in r.stages for n in s.access.reads
-    }
-    streamable = set(unit.roots) - kept_cached
     with Emission(features, executor.entry) as emission:
+        unit = analyse(
+            made,
+            outputs,
+            clock,
+            observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
+            goal=goal,
+        )
+        units = [*units_inside(unit), unit]
+        mapped_donations = shared_outputs(donations, unit, units, inputs)
+        kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {
+            n for u in units for r in u.regions for s in r.stages for n in s.access.reads
+        }
+        streamable = set(unit.roots) - kept_cached
         _compile(made, units, streamable, features, emission, clock)
         numbers = {text: n for n, text in enumerate(emission.symbols)}
         made.kernel_numbers = [numbers[text] for text in made.texts]
@@ -276,7 +276,8 @@ class Unit:
 
     ``roots`` are its different results, ``positions`` where each output is among them.
     ``lowered`` has the position of each region's kernel among all that are lowered, None for calls.
-    ``bodies`` has those of the functions that loops and branches run.
+    ``bodies`` has those of the functions that loops and branches run, ``runs`` how often this one
+    runs in a step.
     """
 
     roots: list[Node]
@@ -285,6 +286,7 @@ class Unit:
     wanted: dict[int, frozenset[Node]]
     lowered: list[int | None] = field(default_factory=list)
     bodies: dict[Node, list[Unit]] = field(default_factory=dict)
+    runs: int = 1
 
 
 def units_inside(unit: Unit) -> Iterator[Unit]:
@@ -302,6 +304,7 @@ def analyse(
     observe: Observer | None = None,
     distinct: bool = False,
     goal: _Goal | None = None,
+    runs: int = 1,
 ) -> Unit:
     """Passes and fusion; with `distinct`, no two results are the same value in memory."""
     simplified = run_passes(outputs, verify=config.current().check, observe=observe)
@@ -324,13 +327,15 @@ def analyse(
             raise _NotWorthwhile
         goal.seen.add(bytes_)
     clock.lap("fuse")
-    unit = Unit(roots, positions, regions, read_outside(regions, roots))
+    unit = Unit(roots, positions, regions, read_outside(regions, roots), runs=runs)
     for region in regions:
         node = region.stages[0].node
         functions = functions_of(node)
         if functions:
+            often = runs * most_trips(node)
             unit.bodies[node] = [
-                analyse(made, function.results, clock, distinct=True) for function in functions
+                analyse(made, function.results, clock, distinct=True, runs=often)
+                for function in functions
             ]
     return unit
 
@@ -353,7 +358,6 @@ def _compile(
     streams: list[frozenset[int]] = []
     check = config.current().check
     for unit, region in [(u, r) for u in units for r in u.regions]:
-        once = unit is units[-1]
         name = kernel_name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
@@ -390,7 +394,7 @@ def _compile(
             verify_kernel(mapped.kernel)
         text = _kernel_text(mapped, features)
         made.texts.append(text)
-        emission.add(text, mapped.finishes, draft=once and not _is_heavy(lowered, region))
+        emission.add(text, mapped.finishes, draft=not _is_heavy(lowered, region, unit.runs))
         clock.lap("emit")
 
 
@@ -398,26 +402,25 @@ _HEAVY_BYTES, _HEAVY_OPERATIONS = 1 << 25, 1 << 25
 """A kernel that moves or computes more takes longer as a draft than its compilation saves."""
 
 
-def _is_heavy(lowered: Lowered, region: Region) -> bool:
+def _is_heavy(lowered: Lowered, region: Region, runs: int) -> bool:
     """Whether a kernel is worth the time to compile it well before its first run."""
-    if _moved(lowered) > _HEAVY_BYTES:
+    # Of matrix products most of the work is in functions that are never drafts.
+    if region.kind is Kind.DOT:
+        return runs * _bytes_of(lowered, lowered.written) > _HEAVY_BYTES
+    if runs * _bytes_of(lowered, (*lowered.read, *lowered.written)) > _HEAVY_BYTES:
         return True
-    # Of matrix products the operations are in functions that are never drafts.
-    counted = region.kind not in (Kind.MAP, Kind.DOT)
-    return counted and operations(lowered) > _HEAVY_OPERATIONS
+    return region.kind is not Kind.MAP and runs * operations(lowered) > _HEAVY_OPERATIONS
 
 
-def _moved(lowered: Lowered) -> int:
-    """The bytes of all arguments of a kernel."""
-    return sum(
-        nbytes_of(a) for a in {lowered.arguments[p] for p in (*lowered.read, *lowered.written)}
-    )
+def _bytes_of(lowered: Lowered, positions: Sequence[int]) -> int:
+    """The bytes of some arguments of a kernel, those that it has twice once."""
+    return sum(nbytes_of(a) for a in {lowered.arguments[p] for p in positions})
 
 
 def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) -> frozenset[int]:
     """The large outputs that nobody reads: they go around the cache if the kernel moves more
     than it holds."""
-    moved = _moved(lowered)
+    moved = _bytes_of(lowered, (*lowered.read, *lowered.written))
     return frozenset(
         p
         for p in lowered.written

@@ -31,6 +31,7 @@ _LEAST_TEXT = 12_000
 _LEAST_DRAFT = 24_000
 _LEVEL, _DRAFT_LEVEL = 2, 0
 _MOST_WORKERS = 7
+_NOTHING = "define void @nothing() { ret void }"
 _SHARED = re.compile(r"define internal [^@]*@([\w.$-]+)\(")
 _CALLED = re.compile(r"call [^@]*@(fg\.[\w.$-]+)\(")
 
@@ -86,7 +87,7 @@ class Emission:
     features : Features
         The machine.
     first : callable, optional
-        What a thread does before it compiles: something else that is needed soon.
+        What a thread does before it compiles, as soon as it may: something that is needed soon.
     """
 
     def __init__(self, features: Features, first: Callable[[], object] | None = None) -> None:
@@ -126,24 +127,27 @@ class Emission:
         self._submit_large()
 
     def __enter__(self) -> Emission:
+        # The compiler itself takes its time when it runs first in a thread, or in the process.
+        self._hire(1)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end()
 
     def _end(self) -> None:
+        """No thread begins a module any more, and none is at work."""
         self._over = True
         for _ in self._workers:
             self._open.release()
+        for worker in self._workers:
+            worker.join()
 
     def finish(self) -> tuple[tuple[bytes, ...], tuple[Draft, ...]]:
         """The object code of all modules, and drafts; what a compiler raised is raised."""
         for draft in (False, True):
             self._submit(draft)
-        self._end()
         self._work()
-        for worker in self._workers:
-            worker.join()
+        self._end()
         objects: list[bytes] = []
         drafts: list[Draft] = []
         for number, made in enumerate(self._made):
@@ -187,8 +191,11 @@ class Emission:
             self._best = _Module(self.features.triple)
         self._waiting.put((number, text, _DRAFT_LEVEL if draft else _LEVEL))
         self._open.release()
+        self._hire(number + 1)
+
+    def _hire(self, wanted: int) -> None:
         most = min(config.available_cpus() - 1, _MOST_WORKERS)
-        if len(self._workers) < min(most, number + 1):
+        if len(self._workers) < min(most, wanted):
             first = self._first if not self._workers else None
             worker = threading.Thread(target=self._run, args=(first,), daemon=True)
             worker.start()
@@ -197,6 +204,7 @@ class Emission:
     def _run(self, first: Callable[[], object] | None) -> None:
         if first is not None:
             first()
+        llvm.compile_module(_NOTHING, self.features, _DRAFT_LEVEL)
         while not self._over:
             self._open.acquire()
             self._work(1)

@@ -108,9 +108,16 @@ def test_loops_and_large_kernels_are_no_drafts() -> None:
     large = fg.compile(lambda x: fg.exp(x) + 1.0)
     large(x)
     assert not step_of(large).record.drafts
-    loop = fg.compile(lambda x: fg.fori_loop(0, 9, lambda i, y: fg.sin(y) + y, x))
-    loop(x[:1000])
-    assert all(b"sin" not in d.text.encode() for d in step_of(loop).record.drafts)
+    kernels = []
+    for trips in (10, 1_000_000):
+        loop = fg.compile(lambda x, n=trips: fg.fori_loop(0, n, lambda i, y: fg.sin(y) + i, x) * 2)
+        loop(x[:10])
+        texts = [draft.text for draft in step_of(loop).record.drafts]
+        kernels.append(sum(text.count("define void") for text in texts))
+    assert kernels[0] > kernels[1]
+    last = fg.compile(lambda x: fg.while_loop(lambda y: y.sum() < 30, lambda y: fg.exp(y), x))
+    last(x[:10])
+    assert not step_of(last).record.drafts
 
 
 def test_a_forked_child_calls_and_compiles() -> None:

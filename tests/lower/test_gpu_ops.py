@@ -12,7 +12,7 @@ from fusegrad.ir.node import Node, Op
 from fusegrad.lower import lower_region
 from fusegrad.lower.equal import structure_of
 from fusegrad.passes.regions import Kind
-from fusegrad.runtime.build import Artifacts, Clock, _analyse, _inside
+from fusegrad.runtime.build import Artifacts, Clock, analyse, units_inside
 from tests.codegen.gpu_support import check
 from tests.ops.samples import OPS, inputs_of, results
 
@@ -22,9 +22,9 @@ MOST = 2
 
 def logical_kernels(outputs: Sequence[Node]) -> Iterator[tuple[Kernel, int]]:
     """The kernels of a graph, each once."""
-    unit = _analyse(Artifacts(), outputs, Clock({}))
+    unit = analyse(Artifacts(), outputs, Clock({}))
     seen = set()
-    for part in [*_inside(unit), unit]:
+    for part in [*units_inside(unit), unit]:
         for region in part.regions:
             if region.kind in (Kind.CALL, Kind.ALIAS):
                 continue

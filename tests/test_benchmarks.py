@@ -6,6 +6,7 @@ Knows no measured figure: nothing here depends on how fast the machine is.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import doctest
 import importlib
 import json
@@ -18,9 +19,11 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import check, compile_time, harness, libraries, limits, report, workloads
+from benchmarks import check, compile_time, harness, libraries, limits, memory, report, workloads
+from benchmarks import threads as threads_command
 from benchmarks.process import Worker, WorkerError
 from benchmarks.workload import Tolerance, Workload
+from fusegrad.runtime import threads
 
 NAMES = [workload.name for workload in workloads.WORKLOADS]
 
@@ -51,6 +54,55 @@ def assert_right(workload: Workload, contender: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_workload_is_right(name: str, contender: str) -> None:
     assert_right(workloads.find(name), contender)
+
+
+SHARED = {
+    "add": {"size": 1},
+    "gelu": {"size": 200_003},
+    "softmax": {"rows": 301, "columns": 257},
+    "cross_entropy": {"rows": 301, "columns": 257},
+    "layer_norm": {"rows": 301, "columns": 257},
+    "adam": {"size": 200_003},
+    "mlp_small": {"batch": 64, "widths": (131, 65, 10)},
+    "mlp_large": {"batch": 67, "widths": (129, 131, 65, 10)},
+    "gpt": {"layers": 1, "width": 64, "times": 37, "batch": 4, "vocabulary": 67},
+    "lenet": {"batch": 17, "size": 20},
+    "resnet": {"batch": 5, "size": 16, "widths": (8, 12, 16)},
+    "lstm": {"times": 5, "batch": 33, "hidden": 96, "vocabulary": 67},
+}
+"""Sizes at which threads have something to share."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bits_do_not_depend_on_threads(name: str) -> None:
+    workload = dataclasses.replace(workloads.find(name), sizes={"small": SHARED[name]})
+    before = threads.num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3, 4):
+            threads.set_num_threads(count)
+            found.append(outputs_of(workload, "fused"))
+    finally:
+        threads.set_num_threads(before)
+    assert not threads_command.different(found)
+
+
+def test_the_command_for_threads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert threads_command.main(["--only", "add", "--scale", "small", "--rounds", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "add" in printed
+    assert "equal" in printed
+    assert threads_command.different([[np.zeros(2)], [np.zeros(2)], [-np.zeros(2)], []]) == [2, 3]
+
+
+def test_growth_of_memory_is_seen() -> None:
+    growth = memory.Growth()
+    if growth.bytes() is None:
+        pytest.skip("this system does not tell")
+    held = np.ones(4 << 20)
+    assert growth.bytes() >= held.nbytes * 0.9  # type: ignore[operator]
+    del held
+    assert growth.bytes() >= (4 << 20) * 8 * 0.9  # type: ignore[operator]
 
 
 @pytest.mark.peers

@@ -12,6 +12,7 @@ from typing import Any
 from . import random
 from .errors import DeviceError
 from .runtime import devices
+from .runtime.cuda_driver import CudaDriver
 from .runtime.devices import GPU, find
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "synchronize",
     "why_not",
 ]
+
+
+devices.provide(CudaDriver)
 
 
 def _gpu(which: Any) -> GPU:

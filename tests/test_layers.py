@@ -43,6 +43,7 @@ CORE_DEPENDENCIES = {"numpy", "llvmlite"}
 LAZY = {
     "ml_dtypes": "fusegrad.codegen.half",
     "numba": "fusegrad.codegen.targets.python",
+    "cuda": "fusegrad.runtime.cuda_driver",
 }
 
 

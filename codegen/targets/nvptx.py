@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 from .base import Features
 from .llvm_machine import parsed, target_machine
 
-__all__ = ["processor", "ptx"]
+__all__ = ["nearest", "processor", "ptx"]
 
 _VERSIONS = {"sm_80": "+ptx70", "sm_86": "+ptx71", "sm_89": "+ptx78", "sm_90": "+ptx78"}
 
@@ -31,6 +31,19 @@ def processor(name: str = "sm_90") -> Features:
     if name not in _VERSIONS:
         raise ValueError(f"no GPU {name!r}; they are {', '.join(_VERSIONS)}")
     return Features("nvptx64-nvidia-cuda", name, _VERSIONS[name], 16, False, 255)
+
+
+def nearest(capability: tuple[int, int]) -> str | None:
+    """The newest architecture whose code a GPU of a compute capability runs, None if there is none.
+
+    Examples
+    --------
+    >>> nearest((9, 0)), nearest((8, 7)), nearest((12, 0)), nearest((7, 5))
+    ('sm_90', 'sm_86', 'sm_90', None)
+    """
+    number = capability[0] * 10 + capability[1]
+    fitting = [name for name in _VERSIONS if int(name.removeprefix("sm_")) <= number]
+    return max(fitting, key=lambda name: int(name.removeprefix("sm_")), default=None)
 
 
 def ptx(ir: str, target: Features) -> str:

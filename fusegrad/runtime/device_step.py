@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -235,8 +235,9 @@ def _empty(kind: TensorType) -> npt.NDArray[Any]:
     return np.zeros(kind.shape, kind.dtype.numpy)  # type: ignore[arg-type]
 
 
-# A step lives as long as somebody uses it.
-_loaded: weakref.WeakValueDictionary[tuple[Any, ...], DeviceStep] = weakref.WeakValueDictionary()
+# The steps that were used last: operations outside of compiled functions come again and again.
+_loaded: OrderedDict[tuple[Any, ...], DeviceStep] = OrderedDict()
+_MOST_LOADED = 256
 _lock = recursive_lock()
 
 
@@ -257,10 +258,11 @@ def load_device_step(
     """
     clock = Clock(milliseconds)
     with _lock:
-        key = (id(gpu), gpu.name, digest(outputs, inputs), tuple(donations))
+        key = (gpu, digest(outputs, inputs), tuple(donations))
         clock.lap("digest")
         found = _loaded.get(key)
-        if found is not None and found.gpu is gpu and observe is None:
+        if found is not None and observe is None:
+            _loaded.move_to_end(key)
             return found, "process"
         artifacts = Artifacts()
         record = build_device_record(outputs, inputs, donations, artifacts)
@@ -275,4 +277,6 @@ def load_device_step(
         step = DeviceStep(gpu, record, data, callees)
         clock.lap("code")
         _loaded[key] = step
+        while len(_loaded) > _MOST_LOADED:
+            _loaded.popitem(last=False)
     return step, "compiled"

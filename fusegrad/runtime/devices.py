@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from ..codegen.kernel import Kernel
+from ..codegen.targets.nvptx import nearest
 from ..errors import DeviceError
 from .locks import recursive_lock
 
@@ -75,6 +76,10 @@ class Driver(ABC):
     @abstractmethod
     def memory(self, index: int) -> tuple[int, int]:
         """How many bytes are free, and how many there are."""
+
+    @abstractmethod
+    def stream(self, index: int) -> int:
+        """The handle of the queue of its work, for other libraries; 0 if there is none."""
 
     @abstractmethod
     def allocate(self, index: int, nbytes: int) -> int:
@@ -146,9 +151,10 @@ class GPU:
 
     @property
     def target(self) -> str:
-        """Its architecture, as targets are named."""
-        major, minor = self.driver.capability(self.index)
-        return f"sm_{major}{minor}"
+        """The architecture that code is made for."""
+        found = nearest(self.driver.capability(self.index))
+        assert found is not None
+        return found
 
     def allocate(self, nbytes: int) -> DeviceBlock:
         """Memory of its own for whoever holds the block.

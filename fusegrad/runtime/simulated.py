@@ -62,6 +62,9 @@ class SimulatedDriver(Driver):
     def memory(self, index: int) -> tuple[int, int]:
         return self._memory - self._used[index], self._memory
 
+    def stream(self, index: int) -> int:
+        return 0
+
     # --- memory -----------------------------------------------------------------------------------
 
     def allocate(self, index: int, nbytes: int) -> int:

@@ -1,0 +1,324 @@
+"""NVIDIA's driver: memory, code, launches and captured work through the package cuda-bindings.
+
+The one file that knows the package, which is imported when somebody asks for a GPU. Each GPU has
+one stream, and the context that other libraries of the process use too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from ..codegen.targets.nvptx import nearest
+from ..errors import DeviceError
+from . import cache
+from .device_code import DeviceCode, code_of
+from .devices import DeviceKernel, Driver
+
+__all__ = ["CudaDriver"]
+
+_PINNED = 1 << 23
+"""Bytes of each of the buffers through which long transfers go."""
+_SHORT = 1 << 16
+"""What is no longer than this the driver copies before it returns."""
+_NON_BLOCKING = 1
+_OUT_OF_MEMORY, _NO_DEVICE = 2, 100
+
+
+def _bindings() -> Any:
+    from cuda.bindings import driver
+
+    return driver
+
+
+@final
+class CudaDriver(Driver):
+    """All GPUs of NVIDIA in this machine.
+
+    Parameters
+    ----------
+    bindings : module, optional
+        What has the functions of the driver; by default the package's.
+    """
+
+    def __init__(self, bindings: Any = None) -> None:
+        self._reason: str | None = None
+        self._gpus: dict[int, _Gpu] = {}
+        self._lock = threading.RLock()
+        self._current = threading.local()
+        try:
+            self._cuda = bindings or _bindings()
+            error, *_ = self._cuda.cuInit(0)
+        except ImportError:
+            self._reason = "the package cuda-bindings is missing: pip install 'fusegrad[cuda]'"
+            return
+        except RuntimeError as problem:
+            self._reason = f"NVIDIA's driver is not installed ({problem})"
+            return
+        if int(error) == _NO_DEVICE:
+            self._reason = "there is no NVIDIA GPU in this machine"
+        elif int(error):
+            self._reason = f"NVIDIA's driver does not start: {self._name_of(error)}"
+        elif not self.count():
+            self._reason = "there is no NVIDIA GPU in this machine"
+        elif nearest(self.capability(0)) is None:
+            major, minor = self.capability(0)
+            self._reason = (
+                f"{self.name(0)} has compute capability {major}.{minor}, and 8.0 is needed"
+            )
+
+    def _name_of(self, error: Any) -> str:
+        _, name = self._cuda.cuGetErrorName(error)
+        return name.decode() if isinstance(name, bytes) else str(error)
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """What a function of the driver gives; an error if it fails."""
+        error, *results = getattr(self._cuda, function)(*arguments)
+        if int(error) == _OUT_OF_MEMORY:
+            raise MemoryError
+        if int(error):
+            raise DeviceError(
+                f"the GPU failed in {function}: {self._name_of(error)}",
+                remedy="what it computed since the last look is lost; start the process again",
+            )
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _gpu(self, index: int) -> _Gpu:
+        """The context of a GPU, current in this thread."""
+        gpu = self._gpus.get(index)
+        if gpu is None:
+            with self._lock:
+                gpu = self._gpus.get(index)
+                if gpu is None:
+                    device = self._ask("cuDeviceGet", index)
+                    context = self._ask("cuDevicePrimaryCtxRetain", device)
+                    self._ask("cuCtxSetCurrent", context)
+                    self._current.index = index
+                    stream = self._ask("cuStreamCreate", _NON_BLOCKING)
+                    gpu = self._gpus[index] = _Gpu(context, stream)
+        if getattr(self._current, "index", None) != index:
+            self._ask("cuCtxSetCurrent", gpu.context)
+            self._current.index = index
+        return gpu
+
+    # --- what there is ----------------------------------------------------------------------------
+
+    def why_not(self) -> str | None:
+        return self._reason
+
+    def count(self) -> int:
+        return int(self._ask("cuDeviceGetCount"))
+
+    def name(self, index: int) -> str:
+        text: bytes = self._ask("cuDeviceGetName", 128, self._ask("cuDeviceGet", index))
+        return text.split(b"\0")[0].decode()
+
+    def capability(self, index: int) -> tuple[int, int]:
+        device = self._ask("cuDeviceGet", index)
+        kinds = self._cuda.CUdevice_attribute
+        major = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+        minor = kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
+        return (
+            int(self._ask("cuDeviceGetAttribute", major, device)),
+            int(self._ask("cuDeviceGetAttribute", minor, device)),
+        )
+
+    def memory(self, index: int) -> tuple[int, int]:
+        self._gpu(index)
+        free, total = self._ask("cuMemGetInfo")
+        return int(free), int(total)
+
+    def stream(self, index: int) -> int:
+        return int(self._gpu(index).stream)
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def allocate(self, index: int, nbytes: int) -> int:
+        gpu = self._gpu(index)
+        return int(self._ask("cuMemAllocAsync", nbytes, gpu.stream))
+
+    def free(self, index: int, address: int) -> None:
+        gpu = self._gpu(index)
+        self._ask("cuMemFreeAsync", address, gpu.stream)
+
+    def upload(self, index: int, target: int, source: int, nbytes: int) -> None:
+        gpu = self._gpu(index)
+        if nbytes <= _SHORT:
+            if nbytes:
+                self._ask("cuMemcpyHtoDAsync", target, source, nbytes, gpu.stream)
+            return
+        with self._lock:
+            for start in range(0, nbytes, _PINNED):
+                count = min(_PINNED, nbytes - start)
+                address, event = self._pinned(gpu)
+                ctypes.memmove(address, source + start, count)
+                self._ask("cuMemcpyHtoDAsync", target + start, address, count, gpu.stream)
+                self._ask("cuEventRecord", event, gpu.stream)
+
+    def _pinned(self, gpu: _Gpu) -> tuple[int, Any]:
+        """The buffer that was used least recently, once the GPU has read it."""
+        if len(gpu.pinned) < 2:
+            address = int(self._ask("cuMemHostAlloc", _PINNED, 0))
+            gpu.pinned.append((address, self._ask("cuEventCreate", 2)))
+        else:
+            gpu.pinned.append(gpu.pinned.pop(0))
+            self._ask("cuEventSynchronize", gpu.pinned[-1][1])
+        return gpu.pinned[-1]
+
+    def download(self, index: int, target: int, source: int, nbytes: int) -> None:
+        gpu = self._gpu(index)
+        if nbytes:
+            self._ask("cuMemcpyDtoHAsync", target, source, nbytes, gpu.stream)
+        self._ask("cuStreamSynchronize", gpu.stream)
+
+    def copy(self, index: int, target: int, source: int, nbytes: int) -> None:
+        if nbytes:
+            stream = self._gpu(index).stream
+            self._ask("cuMemcpyDtoDAsync", target, source, nbytes, stream)
+
+    # --- work -------------------------------------------------------------------------------------
+
+    def load(self, index: int, kernels: Sequence[DeviceKernel]) -> list[Any]:
+        if not kernels:
+            return []
+        self._gpu(index)
+        codes = code_of(kernels)
+        module = self._ask("cuModuleLoadData", self._cubin(codes, kernels[0].target))
+        size = max(code.workspace for code in codes)
+        workspace = self.allocate(index, size) if size else 0
+        loaded = _Loaded(self, index, module, workspace)
+        return [
+            self._function(loaded, code, kernel)
+            for code, kernel in zip(codes, kernels, strict=True)
+        ]
+
+    def _function(self, loaded: _Loaded, code: DeviceCode, kernel: DeviceKernel) -> _Function:
+        entries = [
+            (self._ask("cuModuleGetFunction", loaded.module, e.name.encode()), e.blocks, e.threads)
+            for e in code.entries
+            if e.blocks
+        ]
+        return _Function(loaded, entries)
+
+    def _cubin(self, codes: Sequence[DeviceCode], target: str) -> bytes:
+        """Machine code for this driver, from the disk if it is there."""
+        texts = [code.ptx.encode() + b"\0" for code in codes]
+        version = self._ask("cuDriverGetVersion")
+        disk = cache.default()
+        key = cache.Key(
+            [
+                ("kind", b"cubin"),
+                ("ptx", hashlib.sha256(b"".join(texts)).digest()),
+                ("target", f"{target} {version} {self.capability(0)}".encode()),
+            ]
+        )
+        found = disk.get(key) if disk is not None else None
+        if found is not None:
+            return bytes(found.blobs["cubin"])
+        state = self._ask("cuLinkCreate", 0, [], [])
+        try:
+            kind = self._cuda.CUjitInputType.CU_JIT_INPUT_PTX
+            for n, text in enumerate(texts):
+                name = f"kernel{n}".encode()
+                self._ask("cuLinkAddData", state, kind, text, len(text), name, 0, [], [])
+            address, size = self._ask("cuLinkComplete", state)
+            cubin = ctypes.string_at(int(address), int(size))
+        finally:
+            self._ask("cuLinkDestroy", state)
+        if disk is not None:
+            disk.put(key, {}, {"cubin": cubin})
+        return cubin
+
+    def launch(
+        self, index: int, function: Any, addresses: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        made: _Function = function
+        stream = self._gpu(index).stream
+        words = (ctypes.c_int64 * (len(addresses) + 1 + len(sizes)))(
+            *addresses, made.loaded.workspace, *sizes
+        )
+        start = ctypes.addressof(words)
+        pointers = (ctypes.c_void_p * len(words))(*range(start, start + 8 * len(words), 8))
+        at = ctypes.addressof(pointers)
+        for entry, blocks, threads in made.entries:
+            self._ask("cuLaunchKernel", entry, blocks, 1, 1, threads, 1, 1, 0, stream, at, 0)
+
+    def capture(self, index: int, run: Callable[[], None]) -> Any:
+        stream = self._gpu(index).stream
+        mode = self._cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        self._ask("cuStreamBeginCapture", stream, mode)
+        try:
+            run()
+        finally:
+            graph = self._ask("cuStreamEndCapture", stream)
+        try:
+            return _Graph(self, self._ask("cuGraphInstantiate", graph, 0))
+        finally:
+            self._ask("cuGraphDestroy", graph)
+
+    def replay(self, index: int, captured: Any) -> None:
+        work: _Graph = captured
+        self._ask("cuGraphLaunch", work.executable, self._gpu(index).stream)
+
+    def synchronize(self, index: int) -> None:
+        self._gpu(index)
+        self._ask("cuCtxSynchronize")
+
+    def quietly(self, function: str, *arguments: Any) -> None:
+        """Give something back; when the process ends there may be no driver any more."""
+        try:
+            getattr(self._cuda, function)(*arguments)
+        except Exception:
+            return
+
+
+@final
+class _Gpu:
+    """What a process has of a GPU."""
+
+    def __init__(self, context: Any, stream: Any) -> None:
+        self.context = context
+        self.stream = stream
+        self.pinned: list[tuple[int, Any]] = []
+
+
+@final
+class _Loaded:
+    """The module of a step, and the workspace of its kernels."""
+
+    def __init__(self, driver: CudaDriver, index: int, module: Any, workspace: int) -> None:
+        self.driver = driver
+        self.index = index
+        self.module = module
+        self.workspace = workspace
+
+    def __del__(self) -> None:
+        if self.workspace:
+            self.driver.free(self.index, self.workspace)
+        # What it was asked for may still run.
+        self.driver.quietly("cuStreamSynchronize", self.driver.stream(self.index))
+        self.driver.quietly("cuModuleUnload", self.module)
+
+
+@final
+class _Function:
+    """The launches of one kernel: entry, blocks, threads."""
+
+    def __init__(self, loaded: _Loaded, entries: list[tuple[Any, int, int]]) -> None:
+        self.loaded = loaded
+        self.entries = entries
+
+
+@final
+class _Graph:
+    """Captured work."""
+
+    def __init__(self, driver: CudaDriver, executable: Any) -> None:
+        self.driver = driver
+        self.executable = executable
+
+    def __del__(self) -> None:
+        self.driver.quietly("cuGraphExecDestroy", self.executable)

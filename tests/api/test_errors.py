@@ -13,6 +13,7 @@ import pytest
 import fusegrad as fg
 from fusegrad.errors import FusegradError
 from fusegrad.ir.node import Node, Op, Pattern
+from fusegrad.runtime import devices
 from fusegrad.tensors.tensor_class import record
 from fusegrad.tensors.trace import Trace
 
@@ -364,7 +365,8 @@ def normalised(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_message(name: str, golden: Any) -> None:
+def test_message(name: str, golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "why_not", lambda: "there is no NVIDIA GPU in this machine")
     with pytest.raises(FusegradError) as caught:
         CASES[name]()
     text = str(caught.value)

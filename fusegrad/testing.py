@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import pytree
+from .codegen.deferred import deferred
 from .codegen.dtypes import float64
 from .runtime.devices import substituted
-from .runtime.simulated import SimulatedDriver
 from .tensors.context import enable_grad
 from .tensors.placement import bring_home
 from .tensors.tensor_class import Tensor, as_tensor
 from .transforms.gradients import vjp
+
+if TYPE_CHECKING:
+    from .runtime import simulated
+else:
+    simulated = deferred("fusegrad.runtime.simulated")
 
 __all__ = [
     "assert_close",
@@ -228,7 +233,7 @@ def assert_kernels(count: int, function: Any, *args: Any, **params: Any) -> Any:
 
 
 @contextmanager
-def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[SimulatedDriver]:
+def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[simulated.SimulatedDriver]:
     """GPUs without a GPU: ``"cuda:0"`` and so on compute in NumPy, in memory of their own.
 
     For tests of code that puts tensors on GPUs, on machines that have none. Kernels run in the
@@ -253,7 +258,7 @@ def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[SimulatedD
     ...     (x + 1).cpu()
     Tensor([2., 2., 2.])
     """
-    driver = SimulatedDriver(count, memory)
+    driver = simulated.SimulatedDriver(count, memory)
     with substituted(driver):
         try:
             yield driver

@@ -17,7 +17,8 @@ import pytest
 from fusegrad.codegen.targets import base, llvm
 from fusegrad.compilation import explain
 from fusegrad.errors import FusegradError
-from fusegrad.runtime import step as steps
+from fusegrad.runtime import build as building
+from fusegrad.runtime.record import Record
 from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
@@ -55,16 +56,16 @@ def fences(document: Path, language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What every stage makes of the worked example, as FUSEGRAD_DUMP writes it."""
-    made: list[steps.Artifacts] = []
+    made: list[building.Artifacts] = []
 
-    def build_record(*args: Any) -> steps.Record:
+    def build_record(*args: Any, **options: Any) -> Record:
         made.append(args[3])
-        return steps.build_record(*args)
+        return building.build_record(*args, **options)
 
     scope: dict[str, Any] = {}
     code = compile(blocks(ARCHITECTURE)["example"], "example.py", "exec", dont_inherit=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "target", lambda: MACHINE)
+        patch.setattr(building, "target", lambda: MACHINE)
         patch.setattr(explain, "build_record", build_record)
         exec(code, scope)
         # Explained only: this machine need not be able to run the code.

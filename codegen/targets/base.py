@@ -9,11 +9,15 @@ import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
-import llvmlite.binding as llvm
-
+from ..deferred import deferred
 from ..dtypes import DType
+
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+else:
+    llvm = deferred("llvmlite.binding")
 
 __all__ = ["Features", "host", "initialize", "named"]
 

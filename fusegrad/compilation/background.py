@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..codegen.program import Program
 from ..ir.interpret import evaluate
 from ..ir.node import Node
-from ..runtime.build import Record
+from ..runtime.record import Record
 from ..runtime.step import Step
 
 __all__ = ["Background", "Interpreted"]

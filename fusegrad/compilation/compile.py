@@ -19,7 +19,7 @@ from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
 from ..ir.node import Node
 from ..runtime.garbage import UNCOLLECTED
 from ..runtime.locks import recursive_lock
-from ..runtime.step import Artifacts, Step, load_step
+from ..runtime.step import Step, load_step
 from ..runtime.threads import check_count
 from ..tensors.context import active
 from ..tensors.tensor_class import Tensor, as_tensor
@@ -27,12 +27,10 @@ from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, borrowed, pattern_of
 from .background import Background, Interpreted
 from .device_calls import device_of_trace, on_device
-from .explain import Explanation, explain, observer
 from .fast import FastCalls, Form
 from .guards import Guards
-from .memory import Memory, memory
+from .looks import explaining, observer, planning, profiling
 from .options import PLAIN, Options
-from .profile import Profile, profile
 from .series import arguments_of, stacked
 from .signature import difference, frozen_key, is_foreign, leaf_key, signature_of
 from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated, traced_again
@@ -462,7 +460,7 @@ class CompiledFunction:
             sum(len(e.step.record.drafts) for found in self._entries.values() for e in found),
         )
 
-    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+    def explain(self, *args: Any, **kwargs: Any) -> explaining.Explanation:
         """Graph, regions and kernels for these arguments as text, and why it recompiled.
 
         The function is traced for it, but nothing runs and no state changes.
@@ -476,9 +474,9 @@ class CompiledFunction:
         graph = traced.outputs, traced.inputs, traced.donations
         name = getattr(self.function, "__name__", "function")
         limit, device = self.options.memory_limit, device_of_trace(traced)
-        return explain(name, *graph, self.stats(), limit, device)
+        return explaining.explain(name, *graph, self.stats(), limit, device)
 
-    def memory(self, *args: Any, **kwargs: Any) -> Memory:
+    def memory(self, *args: Any, **kwargs: Any) -> planning.Memory:
         """What a call with these arguments takes, before there is one: the planned arena.
 
         The function is traced and compiled for it, but nothing runs and no state changes.
@@ -491,7 +489,7 @@ class CompiledFunction:
         traced = self._traced_for("memory", args, kwargs)
         graph = traced.outputs, traced.inputs, traced.donations
         name = getattr(self.function, "__name__", "function")
-        return memory(name, *graph, self.options.memory_limit)
+        return planning.memory(name, *graph, self.options.memory_limit)
 
     def _traced_for(self, method: str, args: Any, kwargs: Any) -> Traced:
         if not args and not kwargs and self._last is None and self._positional:
@@ -505,7 +503,7 @@ class CompiledFunction:
             static = self._static_mask(structure, bool(kwargs))
             return self._trace(leaves, structure, bool(kwargs), static)
 
-    def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> Profile:
+    def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> profiling.Profile:
         """What every kernel takes for these arguments, against the limits of this machine.
 
         The function is traced and compiled for it, and its kernels run one by one on copies of
@@ -533,7 +531,7 @@ class CompiledFunction:
         """
         self._check_call(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
-        made: list[Artifacts] = []
+        made: list[Any] = []
         with _TRACING, UNCOLLECTED:
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
@@ -541,7 +539,7 @@ class CompiledFunction:
             step, _ = load_step(traced.outputs, traced.inputs, traced.donations, {}, made.append)
         entry = Specialisation(traced, step, guards)
         name = getattr(self.function, "__name__", "function")
-        return profile(name, entry, leaves, made[0], rounds)
+        return profiling.profile(name, entry, leaves, made[0], rounds)
 
 
 def compile(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,6 @@ from ..errors import DeviceError
 from ..ir.node import Node, all_nodes
 from ..ops.identities import Transfer
 from ..ops.source import Input
-from ..runtime.build import Artifacts
 from ..runtime.device_step import DeviceStep, load_device_step
 from ..runtime.devices import DeviceBlock, use
 from ..runtime.step import Step
@@ -30,6 +29,9 @@ from ..tensors.tensor_class import Tensor
 from .guards import Guards
 from .layout import layout_of
 from .specialisation import OWNED, Specialisation, Traced, address_of
+
+if TYPE_CHECKING:
+    from ..runtime import build
 
 __all__ = ["DeviceSpecialisation", "device_of_trace", "on_device"]
 
@@ -61,7 +63,7 @@ def on_device(
     device: str,
     guards: Guards,
     stages: dict[str, float],
-    observe: Callable[[Artifacts], None] | None,
+    observe: Callable[[build.Artifacts], None] | None,
 ) -> tuple[Specialisation, str]:
     """A traced signature with its step on a GPU, and where the step came from."""
     step, origin = load_device_step(

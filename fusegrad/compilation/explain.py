@@ -19,9 +19,11 @@ from ..ir.node import Node, all_nodes, where
 from ..ir.printer import print_graph
 from ..passes.regions import Region, size_of
 from ..runtime.bodies import functions_of
-from ..runtime.build import Artifacts, Record, build_record
+from ..runtime.build import Artifacts, build_record
 from ..runtime.device_build import DeviceRecord, build_device_record
 from ..runtime.device_code import gpu_target
+from ..runtime.garbage import UNCOLLECTED
+from ..runtime.record import Record
 from .sources import Sources
 from .statistics import Statistics
 
@@ -95,16 +97,17 @@ def explain(
     memory_limit: int | None = None,
     device: str = "cpu",
 ) -> Explanation:
-    """Compile a graph and tell what every stage made of it.
+    """Take a graph through all stages but code, and tell what every one made of it.
 
     With `device`, or where FUSEGRAD_TARGET names one, for a GPU.
     """
     made = Artifacts()
     record: Record | DeviceRecord
-    if device != "cpu" or gpu_target() is not None:
-        record = build_device_record(outputs, inputs, donations, made)
-    else:
-        record = build_record(outputs, inputs, donations, made, memory_limit)
+    with UNCOLLECTED:
+        if device != "cpu" or gpu_target() is not None:
+            record = build_device_record(outputs, inputs, donations, made)
+        else:
+            record = build_record(outputs, inputs, donations, made, memory_limit, objects=False)
     assert made.plan is not None
     launched = _launch_names(made)
     sections = (

@@ -1,6 +1,6 @@
 """The arena of a compiled function, value by value, before it runs.
 
-Knows the plan of a step; compiles nothing itself but through `runtime.step`.
+Knows the plan of a step; makes no code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import final
 
 from ..ir.node import Node, where
 from ..ir.types import TensorType
-from ..runtime.step import Artifacts, build_record
+from ..runtime.build import Artifacts, build_record
+from ..runtime.garbage import UNCOLLECTED
 
 __all__ = ["Held", "Memory", "memory"]
 
@@ -122,7 +123,8 @@ def memory(
 ) -> Memory:
     """Plan a graph and tell what lies where and when."""
     made = Artifacts()
-    record = build_record(outputs, inputs, donations, made, memory_limit)
+    with UNCOLLECTED:
+        record = build_record(outputs, inputs, donations, made, memory_limit, objects=False)
     assert made.plan is not None
     held = [
         Held(size, offset, first, last, *_told(value))

@@ -11,14 +11,14 @@ import functools
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from .. import state
+from ..codegen.deferred import deferred
 from ..codegen.dtypes import as_dtype
 from ..codegen.targets.base import host
-from ..codegen.targets.llvm_machine import compile_module
 from ..ir.types import TensorType
 from ..runtime import cache, improvement, loader
 from ..runtime.memory import Block
@@ -27,6 +27,11 @@ from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor
 from .native_text import IMPORTS, OBJECTS, dispatch_ir
 from .specialisation import MISS
+
+if TYPE_CHECKING:
+    from ..codegen.targets import llvm_machine
+else:
+    llvm_machine = deferred("fusegrad.codegen.targets.llvm_machine")
 
 __all__ = ["Native", "native"]
 
@@ -182,7 +187,7 @@ def _kept(text: str, level: int) -> bytes | None:
 
 
 def _compiled(text: str, level: int) -> bytes:
-    code = compile_module(text, host(), level)
+    code = llvm_machine.compile_module(text, host(), level)
     disk = cache.default()
     if disk is not None:
         disk.put(_key(text, level), {}, {"object": code})

@@ -20,8 +20,9 @@ from ..ir.types import TensorType
 from ..lower.work import operations
 from ..ops import build
 from ..passes.regions import size_of
+from ..runtime.build import Artifacts
 from ..runtime.profile import Timing, time_launches
-from ..runtime.step import Artifacts, Step, load_step
+from ..runtime.step import Step, load_step
 from ..tensors.storage import Storage
 from .specialisation import Specialisation
 

@@ -6,7 +6,6 @@ Knows every stage by name; runs nothing.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -14,20 +13,18 @@ from typing import Any, final
 from .. import config
 from ..autodiff.body import Body
 from ..autodiff.loop import While
-from ..codegen.program import Call, Program, verify_program
+from ..codegen.program import Call, verify_program
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
-from ..codegen.targets.nvptx import processor
 from ..codegen.verify import verify_kernel
-from ..errors import ConfigError, MemoryLimitError
-from ..ir.node import Node, all_nodes
+from ..errors import MemoryLimitError
+from ..ir.node import Node
 from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
 from ..lower.work import operations
 from ..ops import build
 from ..ops.base import CallOp
 from ..ops.identities import Barrier
-from ..ops.source import ArrayConstant
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.recompute import kept_bytes, within
@@ -35,41 +32,21 @@ from ..passes.regions import Kind, Region, results_of, size_of
 from . import executor
 from .bodies import Planned, body_task, functions_of, most_trips
 from .calls import callee_of
-from .emission import Draft, Emission, symbol_of
+from .emission import Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
+from .record import Clock, Record, array_constants, target
 
 __all__ = [
     "Artifacts",
-    "Clock",
     "Planner",
-    "Record",
     "Unit",
     "analyse",
-    "array_constants",
     "build_record",
     "kernel_name",
     "nbytes_of",
     "shared_outputs",
-    "target",
     "units_inside",
 ]
-
-
-@final
-@dataclass(frozen=True)
-class Record:
-    """What a process needs to run a step it did not compile: plain data and object code.
-
-    ``drafts`` is object code too, to be compiled better when the step is used again.
-    """
-
-    program: Program
-    symbols: tuple[tuple[str, bool], ...]
-    outputs: tuple[int, ...]
-    donated: tuple[tuple[int, int], ...]
-    kernels: int
-    code: tuple[bytes, ...]
-    drafts: tuple[Draft, ...] = ()
 
 
 @final
@@ -102,45 +79,7 @@ class Artifacts:
         return "\n".join([f'target triple = "{target().triple}"', *lines, *bodies, ""])
 
 
-def target() -> base.Features:
-    """The machine that code is made for, as FUSEGRAD_TARGET says.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such target, or this machine cannot run its code.
-    """
-    name = config.current().target or "host"
-    try:
-        # With a GPU's name explain is for that GPU, and calls run here.
-        is_gpu = name.startswith("sm_") and bool(processor(name))
-        named = base.host() if is_gpu else base.named(name)
-    except ValueError as error:
-        raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
-    if named.vector_bytes > base.host().vector_bytes:
-        raise ConfigError(
-            f"FUSEGRAD_TARGET is {name}, whose instructions this machine does not have",
-            remedy="name a narrower target, or unset it",
-        )
-    return named
-
-
 # --- building -------------------------------------------------------------------------------------
-
-
-@final
-class Clock:
-    """Milliseconds by stage: each lap ends one."""
-
-    def __init__(self, milliseconds: dict[str, float]) -> None:
-        self.milliseconds = milliseconds
-        self.last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """The time since the last lap belongs to `stage`."""
-        now = time.perf_counter()
-        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + (now - self.last) * 1e3
-        self.last = now
 
 
 def build_record(
@@ -149,8 +88,11 @@ def build_record(
     donations: Sequence[tuple[int, int]],
     artifacts: Artifacts | None = None,
     memory_limit: int | None = None,
+    objects: bool = True,
 ) -> Record:
     """Compile a graph; with a limit, so that its arena has at most so many bytes.
+
+    Without `objects` the record has no code: what a step does is known before.
 
     Raises
     ------
@@ -159,7 +101,7 @@ def build_record(
     """
     made = artifacts if artifacts is not None else Artifacts()
     if memory_limit is None:
-        return _build(outputs, inputs, donations, made)
+        return _build(outputs, inputs, donations, made, objects=objects)
     least: int | None = None
     seen: set[int] = set()
     # The same steps for every limit, so that what one limit reached another one of its size keeps.
@@ -167,7 +109,7 @@ def build_record(
         tried = Artifacts(milliseconds=made.milliseconds)
         goal = _Goal(part, memory_limit + memory_limit // 4 if part else None, seen)
         try:
-            record = _build(outputs, inputs, donations, tried, goal)
+            record = _build(outputs, inputs, donations, tried, goal, objects)
         except _NotWorthwhile:
             continue
         needed = record.program.arena_bytes
@@ -208,6 +150,7 @@ def _build(
     donations: Sequence[tuple[int, int]],
     made: Artifacts,
     goal: _Goal | None = None,
+    objects: bool = True,
 ) -> Record:
     """Compile a graph.
 
@@ -222,6 +165,8 @@ def _build(
         Filled with what every stage made.
     goal : _Goal, optional
         Values that are read late again are computed again until so much is kept.
+    objects : bool
+        Whether there shall be code.
 
     Returns
     -------
@@ -231,7 +176,7 @@ def _build(
     check = config.current().check
     features = target()
     made.graphs.append(("trace", tuple(outputs)))
-    with Emission(features, executor.entry) as emission:
+    with Emission(features, executor.entry, objects) as emission:
         unit = analyse(
             made,
             outputs,
@@ -588,8 +533,3 @@ def _call(node: Node, calls: dict[str, int]) -> CommandTask:
         (),
         lambda place, _: (Call(callee, tuple(map(place, values))),),
     )
-
-
-def array_constants(outputs: Sequence[Node]) -> list[Node]:
-    """Array constants, in the order in which programs number them."""
-    return [n for n in all_nodes(outputs) if isinstance(n.op, ArrayConstant)]

@@ -20,16 +20,15 @@ from ..lower.equal import structure_of
 from ..passes.regions import Kind, Region
 from .build import (
     Artifacts,
-    Clock,
     Planner,
     Unit,
     analyse,
-    array_constants,
     kernel_name,
     shared_outputs,
     units_inside,
 )
 from .plan import Task, plan
+from .record import Clock, array_constants
 
 __all__ = ["DeviceRecord", "build_device_record"]
 

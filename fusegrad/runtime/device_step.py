@@ -10,11 +10,12 @@ import ctypes
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..codegen.deferred import deferred
 from ..codegen.program import (
     Call,
     Command,
@@ -31,11 +32,17 @@ from ..codegen.program import (
 from ..ir.digest import digest
 from ..ir.node import Node
 from ..ir.types import TensorType, TupleType
-from .build import Artifacts, Clock, array_constants
 from .calls import Callee, find_calls, raising, resolve
-from .device_build import DeviceRecord, build_device_record
 from .devices import GPU, DeviceBlock, DeviceKernel
 from .locks import recursive_lock
+from .record import Clock, array_constants
+
+if TYPE_CHECKING:
+    from . import build, device_build
+    from .device_build import DeviceRecord
+else:
+    build = deferred("fusegrad.runtime.build")
+    device_build = deferred("fusegrad.runtime.device_build")
 
 __all__ = ["DeviceStep", "load_device_step"]
 
@@ -247,7 +254,7 @@ def load_device_step(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     milliseconds: dict[str, float],
-    observe: Callable[[Artifacts], None] | None = None,
+    observe: Callable[[build.Artifacts], None] | None = None,
 ) -> tuple[DeviceStep, str]:
     """The step for a graph on a GPU: from this process, or compiled now.
 
@@ -264,8 +271,8 @@ def load_device_step(
         if found is not None and observe is None:
             _loaded.move_to_end(key)
             return found, "process"
-        artifacts = Artifacts()
-        record = build_device_record(outputs, inputs, donations, artifacts)
+        artifacts = build.Artifacts()
+        record = device_build.build_device_record(outputs, inputs, donations, artifacts)
         for stage, value in artifacts.milliseconds.items():
             milliseconds[stage] = milliseconds.get(stage, 0.0) + value
         if observe is not None:

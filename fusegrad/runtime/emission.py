@@ -17,14 +17,14 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from .. import config
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
+from .record import Draft
 
-__all__ = ["Draft", "Emission", "symbol_of"]
+__all__ = ["Emission", "symbol_of"]
 
 _LEAST_TEXT = 12_000
 """A module has at least so many characters, or a thread takes longer to begin than to end."""
@@ -39,19 +39,6 @@ _CALLED = re.compile(r"call [^@]*@(fg\.[\w.$-]+)\(")
 def symbol_of(text: str) -> str:
     """The name of the function whose text names it ``kernel``."""
     return "fg_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@final
-@dataclass(frozen=True)
-class Draft:
-    """A module that was compiled fast, and its text, to compile it well."""
-
-    code: bytes
-    text: str
-
-    def improved(self, features: Features) -> bytes:
-        """The object code of the module, optimised."""
-        return llvm.compile_module(self.text, features, _LEVEL)
 
 
 @final
@@ -88,10 +75,18 @@ class Emission:
         The machine.
     first : callable, optional
         What a thread does before it compiles, as soon as it may: something that is needed soon.
+    objects : bool
+        Whether there shall be code; not so to tell what would be compiled.
     """
 
-    def __init__(self, features: Features, first: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        features: Features,
+        first: Callable[[], object] | None = None,
+        objects: bool = True,
+    ) -> None:
         self.features = features
+        self._compiles = objects
         self.symbols: dict[str, tuple[str, bool]] = {}
         # The first line of each shared function, as others declare it.
         self._shared: dict[str, str] = {}
@@ -179,7 +174,7 @@ class Emission:
 
     def _submit(self, draft: bool) -> None:
         module = self._draft if draft else self._best
-        if not module.bodies:
+        if not module.bodies or not self._compiles:
             return
         number = len(self._made)
         self._made.append(b"")
@@ -195,7 +190,7 @@ class Emission:
 
     def _hire(self, wanted: int) -> None:
         most = min(config.available_cpus() - 1, _MOST_WORKERS)
-        if len(self._workers) < min(most, wanted):
+        if self._compiles and len(self._workers) < min(most, wanted):
             first = self._first if not self._workers else None
             worker = threading.Thread(target=self._run, args=(first,), daemon=True)
             worker.start()

@@ -11,12 +11,17 @@ import itertools
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import llvmlite
-import llvmlite.binding as llvm
-
+from ..codegen.deferred import deferred
 from ..errors import CompileError
+
+if TYPE_CHECKING:
+    import llvmlite
+    import llvmlite.binding as llvm
+else:
+    llvmlite = deferred("llvmlite")
+    llvm = deferred("llvmlite.binding")
 
 __all__ = ["Library", "c_symbols", "compile_module", "host_parts", "load"]
 

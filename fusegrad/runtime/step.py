@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 import time
 import weakref
@@ -14,22 +15,27 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from .. import config
+from ..codegen.deferred import deferred
 from ..codegen.program import Command, Loop, Program, Switch, While
 from ..errors import CompileError, MemoryLimitError
 from ..ir.digest import digest
 from ..ir.node import Node
 from . import cache, executor, improvement, loader, memory, threads
-from .build import Artifacts, Clock, Record, array_constants, build_record, target
 from .calls import HostCall, find_calls, raising, resolve
-from .emission import Draft
 from .native import NativeLoop
+from .record import Clock, Draft, Record, array_constants, target
 
-__all__ = ["Artifacts", "Record", "Step", "build_record", "load_step", "source_version", "target"]
+if TYPE_CHECKING:
+    from . import build
+else:
+    build = deferred("fusegrad.runtime.build")
+
+__all__ = ["Record", "Step", "load_step", "source_version", "target"]
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -198,7 +204,7 @@ def load_step(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     milliseconds: dict[str, float],
-    observe: Callable[[Artifacts], None] | None = None,
+    observe: Callable[[build.Artifacts], None] | None = None,
     memory_limit: int | None = None,
 ) -> tuple[Step, str]:
     """The step for a graph: from this process, from disk, or compiled now.
@@ -231,9 +237,9 @@ def load_step(
     if record is None:
         if disk is not None and "cache" in config.current().explain:
             sys.stderr.write(f"fusegrad: {disk.explain_miss(key)}\n")
-        artifacts = Artifacts()
+        artifacts = build.Artifacts()
         try:
-            record = build_record(outputs, inputs, donations, artifacts, memory_limit)
+            record = build.build_record(outputs, inputs, donations, artifacts, memory_limit)
         except MemoryLimitError:
             raise
         except RuntimeError as error:
@@ -277,11 +283,19 @@ def _key(
 @functools.cache
 def source_version() -> bytes:
     """What changes when fusegrad itself does: the size and time of each of its files."""
-    package = Path(__file__).resolve().parents[1]
-    folders = (package, package / "codegen")
-    files = sorted({f for folder in folders for f in folder.rglob("*.py")})
-    stats = [(str(f.relative_to(package)), f.stat()) for f in files]
-    return repr([(name, s.st_size, s.st_mtime_ns) for name, s in stats]).encode()
+    package = str(Path(__file__).resolve().parents[1])
+    # Where the compiler is a link, a walk would leave it out.
+    folders = [package, os.path.join(package, "codegen")]
+    found: dict[str, tuple[int, int]] = {}
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    found[entry.path[len(package) :]] = status.st_size, status.st_mtime_ns
+                elif entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
+                    folders.append(entry.path)
+    return repr(sorted(found.items())).encode()
 
 
 def _from_disk(disk: cache.DiskCache, key: cache.Key) -> Record | None:

@@ -292,3 +292,15 @@ def test_reasons_and_regions_are_reported_when_asked_for() -> None:
     assert "row, 20 elements, 4 rows" in told
     assert "row, 24 elements, 4 rows" in told
     assert "argument" not in told
+
+
+def test_what_is_explained_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> bytes:
+        raise AssertionError("code for an explanation")
+
+    f = softmax()
+    f(array(4, 5))
+    expected = f.explain(array(4, 5)).sections
+    monkeypatch.setattr("fusegrad.codegen.targets.llvm.compile_module", refuse)
+    assert f.explain(array(4, 5)).sections == expected
+    assert "row, 35 elements" in dict(f.explain(array(5, 7)).sections)["regions"]

@@ -27,8 +27,10 @@ from fusegrad.ops.movement import Concat
 from fusegrad.ops.reduce import Reduce
 from fusegrad.ops.window import Overlap
 from fusegrad.ops.window_dot import WindowDot
+from fusegrad.runtime.build import Artifacts, build_record
 from fusegrad.runtime.calls import find_calls, resolve
-from fusegrad.runtime.step import Artifacts, Record, Step, build_record
+from fusegrad.runtime.record import Record
+from fusegrad.runtime.step import Step
 from fusegrad.tensors.storage import Storage
 
 Array = npt.NDArray[Any]

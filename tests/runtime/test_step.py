@@ -16,7 +16,7 @@ from fusegrad.codegen.kernel import Store, nested
 from fusegrad.codegen.targets import base
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
-from fusegrad.runtime import step
+from fusegrad.runtime.build import Artifacts, build_record
 
 SCRIPT = """
 import numpy as np, fusegrad as fg
@@ -97,8 +97,8 @@ def test_outputs_go_around_a_cache_that_is_too_small(
     small = replace(base.named("sse4"), l2_bytes=16 << 10, l3_bytes=256 << 10)
     monkeypatch.setattr("fusegrad.runtime.build.target", lambda: small)
     x, y = (build.input_(TensorType((rows, 256), float32)) for _ in range(2))
-    made = step.Artifacts()
-    step.build_record([build.add(x, y)], [x, y], [], made)
+    made = Artifacts()
+    build_record([build.add(x, y)], [x, y], [], made)
     (mapped,) = made.mapped
     stores = [s for s in nested(mapped.kernel.body) if isinstance(s, Store)]
     assert [s.nontemporal for s in stores] == [streams]
@@ -108,9 +108,9 @@ def test_what_the_next_kernel_reads_stays_in_the_cache(monkeypatch: pytest.Monke
     small = replace(base.named("sse4"), l2_bytes=16 << 10, l3_bytes=256 << 10)
     monkeypatch.setattr("fusegrad.runtime.build.target", lambda: small)
     x, w = (build.input_(TensorType((256, 256), float32)) for _ in range(2))
-    made = step.Artifacts()
+    made = Artifacts()
     hidden = build.exp(x)
-    step.build_record([hidden, build.dot(hidden, w)], [x, w], [], made)
+    build_record([hidden, build.dot(hidden, w)], [x, w], [], made)
     stores = [s for m in made.mapped for s in nested(m.kernel.body) if isinstance(s, Store)]
     assert stores
     assert not any(s.nontemporal for s in stores)

@@ -58,6 +58,14 @@ _COMBINE: dict[Monoid, np.ufunc] = {
 }
 
 
+def _as(values: Array, buffer: Buffer) -> Array:
+    """Elements of a box as numbers of the buffer's dtype."""
+    if values.dtype == buffer.dtype.numpy:
+        return values
+    result: Array = cast(values, buffer.dtype)
+    return result
+
+
 def interpret_kernel(
     kernel: Kernel, arrays: Sequence[Array], sizes: Sequence[int], *, chunks: int = 1
 ) -> None:
@@ -415,7 +423,8 @@ class _Run:
         height, width = (self._extent(e) for e in s.target.shape)
         box = np.zeros((height, width), s.target.dtype.numpy)
         i, j = np.arange(min(rows, height))[:, None], np.arange(min(columns, width))[None, :]
-        box[: len(i), : j.size] = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
+        read = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
+        box[: len(i), : j.size] = _as(read, s.target)
         i, j = np.arange(height)[:, None], np.arange(width)[None, :]
         target.data[self._offset(s.target, (i + self._value(s.target_row), j))] = box
 
@@ -429,6 +438,7 @@ class _Run:
         along = np.arange(depth)
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: along[None, :]})
         b = self._box(s.b, s.b_starts, self._moves(s, along[:, None], j))
+        a, b = _as(a, s.acc), _as(b, s.acc)
         every = (np.arange(height)[:, None] + self._value(s.acc_row), np.arange(width)[None, :])
         place = self._offset(s.acc, every)
         total = np.zeros((height, width), s.acc.dtype.numpy)

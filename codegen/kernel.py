@@ -303,6 +303,7 @@ class Copy(Stmt):
     ``target`` has shape (rows, columns). Element (i, j) is read from `source` at `starts`, moved by
     i along `row_axis` and by j along `column_axis`. Rows from `rows` on and columns from
     `columns` on are set to zero. A target that is a view is written from its row `target_row` on.
+    A target of float32 takes 16-bit floats, converted.
     """
 
     target: Buffer
@@ -326,7 +327,7 @@ class Contract(Stmt):
     moved by i along `a_row_axis` and by k along `a_sum_axis`; a row of the tile at or beyond `rows`
     repeats row `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along
     `b_sum_axis` and by j along `b_column_axis`, whose stride must be 1; columns at or beyond
-    `columns` count as zero.
+    `columns` count as zero. 16-bit floats in either are converted to the float32 of ``acc``.
 
     With `b_sums`, pairs of an extent and an axis, k runs over all of them, the last one fastest,
     and `b` moves along these axes instead. With `b_run`, a length and an axis, `b` moves along that

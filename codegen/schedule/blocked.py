@@ -35,6 +35,7 @@ from .contraction import (
     Tiled,
     as_expr,
     base_of,
+    element,
     let,
     number,
     strided,
@@ -78,8 +79,7 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
     The left one is larger than the cache and is read across its rows, or it is far larger and its
     rows fall on the same sets of a cache; or a panel of the right one is larger than the cache.
     """
-    itemsize = c.acc.dtype.itemsize
-    left = rows * c.depth * itemsize
+    left = rows * c.depth * c.a.buffer.dtype.itemsize
     if left <= target.l2_bytes:
         return False
     columns = number(c.columns.extent)
@@ -91,7 +91,7 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
 
 def _far(c: Contraction) -> bool:
     """Whether the rows of the left operand fall on the same sets of a cache."""
-    pages, rest = divmod(c.a.row * c.acc.dtype.itemsize, PAGE)
+    pages, rest = divmod(c.a.row * c.a.buffer.dtype.itemsize, PAGE)
     return pages > 1 and rest == 0
 
 
@@ -447,7 +447,8 @@ class _Rows:
         width = number(self.target.shape[1])
         v = Var("v", extent=width)
         at = _moved(v, panel, width)
-        value = Load(self.source, (self.start, at, k) if self.turned else (self.start, k, at))
+        load = Load(self.source, (self.start, at, k) if self.turned else (self.start, k, at))
+        value = element(load, self.target.dtype)
         store = Store(self.target, (_moved(k, panel, self.depth), v), value)
         return For(v, extent, Any(), (store,), mapping=Vector(self.lanes, 1))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import final
 
 from ..affine import canonical, linear
+from ..dtypes import DType, float32
 from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index
 from ..kernel import (
     Alloc,
@@ -57,7 +58,10 @@ Every item packs its own panel, so fewer of them pack less.
 @final
 @dataclass(frozen=True)
 class Operand:
-    """A matrix in memory: element (row, column) of batch b is at ``base + strides``."""
+    """A matrix in memory: element (row, column) of batch b is at ``base + strides``.
+
+    One of 16-bit floats is converted where it is read or packed.
+    """
 
     buffer: Buffer
     base: Expr
@@ -125,8 +129,8 @@ def _contraction(
         return None
     if not (isinstance(product, Apply) and product.op == "mul" and product.dtype.is_float):
         return None
-    left, right = product.args
-    if not (isinstance(left, Load) and isinstance(right, Load)):
+    left, right = (_element(e) for e in product.args)
+    if left is None or right is None:
         return None
     i, j, k = chain[-2].var, chain[-1].var, reduction.var
     loops = {*(f.var for f in chain), k}
@@ -145,6 +149,19 @@ def _contraction(
         reduction.carry[0][0],
         (*lets, *after),
     )
+
+
+def _element(expr: Expr) -> Load | None:
+    """The element that a factor is, or is converted from."""
+    if isinstance(expr, Apply) and expr.op == "cast" and expr.dtype is float32:
+        (expr,) = expr.args
+        return expr if isinstance(expr, Load) and expr.dtype.is_half else None
+    return expr if isinstance(expr, Load) else None
+
+
+def element(load: Load, dtype: DType) -> Expr:
+    """An element as the sum takes it."""
+    return load if load.dtype is dtype else apply("cast", load, dtype=dtype)
 
 
 def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> Operand | None:
@@ -208,6 +225,8 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
     packed = c.b.column != 1 or (
         rows >= least and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024)
     )
+    # Vectors of so few bytes have no masks there.
+    packed |= c.b.buffer.dtype.is_half and target.vector_bytes < 64
     block = _block_rows(rows, height, batch * panels, packed)
     blocks = -(-rows // block)
     builder = _TileBuilder(c, target, height, vectors, block, blocks, panels, packed)

@@ -20,6 +20,7 @@ from .contraction import (
     Operand,
     Tiled,
     base_of,
+    element,
     let,
     number,
     strided,
@@ -155,7 +156,8 @@ def _group(
         for j in range(columns):
             total = Var(f"s{q}_{j}", c.acc.dtype)
             carry.append((total, const(0, c.acc.dtype)))
-            product = (Load(a, (a_base, name, k)), Load(right, (start, k, index(j))))
+            loads = (Load(a, (a_base, name, k)), Load(right, (start, k, index(j))))
+            product = (element(load, c.acc.dtype) for load in loads)
             following.append(apply("mul", *product))
             stores.append(Store(sums, (index(j), place), total))
     # Enough sums in flight to hide the latency of an addition.

@@ -32,7 +32,8 @@ class Contracts(Unfolds):
         rows, columns = self.bound(s.rows), self.bound(s.columns)
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
-        form = TileForm(dtype, lanes, height, width, alive, bool(s.b_sums))
+        a, b = (o.dtype if o.dtype.is_half else None for o in (s.a, s.b))
+        form = TileForm(dtype, lanes, height, width, alive, bool(s.b_sums), (a, b))
         if height <= 0 or alive <= 0:
             return
         pointers = [

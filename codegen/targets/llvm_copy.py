@@ -36,9 +36,10 @@ class Copies(Statements):
                 bound = self.emit(call)
             numbers.append(bound)
         numbers.append(self.stride(s.target, 0))
-        self.declarations |= pack_function(dtype, across, self.target)
+        given = s.source.dtype
+        self.declarations |= pack_function(dtype, given, across, self.target)
         arguments = [f"ptr {p}" for p in starts] + [f"i64 {n}" for n in numbers]
-        self.put(f"call void @{pack_name(dtype, across)}({', '.join(arguments)})")
+        self.put(f"call void @{pack_name(dtype, given, across)}({', '.join(arguments)})")
 
     def _across(self, s: Copy) -> bool | None:
         """Whether a function packs columns as rows, or rows; None when neither does."""
@@ -48,6 +49,8 @@ class Copies(Statements):
             raise ValueError(f"{s.target.name} needs known extents")
         whole = width % self.target.lanes(dtype) == 0 and self.strides_of(s.target)[1] == 1
         if not (whole and dtype.is_float and not dtype.is_half and self.target.masked_memory):
+            return None
+        if s.source.dtype.is_half and not self._cheap_mask(s.source.dtype):
             return None
         strides = self.strides_of(s.source)
         if strides[s.column_axis] == 1:
@@ -88,7 +91,10 @@ class Copies(Statements):
         place[s.row_axis] = Apply("add", (place[s.row_axis], i), i.dtype)
         place[s.column_axis] = Apply("add", (place[s.column_axis], j), j.dtype)
         row = Apply("add", (s.target_row, i), i.dtype)
-        store = Store(s.target, (row, j), Load(s.source, place))
+        value: Expr = Load(s.source, place)
+        if s.source.dtype is not s.target.dtype:
+            value = Apply("cast", (value,), s.target.dtype)
+        store = Store(s.target, (row, j), value)
         inner = For(j, columns, Any(), (store,), mapping=self._mapping(s))
         return For(i, rows, Any(), (inner,))
 

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-__all__ = ["Width"]
+from ..dtypes import DType, bfloat16
+
+__all__ = ["Width", "widened"]
+
+
+def widened(
+    emit: Callable[[str], str], lanes: int, dtype: DType, x: str, has_instruction: bool
+) -> str:
+    """A register of 16-bit floats as float32."""
+    width = Width(emit, lanes)
+    if dtype is bfloat16:
+        return width.from_bfloat16(x)
+    return width.extend(x) if has_instruction else width.from_float16(x)
 
 
 @final

@@ -13,6 +13,7 @@ from functools import partial
 from typing import final
 
 from ..dtypes import DType
+from . import llvm_half
 from .base import Features
 from .llvm_builder import Builder, Region
 from .llvm_memory import Memory
@@ -20,24 +21,26 @@ from .llvm_memory import Memory
 __all__ = ["pack_function", "pack_name", "transposed"]
 
 _KINDS = ["i64", "i64"]
-_MADE: dict[tuple[DType, bool, Features], frozenset[str]] = {}
+_MADE: dict[tuple[DType, DType, bool, Features], frozenset[str]] = {}
 
 
-def pack_name(dtype: DType, across: bool) -> str:
+def pack_name(dtype: DType, source: DType, across: bool) -> str:
     """The name of the function that packs rows, or (`across`) columns of the source as rows."""
-    return f"fg.{'transpose' if across else 'copy'}.{dtype.short}"
+    given = "" if source is dtype else f".{source.short}"
+    return f"fg.{'transpose' if across else 'copy'}.{dtype.short}{given}"
 
 
-def pack_function(dtype: DType, across: bool, target: Features) -> frozenset[str]:
+def pack_function(dtype: DType, source: DType, across: bool, target: Features) -> frozenset[str]:
     """The lines that a module needs for a packing function: its definition, and declarations.
 
     Its parameters are the pointers of source and target, the stride of the source between rows
     (`across`: between columns) of the target, the height and width of the target, how many rows
-    and columns exist in the source, and the stride of the target between rows.
+    and columns exist in the source, and the stride of the target between rows. A source of 16-bit
+    floats is converted.
     """
-    key = (dtype, across, target)
+    key = (dtype, source, across, target)
     if key not in _MADE:
-        writer = _Pack(dtype, across, target)
+        writer = _Pack(dtype, source, across, target)
         _MADE[key] = frozenset({writer.definition(), *writer.declarations})
     return _MADE[key]
 
@@ -46,13 +49,14 @@ def pack_function(dtype: DType, across: bool, target: Features) -> frozenset[str
 class _Pack(Memory):
     """The code of one packing function."""
 
-    def __init__(self, dtype: DType, across: bool, target: Features) -> None:
+    def __init__(self, dtype: DType, source: DType, across: bool, target: Features) -> None:
         super().__init__(target)
         self.dtype = dtype
+        self.source = source
         self.across = across
         self.lanes = target.lanes(dtype)
         self.kind, _ = self._vector(dtype, self.lanes)
-        self.scalar = self.kind.split(" x ")[1][:-1]
+        self.given, _ = self._vector(source, self.lanes)
         self._room = ""
 
     def definition(self) -> str:
@@ -73,18 +77,21 @@ class _Pack(Memory):
         body = " ".join(line.strip() for line in self.levels[0].region.lines)
         names = ("step", "height", "width", "rows", "columns", "pitch")
         parameters = ", ".join(["ptr %source", "ptr %target", *(f"i64 %{n}" for n in names)])
-        head = f"define internal void @{pack_name(self.dtype, self.across)}({parameters})"
+        head = (
+            f"define internal void @{pack_name(self.dtype, self.source, self.across)}({parameters})"
+        )
         return f"{head} noinline {self.attributes} {{ entry: {body} ret void }}"
 
-    def _at(self, pointer: str, row: str, step: str, column: str) -> str:
+    def _at(self, kind: str, pointer: str, row: str, step: str, column: str) -> str:
         """The address of an element; frozen, as LLVM finds nothing to reduce in it."""
         moved = self.emit(f"mul nsw i64 {row}, {step}")
         offset = self.emit(f"add nsw i64 {moved}, {column}")
-        text = self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {offset}")
-        return self.emit(f"freeze ptr {text}")
+        return self.emit(f"freeze ptr {self._next(kind, pointer, offset)}")
 
-    def _next(self, pointer: str, step: str) -> str:
-        return self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {step}")
+    def _next(self, kind: str, pointer: str, step: str) -> str:
+        """The address of an element further on, where vectors are of that type."""
+        scalar = kind.split(" x ")[1][:-1]
+        return self.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {step}")
 
     def _alive(self, total: str, first: str) -> str:
         """How many lanes exist from `first` on, of `total`."""
@@ -94,6 +101,17 @@ class _Pack(Memory):
 
     def _load(self, pointer: str) -> str:
         return self.emit(f"load {self.kind}, ptr {pointer}, align {self.dtype.itemsize}")
+
+    def _read(self, pointer: str) -> str:
+        """A vector of the source, as the target holds it."""
+        align = self.source.itemsize
+        return self._converted(self.emit(f"load {self.given}, ptr {pointer}, align {align}"))
+
+    def _converted(self, text: str) -> str:
+        if self.source is self.dtype:
+            return text
+        by_instruction = self.target.converts_half
+        return llvm_half.widened(self.emit, self.lanes, self.source, text, by_instruction)
 
     def _store(self, text: str, pointer: str) -> None:
         self.put(f"store {self.kind} {text}, ptr {pointer}, align {self.dtype.itemsize}")
@@ -111,20 +129,21 @@ class _Pack(Memory):
     def _rows(self, start: str, stop: str, piece: Callable[[str, str, str], None]) -> None:
         """All vectors of rows from `start` to `stop`: `piece` of pointers and column."""
         rows = self.begin_loop(start, stop, 1)
-        source = self._at("%source", rows.index, "%step", "0")
-        target = self._at("%target", rows.index, "%pitch", "0")
+        source = self._at(self.given, "%source", rows.index, "%step", "0")
+        target = self._at(self.kind, "%target", rows.index, "%pitch", "0")
         columns = self.begin_loop("0", "%width", self.lanes)
         j = columns.index
-        piece(self._next(source, j), self._next(target, j), j)
+        piece(self._next(self.given, source, j), self._next(self.kind, target, j), j)
         self.end_loop(columns)
         self.end_loop(rows)
 
     def _whole_piece(self, source: str, target: str, j: str) -> None:
-        self._store(self._load(source), target)
+        self._store(self._read(source), target)
 
     def _edge_piece(self, source: str, target: str, j: str) -> None:
         mask = self.prefix_mask(self._alive("%columns", j), self.lanes).text
-        self._store(self.masked_load(self.dtype, self.lanes, source, mask, self.depth), target)
+        text = self.masked_load(self.source, self.lanes, source, mask, self.depth)
+        self._store(self._converted(text), target)
 
     def _zeros(self, source: str, target: str, j: str) -> None:
         self._store("zeroinitializer", target)
@@ -150,7 +169,7 @@ class _Pack(Memory):
             end = self.emit(f"add nsw i64 {at}, {self.lanes}")
             tests.append(self.emit(f"icmp sle i64 {end}, {alive}"))
         whole = self.emit(f"and i1 {tests[0]}, {tests[1]}")
-        source = self._at("%source", j, "%step", i)
+        source = self._at(self.given, "%source", j, "%step", i)
         edge = self.emit(f"xor i1 {whole}, true")
         name = self.begin_if()
         self._collect(source, i, j)
@@ -158,15 +177,15 @@ class _Pack(Memory):
         vectors = []
         place, step = self._here_or_room(whole, source, "%step")
         for _ in range(self.lanes):
-            vectors.append(self._load(place))
-            place = self._next(place, step)
+            vectors.append(self._read(place))
+            place = self._next(self.given, place, step)
         left = self.emit(f"sub nsw i64 %height, {i}")
         whole = self.emit(f"icmp sge i64 {left}, {self.lanes}")
-        target = self._at("%target", i, "%pitch", j)
+        target = self._at(self.kind, "%target", i, "%pitch", j)
         place, step = self._here_or_room(whole, target, "%pitch")
         for text in transposed(self, self.kind, self.lanes, self.dtype, vectors):
             self._store(text, place)
-            place = self._next(place, step)
+            place = self._next(self.kind, place, step)
         edge = self.emit(f"xor i1 {whole}, true")
         name = self.begin_if()
         self._deliver(target, left)
@@ -190,16 +209,17 @@ class _Pack(Memory):
         mask = self.emit(f"select i1 {inside}, {bit} {rows}, {bit} zeroinitializer")
         # A masked load of nothing is slow where no memory is.
         place = self.emit(f"select i1 {inside}, ptr {loop.phis[0]}, ptr %source")
-        text = self.masked_load(self.dtype, self.lanes, place, mask, self.depth)
-        self._store(text, self._at(self._room, loop.index, str(self.lanes), "0"))
-        self.end_loop(loop, [self._next(loop.phis[0], "%step")])
+        text = self.masked_load(self.source, self.lanes, place, mask, self.depth)
+        room = self._at(self.given, self._room, loop.index, str(self.lanes), "0")
+        self.put(f"store {self.given} {text}, ptr {room}, align {self.source.itemsize}")
+        self.end_loop(loop, [self._next(self.given, loop.phis[0], "%step")])
 
     def _deliver(self, target: str, left: str) -> None:
         """The vectors in the room, as far as the target has rows for them."""
         loop = self.begin_loop("0", left, 1, [("ptr", target)])
-        room = self._at(self._room, loop.index, str(self.lanes), "0")
+        room = self._at(self.kind, self._room, loop.index, str(self.lanes), "0")
         self._store(self._load(room), loop.phis[0])
-        self.end_loop(loop, [self._next(loop.phis[0], "%pitch")])
+        self.end_loop(loop, [self._next(self.kind, loop.phis[0], "%pitch")])
 
 
 def _inside(lanes: int, group: int, pattern: Sequence[tuple[int, int]]) -> list[int]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from ..dtypes import DType
+from ..dtypes import DType, bfloat16
+from . import llvm_half
 from .base import Features
 from .llvm_builder import Region
 from .llvm_memory import Memory
@@ -35,6 +36,8 @@ class TileForm:
     nested : bool
         Whether the sum runs over three axes of b, and vectors of columns lie anywhere: both are
         arguments.
+    halves : pair of DType, optional
+        The dtypes of a and b where these are 16-bit floats.
     """
 
     dtype: DType
@@ -43,12 +46,14 @@ class TileForm:
     columns: int
     alive: int | None
     nested: bool = False
+    halves: tuple[DType | None, DType | None] = (None, None)
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
         kind = ".nested" if self.nested else ""
+        kind += "".join(f".{n}{h.short}" for n, h in zip("ab", self.halves, strict=True) if h)
         return f"fg.tile{kind}.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
 
@@ -170,10 +175,10 @@ class _Tile(Memory):
         a, b2, *states = inner.phis
         a, b2 = (self.emit(f"freeze ptr {p}") for p in (a, b2))
         states = self._multiply(a, b2, states, offsets, masks)
-        after = [self._moved(a, "%a_step"), self._moved(b2, "%b_step2"), *states]
+        after = [self._moved(a, "%a_step", 0), self._moved(b2, "%b_step2", 1), *states]
         a, _, *states = self.end_loop(inner, after)
-        a, _, *states = self.end_loop(middle, [a, self._moved(b1, "%b_step1"), *states])
-        _, _, *states = self.end_loop(outer, [a, self._moved(b0, "%b_step"), *states])
+        a, _, *states = self.end_loop(middle, [a, self._moved(b1, "%b_step1", 1), *states])
+        _, _, *states = self.end_loop(outer, [a, self._moved(b0, "%b_step", 1), *states])
         return states
 
     def _step(self, state: list[str], offsets: list[str], masks: list[str | None]) -> list[str]:
@@ -185,12 +190,15 @@ class _Tile(Memory):
         a, b, *states = state
         a, b = (self.emit(f"freeze ptr {p}") for p in (a, b))
         states = self._multiply(a, b, states, offsets, masks)
-        return [self._moved(a, "%a_step"), self._moved(b, "%b_step"), *states]
+        return [self._moved(a, "%a_step", 0), self._moved(b, "%b_step", 1), *states]
 
-    def _moved(self, pointer: str, offset: int | str) -> str:
+    def _moved(self, pointer: str, offset: int | str, operand: int | None = None) -> str:
+        """The pointer to an element further on, of an operand or of the tile."""
         if offset in (0, "0"):
             return pointer
-        return self.emit(f"getelementptr {self.scalar}, ptr {pointer}, i64 {offset}")
+        half = operand is not None and self.form.halves[operand] is not None
+        scalar = "i16" if half else self.scalar
+        return self.emit(f"getelementptr {scalar}, ptr {pointer}, i64 {offset}")
 
     def _multiply(
         self, a: str, b: str, states: list[str], offsets: list[str], masks: list[str | None]
@@ -199,24 +207,48 @@ class _Tile(Memory):
         dtype, lanes, kind = self.form.dtype, self.form.lanes, self.kind
         right = []
         for j, mask in enumerate(masks):
-            pointer = self._moved(b, j * lanes)
+            pointer = self._moved(b, j * lanes, 1)
             if self.form.nested and j:
-                pointer = self._moved(b, self.emit(f"mul nsw i64 %vector_step, {j}"))
-            if mask is None:
-                right.append(self.emit(f"load {kind}, ptr {pointer}, align {dtype.itemsize}"))
-            else:
-                right.append(self.masked_load(dtype, lanes, pointer, mask, self.depth))
+                pointer = self._moved(b, self.emit(f"mul nsw i64 %vector_step, {j}"), 1)
+            right.append(self._right(pointer, mask))
         suffix = f"v{lanes}f{dtype.bits}"
         result = []
         for i, start in enumerate(offsets):
-            pointer = self._moved(a, start)
-            item = self.emit(f"load {self.scalar}, ptr {pointer}, align {dtype.itemsize}")
-            left = self.splat(self.scalar, item, lanes)
+            left = self._left(self._moved(a, start, 0))
             for j, vector in enumerate(right):
                 operands = [left, vector, states[i * len(right) + j]]
                 call = self.intrinsic(kind, f"fma.{suffix}", [kind] * 3, operands)
                 result.append(self.emit(call))
         return result
+
+    def _right(self, pointer: str, mask: str | None) -> str:
+        """A vector of `b`."""
+        dtype, lanes = self.form.halves[1] or self.form.dtype, self.form.lanes
+        if mask is None:
+            kind, _ = self._vector(dtype, lanes)
+            text = self.emit(f"load {kind}, ptr {pointer}, align {dtype.itemsize}")
+        else:
+            text = self.masked_load(dtype, lanes, pointer, mask, self.depth)
+        if self.form.halves[1] is None:
+            return text
+        return llvm_half.widened(self.emit, lanes, dtype, text, self.target.converts_half)
+
+    def _left(self, pointer: str) -> str:
+        """An element of `a` in every lane."""
+        half, lanes = self.form.halves[0], self.form.lanes
+        if half is None:
+            align = self.form.dtype.itemsize
+            item = self.emit(f"load {self.scalar}, ptr {pointer}, align {align}")
+            return self.splat(self.scalar, item, lanes)
+        item = self.emit(f"load i16, ptr {pointer}, align 2")
+        if half is not bfloat16:
+            text = self.splat("i16", item, lanes)
+            return llvm_half.widened(self.emit, lanes, half, text, self.target.converts_half)
+        # In every 16 bits, of which the lower half then gives way: cheaper than through a scalar.
+        pairs = self.splat("i16", item, 2 * lanes)
+        bits = self.emit(f"bitcast <{2 * lanes} x i16> {pairs} to <{lanes} x i32>")
+        wide = self.emit(f"shl <{lanes} x i32> {bits}, splat (i32 16)")
+        return self.emit(f"bitcast <{lanes} x i32> {wide} to {self.kind}")
 
     def _write(self, masks: list[str | None], states: list[str]) -> None:
         """Store the accumulators; columns outside are zero."""

@@ -17,7 +17,7 @@ from ..ops.base import LoopOp
 from ..ops.contract import PanelDot
 from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import Region, size_of
-from ..passes.views import view_index, viewed
+from ..passes.views import operand_base, view_index
 from .build import Builder, Lowered
 from .rows import identity
 
@@ -58,7 +58,7 @@ class _Operand:
     def __init__(self, builder: Builder, node: Node, external: frozenset[Node]) -> None:
         self.builder = builder
         self.node = node
-        self.base = viewed(node, external.__contains__)
+        self.base = operand_base(node, external.__contains__)
 
     def read(self, at: tuple[Expr, ...]) -> Expr:
         """The operand's element, loaded through its view."""
@@ -66,7 +66,10 @@ class _Operand:
         base = self.base
         buffer = self.builder.buffer(base, Role.IN, (size_of(base),))
         self.builder.note_read(base, (flat,))
-        return Load(buffer, self.builder.place(buffer, flat))
+        element = Load(buffer, self.builder.place(buffer, flat))
+        if element.dtype is self.node.dtype:
+            return element
+        return apply("cast", element, dtype=self.node.dtype)
 
 
 def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:

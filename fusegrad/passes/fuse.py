@@ -36,7 +36,7 @@ from .regions import (
     size_of,
 )
 from .repeats import store_repeats
-from .views import viewed
+from .views import operand_base
 
 __all__ = ["fuse", "is_leaf"]
 
@@ -107,7 +107,7 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
             bases = (
                 operands_of(node, is_value)
                 if windows
-                else [viewed(i, is_value) for i in node.inputs]
+                else [operand_base(i, is_value) for i in node.inputs]
             )
             written.update(b for b in bases if not is_leaf(b))
         elif pattern in (Pattern.LOOP, Pattern.CALL):

@@ -26,7 +26,7 @@ from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Reduce
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
-from .views import viewed
+from .views import operand_base
 
 __all__ = [
     "EXPENSIVE",
@@ -230,7 +230,7 @@ def make_stage(node: Node, is_value: Callable[[Node], bool]) -> Stage:
             return Stage(node, Kind.ROW, total, size, access([(operand, total)], is_value))
         return Stage(node, Kind.STRIDED, size, None, access([(operand, None)], is_value))
     if isinstance(op, (Dot, PanelDot)):
-        seen = access([(viewed(i, is_value), None) for i in node.inputs], is_value)
+        seen = access([(operand_base(i, is_value), None) for i in node.inputs], is_value)
         return Stage(node, Kind.DOT, size, None, seen)
     if isinstance(op, WindowDot):
         seen = access([(i, None) for i in operands_of(node, is_value)], is_value)

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..codegen.affine import canonical, linear, offset
+from ..codegen.dtypes import float32
 from ..codegen.expr import Expr, Var, index
 from ..ir.node import Node, Op
 from ..ops.base import IndexedOp
+from ..ops.identities import Cast
 from ..ops.movement import Broadcast, Reshape, Slice, Transpose
 from ..ops.window import Windows
 
-__all__ = ["flat_index", "shape_of", "steps_of", "view_index", "viewed"]
+__all__ = ["flat_index", "operand_base", "shape_of", "steps_of", "view_index", "viewed"]
 
 VIEWS = (Broadcast, Reshape, Slice, Transpose, Windows)
 
@@ -63,8 +65,25 @@ def viewed(node: Node, is_value: Callable[[Node], bool]) -> Node:
 
     The nearest of those that are values in memory already, else the farthest.
     """
+    return _base(node, is_value, lambda step: isinstance(step.op, VIEWS))
+
+
+def operand_base(node: Node, is_value: Callable[[Node], bool]) -> Node:
+    """The value that the operand of a product is an affine view of.
+
+    Where that is of 16 bits and converted, the product converts what it reads.
+    """
+    return _base(node, is_value, lambda step: isinstance(step.op, VIEWS) or _widens(step))
+
+
+def _widens(node: Node) -> bool:
+    """Whether a 16-bit float becomes a float32."""
+    return isinstance(node.op, Cast) and node.dtype is float32 and node.inputs[0].dtype.is_half
+
+
+def _base(node: Node, is_value: Callable[[Node], bool], is_step: Callable[[Node], bool]) -> Node:
     chain = [node]
-    while isinstance(chain[-1].op, VIEWS):
+    while is_step(chain[-1]):
         chain.append(chain[-1].inputs[0])
     for base in chain:
         if is_value(base) and _affine(node, base):

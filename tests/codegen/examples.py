@@ -529,8 +529,12 @@ def matmul(
     batch: Sequence[int] = (),
     dtype: DType = float32,
     epilogue: Callable[[Expr, Expr], Expr] | None = None,
+    half: DType | None = None,
 ) -> Example:
-    """``y = a @ b`` with either operand transposed in memory; `m` or the first batch is a size."""
+    """``y = a @ b`` with either operand transposed in memory; `m` or the first batch is a size.
+
+    With `half` the operands are of that dtype, and converted.
+    """
     size = Var("S")
     outer: list[Extent] = [size, *batch[1:]] if batch else []
     rows: Extent = m if batch else size
@@ -540,11 +544,14 @@ def matmul(
     i, j, k = Var("i", extent=m if batch else None), Var("j", extent=n), Var("k", extent=depth)
     a_shape = (*outer, rows, depth) if form[0] == "N" else (*outer, depth, rows)
     b_shape = (*outer, depth, n) if form[1] == "N" else (*outer, n, depth)
-    a, b = Buffer("a", dtype, a_shape), Buffer("b", dtype, b_shape)
+    given = half or dtype
+    a, b = Buffer("a", given, a_shape), Buffer("b", given, b_shape)
     y = Buffer("y", dtype, (*outer, rows, n))
     bias = Buffer("bias", dtype, (n,))
-    left = Load(a, (*batch_vars, *((i, k) if form[0] == "N" else (k, i))))
-    right = Load(b, (*batch_vars, *((k, j) if form[1] == "N" else (j, k))))
+    left: Expr = Load(a, (*batch_vars, *((i, k) if form[0] == "N" else (k, i))))
+    right: Expr = Load(b, (*batch_vars, *((k, j) if form[1] == "N" else (j, k))))
+    if half is not None:
+        left, right = (apply("cast", e, dtype=dtype) for e in (left, right))
     s = Var("s", dtype)
     value: Expr = s
     if epilogue is not None:
@@ -556,12 +563,13 @@ def matmul(
         body = each(var, extent, body)
     reads = (a, b) if epilogue is None else (a, b, bias)
     kernel = Kernel(f"matmul_{form}", params(reads=reads, writes=(y,)), (size,), (body,))
-    x = _data(15, *batch, *((m, depth) if form[0] == "N" else (depth, m)), dtype=dtype)
-    w = _data(16, *batch, *((depth, n) if form[1] == "N" else (n, depth)), dtype=dtype)
+    x = _data(15, *batch, *((m, depth) if form[0] == "N" else (depth, m)), dtype=given)
+    w = _data(16, *batch, *((depth, n) if form[1] == "N" else (n, depth)), dtype=given)
+    inputs = {"a": x, "b": w}
+    x, w = x.astype(dtype.numpy), w.astype(dtype.numpy)
     product = (x if form[0] == "N" else np.swapaxes(x, -1, -2)) @ (
         w if form[1] == "N" else np.swapaxes(w, -1, -2)
     )
-    inputs = {"a": x, "b": w}
     if epilogue is not None:
         inputs["bias"] = _data(17, n, dtype=dtype)
         product = np.maximum(product + inputs["bias"], 0)

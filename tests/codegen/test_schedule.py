@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fusegrad.codegen.dtypes import float32, float64
+from fusegrad.codegen.dtypes import DType, bfloat16, float16, float32, float64
 from fusegrad.codegen.expr import Buffer, Load, Var, const
 from fusegrad.codegen.interpret import interpret_kernel
 from fusegrad.codegen.kernel import (
@@ -50,6 +50,7 @@ from tests.codegen.examples import (
 )
 
 TARGETS = ("sse4", "avx2", "avx512")
+SMALL_CACHE = replace(named("avx512"), l2_bytes=1 << 15)
 
 
 def mapped(example: Example, target: str = "avx2") -> Mapped:
@@ -98,6 +99,17 @@ def test_flat_sizes(size: int, target: str) -> None:
 def test_contractions(form: str, shape: tuple[int, int, int], batch: tuple[int, ...]) -> None:
     for target in TARGETS if shape == (9, 35, 17) else ("avx2",):
         check(matmul(form, *shape, batch), target)
+
+
+@pytest.mark.parametrize("half", [float16, bfloat16], ids=str)
+@pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
+def test_contractions_of_16_bits(form: str, half: DType) -> None:
+    """Converted where they are read or packed: no copy of an operand in memory."""
+    for shape in ((9, 35, 17), (1, 20, 30), (30, 1, 40)):
+        for target in TARGETS:
+            check(matmul(form, *shape, half=half), target)
+    example = matmul(form, 64, 70, 300, half=half)
+    check_mapped(example, schedule(example.kernel, 64, SMALL_CACHE))
 
 
 def test_contraction_with_an_epilogue() -> None:
@@ -155,20 +167,22 @@ def test_narrow_products_run_along_memory() -> None:
     assert tile.b.name == "a"
 
 
-SMALL_CACHE = replace(named("avx512"), l2_bytes=1 << 15)
-
-
 @pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
-@pytest.mark.parametrize("shape", [(67, 70, 300), (150, 290, 64)], ids=str)
-def test_large_contractions_in_blocks(form: str, shape: tuple[int, int, int]) -> None:
+def test_large_contractions_in_blocks(form: str) -> None:
     """Parts of the sum go on from each other; what lies across memory is packed."""
     batch = 2 if form == "TN" else 1
-    example = matmul(form, *shape, (batch,), epilogue=relu_bias)
+    example = matmul(form, 67, 70, 300, (batch,), epilogue=relu_bias)
     result = schedule(example.kernel, batch, SMALL_CACHE)
-    if shape[2] == 300:
-        (tile,) = (s for s in nested(result.kernel.body) if isinstance(s, Contract))
-        assert tile.onward is not None
-        assert packed(result) == ({"left", "right"} if form[0] == "T" else {"right"})
+    (tile,) = (s for s in nested(result.kernel.body) if isinstance(s, Contract))
+    assert tile.onward is not None
+    assert packed(result) == ({"left", "right"} if form[0] == "T" else {"right"})
+    check_mapped(example, result)
+
+
+def test_a_sum_of_one_part_in_blocks() -> None:
+    example = matmul("TN", 140, 260, 60, (1,), epilogue=relu_bias)
+    result = schedule(example.kernel, 1, SMALL_CACHE)
+    assert packed(result) == {"left", "right"}
     check_mapped(example, result)
 
 

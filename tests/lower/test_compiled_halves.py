@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import fusegrad as fg
 from fusegrad.codegen.dtypes import bfloat16, float16
 from fusegrad.errors import DTypeError
 from fusegrad.ir.node import Node, Op
@@ -51,3 +53,22 @@ def test_samples(op: Op) -> None:
         environment |= values
         labels += [str(sample)] * len(found)
     check(outputs, environment, label=labels.__getitem__)
+
+
+@pytest.mark.parametrize("dtype", [fg.float16, fg.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(1, 300, 200), (65, 70, 90), (130, 40, 5)], ids=str)
+def test_products_convert_what_they_read(dtype: Any, shape: tuple[int, int, int]) -> None:
+    """The same bits as of converted operands, without a copy of them."""
+    m, n, k = shape
+    rng = np.random.default_rng(2)
+    x, w = (fg.asarray(rng.standard_normal(s)).astype(dtype) for s in ((m, k), (n, k)))
+
+    @fg.compile
+    def product(x: fg.Tensor, w: fg.Tensor) -> fg.Tensor:
+        return fg.maximum(x @ w.mT, 0)
+
+    wide = fg.compile(lambda x, w: fg.maximum(x @ w.mT, 0))
+    result = product(x, w).astype(fg.float32)
+    expected = wide(x.astype(fg.float32), w.astype(fg.float32)).astype(dtype).astype(fg.float32)
+    assert np.array_equal(result.numpy(), expected.numpy())
+    assert product.stats().kernels == 1

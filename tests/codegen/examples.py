@@ -531,16 +531,12 @@ def matmul(
     epilogue: Callable[[Expr, Expr], Expr] | None = None,
     half: DType | None = None,
 ) -> Example:
-    """``y = a @ b`` with either operand transposed in memory; `m` or the first batch is a size.
-
-    With `half` the operands are of that dtype, and converted.
-    """
+    """``y = a @ b``, operands transposed in memory or converted; `m` or the first batch is a size."""
     size = Var("S")
     outer: list[Extent] = [size, *batch[1:]] if batch else []
     rows: Extent = m if batch else size
-    batch_vars = [
-        Var(f"b{n}", extent=e if isinstance(e, int) else None) for n, e in enumerate(outer)
-    ]
+    known = [e if isinstance(e, int) else None for e in outer]
+    batch_vars = [Var(f"b{n}", extent=e) for n, e in enumerate(known)]
     i, j, k = Var("i", extent=m if batch else None), Var("j", extent=n), Var("k", extent=depth)
     a_shape = (*outer, rows, depth) if form[0] == "N" else (*outer, depth, rows)
     b_shape = (*outer, depth, n) if form[1] == "N" else (*outer, n, depth)

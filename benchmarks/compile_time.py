@@ -1,4 +1,5 @@
-"""How compile time grows: chains of different operations and stacks of equal layers, cold.
+"""How compile time grows: chains of different operations and stacks of equal layers, cold; and
+the first calls of the harness's workloads, by stage and by function.
 
 Knows fusegrad by its public names only. ``python -m benchmarks.compile_time``; every figure comes
 from a process of its own with an empty cache.
@@ -17,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from . import first_calls
 from .process import WorkerError, run_module
 from .report import duration, table
+from .workloads import WORKLOADS
 
 CHAINS = (100, 200, 400, 800, 1600, 3200)
 STACKS = (1, 2, 4, 8, 16, 32, 64, 200)
@@ -136,10 +139,13 @@ def family_text(title: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print both families; the exit status is 1 where a size failed."""
+    """Print both families and the workloads; the exit status is 1 where something failed."""
     parser = argparse.ArgumentParser("python -m benchmarks.compile_time")
     parser.add_argument("--chains", type=int, nargs="*", default=CHAINS, metavar="N")
     parser.add_argument("--stacks", type=int, nargs="*", default=STACKS, metavar="N")
+    names = [workload.name for workload in WORKLOADS]
+    parser.add_argument("--workloads", nargs="*", default=names, choices=names, metavar="NAME")
+    parser.add_argument("--scale", choices=["full", "small"], default="full")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--measure", nargs=2, metavar=("SUBJECT", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -149,14 +155,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = {
         "chains": family("chain", options.chains),
         "stacks": family("stack", options.stacks),
+        "workloads": first_calls.measure_all(options.workloads, options.scale),
     }
     print(family_text("chains of different elementwise operations", record["chains"]))
     print()
     print(family_text(f"training steps of equal layers ({WIDTH} wide)", record["stacks"]))
+    print()
+    print(first_calls.text(record["workloads"]))
     if options.json:
         options.json.write_text(json.dumps(record, indent=1) + "\n")
-    measured = len(record["chains"]) + len(record["stacks"])
-    return int(measured < len(options.chains) + len(options.stacks))
+    wanted = len(options.chains) + len(options.stacks) + len(options.workloads)
+    return int(sum(map(len, record.values())) < wanted)
 
 
 if __name__ == "__main__":

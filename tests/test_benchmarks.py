@@ -19,7 +19,17 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import check, compile_time, harness, libraries, limits, memory, report, workloads
+from benchmarks import (
+    check,
+    compile_time,
+    first_calls,
+    harness,
+    libraries,
+    limits,
+    memory,
+    report,
+    workloads,
+)
 from benchmarks import threads as threads_command
 from benchmarks.process import Worker, WorkerError
 from benchmarks.workload import Tolerance, Workload
@@ -361,6 +371,22 @@ def test_slope_of_growth() -> None:
     text = compile_time.family_text("title", rows)
     assert "slope of log-log: 1.00" in text
     assert "64 against 1: 64.0 times" in text
+
+
+def test_first_calls_by_stage_and_function(tmp_path: Path) -> None:
+    shared = "define internal i64 @fg.twice(i64 %x) noinline { %y = add i64 %x, %x ret i64 %y }"
+    kernel = "define i64 @fg_1(i64 %x) {\n  %y = call i64 @fg.twice(i64 %x)\n  ret i64 %y\n}"
+    (tmp_path / "step.ll").write_text(f"declare i64 @other(i64)\n{shared}\n\n{kernel}\n")
+    costs = first_calls.costs(tmp_path)
+    assert {row["name"] for row in costs} == {"fg.twice", "fg_1"}
+    assert [row["ms"] for row in costs] == sorted((row["ms"] for row in costs), reverse=True)
+    assert {row["size"] for row in costs} == {1}
+    record = {"name": "one", "ms": 12.0, "stages": {"trace": 2.0}, "functions": costs}
+    text = first_calls.text([record])
+    assert "one: 2 functions" in text
+    assert "12.0 ms" in text
+    row = first_calls.first_call("mlp_small", "small")
+    assert row["ms"] > row["stages"]["llvm"] > 0
 
 
 @pytest.mark.parametrize(("subject", "size"), [("chain", 20), ("stack", 2)])

@@ -531,7 +531,7 @@ def matmul(
     epilogue: Callable[[Expr, Expr], Expr] | None = None,
     half: DType | None = None,
 ) -> Example:
-    """``y = a @ b``, operands transposed in memory or converted; `m` or the first batch is a size."""
+    """``y = a @ b``, operands transposed or converted; `m` or the first batch is a size."""
     size = Var("S")
     outer: list[Extent] = [size, *batch[1:]] if batch else []
     rows: Extent = m if batch else size

@@ -1,10 +1,12 @@
 """Contractions, reductions over leading or middle axes, and loop nests: from stages to loops.
 
-Knows one root stage and the elementwise stages that follow it element by element.
+Knows root stages and the elementwise stages that follow them element by element.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import final
 
 from ..codegen.affine import split_index
@@ -16,7 +18,7 @@ from ..ir.node import Node
 from ..ops.base import LoopOp
 from ..ops.contract import PanelDot
 from ..ops.reduce import ArgReduce, Reduce
-from ..passes.regions import Region, size_of
+from ..passes.regions import Kind, Region, size_of
 from ..passes.views import operand_base, view_index
 from .build import Builder, Lowered
 from .rows import identity
@@ -34,12 +36,15 @@ def _epilogue(
     region: Region,
     outside: frozenset[Node],
     at: tuple[Expr, ...],
-    value: Expr,
+    values: Sequence[Expr],
 ) -> None:
-    """Store the root's value and what follows from it, at the same element."""
-    root = region.stages[0].node
-    builder.overrides[root] = lambda _: value
-    extents = [int(e) for e in root.shape]  # type: ignore[arg-type]
+    """Store the values of the first stages and what follows from them, at the same element."""
+    known = dict(
+        zip((s.node for s in region.stages if s.kind is not Kind.MAP), values, strict=True)
+    )
+    for node, value in known.items():
+        builder.overrides[node] = functools.partial(_always, value)
+    extents = [int(e) for e in region.stages[0].node.shape]  # type: ignore[arg-type]
     flat: Expr = index(0)
     for extent, i in zip(extents, at, strict=True):
         flat = apply("add", apply("mul", flat, index(extent)), i)
@@ -47,8 +52,15 @@ def _epilogue(
         if stage.node not in outside:
             continue
         here = split_index(flat, [int(e) for e in stage.node.shape])  # type: ignore[arg-type]
-        result = value if stage.node is root else builder.read(stage.node, here)
-        builder.store(stage.node, here, result)
+        result = known.get(stage.node)
+        builder.store(
+            stage.node, here, builder.read(stage.node, here) if result is None else result
+        )
+
+
+def _always(value: Expr, at: tuple[Expr, ...]) -> Expr:
+    """What a reduction has become, wherever it is read."""
+    return value
 
 
 @final
@@ -106,7 +118,7 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     acc = Var("a", root.dtype)
     start = identity(Monoid.SUM, root.dtype)
     scope.close(k, depth, Tree((Monoid.SUM,)), [(acc, start)], [apply("mul", a, b)])
-    _epilogue(builder, region, outside, at, acc)
+    _epilogue(builder, region, outside, at, [acc])
     for position in range(len(variables) - 1, -1, -1):
         extent = size if position == 0 else shape[position]
         scope.close(variables[position], extent, Any())
@@ -119,11 +131,11 @@ def _axis_names(rank: int) -> list[str]:
 
 def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     """A reduction whose kept axes include the last one: each lane reduces its own column."""
-    root = region.stages[0].node
-    op = root.op
+    roots = [s.node for s in region.stages if s.kind is Kind.STRIDED]
+    op = roots[0].op
     assert isinstance(op, (Reduce, ArgReduce))
     axes = op.axes if isinstance(op, Reduce) else (op.axis,)
-    operand = root.inputs[0]
+    operand = roots[0].inputs[0]
     external = _inlined(region)
     builder = Builder(lambda n: n not in external)
     scope = builder.scope
@@ -139,11 +151,11 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
         variables[a] = Var(f"k{a}", extent=extents[a])
         scope.open(variables[a])
     at = tuple(variables[a] for a in range(len(extents)))
-    contributions = [builder.read(operand, at)]
+    contributions = [builder.read(root.inputs[0], at) for root in roots]
     if op.monoid.width == 2:
         contributions.append(variables[axes[0]])
-    value = _close_reduction(builder, op, operand, variables, extents, contributions)
-    _epilogue(builder, region, outside, tuple(variables[a] for a in kept), value)
+    values = _close_reductions(builder, roots, axes, variables, extents, contributions)
+    _epilogue(builder, region, outside, tuple(variables[a] for a in kept), values)
     for position in range(len(kept) - 1, -1, -1):
         a = kept[position]
         scope.close(variables[a], size if position == 0 else extents[a], Any())
@@ -151,25 +163,30 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
     return builder.finished(name, size, items)
 
 
-def _close_reduction(
+def _close_reductions(
     builder: Builder,
-    op: Reduce | ArgReduce,
-    operand: Node,
+    roots: Sequence[Node],
+    axes: Sequence[int],
     variables: dict[int, Var],
     extents: list[int],
     contributions: list[Expr],
-) -> Expr:
+) -> list[Expr]:
+    """The results of reductions that go over the same axes: the same loops do all of them."""
     scope = builder.scope
-    axes = op.axes if isinstance(op, Reduce) else (op.axis,)
+    ops = [root.op for root in roots]
     for a in reversed(axes):
-        carry: list[tuple[Var, Expr]] = [
-            (Var(scope.fresh("a"), operand.dtype), identity(op.monoid, operand.dtype))
-        ]
-        if op.monoid.width == 2:
-            carry.append((Var(scope.fresh("m"), int64), index(0)))
-        scope.close(variables[a], extents[a], Tree((op.monoid,)), carry, contributions)
+        carry: list[tuple[Var, Expr]] = []
+        monoids: list[Monoid] = []
+        for root, op in zip(roots, ops, strict=True):
+            assert isinstance(op, (Reduce, ArgReduce))
+            dtype = root.inputs[0].dtype
+            monoids.append(op.monoid)
+            carry.append((Var(scope.fresh("a"), dtype), identity(op.monoid, dtype)))
+            if op.monoid.width == 2:
+                carry.append((Var(scope.fresh("m"), int64), index(0)))
+        scope.close(variables[a], extents[a], Tree(tuple(monoids)), carry, contributions)
         contributions = [v for v, _ in carry]
-    return contributions[-1]
+    return contributions[-1:] if len(roots) == 1 else contributions
 
 
 def lower_nest(region: Region, name: str) -> Lowered:

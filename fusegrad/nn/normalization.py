@@ -5,6 +5,7 @@ User-level code: compositions of public tensor operations; nothing here knows th
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from ..functions.precision import in_float32, kept_in_float32, widened
 from ..functions.windows import reduce_window
 from ..tensors.context import no_grad
 from ..tensors.tensor_class import Tensor
+from ..transforms.custom_rules import custom_vjp
 
 __all__ = [
     "batch_norm",
@@ -156,6 +158,36 @@ def _track(running: Tensor | None, value: Tensor, momentum: Any) -> None:
             )
 
 
+@functools.partial(custom_vjp, nondiff_argnums=(3,))
+def _standardized(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """(N, C, places) with mean 0 and variance 1 for each channel, scaled and shifted.
+
+    Its rule has the two sums over a channel that the gradients of `weight` and `bias` are, and no
+    other: what is left of the mean of deviations from the mean would be one more, and is zero.
+    """
+    return _standardize(x, weight, bias, eps)[0]
+
+
+def _standardize(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Any]:
+    centred = x - x.mean(axis=(0, 2), keepdims=True)
+    variance = (centred * centred).mean(axis=(0, 2), keepdims=True)
+    inverse = fg.rsqrt(variance + eps)
+    scaled = centred * inverse
+    return scaled * weight + bias, (scaled, inverse, weight)
+
+
+def _by_standardized(eps: float, kept: Any, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    scaled, inverse, weight = kept
+    count = scaled.shape[0] * scaled.shape[2]
+    by_bias = reshape(cotangent.sum(axis=(0, 2)), (-1, 1))
+    by_weight = reshape((cotangent * scaled).sum(axis=(0, 2)), (-1, 1))
+    direct = cotangent - by_bias / count - scaled * (by_weight / count)
+    return direct * (weight * inverse), by_weight, by_bias
+
+
+_standardized.defvjp(_standardize, _by_standardized)
+
+
 def batch_norm(
     input: Any,
     running_mean: Tensor | None,
@@ -218,6 +250,9 @@ def batch_norm(
         _track(running_mean, reshape(mean, (channels,)), momentum)
         unbiased = variance * (count / (count - 1))
         _track(running_var, reshape(unbiased, (channels,)), momentum)
+        if weight is not None and bias is not None and weight.dtype == bias.dtype == flat.dtype:
+            columns = (reshape(vector, (-1, 1)) for vector in (weight, bias))
+            return _like(reshape(_standardized(flat, *columns, eps), x.shape), x)
         scaled = centred * fg.rsqrt(variance + eps)
     else:
         if running_mean is None or running_var is None:

@@ -21,6 +21,7 @@ from ..ir.types import TupleType
 from ..ops.base import Pattern
 from ..ops.identities import Barrier
 from ..ops.movement import Broadcast, Concat
+from ..ops.reduce import Reduce
 from ..ops.source import ArrayConstant, Input
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
@@ -276,7 +277,7 @@ class _Grower:
 
     def _neighbours(self, stage: Stage) -> list[int]:
         """Regions that read a large value this stage reads too, newest first."""
-        if stage.kind not in (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL):
+        if stage.kind not in (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL, Kind.STRIDED):
             return []
         found: dict[int, None] = {}
         for node in stage.access.reads:
@@ -316,6 +317,8 @@ class _Grower:
         stage.finish = False
         if any(s.finish or s.kind in (Kind.COLUMN, Kind.TOTAL) for s in inside):
             return False
+        if region.kind is Kind.STRIDED and stage.kind is Kind.STRIDED:
+            return not inside and _beside(stage.node, region.stages[0].node)
         if region.kind in (Kind.DOT, Kind.STRIDED):
             return (
                 stage.kind is Kind.MAP
@@ -327,6 +330,14 @@ class _Grower:
         if region.kind in alone or stage.kind in (Kind.DOT, Kind.STRIDED, *alone):
             return False
         return _same_domain(stage, region, inside)
+
+
+def _beside(node: Node, root: Node) -> bool:
+    """Whether two reductions go over the same axes of equal shapes, so that loops can do both."""
+    if not isinstance(node.op, Reduce) or not isinstance(root.op, Reduce):
+        return False
+    shapes = [n.inputs[0].shape for n in (node, root)]
+    return node.op.axes == root.op.axes and shapes[0] == shapes[1]
 
 
 def _buffers(region: Region, stage: Stage) -> int:

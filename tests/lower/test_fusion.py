@@ -182,6 +182,16 @@ def test_a_training_step_of_two_layers() -> None:
     assert made.regions <= 7
 
 
+def test_reductions_over_the_same_middle_axes_share_a_pass() -> None:
+    """As the two sums of a batch normalisation's gradient, and what follows from both."""
+    x, g = tensor(8, 5, 100), tensor(8, 5, 100)
+    sums = [g.sum((0, 2)), (g * x).sum((0, 2)), fg.max(x, axis=(0, 2))]
+    assert run(*sums, sums[0] * sums[1]).regions == 1
+    assert run(g.sum((0, 2)), g.sum((0,))).regions == 2
+    mean = x.mean((0, 2), keepdims=True)
+    assert run(mean, (x - mean).max((0, 2))).regions == 2
+
+
 # --- golden texts ---------------------------------------------------------------------------------
 
 

@@ -186,6 +186,34 @@ def test_groups_and_instances() -> None:
     np.testing.assert_allclose(found, F.group_norm(x, 6).numpy(), 1e-9)
 
 
+def test_batch_norm_has_derivatives_of_every_kind() -> None:
+    """With a weight and a bias it has a rule; written out it has none."""
+    x, w, b, d = (RNG.standard_normal(s) for s in ((3, 4, 2), 4, 4, (3, 4, 2)))
+
+    def written(x: Any, w: Any, b: Any) -> Any:
+        centred = x - x.mean(axis=(0, 2), keepdims=True)
+        variance = (centred * centred).mean(axis=(0, 2), keepdims=True)
+        return centred / fg.sqrt(variance + 1e-5) * w[:, None] + b[:, None]
+
+    def layer(x: Any, w: Any, b: Any) -> Any:
+        return F.batch_norm(x, None, None, w, b, True)
+
+    given = [fg.asarray(v) for v in (x, w, b)]
+    cube, tangent = fg.asarray(d) ** 3, fg.asarray(d)
+    for derivative in (
+        lambda f: fg.grad(lambda *a: (f(*a) * cube).sum(), argnums=(0, 1, 2))(*given),
+        lambda f: fg.jvp(lambda x: f(x, *given[1:]), (given[0],), (tangent,)),
+        lambda f: fg.grad(
+            lambda x: (fg.grad(lambda x: (f(x, *given[1:]) ** 3).sum())(x) ** 2).sum()
+        )(given[0]),
+        lambda f: fg.vmap(lambda x: f(x, *given[1:]))(fg.stack([given[0], tangent])),
+    ):
+        pairs = [derivative(f) for f in (layer, written)]
+        found, meant = ([p] if isinstance(p, fg.Tensor) else list(p) for p in pairs)
+        for value, expected in zip(found, meant, strict=True):
+            np.testing.assert_allclose(np.asarray(value), np.asarray(expected), 1e-8, 1e-8)
+
+
 def test_norms_have_gradients() -> None:
     x, w = RNG.standard_normal((3, 4, 2)), RNG.standard_normal(4)
     functions: list[Callable[..., Any]] = [

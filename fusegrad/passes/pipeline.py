@@ -18,6 +18,7 @@ from .blocks import block_large
 from .contractions import transpose_contractions
 from .halves import widen_halves
 from .loops import tidy_loops
+from .matrices import small_matrices
 from .products import find_products
 from .simplify import CANONICAL, SIMPLIFY
 
@@ -43,6 +44,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("contractions", transpose_contractions),
     Pass("loops", tidy_loops),
     Pass("halves", widen_halves),
+    Pass("matrices", small_matrices),
     Pass("blocks", block_large),
     Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
 )

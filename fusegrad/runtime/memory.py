@@ -159,7 +159,7 @@ class _SizeClass:
 
         At most so many mappings; whether there were any.
         """
-        taken = []
+        taken: list[int] = []
         with suppress(IndexError):
             while self.slots > 1 or most is None or len(taken) < most:
                 taken.append(self.free.pop(0))

@@ -19,7 +19,7 @@ from tests.linalg.support import definite, matrices, regular
 def test_kernels_around_calls_are_fused() -> None:
     """What is elementwise before and behind a call stays one kernel each."""
     step = fg.compile(lambda a, b: (fg.exp(linalg.solve(a * 2 + 1, b)) * 3).sum())
-    a, b = regular(4, 4), matrices(4, 2)
+    a, b = regular(60, 60), matrices(60, 2)
     found = float(step(a, b))
     np.testing.assert_allclose(found, (np.exp(np.linalg.solve(a * 2 + 1, b)) * 3).sum())
     assert step.stats().kernels == 2
@@ -106,12 +106,12 @@ def test_loops_with_calls() -> None:
 
     def body(carry: fg.Tensor, a: fg.Tensor) -> tuple[fg.Tensor, fg.Tensor]:
         carry = linalg.solve(a, carry)
-        return carry, linalg.det(carry)
+        return carry, linalg.slogdet(carry).logabsdet
 
     expected, dets = start, []
     for a in steps:
         expected = np.linalg.solve(a, expected)
-        dets.append(np.linalg.det(expected))
+        dets.append(np.linalg.slogdet(expected)[1])
     for run in (lambda s, a: fg.scan(body, s, a), fg.compile(lambda s, a: fg.scan(body, s, a))):
         carry, found = run(fg.asarray(start), fg.asarray(steps))
         np.testing.assert_allclose(carry.numpy(), expected)

@@ -258,10 +258,10 @@ class Threads(Teams):
         return text, depth
 
     def alignment(self, buffer: Buffer, address: Address, lanes: int) -> int:
-        """The alignment of an access that is proven, in bytes, of no more than it needs."""
+        """The alignment of an access that is proven, in bytes."""
         size = buffer.dtype.itemsize
-        known = math.gcd(self.aligned.get(address.pointer, size), address.constant * size)
-        return max(size, math.gcd(known, size * lanes))
+        known = self.aligned.get(address.pointer, size)
+        return max(size, math.gcd(known, address.constant * size))
 
     # --- statements -------------------------------------------------------------------------------
 

@@ -92,8 +92,8 @@ class Memory(Addresses):
     def scalar_load(self, buffer: Buffer, address: Address, depth: int) -> str:
         """One element, in its register type."""
         pointer = self.element(address.pointer, buffer, address.constant, depth)
-        kind, size = memory_type(buffer), buffer.dtype.itemsize
-        text = self.emit(f"load {kind}, ptr {pointer}, align {size}", depth)
+        align = self.alignment(buffer, address, 1)
+        text = self.emit(f"load {memory_type(buffer)}, ptr {pointer}, align {align}", depth)
         if buffer.dtype is bool_:
             text = self.emit(f"icmp ne i8 {text}, 0", depth)
         return text
@@ -332,9 +332,8 @@ class Memory(Addresses):
         pointer = self.element(address.pointer, buffer, address.constant, None)
         if buffer.dtype is bool_:
             text = self.emit(f"zext i1 {text} to i8")
-        self.put(
-            f"store {memory_type(buffer)} {text}, ptr {pointer}, align {buffer.dtype.itemsize}"
-        )
+        align = self.alignment(buffer, address, 1)
+        self.put(f"store {memory_type(buffer)} {text}, ptr {pointer}, align {align}")
 
     def vector_store(
         self,

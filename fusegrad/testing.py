@@ -233,7 +233,9 @@ def assert_kernels(count: int, function: Any, *args: Any, **params: Any) -> Any:
 
 
 @contextmanager
-def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[simulated.SimulatedDriver]:
+def simulated_gpus(
+    count: int = 1, memory: int = 1 << 30, ptx: bool = False
+) -> Iterator[simulated.SimulatedDriver]:
     """GPUs without a GPU: ``"cuda:0"`` and so on compute in NumPy, in memory of their own.
 
     For tests of code that puts tensors on GPUs, on machines that have none. Kernels run in the
@@ -244,6 +246,9 @@ def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[simulated.
     count : int, optional
     memory : int, optional
         Bytes of each.
+    ptx : bool, optional
+        Run the PTX of kernels thread by thread, which also finds races and reads of what nobody
+        wrote; slower still.
 
     Yields
     ------
@@ -258,7 +263,7 @@ def simulated_gpus(count: int = 1, memory: int = 1 << 30) -> Iterator[simulated.
     ...     (x + 1).cpu()
     Tensor([2., 2., 2.])
     """
-    driver = simulated.SimulatedDriver(count, memory)
+    driver = simulated.SimulatedDriver(count, memory, ptx)
     with substituted(driver):
         try:
             yield driver

@@ -6,11 +6,11 @@ Holds the heuristics of rows; knows no launches.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..affine import linear
-from ..expr import Buffer, Const, Expr, Load, Var, walk
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, walk
 from ..kernel import (
     Alloc,
     Dealt,
@@ -130,7 +130,7 @@ class _Dealer:
         return {extent: lanes_of(loops, self.kernel) for extent, loops in groups.items()}
 
     def _loop(self, s: For, lanes: dict[int | Expr, int]) -> Stmt:
-        if isinstance(s.order, Serial):
+        if isinstance(s.order, Serial) or _meets(s):
             return replace(s, body=self.block(s.body))
         inner = [x for x in nested(s.body) if isinstance(x, For)]
         if not inner:
@@ -166,6 +166,8 @@ def _collapsed(s: For) -> For:
     inner = body[0]
     if not isinstance(s.extent, int) or not isinstance(inner.extent, int) or inner.order != s.order:
         return s
+    if _meets(inner):
+        return s
     if isinstance(s.order, Tree):
         plain = s.next == tuple(v for v, _ in inner.carry)
         neutral = all(isinstance(x, Const) and x.value == 0 for _, x in inner.carry)
@@ -180,6 +182,24 @@ def _collapsed(s: For) -> For:
     carried = substitute((replace(inner, body=()),), values)[0]
     assert isinstance(carried, For)
     return replace(s, var=var, extent=total, body=inside, next=carried.next if s.carry else ())
+
+
+def _meets(s: For) -> bool:
+    """Whether iterations of a loop add to the same elements: no two threads may run them."""
+    values = {x.var: x.value for x in nested(s.body) if isinstance(x, Let)}
+    own = {x.buffer for x in nested(s.body) if isinstance(x, Alloc)}
+    return any(
+        not any(_moves(i, s.var, values) for i in x.indices)
+        for x in nested(s.body)
+        if isinstance(x, Store) and x.monoid is not None and x.buffer not in own
+    )
+
+
+def _moves(e: Expr, var: Var, values: Mapping[Var, Expr]) -> bool:
+    """Whether an index is computed of a variable, and not looked up by it."""
+    if isinstance(e, Var):
+        return e is var or (e in values and _moves(values[e], var, values))
+    return isinstance(e, Apply) and any(_moves(a, var, values) for a in e.args)
 
 
 # --- where local memory lies ----------------------------------------------------------------------

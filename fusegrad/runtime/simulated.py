@@ -1,4 +1,4 @@
-"""A driver without a GPU: memory is the host's, and kernels run in the interpreter.
+"""A driver without a GPU: memory is the host's, and kernels run in the interpreter or as their PTX.
 
 For tests of what happens around kernels: transfers, memory, captured steps. Slow, and never chosen
 unasked. Its addresses are no addresses of the host, so that whoever mixes the two up fails.
@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from ..codegen.expr import Buffer
 from ..codegen.interpret import interpret_kernel
-from ..codegen.kernel import Kernel
+from ..codegen.kernel import Kernel, Role
+from ..codegen.targets.ptx_simulator import simulate
+from .device_code import DeviceCode, code_of
 from .devices import DeviceKernel, Driver
 
 __all__ = ["SimulatedDriver"]
@@ -31,14 +33,23 @@ _POISON = 0xA5
 class SimulatedDriver(Driver):
     """So many GPUs that compute in NumPy.
 
+    Parameters
+    ----------
+    count : int, optional
+    memory : int, optional
+        Bytes of each.
+    ptx : bool, optional
+        Run the PTX of kernels, thread by thread, rather than what they mean.
+
     Attributes
     ----------
     log : list of str
         What was asked for: ``allocate``, ``upload``, ``download``, ``launch``, ``replay``, ...
     """
 
-    def __init__(self, count: int = 1, memory: int = 1 << 30) -> None:
+    def __init__(self, count: int = 1, memory: int = 1 << 30, ptx: bool = False) -> None:
         self._count = count
+        self._ptx = ptx
         self._memory = memory
         self._starts: list[int] = []
         self._blocks: dict[int, npt.NDArray[np.uint8]] = {}
@@ -110,18 +121,24 @@ class SimulatedDriver(Driver):
     # --- work -------------------------------------------------------------------------------------
 
     def load(self, index: int, kernels: Sequence[DeviceKernel]) -> list[Any]:
-        return [each.kernel for each in kernels]
+        codes = code_of(kernels) if self._ptx else [None] * len(kernels)
+        return [(each.kernel, code) for each, code in zip(kernels, codes, strict=True)]
 
     def launch(
         self, index: int, function: Any, addresses: Sequence[int], sizes: Sequence[int]
     ) -> None:
-        kernel: Kernel = function
+        kernel: Kernel
+        code: DeviceCode | None
+        kernel, code = function
         given = list(zip(kernel.params, addresses, strict=True))
         numbers = {str(v): n for v, n in zip(kernel.sizes, sizes, strict=True)}
 
         def run() -> None:
             arrays = [self._array(p.buffer, address, numbers) for p, address in given]
-            interpret_kernel(kernel, arrays, list(sizes))
+            if code is None:
+                interpret_kernel(kernel, arrays, list(sizes))
+            else:
+                _run_code(kernel, code, arrays, sizes)
 
         self._ask("launch", run)
 
@@ -166,6 +183,19 @@ class SimulatedDriver(Driver):
         if self._capturing is not None:
             raise RuntimeError(f"{what} while work is captured")
         self.log.append(what)
+
+
+def _run_code(
+    kernel: Kernel, code: DeviceCode, arrays: Sequence[npt.NDArray[Any]], sizes: Sequence[int]
+) -> None:
+    """Run the PTX of a kernel; an output may lie where an input does."""
+    given = [array.copy() for array in arrays]
+    launches = [(e.name, e.blocks, e.threads) for e in code.entries]
+    written = [param.role is Role.OUT for param in kernel.params]
+    simulate(code.ptx, launches, given, code.workspace, sizes, written)
+    for param, target, source in zip(kernel.params, arrays, given, strict=True):
+        if param.role is not Role.IN:
+            target[...] = source
 
 
 def _host(address: int, nbytes: int) -> npt.NDArray[np.uint8]:

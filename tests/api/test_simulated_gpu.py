@@ -326,3 +326,60 @@ def test_which_gpu(gpu: SimulatedDriver) -> None:
         fg.zeros(1).cuda(2)
     with pytest.raises(DeviceError, match="'cpu' is no GPU"):
         fg.cuda.synchronize("cpu")
+
+
+def lenet() -> tuple[nn.Module, Any]:
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(3), nn.Flatten()),
+        nn.Linear(27, 4),
+    )
+    return net, values(4, 1, 8, 8)
+
+
+def attention() -> tuple[nn.Module, Any]:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.norm = nn.Embedding(11, 8), nn.LayerNorm(8)
+            self.mix, self.out = nn.Linear(8, 24), nn.Linear(8, 4)
+
+        def forward(self, tokens: Any) -> Any:
+            q, k, v = fg.split(self.mix(self.norm(self.table(tokens))), 3, axis=-1)
+            return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).mean(1))
+
+    return Block(), np.arange(20).reshape(4, 5) % 11
+
+
+def recurrent() -> tuple[nn.Module, Any]:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells, self.out = nn.LSTM(3, 5, batch_first=True), nn.Linear(5, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(self.cells(x)[0][:, -1])
+
+    return Last(), values(4, 6, 3)
+
+
+@pytest.mark.parametrize("make", [lenet, attention, recurrent])
+def test_the_code_of_whole_steps(make: Any) -> None:
+    def trained(device: str) -> list[float]:
+        fg.random.seed(0)
+        net, x = make()
+        net.to(device)
+        opt = optim.Adam(net.parameters(), lr=0.01)
+
+        @fg.compile
+        def step(x: Any, y: Any) -> Any:
+            loss = F.cross_entropy(net(x), y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            return loss
+
+        return [float(step(x, np.arange(4))) for _ in range(3)]
+
+    with simulated_gpus(ptx=True):
+        there = trained("cuda")
+    np.testing.assert_allclose(there, trained("cpu"), rtol=2e-5)

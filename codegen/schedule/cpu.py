@@ -220,7 +220,32 @@ class _Loops:
             along += any(stride_of(buffer, indices, f.var, self.lets) == 1 for f in deepest)
 
         each_access(inner, visit)
+        if not deepest and self._searches(last, inner):
+            return True
         return across > along or self._fills_around(last, deepest)
+
+    def _searches(self, last: For, inner: Sequence[For]) -> bool:
+        """Whether each iteration of `last` looks for something of its own, anywhere in memory.
+
+        What it looks for, and what it found, runs along `last`.
+        """
+        if any(isinstance(s, Store) for f in inner for s in f.body):
+            return False
+        anywhere, beside = True, 0
+
+        def probe(buffer: Buffer, indices: tuple[Expr, ...], is_store: bool) -> None:
+            nonlocal anywhere
+            variables = (last.var, *(f.var for f in inner))
+            strides = [stride_of(buffer, indices, v, self.lets) for v in variables]
+            anywhere &= any(stride is None for stride in strides)
+
+        def result(buffer: Buffer, indices: tuple[Expr, ...], is_store: bool) -> None:
+            nonlocal beside
+            beside += stride_of(buffer, indices, last.var, self.lets) == 1
+
+        each_access(inner, probe)
+        each_access([s for s in last.body if not isinstance(s, For)], result)
+        return anywhere and beside > 0
 
     def _fills_around(self, outer: For, inner: Sequence[For]) -> bool:
         """Whether `outer` fills vectors, and the loops in it are too short for that."""

@@ -20,7 +20,7 @@ from ..codegen.dtypes import (
     int64,
     uint8,
 )
-from ..codegen.expr import Buffer, Expr, Load, Var
+from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import For, Let, Serial, Stmt, Store
 from ..codegen.scalar import apply
@@ -189,15 +189,19 @@ class SearchSorted(LoopOp):
         extent = int(ordered.shape[-1])  # type: ignore[arg-type]
         places = [Var(f"i{a}", int64, e) for a, e in enumerate(values.shape)]
         lead = places[: len(ordered.shape) - 1]
-        value, low = Var("v", values.dtype), Var("low", int64)
+        # In half the width, where the places are small enough: twice as many in a vector.
+        kind = int32 if extent < int32.highest // 2 else int64
+        value, low = Var("v", values.dtype), Var("low", kind)
         step, size = Var("step", int64), extent.bit_length()
         # The count grows by powers of two, the largest first, as long as the elements up to it
         # lie in front of the value.
-        power = apply("shl", number(1), apply("sub", number(size - 1), step))
-        grown = apply("add", low, power)
-        probe = apply("minimum", apply("sub", grown, number(1)), number(max(extent - 1, 0)))
-        fits = apply("le", grown, number(extent))
-        further = apply("and", fits, self._in_front(Load(ordered, (*lead, probe)), value))
+        shift = apply("cast", apply("sub", number(size - 1), step), dtype=kind)
+        grown = apply("add", low, apply("shl", Const(1, kind), shift))
+        last = Const(max(extent - 1, 0), kind)
+        probe = apply("minimum", apply("sub", grown, Const(1, kind)), last)
+        fits = apply("le", grown, Const(extent, kind))
+        element = Load(ordered, (*lead, apply("cast", probe, dtype=int64)))
+        further = apply("and", fits, self._in_front(element, value))
         start: tuple[Stmt, ...] = (Let(value, Load(values, tuple(places))),)
         if extent == 0:
             return nested_loops(places, (Store(output, tuple(places), number(0)),))
@@ -206,10 +210,11 @@ class SearchSorted(LoopOp):
             size,
             Serial(),
             (),
-            ((low, number(0)),),
+            ((low, Const(0, kind)),),
             (apply("select", further, grown, low),),
         )
-        return nested_loops(places, (*start, search, Store(output, tuple(places), low)))
+        found = apply("cast", low, dtype=int64)
+        return nested_loops(places, (*start, search, Store(output, tuple(places), found)))
 
     def _in_front(self, element: Expr, value: Expr) -> Expr:
         """Whether an element lies in front of the value, NaN behind all numbers."""

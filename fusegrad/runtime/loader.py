@@ -9,6 +9,7 @@ import ctypes
 import functools
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
@@ -45,10 +46,27 @@ _library_numbers = itertools.count()
 def _unlock_in_child() -> None:
     global _initialise_lock
     _initialise_lock = threading.Lock()
+    _end_pause()
+
+
+_paused: list[Any] = []
+
+
+def _pause() -> None:
+    """Let a call of LLVM by another thread end: a forked child would find it half done."""
+    binding = sys.modules.get("llvmlite.binding.ffi")
+    if binding is not None:
+        _paused.append(binding.lib._lock)
+        _paused[-1].__enter__()
+
+
+def _end_pause() -> None:
+    if _paused:
+        _paused.pop().__exit__()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_in_child)
+    os.register_at_fork(before=_pause, after_in_parent=_end_pause, after_in_child=_unlock_in_child)
 
 
 @functools.cache

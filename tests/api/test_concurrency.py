@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -226,6 +227,31 @@ def test_a_fork_while_others_trace_and_step() -> None:
     over.set()
     thread.join(30)
     assert float(step(x)) == 6
+
+
+def test_a_child_compiles_that_was_forked_while_another_thread_does() -> None:
+    over = threading.Event()
+
+    def compile_many() -> None:
+        number = 1.0
+        while not over.is_set():
+            number += 1
+            fg.compile(lambda x, n=number: fg.sin(x * n).sum())(np.ones(int(number) % 50))
+
+    thread = threading.Thread(target=compile_many, daemon=True)
+    thread.start()
+    try:
+        for number in range(2, 8):
+            time.sleep(0.013 * number)
+
+            def child(number: int = number) -> None:
+                function = fg.compile(lambda x: fg.exp(x * number).sum())
+                assert float(function(np.zeros(7 + number))) == 7 + number
+
+            in_child(child)
+    finally:
+        over.set()
+        thread.join(30)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

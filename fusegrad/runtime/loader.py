@@ -54,10 +54,10 @@ _paused: list[Any] = []
 
 def _pause() -> None:
     """Let a call of LLVM by another thread end: a forked child would find it half done."""
-    binding = sys.modules.get("llvmlite.binding.ffi")
-    if binding is not None:
-        _paused.append(binding.lib._lock)
-        _paused[-1].__enter__()
+    library = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    if library is not None:
+        library._lock.__enter__()
+        _paused.append(library._lock)
 
 
 def _end_pause() -> None:

@@ -14,7 +14,7 @@ from ..errors import GradientError, NotDifferentiableError, ShapeError
 from ..ir.digest import digest
 from ..ir.interpret import evaluate
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort, where
-from ..ir.rewrite import rewrite
+from ..ir.rewrite import only, rewrite
 from ..ir.types import Extent, TensorType, TupleType, Type
 from ..ops.batch import batch_extent, with_batch
 from ..ops.build import add, input_, sum_
@@ -369,9 +369,9 @@ def custom_call(
 def inline_custom(outputs: Sequence[Node]) -> list[Node]:
     """`outputs` with every custom function replaced by its graph, once gradients are derived."""
 
+    @only(lambda op: isinstance(op, Item))
     def rule(node: Node) -> Node | None:
-        if not isinstance(node.op, Item):
-            return None
+        assert isinstance(node.op, Item)
         (call,) = node.inputs
         if isinstance(call.op, Pack):
             return call.inputs[node.op.number]

@@ -5,12 +5,13 @@ Knows no rule and no concrete op.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import final
 
 from ..errors import InternalError
-from .node import Node, inherit_source, role, source, toposort, where
+from .node import Node, Op, Pattern, inherit_source, role, source, toposort, where
 
-__all__ = ["Rule", "rewrite"]
+__all__ = ["Rule", "only", "rewrite"]
 
 Rule = Callable[[Node], Node | None]
 """A node to an equal one that is better, or None to leave it."""
@@ -48,15 +49,64 @@ def rewrite(outputs: Sequence[Node], rules: Sequence[Rule]) -> list[Node]:
     True
     """
     done: dict[Node, Node] = {}
+    candidates = _Candidates(rules)
     for node in toposort(outputs):
-        _finish(node, node, rules, done)
+        if node in done:
+            continue
+        inputs = tuple([done[operand] for operand in node.inputs])
+        if inputs == node.inputs and not candidates.of(node.op):
+            done[node] = node
+            continue
+        with source(where(node), role(node)):
+            # Nearly every node stays as it is.
+            form = node if inputs == node.inputs else Node(node.op, inputs)
+            known = done.get(form)
+            replacement = _apply(form, candidates) if known is None else None
+            if replacement is None:
+                done[node] = done[form] = known or form
+            else:
+                inherit_source(replacement, node)
+                _finish(node, replacement, candidates, done)
     return [done[node] for node in outputs]
 
 
-def _finish(start: Node, origin: Node, rules: Sequence[Rule], done: dict[Node, Node]) -> None:
-    """Fill ``done[start]``; nodes in between are finished first, without recursion."""
+def only(wants: Callable[[Op], bool]) -> Callable[[Rule], Rule]:
+    """Mark a rule as one for ops of some kinds, so that it is not tried at others.
+
+    Parameters
+    ----------
+    wants : callable
+        Whether the rule may apply, from the class of an op, or from an elementwise op itself.
+    """
+
+    def mark(rule: Rule) -> Rule:
+        vars(rule)["wants"] = wants
+        return rule
+
+    return mark
+
+
+@final
+class _Candidates:
+    """The rules that may apply to an op, found once for each kind of op."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._known: dict[Hashable, list[Rule]] = {}
+
+    def of(self, op: Op) -> list[Rule]:
+        kind = op if op.pattern is Pattern.MAP else type(op)
+        known = self._known.get(kind)
+        if known is None:
+            known = [r for r in self._rules if "wants" not in vars(r) or vars(r)["wants"](op)]
+            self._known[kind] = known
+        return known
+
+
+def _finish(origin: Node, start: Node, rules: _Candidates, done: dict[Node, Node]) -> None:
+    """Fill ``done[origin]``, that `start` replaces, without recursion."""
     # Each frame rewrites one node: (the node it stands for, its present form, replacements).
-    stack: list[tuple[Node, Node, int]] = [(start, start, 0)]
+    stack: list[tuple[Node, Node, int]] = [(origin, start, 1)]
     waiting: set[Node] = set()
     with source(where(origin), role(origin)):
         while stack:
@@ -88,8 +138,8 @@ def _finish(start: Node, origin: Node, rules: Sequence[Rule], done: dict[Node, N
             stack.append((key, replacement, count + 1))
 
 
-def _apply(node: Node, rules: Sequence[Rule]) -> Node | None:
-    for rule in rules:
+def _apply(node: Node, rules: _Candidates) -> Node | None:
+    for rule in rules.of(node.op):
         replacement = rule(node)
         if replacement is not None and replacement is not node:
             return replacement

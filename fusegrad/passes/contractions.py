@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..codegen.dtypes import float32, float64
 from ..ir.node import Node, toposort
-from ..ir.rewrite import rewrite
+from ..ir.rewrite import only, rewrite
 from ..ops import build
 from ..ops.contract import Dot
 from ..ops.movement import Transpose
@@ -32,6 +32,7 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
     uses = Counter(i for node in toposort(outputs) for i in node.inputs)
     uses.update(outputs)
 
+    @only(lambda op: isinstance(op, Transpose))
     def rule(node: Node) -> Node | None:
         if not isinstance(node.op, Transpose) or not isinstance(node.inputs[0].op, Dot):
             return None
@@ -46,6 +47,7 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
     return rewrite(outputs, [rule, _single_sum])
 
 
+@only(lambda op: isinstance(op, Dot))
 def _single_sum(node: Node) -> Node | None:
     """dot(a, b) = sum(a * b), where it is one number and the sum is long."""
     if not isinstance(node.op, Dot) or node.dtype not in (float32, float64):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..ir.halves import in_float32, wide
 from ..ir.node import Item, Node
-from ..ir.rewrite import rewrite
+from ..ir.rewrite import only, rewrite
 from ..ir.types import TensorType
 from ..ops import build
 from ..ops.base import IndexedOp
@@ -33,12 +33,14 @@ def _computes(node: Node) -> bool:
     return in_float32(node.op, [operand.type for operand in node.inputs])
 
 
+@only(lambda op: not isinstance(op, IndexedOp))
 def _of_one(node: Node) -> Node | None:
     if not isinstance(node.type, TensorType) or not _computes(node):
         return None
     return build.cast(_in_float32(node), node.dtype)
 
 
+@only(lambda op: isinstance(op, Item))
 def _of_results(node: Node) -> Node | None:
     """The same for an op with several results, where one of them is taken."""
     if not isinstance(node.op, Item) or not _computes(node.inputs[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 from ..ir.node import Node
+from ..ir.rewrite import only
 from ..ir.types import Extent, Symbol
 from ..ops import build
 from ..ops.movement import Concat, Pad, Slice
@@ -15,6 +16,7 @@ from ..ops.movement import Concat, Pad, Slice
 __all__ = ["PIECES"]
 
 
+@only(lambda op: isinstance(op, Slice))
 def slice_of_slice(node: Node) -> Node | None:
     """x[a:b][c:d] = x[a + c:a + d], with steps likewise."""
     if not isinstance(node.op, Slice) or not isinstance(node.inputs[0].op, Slice):
@@ -40,6 +42,7 @@ def slice_of_slice(node: Node) -> Node | None:
     return build.slice_(x, starts, stops, steps)
 
 
+@only(lambda op: isinstance(op, Slice))
 def slice_of_concat(node: Node) -> Node | None:
     """concat(x, y, z)[a:b]: of the parts that it touches only."""
     if not isinstance(node.op, Slice) or not isinstance(node.inputs[0].op, Concat):
@@ -62,6 +65,7 @@ def slice_of_concat(node: Node) -> Node | None:
     return build.concat(pieces, axis) if len(pieces) < len(parts) else None
 
 
+@only(lambda op: isinstance(op, Slice))
 def slice_of_padding(node: Node) -> Node | None:
     """pad(x)[a:b]: zeros where it misses x, a slice of x where it meets nothing else."""
     if not isinstance(node.op, Slice) or not isinstance(node.inputs[0].op, Pad):

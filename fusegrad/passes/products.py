@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import final
 
 from ..ir.node import Node, Op
-from ..ir.rewrite import rewrite
+from ..ir.rewrite import only, rewrite
 from ..ir.types import Extent, known_size
 from ..ops import build
 from ..ops.elementwise import ELEMENTWISE, Map
@@ -69,6 +69,7 @@ def find_products(outputs: Sequence[Node]) -> list[Node]:
     return rewrite(outputs, [_product])
 
 
+@only(lambda op: isinstance(op, Reduce))
 def _product(node: Node) -> Node | None:
     if not isinstance(node.op, Reduce) or node.op.monoid is not Monoid.SUM:
         return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir.halves import meaning, number_of
-from ..ir.node import Node
+from ..ir.node import Node, Op
+from ..ir.rewrite import only
 from ..ir.types import TupleType
 from ..ops import build
 from ..ops.base import Pattern
@@ -21,6 +22,13 @@ from ..ops.source import Constant
 from .pieces import PIECES
 
 __all__ = ["CANONICAL", "SIMPLIFY", "scalar_of"]
+
+
+PASSING = (StopGradient, NotDifferentiable, Leaf, Mark, Transfer)
+
+
+def _is_reduce(op: Op) -> bool:
+    return isinstance(op, Reduce)
 
 
 def scalar_of(node: Node) -> float | int | bool | None:
@@ -35,17 +43,19 @@ def is_constant(node: Node) -> bool:
     return isinstance(node.op, Broadcast) and isinstance(node.inputs[0].op, Constant)
 
 
+@only(lambda op: isinstance(op, PASSING))
 def drop_identities(node: Node) -> Node | None:
     """stop_gradient(x), leaf(x), mark(x), transfer(x) = x once gradients are taken."""
-    passing = (StopGradient, NotDifferentiable, Leaf, Mark, Transfer)
-    return node.inputs[0] if isinstance(node.op, passing) else None
+    return node.inputs[0] if isinstance(node.op, PASSING) else None
 
 
+@only(lambda op: op is ELEMENTWISE["where"])
 def plain_select(node: Node) -> Node | None:
     """where(c, x, y) = select(c, x, y) once gradients are taken."""
     return build.select(*node.inputs) if node.op is ELEMENTWISE["where"] else None
 
 
+@only(lambda op: op in (ELEMENTWISE["mul"], ELEMENTWISE["div"]))
 def multiply_by_one(node: Node) -> Node | None:
     """x * 1 = 1 * x = x; x / 1 = x."""
     if node.op is ELEMENTWISE["mul"]:
@@ -59,6 +69,7 @@ def multiply_by_one(node: Node) -> Node | None:
     return None
 
 
+@only(lambda op: op in (ELEMENTWISE["neg"], ELEMENTWISE["add"], ELEMENTWISE["sub"]))
 def double_negation(node: Node) -> Node | None:
     """-(-x) = x; x + (-y) = x - y; x - (-y) = x + y."""
     neg = ELEMENTWISE["neg"]
@@ -71,6 +82,7 @@ def double_negation(node: Node) -> Node | None:
     return None
 
 
+@only(lambda op: op is ELEMENTWISE["select"])
 def constant_condition(node: Node) -> Node | None:
     """select(true, x, y) = x; select(c, x, x) = x."""
     if node.op is not ELEMENTWISE["select"]:
@@ -82,6 +94,7 @@ def constant_condition(node: Node) -> Node | None:
     return None if known is None else (a if known else b)
 
 
+@only(lambda op: op.pattern is Pattern.MAP)
 def move_after_broadcast(node: Node) -> Node | None:
     """f(broadcast(x), broadcast(y)) = broadcast(f(x, y)): compute once what is repeated."""
     if node.op.pattern is not Pattern.MAP or not node.inputs:
@@ -102,6 +115,7 @@ def move_after_broadcast(node: Node) -> Node | None:
     return build.broadcast(Node(node.op, tuple(parts)), node.shape, places)
 
 
+@only(lambda op: isinstance(op, (Reshape, Transpose, Broadcast)))
 def merge_movement(node: Node) -> Node | None:
     """reshape(reshape(x)), transpose(transpose(x)), broadcast(broadcast(x)): one movement."""
     if not node.inputs:
@@ -131,6 +145,7 @@ def merge_movement(node: Node) -> Node | None:
     return None
 
 
+@only(lambda op: isinstance(op, Cast))
 def repeated_cast(node: Node) -> Node | None:
     """cast to the dtype that the operand has, or had before a wider one = the operand."""
     if not isinstance(node.op, Cast):
@@ -144,6 +159,7 @@ def repeated_cast(node: Node) -> Node | None:
     return None
 
 
+@only(_is_reduce)
 def reduce_single(node: Node) -> Node | None:
     """A reduction over axes of extent 1 is a reshape."""
     if not isinstance(node.op, Reduce):
@@ -154,6 +170,7 @@ def reduce_single(node: Node) -> Node | None:
     return None
 
 
+@only(_is_reduce)
 def reduce_twice(node: Node) -> Node | None:
     """max(max(x, a), b) = max(x, a and b); the same for min, any and all."""
     exact = (Monoid.MAX, Monoid.MIN, Monoid.AND, Monoid.OR)
@@ -168,6 +185,7 @@ def reduce_twice(node: Node) -> Node | None:
     return Node(Reduce(node.op.monoid, axes), (source.inputs[0],))
 
 
+@only(_is_reduce)
 def pick_sum(node: Node) -> Node | None:
     """sum over c of select(c == k, a, 0), a the same for all c: select(0 <= k < C, a, 0)."""
     if not isinstance(node.op, Reduce) or node.op.monoid is not Monoid.SUM:
@@ -192,6 +210,7 @@ def pick_sum(node: Node) -> Node | None:
     return build.select(inside, kept, build.full(kept.shape, 0, kept.dtype))
 
 
+@only(_is_reduce)
 def sum_of_negation(node: Node) -> Node | None:
     """sum(-x) = -sum(x): the same roundings, one operation for each result."""
     neg = ELEMENTWISE["neg"]
@@ -212,6 +231,7 @@ def nothing(node: Node) -> Node | None:
     return build.full(node.shape, 0, node.dtype)
 
 
+@only(lambda op: op.pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP))
 def from_nothing(node: Node) -> Node | None:
     """A reduction, contraction or scatter of no elements is the same number everywhere."""
     identities = {Monoid.SUM: 0, Monoid.PROD: 1, Monoid.AND: 1, Monoid.OR: 0}
@@ -236,6 +256,7 @@ _EXACT = frozenset(
 )
 
 
+@only(lambda op: op in _EXACT or isinstance(op, Cast))
 def fold_constants(node: Node) -> Node | None:
     """An exact operation on constants is a constant."""
     exact = node.op in _EXACT or isinstance(node.op, Cast)
@@ -269,6 +290,7 @@ def _without_axis(node: Node, axis: int) -> Node | None:
     return build.broadcast(node.inputs[0], shape, dims)
 
 
+@only(lambda op: isinstance(op, ArgReduce))
 def arg_of_one(node: Node) -> Node | None:
     """argmax over an axis of extent 1 = 0."""
     if isinstance(node.op, ArgReduce) and node.inputs[0].shape[node.op.axis] == 1:

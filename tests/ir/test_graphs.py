@@ -16,7 +16,7 @@ from fusegrad.ir.digest import digest
 from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node, role, source, where
 from fusegrad.ir.printer import print_graph
-from fusegrad.ir.rewrite import rewrite
+from fusegrad.ir.rewrite import only, rewrite
 from fusegrad.ir.types import Symbol, TensorType
 from fusegrad.ir.verify import verify_graph
 from fusegrad.ops import build
@@ -177,6 +177,21 @@ def test_what_a_rule_makes_is_rewritten_too() -> None:
 def test_endless_rules_are_errors(rule: Callable[[Node], Node | None]) -> None:
     with pytest.raises(InternalError):
         rewrite([build.exp(variable(2))], [rule])
+
+
+def test_a_rule_for_one_kind_of_op_is_tried_at_no_other() -> None:
+    tried: list[Node] = []
+
+    @only(lambda op: op is build.exp(variable(2)).op)
+    def drop(node: Node) -> Node | None:
+        tried.append(node)
+        return node.inputs[0]
+
+    x = variable(3)
+    graph = build.neg(build.exp(build.reshape(build.exp(x), (1, 3))))
+    (found,) = rewrite([graph], [drop])
+    assert found is build.neg(build.reshape(x, (1, 3)))
+    assert len(tried) == 2
 
 
 def test_verifier() -> None:

@@ -17,11 +17,18 @@ __all__ = [
     "argsort",
     "cumulative",
     "cumulative_places",
+    "first_places",
     "linear_recurrence",
     "neighbour",
     "searchsorted",
     "sort",
 ]
+
+
+_KEPT = 64
+"""Elements that are kept in order while a row is passed over."""
+_FEW_ROWS = 8
+"""More rows are sorted beside each other, which pays for longer ones."""
 
 
 def _apply(name: str, inputs: tuple[Node, ...], *params: object) -> Node:
@@ -99,6 +106,19 @@ def cumulative_places(x: Node, extreme: Node, axis: int, reverse: bool) -> Node:
 def argsort(x: Node, descending: bool = False) -> Node:
     """The order of the elements along the last axis: stable, NaN as the largest value."""
     return _in_rows("argsort", x, descending)
+
+
+def first_places(x: Node, count: int, descending: bool = False) -> Node:
+    """The first `count` of `argsort`.
+
+    Long rows are passed over for few elements; short ones, of which there are many, are sorted.
+    """
+    *lead, extent = x.shape
+    rows = known_size(tuple(lead))
+    least = 16 if rows is None or rows < _FEW_ROWS else 64
+    if isinstance(extent, int) and count <= _KEPT and extent >= least * max(count, 4):
+        return _in_rows("first_places", x, count, descending)
+    return build.slice_axis(argsort(x, descending), len(lead), 0, count)
 
 
 def sort(x: Node, descending: bool = False) -> Node:

@@ -40,7 +40,7 @@ from .batch import batch_extent, spread, with_batch
 from .cumulative import nested_loops
 from .sorting_rows import sorted_rows
 
-__all__ = ["Argsort", "SearchSorted", "Sort"]
+__all__ = ["Argsort", "SearchSorted", "Sort", "order_of"]
 
 
 def _check_axis(name: str, x: TensorType) -> None:
@@ -83,7 +83,7 @@ class Argsort(LoopOp):
         return (None,)
 
     def ref(self, *arrays: Array) -> Array:
-        return _order(arrays[0], self.descending)
+        return order_of(arrays[0], self.descending)
 
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
         return sorted_rows(inputs[0], output, self.descending, positions=True)
@@ -96,7 +96,7 @@ class Argsort(LoopOp):
             yield Sample(Argsort(descending), (spec,), gradient=False)
 
 
-def _order(x: Array, descending: bool) -> Array:
+def order_of(x: Array, descending: bool) -> Array:
     """NumPy's stable order; the stable order downwards is that of the flipped array, flipped."""
     if not descending:
         return np.argsort(x, -1, kind="stable")

@@ -90,7 +90,11 @@ def top_places(x: Node, count: int, axis: int, largest: bool) -> Node:
             f"topk: there are no {count} elements along axis {place} of shape {show(x.shape)}",
             remedy=f"k must be between 0 and {extent}",
         )
-    places = build.slice_axis(argsort(row, place, largest), place, 0, count)
+
+    def first(rows: Node) -> Node:
+        return build_order.first_places(_wide(rows), count, largest)
+
+    places = last_axis(first, row, place)
     return places if x.shape or not count else build.reshape(places, ())
 
 

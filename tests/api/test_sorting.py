@@ -59,6 +59,23 @@ def test_sorting_is_numpys(shape: tuple[int, ...], dtype: str) -> None:
                 np.testing.assert_array_equal(ours.numpy(), numpys, strict=True)
 
 
+@pytest.mark.parametrize(("rows", "extent", "count"), [(2, 300, 3), (1, 1000, 40), (20, 700, 5)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "bool"])
+def test_the_first_of_long_rows(rows: int, extent: int, count: int, dtype: str) -> None:
+    """Without sorting the rest: equal elements, NaN and infinities, the best at both ends."""
+    x = np.stack([values((extent,), dtype) for _ in range(rows)])
+    x[-1] = np.sort(x[-1])
+    largest, smallest = fg.compile(lambda a: [fg.topk(a, count), fg.topk(a, count, largest=False)])(
+        x
+    )
+    down, up = descending_order(x, -1)[:, :count], np.argsort(x, kind="stable")[:, :count]
+    np.testing.assert_array_equal(largest.indices.numpy(), down)
+    np.testing.assert_array_equal(largest.values.numpy(), np.take_along_axis(x, down, -1))
+    np.testing.assert_array_equal(smallest.indices.numpy(), up)
+    eager = fg.topk(fg.asarray(x), count)
+    np.testing.assert_array_equal(eager.indices.numpy(), down)
+
+
 @pytest.mark.parametrize("extent", [2, 3, 4, 5, 9, 31, 40, 65, 127, 300])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
 def test_rows_beside_each_other(extent: int, dtype: str) -> None:

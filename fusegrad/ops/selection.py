@@ -1,0 +1,174 @@
+"""Where the first elements of an order are, without sorting the others.
+
+Knows nothing of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from ..codegen.dtypes import ALL, float64, int32, int64
+from ..codegen.expr import Buffer, Const, Expr, Load, Var
+from ..codegen.expr import index as number
+from ..codegen.kernel import Alloc, For, If, Let, Monoid, Serial, Stmt, Store, Tree
+from ..codegen.kernel import Any as AnyOrder
+from ..codegen.scalar import apply
+from .base import Array, InputSpec, LoopOp, Node, Sample, TensorType, op_class, shape_error
+from .cumulative import nested_loops
+from .sorting import order_of
+from .sorting_rows import key_of, key_type
+
+__all__ = ["FirstPlaces"]
+
+_BLOCK = 128
+"""Elements that are passed over together where none of them is among the first."""
+
+
+@final
+class _Best:
+    """Loops that keep the best elements of a row so far, in order, and where they are.
+
+    A block is looked through only if its least key is smaller than the last of them.
+    """
+
+    def __init__(self, x: Buffer, output: Buffer, descending: bool) -> None:
+        self.x = x
+        self.output = output
+        self.descending = descending
+        self.extent = int(x.shape[-1])  # type: ignore[arg-type]
+        self.count = int(output.shape[-1])  # type: ignore[arg-type]
+        self.rows = [Var(f"i{a}", int64, e) for a, e in enumerate(x.shape[:-1])]
+        self.dtype = key_type(x.dtype)
+        self.place = int32 if self.extent <= int32.highest else int64
+        self.keys = Buffer("keys", self.dtype, (self.count,), space="row")
+        self.places = Buffer("places", self.place, (self.count,), space="row")
+
+    def nest(self) -> tuple[Stmt, ...]:
+        if not self.count:
+            return ()
+        j = Var("j", int64, self.count)
+        empty = (
+            Store(self.keys, (j,), Const(-1, self.dtype)),
+            Store(self.places, (j,), Const(0, self.place)),
+        )
+        found = apply("cast", Load(self.places, (j,)), dtype=int64)
+        body = (
+            Alloc(self.keys),
+            Alloc(self.places),
+            For(j, self.count, AnyOrder(), empty),
+            self._blocks(),
+            For(j, self.count, AnyOrder(), (Store(self.output, (*self.rows, j), found),)),
+        )
+        return nested_loops(self.rows, body)
+
+    def _key(self, place: Expr) -> Expr:
+        return key_of(Load(self.x, (*self.rows, place)), self.descending)
+
+    def _enters(self, key: Expr, place: Expr) -> Expr:
+        """Whether a key comes before the last one that is kept, or there are too few of them."""
+        last = Load(self.keys, (number(self.count - 1),))
+        early = apply("lt", place, number(self.count))
+        return apply("or", apply("lt", key, last), early)
+
+    def _blocks(self) -> For:
+        block, start, e = Var("block", int64), Var("start", int64), Var("e", int64)
+        length, least = Var("length", int64), Var("least", self.dtype)
+        whole = self.extent % _BLOCK == 0
+        left = apply("minimum", apply("sub", number(self.extent), start), number(_BLOCK))
+        scan = For(
+            e,
+            length,
+            Tree((Monoid.MIN,)),
+            (),
+            ((least, Const(-1, self.dtype)),),
+            (self._key(apply("add", start, e)),),
+        )
+        body = (
+            Let(start, apply("mul", block, number(_BLOCK))),
+            Let(length, number(_BLOCK) if whole else left),
+            scan,
+            If(self._enters(least, start), (self._look_through(start, length),)),
+        )
+        return For(block, -(-self.extent // _BLOCK), Serial(), body)
+
+    def _look_through(self, start: Var, length: Var) -> For:
+        e, at, key = Var("e", int64), Var("at", int64), Var("key", self.dtype)
+        body = (
+            Let(at, apply("add", start, e)),
+            Let(key, self._key(at)),
+            If(self._enters(key, at), self._insert(key, at)),
+        )
+        return For(e, length, Serial(), body)
+
+    def _insert(self, key: Var, at: Var) -> tuple[Stmt, ...]:
+        """Behind all that come before it or are equal, in front of the others."""
+        j, rank = Var("j", int64, self.count), Var("rank", int64)
+        before = apply("and", apply("le", Load(self.keys, (j,)), key), apply("lt", j, at))
+        ranked = For(
+            j,
+            self.count,
+            Tree((Monoid.SUM,)),
+            (),
+            ((rank, number(0)),),
+            (apply("cast", before, dtype=int64),),
+        )
+        step, to = Var("step", int64), Var("to", int64)
+        behind = apply("sub", to, number(1))
+        move = For(
+            step,
+            apply("sub", number(self.count - 1), rank),
+            Serial(),
+            (
+                Let(to, apply("sub", number(self.count - 1), step)),
+                Store(self.keys, (to,), Load(self.keys, (behind,))),
+                Store(self.places, (to,), Load(self.places, (behind,))),
+            ),
+        )
+        return (
+            ranked,
+            move,
+            Store(self.keys, (rank,), key),
+            Store(self.places, (rank,), apply("cast", at, dtype=self.place)),
+        )
+
+
+@op_class("first_places", 1, False)
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class FirstPlaces(LoopOp):
+    """The first `count` positions of the order along the last axis, as `argsort` gives them."""
+
+    count: int
+    descending: bool
+    name: ClassVar[str] = "first_places"
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if not x.shape:
+            shape_error("first_places", (x,), "there is no axis", "reshape it to one axis first")
+        if isinstance(x.shape[-1], int) and not 0 <= self.count <= x.shape[-1]:
+            shape_error("first_places", (x,), f"there are no {self.count} elements", "take fewer")
+        return TensorType((*x.shape[:-1], self.count), int64)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return (None,)
+
+    def ref(self, *arrays: Array) -> Array:
+        return order_of(arrays[0], self.descending)[..., : self.count]
+
+    def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
+        return _Best(inputs[0], output, self.descending).nest()
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(self, tuple(operands))
+
+    def samples(self) -> Iterator[Sample]:
+        for count, shape in ((1, (5,)), (3, (4, 7)), (2, (1, 2)), (5, (2, 3, 300)), (0, (2, 4))):
+            for descending in (False, True):
+                spec = InputSpec(shape, float64, distinct=True)
+                yield Sample(FirstPlaces(count, descending), (spec,), gradient=False)
+        for dtype in (d for d in ALL if d is not float64):
+            spec = InputSpec((2, 140), dtype, -3, 3)
+            yield Sample(FirstPlaces(4, dtype.bits % 16 == 0), (spec,), gradient=False)

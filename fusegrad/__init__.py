@@ -111,10 +111,12 @@ from .functions.histograms import (
 from .functions.inserting import *  # noqa: F403
 from .functions.inspection import (
     __array_namespace_info__,
+    get_default_device,
     get_default_dtype,
     is_floating_point,
     is_tensor,
     numel,
+    set_default_device,
 )
 from .functions.interop import from_dlpack, from_numpy
 from .functions.joining import *  # noqa: F403
@@ -381,6 +383,7 @@ __all__ = [
     "full",
     "full_like",
     "func",
+    "get_default_device",
     "get_default_dtype",
     "get_num_threads",
     "grad",
@@ -476,6 +479,7 @@ __all__ = [
     "scipy_objective",
     "searchsorted",
     "selu",
+    "set_default_device",
     "set_grad_enabled",
     "set_num_threads",
     "setdiff1d",

@@ -8,17 +8,20 @@ from __future__ import annotations
 from typing import Any, final
 
 from ..codegen.dtypes import ALL, DType, float32, int64
-from ..tensors.device import CPU, check_device, device, known_devices
+from ..tensors.context import active
+from ..tensors.device import CPU, check_device, device, known_devices, named_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
 from .data_types import isdtype
 
 __all__ = [
     "Info",
     "__array_namespace_info__",
+    "get_default_device",
     "get_default_dtype",
     "is_floating_point",
     "is_tensor",
     "numel",
+    "set_default_device",
 ]
 
 _STANDARD = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -43,7 +46,7 @@ class Info:
 
     def default_device(self) -> device:
         """Where tensors are made if nothing is said."""
-        return CPU
+        return get_default_device()
 
     def devices(self) -> list[device]:
         """The names that ``device=`` takes."""
@@ -77,6 +80,43 @@ def __array_namespace_info__() -> Info:
     [device('cpu')]
     """
     return Info()
+
+
+def get_default_device() -> device:
+    """Where tensors are made if nothing is said.
+
+    Returns
+    -------
+    device
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.get_default_device()
+    device('cpu')
+    """
+    return device(active.devices[-1]) if active.devices else CPU
+
+
+def set_default_device(device: Any) -> None:
+    """Put new tensors of this thread on a device if nothing is said.
+
+    Parameters
+    ----------
+    device : str, device or None
+        None is the CPU.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> with fg.testing.simulated_gpus():
+    ...     fg.set_default_device("cuda")
+    ...     fg.ones(3).device
+    ...     fg.set_default_device(None)
+    device('cuda:0')
+    """
+    found = named_device(device)
+    active.devices[:] = [] if found is None else [str(found)]
 
 
 def is_tensor(obj: Any) -> bool:

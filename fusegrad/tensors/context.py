@@ -262,6 +262,8 @@ class Thread(threading.local):
         The batches that are being mapped over, outermost first.
     autocast : DType or None
         What products of float32 values are computed in, if not in float32.
+    devices : list of str
+        Where new tensors are put if nothing is said: on the last one, the CPU if there is none.
     at_once : list of Token
         The memory of others that the next result reads: it is computed when it is recorded.
     pending : list of weakref to Tensor
@@ -278,6 +280,7 @@ class Thread(threading.local):
         self.abstract = 0
         self.levels: list[Level] = []
         self.autocast: DType | None = None
+        self.devices: list[str] = []
         self.at_once: list[Token] = []
         self.pending: list[weakref.ref[Cell]] = []
         self.pending_bytes = 0

@@ -6,6 +6,7 @@ from typing import Any, final
 
 from ..errors import DeviceError
 from ..runtime import devices
+from .context import active
 
 __all__ = ["CPU", "check_device", "device", "known_devices", "named_device"]
 
@@ -41,6 +42,9 @@ class device:
     ('cuda', 1, device('cpu'))
     >>> fg.zeros(2).device == "cpu"
     True
+    >>> with fg.testing.simulated_gpus(), fg.device("cuda"):
+    ...     fg.zeros(2).device
+    device('cuda:0')
     """
 
     __slots__ = ("index", "type")
@@ -54,6 +58,15 @@ class device:
             )
         self.type = kind
         self.index = int(number) if colon else index
+
+    def __enter__(self) -> device:
+        """New tensors are on the device as long as the ``with`` block is open, as in torch."""
+        found = named_device(self)
+        active.devices.append(str(found))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        active.devices.pop()
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

@@ -365,8 +365,9 @@ class _Alias(Tensor):
 
 def finished(tensor: Tensor, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor on a device, as a variable if it is to require a gradient."""
-    if device is not None:
-        tensor = tensor._moved(device)
+    if active.devices and device is None and active.trace is None:
+        device = active.devices[-1]
+    tensor = tensor._moved(device)
     return tensor.requires_grad_() if requires_grad else tensor
 
 

@@ -5,6 +5,8 @@ User-level code: compositions of public tensor operations; nothing here knows th
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from typing import Any
 
@@ -28,11 +30,14 @@ from ..functions.precision import in_float32
 from ..functions.products import matmul
 from ..functions.ranges import arange
 from ..tensors.tensor_class import Tensor
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_rules import checkpoint, custom_jvp
 from .dropout import dropout
 from .linear import linear
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
+
+_LONG, _MANY_SCORES, _RUN, _MOST_RUNS = 1024, 1 << 22, 256, 8
+"""Causal attention from so many queries and scores on goes in runs: so long, and so many."""
 
 
 @in_float32
@@ -91,14 +96,14 @@ def scaled_dot_product_attention(
     _check_shapes(q, k, v)
     if is_causal and attn_mask is not None:
         raise OptionError("attention with both attn_mask and is_causal: put both into the mask")
-    mask = _seen(q.shape[-2], k.shape[-2]) if is_causal else attn_mask
-    if mask is not None:
-        mask = asarray(mask)
+    mask = None if attn_mask is None else asarray(attn_mask)
     shared = enable_gqa and q.shape[-3] != k.shape[-3]
     if shared:
         q, k, v, mask = _grouped(q, k, v, mask)
-    weights = dropout(_weights(q, k, mask, scale), dropout_p)
-    output = matmul(weights, v)
+    if is_causal:
+        output = _causal(q, k, v, dropout_p, scale)
+    else:
+        output = matmul(dropout(_weights(q, k, mask, scale), dropout_p), v)
     if shared:
         output = reshape(output, (*output.shape[:-4], -1, *output.shape[-2:]))
     return output
@@ -153,9 +158,29 @@ def _softmax(blind: bool, scores: Tensor) -> Tensor:
     return weights
 
 
-def _seen(queries: int, keys: int) -> Tensor:
-    """The causal mask."""
-    return expand_dims(arange(queries), axis=1) >= arange(keys)
+def _causal(q: Tensor, k: Tensor, v: Tensor, p: float, scale: float | None) -> Tensor:
+    """Query i sees the keys up to i: runs of queries read no key that none of them sees.
+
+    For few scores one run is faster. For many they are computed again for the derivative, a run
+    at a time, so that memory does not grow with the square of the length.
+    """
+    length = q.shape[-2]
+    runs = 1
+    if length * k.shape[-2] * math.prod(q.shape[:-2]) >= _MANY_SCORES and length >= _LONG:
+        runs = min(_MOST_RUNS, length // _RUN)
+    bounds = [length * i // runs for i in range(runs + 1)]
+
+    def run(first: int, last: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        seen = expand_dims(arange(first, last), axis=1) >= arange(k.shape[-2])
+        return matmul(dropout(_weights(q, k, seen, scale), p), v)
+
+    if runs == 1:
+        return run(0, length, q, k, v)
+    outputs = []
+    for first, last in itertools.pairwise(bounds):
+        few = checkpoint(functools.partial(run, first, last))
+        outputs.append(few(q[..., first:last, :], k[..., :last, :], v[..., :last, :]))
+    return concat(outputs, axis=-2)
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:

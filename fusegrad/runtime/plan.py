@@ -5,6 +5,7 @@ Knows kernels by what they read and write; knows no machine code and no graph be
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -16,6 +17,8 @@ from ..codegen.program import Command, Group, Launch, Program, Slot, SlotKind
 __all__ = ["Alias", "CommandTask", "Plan", "Task", "assign_offsets", "plan"]
 
 ALIGN = 64
+MUCH, LARGE = 16 << 20, 1 << 20
+"""Bytes of a program that may be saved, and of what a launch moves that has a step of its own."""
 Value = Hashable
 
 
@@ -151,8 +154,9 @@ def plan(
     Plan
     """
     tasks, aliases = _without_aliases(tasks)
-    levels, kept = _levels(tasks, inputs, outputs, donations, nbytes)
-    steps = _steps(levels)
+    edges, kept = _order(tasks, inputs, outputs, donations, nbytes)
+    outside = {*inputs, *outputs, *constants}
+    steps = _steps(tasks, edges, {v: n for v, n in nbytes.items() if v not in outside})
     produced: dict[Value, int] = {}
     last: dict[Value, int] = {}
     for position, numbers in enumerate(steps):
@@ -272,14 +276,14 @@ def _bytes(tasks: Sequence[Task | CommandTask], nbytes: Mapping[Value, int]) -> 
     return total
 
 
-def _levels(
+def _order(
     tasks: Sequence[Task | CommandTask],
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     donations: Sequence[tuple[int, int]],
     nbytes: Mapping[Value, int],
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """The group of each task, and the donations that no reader of the old value contradicts."""
+) -> tuple[list[set[int]], list[tuple[int, int]]]:
+    """What each task waits for, and the donations that no reader of the old value contradicts."""
     writer: dict[Value, int] = {}
     readers: dict[Value, list[int]] = {}
     for number, task in enumerate(tasks):
@@ -310,15 +314,14 @@ def _levels(
         for r, w in extra:
             edges[w].add(r)
         kept.append(pair)
-    levels = _longest(edges)
-    if levels is None:
+    if _longest(edges) is None:
         return _without_cycles(before, wanted)
-    return levels, kept
+    return edges, kept
 
 
 def _without_cycles(
     before: Sequence[set[int]], wanted: Sequence[tuple[tuple[int, int], set[tuple[int, int]]]]
-) -> tuple[list[int], list[tuple[int, int]]]:
+) -> tuple[list[set[int]], list[tuple[int, int]]]:
     """Take donations one by one, leaving out those whose order is impossible."""
     edges = [set(b) for b in before]
     after: list[set[int]] = [set() for _ in before]
@@ -334,9 +337,7 @@ def _without_cycles(
         for r, w in extra:
             edges[w].add(r)
             after[r].add(w)
-    levels = _longest(edges)
-    assert levels is not None
-    return levels, kept
+    return edges, kept
 
 
 def _reaches(after: Sequence[set[int]], start: int, targets: set[int]) -> bool:
@@ -373,11 +374,76 @@ def _longest(before: Sequence[set[int]]) -> list[int] | None:
     return levels if done == len(before) else None
 
 
-def _steps(levels: Sequence[int]) -> list[list[int]]:
+def _steps(
+    tasks: Sequence[Task | CommandTask], before: Sequence[set[int]], local: Mapping[Value, int]
+) -> list[list[int]]:
+    """The tasks of each step: each as early as it can be, unless that takes much more memory.
+
+    What is large fills all threads by itself. Then what waits for it may run before its neighbours,
+    so that not all of them hold their results at the same time.
+    """
+    early = _longest(before)
+    assert early is not None
+    together = _by_step(early)
+    held = _peak(tasks, together, local)
+    if held < MUCH:
+        return together
+    apart = _by_step(_one_by_one(tasks, before, local))
+    return apart if _peak(tasks, apart, local) < 0.9 * held else together
+
+
+def _by_step(levels: Sequence[int]) -> list[list[int]]:
     steps: list[list[int]] = [[] for _ in range(max(levels, default=-1) + 1)]
     for number, level in enumerate(levels):
         steps[level].append(number)
-    return steps
+    return [numbers for numbers in steps if numbers]
+
+
+def _one_by_one(
+    tasks: Sequence[Task | CommandTask], before: Sequence[set[int]], local: Mapping[Value, int]
+) -> list[int]:
+    """The step of each task: large ones have their own, first what was waiting for the last."""
+    after: list[list[int]] = [[] for _ in before]
+    for number, sources in enumerate(before):
+        for s in sources:
+            after[s].append(number)
+    waiting = [len(b) for b in before]
+    ready = [n for n in reversed(range(len(before))) if not waiting[n]]
+    levels = [0] * len(before)
+    last = -1
+    while ready:
+        number = ready.pop()
+        level = max((levels[s] + 1 for s in before[number]), default=0)
+        if _bytes([tasks[number]], local) >= LARGE or not isinstance(tasks[number], Task):
+            level = last = max(level, last + 1)
+        levels[number] = level
+        for other in sorted(after[number], reverse=True):
+            waiting[other] -= 1
+            if not waiting[other]:
+                ready.append(other)
+    return levels
+
+
+def _peak(
+    tasks: Sequence[Task | CommandTask], steps: Sequence[Sequence[int]], local: Mapping[Value, int]
+) -> int:
+    """The most bytes that are held in one step."""
+    first: dict[Value, int] = {}
+    last: dict[Value, int] = {}
+    changes = [0] * (len(steps) + 1)
+    for position, numbers in enumerate(steps):
+        for number in numbers:
+            for value in (*tasks[number].writes, *tasks[number].reads):
+                first.setdefault(value, position)
+                last[value] = position
+            for _, size in tasks[number].private:
+                changes[position] += size
+                changes[position + 1] -= size
+    for value, position in first.items():
+        size = local.get(value, 0)
+        changes[position] += size
+        changes[last[value] + 1] -= size
+    return max(itertools.accumulate(changes))
 
 
 def assign_offsets(

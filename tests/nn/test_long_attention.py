@@ -1,0 +1,125 @@
+"""Causal attention in runs of queries: the same values, less work, memory that does not explode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+import fusegrad.nn.functional as F
+from fusegrad.nn import attention
+
+RNG = np.random.default_rng(0)
+
+SHAPES = [
+    ((23, 4), (23, 4), (23, 4)),
+    ((2, 3, 17, 4), (2, 3, 17, 4), (2, 3, 17, 5)),
+    ((2, 19, 4), (2, 11, 4), (2, 11, 4)),
+    ((2, 16, 4), (2, 40, 4), (1, 40, 2)),
+]
+
+
+@pytest.fixture(params=["one run", "runs"])
+def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs of four queries, at most three of them; or one run."""
+    if request.param == "one run":
+        return 1
+    for name, value in {"_LONG": 12, "_MANY_SCORES": 1, "_RUN": 4, "_MOST_RUNS": 3}.items():
+        monkeypatch.setattr(attention, name, value)
+    return 3
+
+
+def normal(*shape: int) -> Any:
+    return RNG.standard_normal(shape)
+
+
+def reference(q: Any, k: Any, v: Any) -> Any:
+    scores = np.einsum("...le,...se->...ls", q, k) / q.shape[-1] ** 0.5
+    seen = np.arange(q.shape[-2])[:, None] >= np.arange(k.shape[-2])
+    power = np.exp(np.where(seen, scores - scores.max(-1, keepdims=True), -np.inf))
+    return power / power.sum(-1, keepdims=True) @ v
+
+
+def attend(q: Any, k: Any, v: Any) -> Any:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    def total(*arrays: Any) -> Any:
+        value = function(*arrays)
+        weights = np.cos(np.arange(value.size)).reshape(value.shape)
+        return (value * fg.asarray(weights, dtype=value.dtype)).sum()
+
+    return fg.grad(total, argnums=(0, 1, 2))
+
+
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+def test_values(shapes: Any, runs: int) -> None:
+    arrays = [normal(*shape) for shape in shapes]
+    expected = reference(*arrays)
+    for function in (attend, fg.compile(attend)):
+        np.testing.assert_allclose(np.asarray(function(*arrays)), expected, rtol=1e-10, atol=1e-12)
+    graph = fg.compile(attend).explain(*arrays)["graph"]
+    assert graph.count("dot(") == 2 * runs
+
+
+def test_gradients_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = [normal(2, 17, 4), normal(2, 17, 4), normal(2, 17, 5)]
+    hessian = gradients(lambda *a: sum((g * g).sum() for g in gradients(attend)(*a)))
+    whole = gradients(attend)(*arrays), hessian(*arrays)
+    for name, value in {"_LONG": 12, "_MANY_SCORES": 1, "_RUN": 4}.items():
+        monkeypatch.setattr(attention, name, value)
+    for function, expected in zip((gradients(attend), hessian), whole, strict=True):
+        for found in (function(*arrays), fg.compile(function)(*arrays)):
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-9)
+
+
+def test_batches_tangents_and_shared_heads(runs: int) -> None:
+    q, k, v = normal(2, 4, 13, 4), normal(2, 2, 13, 4), normal(2, 2, 13, 4)
+    found = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    many = [np.repeat(x, 2, axis=1) for x in (k, v)]
+    np.testing.assert_allclose(np.asarray(found), reference(q, *many), atol=1e-12)
+    mapped = fg.vmap(attend)(q, *many)
+    np.testing.assert_allclose(np.asarray(mapped), reference(q, *many), atol=1e-12)
+    step = 1e-6 * normal(*q.shape)
+    moved = reference(q + step, *many) - reference(q - step, *many)
+    tangent = fg.jvp(lambda x: attend(x, *many), (q,), (step,))[1]
+    np.testing.assert_allclose(np.asarray(tangent), moved / 2, rtol=1e-4, atol=1e-12)
+
+
+def test_keys_that_nobody_sees_are_not_read(runs: int) -> None:
+    q, k, v = normal(13, 4), normal(20, 4), normal(20, 4)
+    k[13:] = v[13:] = 0
+    expected = reference(q, k, v)
+    k[13:] = np.nan
+    np.testing.assert_allclose(np.asarray(attend(q, k, v)), expected, atol=1e-12)
+
+
+def test_dropout_in_runs(runs: int) -> None:
+    fg.random.seed(0)
+    v = np.ones((60, 1, 24, 2))
+    q = np.zeros((60, 1, 24, 4))
+
+    @fg.compile
+    def both(v: Any) -> Any:
+        def loss(v: Any) -> Any:
+            return F.scaled_dot_product_attention(q, q, v, dropout_p=0.5, is_causal=True).sum()
+
+        return fg.value_and_grad(loss)(v)
+
+    value, slope = both(v)
+    # The weights that the derivative computes again are dropped where they were before.
+    np.testing.assert_allclose(float(value), float((slope * v).sum()), rtol=1e-6)
+    assert 0.9 < float(value) / v.size < 1.1
+
+
+def test_memory_of_long_sequences() -> None:
+    arrays = [fg.zeros((1, 4, 2048, 16)) for _ in range(3)]
+    step = fg.compile(gradients(attend))
+    step(*arrays)
+    everything = 4 * 2048 * 2048 * 4
+    assert step.stats().arena_bytes < everything

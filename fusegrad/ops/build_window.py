@@ -223,7 +223,9 @@ def _is_product(
     return out >= FEW_SUMS and math.prod(counts) >= LANES // 2
 
 
-def _without_padding(x: Node, w: Node, strides: Sequence[int], dilations: Sequence[int]) -> Node:
+def _without_padding(
+    x: Node, w: Node, strides: Sequence[int], dilations: Sequence[int], by_weight: bool = False
+) -> Node:
     sizes = w.shape[3:]
     if all(size == 1 for size in sizes):
         return _pointwise(x, w, strides)
@@ -233,7 +235,9 @@ def _without_padding(x: Node, w: Node, strides: Sequence[int], dilations: Sequen
     known = not any(isinstance(e, Symbol) for e in (*x.shape, *w.shape))
     if known and all(count == 1 for count in counts):
         return _single_window(x, w, dilations)
-    if known and w.shape[1] == 1 and _long_windows(w.shape, counts):  # type: ignore[arg-type]
+    # Along an image that fills vectors its windows are no further work for its derivative.
+    along = by_weight or (known and int(counts[-1] or 0) < LANES)  # type: ignore[arg-type]
+    if known and along and w.shape[1] == 1 and _long_windows(w.shape, counts):  # type: ignore[arg-type]
         return _as_reduction(x, w, counts, strides, dilations)  # type: ignore[arg-type]
     last = known and _channels_last(int(w.shape[1]), int(counts[-1] or 0), strides[-1])  # type: ignore[arg-type]
     op = CLASSES["convolution"](tuple(strides), tuple(dilations), last)
@@ -353,7 +357,7 @@ def convolution_by_weight(
         x = build.slice_(x, starts, stops, [1] * len(starts))
         before, behind = ([0, 0, 0, *(max(0, e) for e in ends)] for ends in (low, high))
         x = build.pad(x, before, behind)
-    return exchange_next(_without_padding(x, cotangent, dilations, strides))
+    return exchange_next(_without_padding(x, cotangent, dilations, strides, by_weight=True))
 
 
 def convolution_by_input(

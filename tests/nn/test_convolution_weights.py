@@ -74,6 +74,22 @@ def test_derivative_by_the_weight(name: str) -> None:
         np.testing.assert_allclose(found / scale, meant / scale, 0, tolerance * 4)
 
 
+def test_one_sum_of_many_products_is_differentiated_as_a_convolution() -> None:
+    """Not as windows that are multiplied, stored and added at their places."""
+    x = np.random.default_rng(0).standard_normal((2, 40, 90)).astype(np.float32)
+    w = np.random.default_rng(1).standard_normal((1, 40, 5)).astype(np.float32)
+
+    @fg.compile
+    def derivative(x: fg.Tensor) -> fg.Tensor:
+        return fg.grad(lambda x: F.conv1d(x, w).sum())(x)
+
+    expected = np.zeros((40, 90))
+    for place in range(86):
+        expected[:, place : place + 5] += w[0]
+    np.testing.assert_allclose(derivative(x), np.stack([expected] * 2), 1e-4, 1e-5)
+    assert "overlap" not in str(derivative.explain(x))
+
+
 def test_an_infinity_at_the_edge_reaches_its_own_sums_only() -> None:
     case: Case = ((2, 2, 9, 9), (4, 2, 3, 3), 1, 0, 1, 1)
     x = np.ones(case[0], np.float32)

@@ -3,7 +3,7 @@
 Knows texts of kernels, and how those that share a function are split; knows no graphs.
 
 Which kernels share a module depends on their texts alone. A function that several kernels call, as
-a register tile, is compiled once, and imported.
+a register tile, is a module of its own: compiled once for all programs, and kept on disk.
 
 Most kernels are *drafts* at first: compiled without optimisation, in an eighth of the time. Their
 texts are kept, so that they can be compiled well when the step is used again (`improvement`). The
@@ -22,6 +22,7 @@ from typing import final
 from .. import config
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
+from . import cache, loader
 from .record import Draft
 
 __all__ = ["Emission", "symbol_of"]
@@ -33,6 +34,7 @@ _LEVEL, _DRAFT_LEVEL = 2, 0
 _MOST_WORKERS = 7
 _NOTHING = "define void @nothing() { ret void }"
 _SHARED = re.compile(r"define internal [^@]*@([\w.$-]+)\(")
+_DECLARED = re.compile(r"declare [^@]*(@[^(]+\()")
 _CALLED = re.compile(r"call [^@]*@(fg\.[\w.$-]+)\(")
 
 
@@ -48,8 +50,6 @@ class _Module:
     def __init__(self, triple: str) -> None:
         self.head = f'target triple = "{triple}"'
         self.declarations: dict[str, None] = {}
-        self.defined: set[str] = set()
-        self.imported: dict[str, str] = {}
         self.bodies: list[str] = []
         self.size = 0
 
@@ -61,8 +61,7 @@ class _Module:
 
     def text(self) -> str:
         """The module as LLVM IR."""
-        imported = [line for name, line in self.imported.items() if name not in self.defined]
-        return "\n".join([self.head, *self.declarations, *imported, *self.bodies, ""])
+        return "\n".join([self.head, *self.declarations, *self.bodies, ""])
 
 
 @final
@@ -95,7 +94,7 @@ class Emission:
         self._made: list[bytes | BaseException] = []
         # The texts of drafts, by the number of their module.
         self._drafts: dict[int, str] = {}
-        self._waiting: queue.SimpleQueue[tuple[int, str, int]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[int, str, int, bool]] = queue.SimpleQueue()
         self._open = threading.Semaphore(0)
         self._over = False
         self._first = first
@@ -117,9 +116,8 @@ class Emission:
                 body.append(line)
         self._share(shared, declared)
         module = self._draft if draft else self._best
-        module.imported.update((name, self._shared[name]) for name in map(_name, shared))
-        module.write(declared, body)
-        self._submit_large()
+        module.write([*declared, *(self._shared[name] for name in map(_name, shared))], body)
+        self._submit_large(_LEAST_TEXT, _LEAST_DRAFT)
 
     def __enter__(self) -> Emission:
         # The compiler itself takes its time when it runs first in a thread, or in the process.
@@ -139,8 +137,7 @@ class Emission:
 
     def finish(self) -> tuple[tuple[bytes, ...], tuple[Draft, ...]]:
         """The object code of all modules, and drafts; what a compiler raised is raised."""
-        for draft in (False, True):
-            self._submit(draft)
+        self._submit_large(1, 1)
         self._work()
         self._end()
         objects: list[bytes] = []
@@ -155,36 +152,37 @@ class Emission:
         return tuple(objects), tuple(drafts)
 
     def _share(self, functions: Iterable[str], declared: Sequence[str]) -> None:
-        """Functions that kernels share, each defined in one module and declared in the others."""
+        """Functions that kernels share, each a module of its own: others have it already."""
         new = {name: line for line in functions if (name := _name(line)) not in self._shared}
         for name, line in new.items():
             head = line[: line.index("{")]
             self._shared[name] = head.replace("define internal", "declare", 1)
-        for name, line in new.items():
+        for line in new.values():
+            module = _Module(self.features.triple)
+            used = [d for d in declared if (f := _DECLARED.match(d)) and f.group(1) in line]
             called = (n for n in _CALLED.findall(line) if n in self._shared)
-            self._best.imported.update((n, self._shared[n]) for n in called)
-            self._best.defined.add(name)
-            self._best.write(declared, [line.replace("define internal ", "define ", 1)])
+            module.write(
+                [*sorted(used), *sorted(self._shared[n] for n in called)],
+                [line.replace("define internal ", "define ", 1)],
+            )
+            self._submit(module, _LEVEL, shared=True)
 
-    def _submit_large(self) -> None:
-        if self._best.size >= _LEAST_TEXT:
-            self._submit(draft=False)
-        if self._draft.size >= _LEAST_DRAFT:
-            self._submit(draft=True)
+    def _submit_large(self, least: int, least_draft: int) -> None:
+        """Compile the modules that have so many characters."""
+        if self._best.size >= least:
+            self._submit(self._best, _LEVEL)
+            self._best = _Module(self.features.triple)
+        if self._draft.size >= least_draft:
+            self._submit(self._draft, _DRAFT_LEVEL)
+            self._draft = _Module(self.features.triple)
 
-    def _submit(self, draft: bool) -> None:
-        module = self._draft if draft else self._best
-        if not module.bodies or not self._compiles:
-            return
+    def _submit(self, module: _Module, level: int, shared: bool = False) -> None:
         number = len(self._made)
         self._made.append(b"")
         text = module.text()
-        if draft:
+        if level == _DRAFT_LEVEL:
             self._drafts[number] = text
-            self._draft = _Module(self.features.triple)
-        else:
-            self._best = _Module(self.features.triple)
-        self._waiting.put((number, text, _DRAFT_LEVEL if draft else _LEVEL))
+        self._waiting.put((number, text, level, shared))
         self._open.release()
         self._hire(number + 1)
 
@@ -207,11 +205,12 @@ class Emission:
     def _work(self, most: int | None = None) -> None:
         while most is None or most > 0:
             try:
-                number, text, level = self._waiting.get_nowait()
+                number, text, level, shared = self._waiting.get_nowait()
             except queue.Empty:
                 return
             try:
-                self._made[number] = llvm.compile_module(text, self.features, level)
+                make = _shared_code if shared else llvm.compile_module
+                self._made[number] = make(text, self.features, level)
             except BaseException as error:
                 self._made[number] = error
             most = None if most is None else most - 1
@@ -222,3 +221,21 @@ def _name(line: str) -> str:
     found = _SHARED.match(line)
     assert found is not None, line
     return found.group(1)
+
+
+_known: dict[tuple[str, Features], bytes] = {}
+
+
+def _shared_code(text: str, features: Features, level: int) -> bytes:
+    """The object code of a function that programs share: of this process, from disk, or made."""
+    code = _known.get((text, features))
+    if code is None:
+        parts = [("kind", b"shared function"), loader.host_parts()[0], ("text", text.encode())]
+        key = cache.Key([*parts, ("target", repr((features, level)).encode())])
+        disk = cache.default()
+        found = disk.get(key) if disk is not None else None
+        code = llvm.compile_module(text, features, level) if found is None else found.blobs["code"]
+        if disk is not None and found is None:
+            disk.put(key, {}, {"code": code})
+        _known[text, features] = code
+    return code

@@ -25,6 +25,9 @@ from .workload import Task, Workload
 
 Answer = dict[str, Any]
 
+SETTLING = 0.2
+"""Seconds in which a library that compiles while it runs ends that."""
+
 
 class Server:
     """Answers the requests.
@@ -115,6 +118,8 @@ class Server:
         while self.task.stats and self.task.stats().get("drafts"):
             self.library.wait(self.task.step())
             time.sleep(0.01)
+        # What checks the arguments of calls is compiled again too, once in a process.
+        time.sleep(SETTLING)
 
     def _batch(self, iterations: int, clock: Callable[[], float]) -> float:
         step = self.task.step

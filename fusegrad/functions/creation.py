@@ -21,7 +21,7 @@ from ..tensors.array_values import check_number
 from ..tensors.context import active
 from ..tensors.device import check_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor, finished, record_nodes
-from .interop import shared
+from .interop import is_on_gpu, of_gpu, shared
 
 __all__ = [
     "array",
@@ -97,6 +97,9 @@ def asarray(
     """
     check_device(device)
     kind = None if dtype is None else as_dtype(dtype)
+    if is_on_gpu(obj) and copy is not False:
+        obj = of_gpu(obj)
+        device = obj.device if device is None else device
     tensor = shared(obj, kind) if copy is False else as_tensor(obj, kind)
     if tensor is obj and (copy or (requires_grad and not tensor.requires_grad)):
         tensor = tensor._snapshot() if requires_grad else tensor.clone()

@@ -12,14 +12,16 @@ import numpy.typing as npt
 
 from ..codegen.dtypes import DType
 from ..errors import CopyError, DeviceError, DTypeError
+from ..ir.types import TensorType
+from ..runtime.devices import find
 from ..semantics.promotion import as_dtype
 from ..tensors import dlpack
 from ..tensors.context import active
 from ..tensors.device import check_device
-from ..tensors.storage import SharedStorage
-from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
+from ..tensors.storage import DeviceStorage, SharedStorage
+from ..tensors.tensor_class import Tensor, as_tensor, finished, tensor_of
 
-__all__ = ["from_dlpack", "from_numpy", "shared"]
+__all__ = ["from_dlpack", "from_numpy", "is_on_gpu", "of_gpu", "shared"]
 
 Array = npt.NDArray[Any]
 
@@ -87,6 +89,47 @@ def _array_of(x: Any) -> Array:
         ) from None
 
 
+def of_gpu(x: Any) -> Tensor:
+    """A copy of an array that another library has on a GPU, on that GPU.
+
+    Raises
+    ------
+    CopyError
+        If its elements do not lie one after the other.
+    """
+    interface = x.__cuda_array_interface__
+    dtype = as_dtype(np.dtype(interface["typestr"]))
+    type_ = TensorType(tuple(interface["shape"]), dtype)
+    strides = interface.get("strides")
+    if strides is not None and tuple(strides) != _strides(type_.shape, dtype.itemsize):  # type: ignore[arg-type]
+        raise CopyError(
+            f"an array on a GPU has the strides {tuple(strides)} in bytes",
+            remedy="make it contiguous first, x.contiguous() in torch, cupy.ascontiguousarray(x)",
+        )
+    device = x.__dlpack_device__() if hasattr(x, "__dlpack_device__") else (2, 0)
+    gpu = find(int(device[1]))
+    storage = DeviceStorage(type_, gpu)
+    # Its library may still write it, and may write it again as soon as this returns.
+    gpu.driver.synchronize(gpu.index)
+    gpu.driver.copy(gpu.index, storage.address, int(interface["data"][0]), type_.nbytes)
+    gpu.driver.synchronize(gpu.index)
+    return tensor_of(storage)
+
+
+def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    found: list[int] = []
+    step = itemsize
+    for extent in reversed(shape):
+        found.append(step)
+        step *= extent
+    return tuple(reversed(found))
+
+
+def is_on_gpu(x: Any) -> bool:
+    """Whether another library has an array on a GPU."""
+    return not isinstance(x, (Tensor, np.ndarray)) and hasattr(x, "__cuda_array_interface__")
+
+
 def from_numpy(x: Any) -> Tensor:
     """A tensor with the values of a NumPy array, which are copied.
 
@@ -130,7 +173,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     Raises
     ------
     CopyError
-        If `copy` is False and the memory cannot be shared.
+        If `copy` is False and the memory cannot be shared: that of a GPU is always copied.
     DeviceError, DTypeError
         If the values are on another device, or of a dtype that fusegrad does not have.
 
@@ -145,10 +188,14 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     """
     check_device(device)
     if isinstance(x, Tensor):
-        return x.clone() if copy else x
+        return finished(x.clone() if copy else x, device)
+    if is_on_gpu(x):
+        if copy is False:
+            raise _no_copy("the values are on a GPU")
+        return finished(of_gpu(x), device)
     array = _array_of(x)
     if copy is False:
-        return shared(array)
+        return finished(shared(array), device)
     if copy or active.trace is not None or _obstacle(array, None):
-        return as_tensor(array)
-    return shared(array)
+        return finished(as_tensor(array), device)
+    return finished(shared(array), device)

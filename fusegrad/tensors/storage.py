@@ -185,6 +185,17 @@ class DeviceStorage(Storage):
         gpu.driver.download(gpu.index, made.address, self.address, count)
         return made
 
+    def interface(self) -> dict[str, Any]:
+        """What other libraries of CUDA read of it: version 3 of ``__cuda_array_interface__``."""
+        return {
+            "shape": self.type.shape,
+            "typestr": self.type.dtype.numpy.str,
+            "data": (self.address, False),
+            "strides": None,
+            "version": 3,
+            "stream": self.gpu.driver.stream(self.gpu.index) or None,
+        }
+
     def view(self) -> Array:
         raise DeviceError(
             f"the values are on {self.device}: NumPy cannot see them",

@@ -6,6 +6,7 @@ Knows only how to ask for the values; inside of a trace asking is an error.
 from __future__ import annotations
 
 import sys
+import weakref
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..errors import (
 from ..semantics.shapes import show
 from .device import device as Device
 from .dlpack import as_bfloat16
-from .storage import Storage
+from .storage import DeviceStorage, Storage
 
 __all__ = ["Looks"]
 
@@ -129,6 +130,12 @@ class Looks(ABC):
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
+        if self.device.type == "cuda":
+            raise DeviceError(
+                f"the values are on {self.device}, and DLPack hands over those of the CPU",
+                remedy="let the other library read them as an array of CUDA, torch.as_tensor(x) or "
+                "cupy.asarray(x), or copy them, x.cpu()",
+            )
         if stream is not None:
             raise DeviceError("the CPU has no streams", remedy="leave stream=None")
         storage = self._own_storage()
@@ -141,7 +148,25 @@ class Looks(ABC):
         return as_bfloat16(capsule) if self.dtype is bfloat16 else capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        index = self.device.index
+        return (1, 0) if index is None else (2, index)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The memory for other libraries of CUDA, which see the values as they are now."""
+        if self.device.type != "cuda":
+            raise AttributeError("the values are on the CPU: there is no __cuda_array_interface__")
+        storage = self._own_storage()
+        if not isinstance(storage, DeviceStorage):
+            self._look("__cuda_array_interface__")
+            raise AttributeError("the values are not there yet")
+        if self.dtype is bfloat16:
+            raise DTypeError(
+                "__cuda_array_interface__ has no bfloat16", remedy="convert first, x.float()"
+            )
+        # As long as the tensor lives nobody else gets the memory, and no step writes to it.
+        weakref.finalize(self, id, storage)
+        return storage.interface()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""

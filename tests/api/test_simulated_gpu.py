@@ -15,7 +15,7 @@ import pytest
 import fusegrad as fg
 import fusegrad.nn.functional as F
 from fusegrad import nn, optim
-from fusegrad.errors import CaptureError, DeviceError
+from fusegrad.errors import CaptureError, CopyError, DeviceError
 from fusegrad.runtime.simulated import SimulatedDriver
 from fusegrad.testing import simulated_gpus
 
@@ -311,6 +311,51 @@ def test_memory(gpu: SimulatedDriver) -> None:
         pytest.raises(DeviceError, match="cuda:0 has no 400000 bytes left"),
     ):
         fg.asarray(values(100_000)).cuda()
+
+
+class Foreign:
+    """An array that another library has on a GPU."""
+
+    def __init__(self, tensor: fg.Tensor, **changes: Any) -> None:
+        self.tensor = tensor
+        self.__cuda_array_interface__ = {**tensor.__cuda_array_interface__, **changes}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()
+
+
+def test_arrays_of_other_libraries(gpu: SimulatedDriver) -> None:
+    x = fg.asarray(values(3, 4)).to("cuda:1")
+    interface = x.__cuda_array_interface__
+    assert (interface["shape"], interface["typestr"], interface["version"]) == ((3, 4), "<f4", 3)
+    assert x.__dlpack_device__() == (2, 1)
+    for read in (fg.asarray, fg.from_dlpack):
+        y = read(Foreign(x))
+        assert y.device == "cuda:1"
+        np.testing.assert_array_equal(y.cpu().numpy(), x.cpu().numpy())
+        assert read(Foreign(x), device="cpu").device == "cpu"
+    # What another library reads is not written by a step.
+    state = fg.asarray(values(4)).cuda()
+
+    @fg.compile
+    def step(a: Any) -> None:
+        state[...] = state + a
+
+    one = np.ones(4, "float32")
+    step(one)
+    step(one)
+    seen = Foreign(state)
+    before = state.cpu().numpy()
+    step(one)
+    np.testing.assert_array_equal(fg.asarray(seen).cpu().numpy(), before)
+    with pytest.raises(CopyError, match="strides"):
+        fg.asarray(Foreign(x, strides=(4, 12)))
+    with pytest.raises(CopyError, match="on a GPU"):
+        fg.from_dlpack(Foreign(x), copy=False)
+    with pytest.raises(DeviceError, match="DLPack hands over"):
+        x.__dlpack__()
+    assert not hasattr(fg.ones(3), "__cuda_array_interface__")
+    assert not hasattr(fg.ones(3) + 1, "__cuda_array_interface__")
 
 
 def test_which_gpu(gpu: SimulatedDriver) -> None:

@@ -231,6 +231,8 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
     blocks = -(-rows // block)
     builder = _TileBuilder(c, target, height, vectors, block, blocks, panels, packed)
     cost = 2.0 * min(block, max(rows, 1)) * min(columns, width) * c.depth / lanes
+    # Few rows wait for the panel to come from memory.
+    cost = max(cost, 1.0 * min(columns, width) * c.depth * c.b.buffer.dtype.itemsize)
     return Tiled(builder.body(), batch * blocks * panels, cost)
 
 

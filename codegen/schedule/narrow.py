@@ -77,6 +77,8 @@ def sums_over_lanes(c: Contraction, size: int, target: Features) -> Tiled | None
     items.bind_batch()
     body = items.loop(_item(c, row0, items.values, lanes))
     cost = 2.0 * min(BLOCK, rows) * columns * (c.depth / lanes + lanes)
+    # Few columns wait for the rows to come from memory.
+    cost = max(cost, 1.0 * min(BLOCK, rows) * c.depth * c.a.buffer.dtype.itemsize)
     return Tiled(body, batch * blocks, cost)
 
 

@@ -199,6 +199,16 @@ def packed(result: Mapped) -> set[str]:
     return names - {"sums", "acc"}
 
 
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [("NN", (1, 768, 669)), ("NT", (1, 768, 669)), ("NT", (700, 1, 669)), ("TN", (700, 1, 669))],
+    ids=str,
+)
+def test_threads_share_what_one_vector_multiplies(form: str, shape: tuple[int, int, int]) -> None:
+    """Two megabytes are worth several threads, few as the operations on them are."""
+    assert mapped(matmul(form, *shape, (1,)), "avx512").chunks >= 4
+
+
 @pytest.mark.parametrize("shape", [(300, 300, 9000), (128, 128, 9000), (600, 64, 9000)], ids=str)
 def test_blocks_are_many_enough_for_threads(shape: tuple[int, int, int]) -> None:
     result = schedule(matmul("NN", *shape, (1,)).kernel, 1, named("avx512"))

@@ -77,9 +77,11 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
     """
     order = toposort(outputs)
     extra: set[Node] = set()
+    grower: _Grower | None = None
     for _ in range(ROUNDS):
         written = values(order, outputs, extra)
-        regions = _grow(order, written)
+        grower = _grow(order, written, grower)
+        regions = grower.regions
         shared = _worth_storing(regions, written) | _smaller_to_store(regions, written)
         if not shared:
             break
@@ -94,8 +96,10 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
     """The nodes whose values are written to memory."""
     written = {n for n in outputs if not is_leaf(n)} | extra
 
+    leaves = {n for n in order if is_leaf(n)}
+
     def is_value(node: Node) -> bool:
-        return node in written or is_leaf(node)
+        return node in written or node in leaves
 
     for node in order:
         pattern = node.op.pattern
@@ -156,20 +160,34 @@ def _limit_depth(order: Sequence[Node], written: set[Node]) -> None:
 class _Grower:
     """The regions so far, and which region computes a value."""
 
-    def __init__(self, written: set[Node]) -> None:
-        self.written = written
+    def __init__(self, order: Sequence[Node], written: set[Node]) -> None:
+        self.stored = written | {n for n in order if is_leaf(n)}
+        # Every reader computes some written scalars for itself instead of waiting for them.
+        self.values = self.stored - _repeated(order, written)
+        self.made: dict[Node, Stage] = {}
         self.regions: dict[int, Region] = {}
         self.home: dict[Node, int] = {}
         self.readers: dict[Node, list[int]] = {}
         self.numbers = itertools.count()
-        # Written scalars that every reader computes for itself instead of waiting for them.
-        self.repeated: set[Node] = set()
 
-    def is_stored(self, node: Node) -> bool:
-        return node in self.written or is_leaf(node)
-
-    def is_value(self, node: Node) -> bool:
-        return self.is_stored(node) and node not in self.repeated
+    def stage_of(self, node: Node, before: _Grower | None, changed: set[Node]) -> Stage:
+        """The stage that computes `node`: that of the round before, if it reads the same."""
+        made = None if before is None else before.made.get(node)
+        again = (
+            made is not None
+            and made.kind is not Kind.DOT
+            and changed.isdisjoint(made.access.inlined)
+            and changed.isdisjoint(made.access.reads)
+        )
+        if made is not None and again:
+            stage = Stage(node, made.kind, made.total, made.rows, made.access)
+        else:
+            reads_memory = node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
+            reads_memory = reads_memory or isinstance(node.op, Barrier)
+            known = self.stored if reads_memory else self.values
+            stage = make_stage(node, known.__contains__)
+        self.made[node] = stage
+        return stage
 
     def add(self, stage: Stage) -> None:
         """Put `stage` in the best region that takes it, or in a new one."""
@@ -209,7 +227,6 @@ class _Grower:
 
     def _mergeable(self, other: Region, region: Region) -> bool:
         """Whether all stages of `other` fit `region`."""
-        own = {n for s in region.stages for n in s.access.reads} & set(other.nodes)
         kinds = (Kind.MAP, Kind.ROW, Kind.COLUMN, Kind.TOTAL)
         if other.kind not in kinds or region.weight + other.weight > MAX_WEIGHT:
             return False
@@ -221,15 +238,18 @@ class _Grower:
             stage.finish, became = finish, stage.finish
             if not fits or became is not finish:
                 return False
-            trial.stages.append(stage)
+            trial.include(stage)
             if not finish:
                 trial.total = max(trial.total, stage.total)
                 trial.rows = _rows(stage, trial)
-        return bool(own) or region.total == other.total
+        return region.total == other.total or not region.read.isdisjoint(other.nodes)
 
     def _merge(self, other: Region, region: Region) -> None:
         """Move all of `other` into `region`; its stages come first."""
-        region.stages = [*other.stages, *region.stages]
+        own = region.stages
+        region.stages = []
+        for stage in [*other.stages, *own]:
+            region.include(stage)
         region.weight += other.weight
         region.total = max(region.total, other.total)
         region.rows = region.rows if region.rows is not None else other.rows
@@ -259,7 +279,7 @@ class _Grower:
         del self.regions[other.number]
 
     def _join(self, stage: Stage, region: Region, before: set[int]) -> None:
-        region.stages.append(stage)
+        region.include(stage)
         region.weight += len(stage.access.inlined) + 1
         if not stage.finish:
             region.total = max(region.total, stage.total)
@@ -309,7 +329,7 @@ class _Grower:
             return False
         if _buffers(region, stage) > MAX_BUFFERS:
             return False
-        own = {s.node: s for s in region.stages}
+        own = region.own
         inside = {own[n]: p for n, p in stage.access.reads.items() if n in own}
         if _finishes(stage, inside):
             stage.finish = True
@@ -341,8 +361,8 @@ def _beside(node: Node, root: Node) -> bool:
 
 
 def _buffers(region: Region, stage: Stage) -> int:
-    names = {n for s in region.stages for n in s.access.reads} | set(stage.access.reads)
-    return len(names) + len(region.stages) + 1
+    new = sum(n not in region.read for n in stage.access.reads)
+    return len(region.read) + new + len(region.stages) + 1
 
 
 def _finishes(stage: Stage, inside: dict[Stage, set[int | None]]) -> bool:
@@ -426,17 +446,17 @@ def _repeated(order: Sequence[Node], written: set[Node]) -> set[Node]:
     return found
 
 
-def _grow(order: Sequence[Node], written: set[Node]) -> dict[int, Region]:
-    grower = _Grower(written)
-    grower.repeated = _repeated(order, written)
+def _grow(order: Sequence[Node], written: set[Node], before: _Grower | None) -> _Grower:
+    grower = _Grower(order, written)
+    changed: set[Node] = set()
+    if before is not None:
+        changed = (grower.stored ^ before.stored) | (grower.values ^ before.values)
     for node in order:
         several = isinstance(node.type, TupleType)
         if isinstance(node.op, Item) or not (several or (node in written and size_of(node))):
             continue
-        reads_memory = node.op.pattern in (Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL)
-        reads_memory = reads_memory or isinstance(node.op, Barrier)
-        grower.add(make_stage(node, grower.is_stored if reads_memory else grower.is_value))
-    return grower.regions
+        grower.add(grower.stage_of(node, before, changed))
+    return grower
 
 
 def _ordered(regions: dict[int, Region]) -> list[Region]:

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import final
 
 from ..ir.node import Item, Node
-from ..ir.types import TupleType
+from ..ir.types import TensorType, TupleType
 from ..ops.base import Pattern
 from ..ops.contract import Dot, PanelDot
 from ..ops.elementwise import EXPENSIVE, cost_of
@@ -106,6 +106,19 @@ class Region:
     before: set[int] = field(default_factory=set)
     after: set[int] = field(default_factory=set)
     weight: int = 0
+    own: dict[Node, Stage] = field(default_factory=dict)
+    read: set[Node] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        stages, self.stages = self.stages, []
+        for stage in stages:
+            self.include(stage)
+
+    def include(self, stage: Stage) -> None:
+        """One more stage: `own` has it by its node, and `read` what all of them read."""
+        self.stages.append(stage)
+        self.own[stage.node] = stage
+        self.read.update(stage.access.reads)
 
     @property
     def nodes(self) -> list[Node]:
@@ -122,8 +135,10 @@ def results_of(node: Node) -> tuple[Node, ...]:
 
 def size_of(node: Node) -> int:
     """The number of elements."""
-    size = node.tensor_type.size
-    assert isinstance(size, int)
+    type_ = node.type
+    # Asked for every node, again and again.
+    size = type_.size if type(type_) is TensorType else node.tensor_type.size
+    assert size is not None, "a program has its own for each shape"
     return size
 
 

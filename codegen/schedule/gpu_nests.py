@@ -39,6 +39,8 @@ SHORT = 16
 """A loop of fewer iterations is no work for a team."""
 WARP_ROW = 1024
 """Rows of so many elements are the work of a warp, longer ones of a block."""
+WARP_ELEMENTS = 128
+"""Elements of all arrays of a row that a thread of a warp may have."""
 BLOCKS = 528
 """Blocks where each has memory of its own in the workspace."""
 REGISTERS = 32
@@ -311,7 +313,7 @@ def _rows(
     inside = (*lets, *substitute(body, values))
     trips = [f.extent if isinstance(f.extent, int) else size for f in chain]
     items = math.prod(trips)
-    team, threads = _team(trip, items)
+    team, threads = _team(trip, items, body)
     made = deal_rows(inside, kernel, team, threads, 4)
     total = _number(total_of([f.extent for f in chain]))
     limited = any(isinstance(s, Alloc) and s.buffer.space == "slot" for s in nested(made))
@@ -319,12 +321,18 @@ def _rows(
     return _with(kernel, before, For(item, total, Any(), made, mapping=grid))
 
 
-def _team(trip: int, items: int) -> tuple[Team, int]:
+def _team(trip: int, items: int, body: Sequence[Stmt]) -> tuple[Team, int]:
     """Who runs a row: few elements a thread where rows are few, more where they are many."""
-    if trip <= WARP_ROW and (items >= 512 or trip <= 128):
+    serial = any(isinstance(s, For) and isinstance(s.order, Serial) for s in body)
+    arrays: set[Buffer] = set()
+    each_access(
+        [s for s in nested(body) if isinstance(s, For)], lambda b, indices, is_store: arrays.add(b)
+    )
+    fits = trip // 32 * len(arrays) <= WARP_ELEMENTS or trip <= 128
+    if fits and trip <= WARP_ROW and not (serial and trip > 128) and (items >= 512 or trip <= 128):
         return Team.WARP, 128
-    threads = 1 << max(0, (trip // 8) - 1).bit_length()
-    return Team.BLOCK, min(1024, max(128, threads if trip > 8192 else min(threads, 256)))
+    threads = 1 << max(0, (trip // 4) - 1).bit_length()
+    return Team.BLOCK, min(1024 if trip > 8192 else 256, max(128, threads))
 
 
 def _together(kernel: Kernel, before: Sequence[Stmt], last: Stmt, size: int) -> Kernel:

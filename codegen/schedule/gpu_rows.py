@@ -27,6 +27,7 @@ from ..kernel import (
     Tree,
     nested,
 )
+from .gpu_cache import keep_rows
 from .gpu_rewrite import flattened, known, rebuffered
 from .rewrite import each_access, expressions, flat_offset, stride_of, substitute
 
@@ -36,6 +37,8 @@ VECTOR = 16
 """Bytes of the widest access of a thread."""
 SHARED = 40 << 10
 """Bytes of shared memory that a block may take."""
+KEPT = 64
+"""Elements of inputs that one thread may keep in registers."""
 PRIVATE = 32
 """Elements of a row that one thread may keep in registers."""
 
@@ -96,6 +99,9 @@ def deal_rows(
     """
     width = 32 if team is Team.WARP else threads
     dealt = _Dealer(kernel, team, width, flight).block(body)
+    written = {s.buffer for s in nested(kernel.body) if isinstance(s, Store)}
+    inputs = {p.buffer for p in kernel.params if p.buffer not in written}
+    dealt = keep_rows(dealt, inputs, width, KEPT)
     dealt = _placed(dealt, team, threads, width)
     return _Barriers(kernel).block(dealt)[0]
 

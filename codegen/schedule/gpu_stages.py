@@ -38,6 +38,10 @@ __all__ = ["split_stages"]
 
 GROUPS = 512
 """Pieces that a long sum is cut into, each the work of one block."""
+SMALL_GROUPS = 4096
+"""The same, of sums of a few elements."""
+COPIES = 1 << 24
+"""Elements that all copies of partial sums may have."""
 LEAST = 4096
 """Iterations of a piece, at least."""
 LONG = 1 << 15
@@ -278,7 +282,11 @@ class _Stages:
 
     def _grouped(self, before: Sequence[Stmt], top: For) -> dict[Buffer, Buffer]:
         """Groups of rows: each sums into memory of its own, which it then writes."""
-        pieces = _pieces(top.extent, self.size, 1, GROUPS)
+        elements = sum(
+            math.prod(n for n in p.buffer.shape if isinstance(n, int)) for p in self.partial
+        )
+        most = max(4, min(SMALL_GROUPS if elements <= 64 else GROUPS, COPIES // max(elements, 1)))
+        pieces = _pieces(top.extent, self.size, 1, most)
         copies = self._copies(pieces.count)
         piece, own = Var("piece", extent=pieces.count), Var(top.var.name)
         position = canonical(apply("add", pieces.start(piece), own))

@@ -79,6 +79,7 @@ class Threads(Teams):
         self.inside: Var | None = None
         self.round = 0
         self.locals: dict[Buffer, Buffer] = {}
+        self.privates: list[str] = []
         self.multiples: dict[Var, int] = {}
         self.aligned: dict[str, int] = {}
 
@@ -112,7 +113,7 @@ class Threads(Teams):
         lines = self.levels[0].region.lines
         bounds = f'nounwind "nvvm.maxntid"="{grid.threads}"'
         head = f"define ptx_kernel void @{kernel.name}({', '.join(parameters)}) {bounds} {{"
-        text = "\n".join([head, "entry:", *lines, "  ret void", "}", ""])
+        text = "\n".join([head, "entry:", *self.privates, *lines, "  ret void", "}", ""])
         if self.shared_bytes:
             kind = f"internal addrspace(3) global [{self.shared_bytes} x i8] undef, align 16"
             text = f"{self.shared_name} = {kind}\n\n{text}"
@@ -210,7 +211,9 @@ class Threads(Teams):
             shape = (rounds, *shape[1:])
         local = Buffer(buffer.name, buffer.dtype, shape, space="register")
         kind = f"[{math.prod(shape)} x {memory_type(local)}]"
-        text = self.emit(f"alloca {kind}, align 16", 0)
+        # Only what stands in the first block of a function becomes registers.
+        text = self.fresh()
+        self.privates.append(f"  {text} = alloca {kind}, align 16")
         self.bases[local] = Value(text, int64, 0, 0)
         self.locals[buffer] = local
 

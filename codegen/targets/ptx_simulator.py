@@ -2,8 +2,9 @@
 
 Knows threads, warps, blocks, barriers and memory; slow, and never part of a step. A thread runs
 until it meets a barrier; of the threads that can go on, those with the lowest instruction go first,
-so that branches join again. Memory that nobody wrote cannot be read, and two threads may touch the
-same bytes, one of them writing, only when a barrier lies between.
+so that branches join again. An output that nobody wrote cannot be read; other memory holds NaN
+until it is written. Two threads may touch the same bytes, one of them writing, only when a barrier
+lies between.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class _Memory:
         self.defined = np.zeros(total, bool)
         for offset, size in zip(offsets, (*sizes, workspace), strict=True):
             self.valid[offset : offset + size] = True
+        self.defined[offsets[-1] :] = True
 
     def put(self, number: int, array: Array, defined: bool) -> None:
         start = self.offsets[number]
@@ -155,7 +157,7 @@ class _Launch:
         self.memory = memory
         self.shared_size = sum(entry.shared.values())
         self.shared = np.full(self.shared_size * blocks, 0xFF, np.uint8)
-        self.shared_defined = np.zeros(self.shared_size * blocks, bool)
+        self.shared_defined = np.ones(self.shared_size * blocks, bool)
         self.shared_shadow = _Shadow(self.shared_size * blocks)
         self.shared_at: dict[str, int] = {}
         start = 0

@@ -32,9 +32,10 @@ HEAD = """.version 7.8
 """
 
 
-def run(body: str, blocks: int = 1, threads: int = 64) -> Array:
+def run(body: str, blocks: int = 1, threads: int = 64, fresh: bool = False) -> Array:
     found = np.zeros(64, np.uint32)
-    simulate(HEAD + body + "\n    ret;\n}\n", [("k", blocks, threads)], [found], 0, [])
+    text = HEAD + body + "\n    ret;\n}\n"
+    simulate(text, [("k", blocks, threads)], [found], 0, [], [fresh])
     return found
 
 
@@ -70,9 +71,11 @@ def test_blocks_do_not_wait_for_each_other() -> None:
         )
 
 
-def test_memory_that_nobody_wrote() -> None:
+def test_outputs_that_nobody_wrote_are_not_read_and_shared_memory_begins_as_nan() -> None:
     with pytest.raises(SimulationError, match="nobody has written"):
-        run("ld.shared.b32 %r2, [%rd5];\n st.global.b32 [%rd3], %r2;")
+        run("ld.global.b32 %r2, [%rd3];", fresh=True)
+    found = run("ld.shared.b32 %r2, [%rd5];\n st.global.b32 [%rd3], %r2;")
+    assert np.isnan(found.view(np.float32)).all()
 
 
 @pytest.mark.parametrize("offset", ["256", "-4"])

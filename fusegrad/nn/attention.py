@@ -37,7 +37,7 @@ from .linear import linear
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 
 _LONG, _MANY_SCORES, _RUN, _MOST_RUNS = 1024, 1 << 22, 256, 8
-"""Causal attention from so many queries and scores on goes in runs: so long, and so many."""
+"""Attention from so many queries and scores on goes in runs: so long, and so many of them."""
 
 
 @in_float32
@@ -100,10 +100,7 @@ def scaled_dot_product_attention(
     shared = enable_gqa and q.shape[-3] != k.shape[-3]
     if shared:
         q, k, v, mask = _grouped(q, k, v, mask)
-    if is_causal:
-        output = _causal(q, k, v, dropout_p, scale)
-    else:
-        output = matmul(dropout(_weights(q, k, mask, scale), dropout_p), v)
+    output = _in_runs(q, k, v, mask, is_causal, dropout_p, scale)
     if shared:
         output = reshape(output, (*output.shape[:-4], -1, *output.shape[-2:]))
     return output
@@ -158,28 +155,39 @@ def _softmax(blind: bool, scores: Tensor) -> Tensor:
     return weights
 
 
-def _causal(q: Tensor, k: Tensor, v: Tensor, p: float, scale: float | None) -> Tensor:
-    """Query i sees the keys up to i: runs of queries read no key that none of them sees.
+def _in_runs(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    p: float,
+    scale: float | None,
+) -> Tensor:
+    """Runs of queries, each with all keys, or where query i sees keys up to i with those alone.
 
     For few scores one run is faster. For many they are computed again for the derivative, a run
     at a time, so that memory does not grow with the square of the length.
     """
     length = q.shape[-2]
-    runs = 1
-    if length * k.shape[-2] * math.prod(q.shape[:-2]) >= _MANY_SCORES and length >= _LONG:
-        runs = min(_MOST_RUNS, length // _RUN)
+
+    def run(first: int, last: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        if causal:
+            mask = expand_dims(arange(first, last), axis=1) >= arange(k.shape[-2])
+        return matmul(dropout(_weights(q, k, mask, scale), p), v)
+
+    many = length * k.shape[-2] * math.prod(q.shape[:-2]) >= _MANY_SCORES
+    if not many or length < _LONG:
+        return run(0, length, q, k, v, mask)
+    runs = min(_MOST_RUNS, length // _RUN)
     bounds = [length * i // runs for i in range(runs + 1)]
-
-    def run(first: int, last: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        seen = expand_dims(arange(first, last), axis=1) >= arange(k.shape[-2])
-        return matmul(dropout(_weights(q, k, seen, scale), p), v)
-
-    if runs == 1:
-        return run(0, length, q, k, v)
+    of_queries = mask is not None and mask.ndim >= 2 and mask.shape[-2] == length
     outputs = []
     for first, last in itertools.pairwise(bounds):
         few = checkpoint(functools.partial(run, first, last))
-        outputs.append(few(q[..., first:last, :], k[..., :last, :], v[..., :last, :]))
+        keys = slice(last if causal else None)
+        own = mask[..., first:last, :] if mask is not None and of_queries else mask
+        outputs.append(few(q[..., first:last, :], k[..., keys, :], v[..., keys, :], own))
     return concat(outputs, axis=-2)
 
 

@@ -1,4 +1,4 @@
-"""Causal attention in runs of queries: the same values, less work, memory that does not explode."""
+"""Attention in runs of queries: the same values, less work, memory that does not explode."""
 
 from __future__ import annotations
 
@@ -89,6 +89,40 @@ def test_batches_tangents_and_shared_heads(runs: int) -> None:
     moved = reference(q + step, *many) - reference(q - step, *many)
     tangent = fg.jvp(lambda x: attend(x, *many), (q,), (step,))[1]
     np.testing.assert_allclose(np.asarray(tangent), moved / 2, rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(13, 20), (2, 1, 13, 20), (1, 20), (20,), (3, 1, 1), None])
+@pytest.mark.parametrize("kind", ["booleans", "numbers"])
+def test_masks(shape: Any, kind: str, runs: int) -> None:
+    q, k, v = normal(2, 3, 13, 4), normal(2, 3, 20, 4), normal(2, 3, 20, 5)
+    given = None if shape is None else normal(*shape)
+    if kind == "booleans" and given is not None:
+        given = given < 2.5
+    added = 0.0 if given is None else np.where(given, 0.0, -np.inf) if kind == "booleans" else given
+    scores = np.einsum("...le,...se->...ls", q, k) / 2 + added
+    power = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = power / power.sum(-1, keepdims=True) @ v
+    function = fg.compile(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, given))
+    np.testing.assert_allclose(np.asarray(function(q, k, v)), expected, atol=1e-12)
+
+
+def test_gradient_of_a_mask(runs: int) -> None:
+    q, k, v, mask = normal(13, 4), normal(20, 4), normal(20, 4), normal(13, 20)
+
+    def loss(mask: Any) -> Any:
+        return (F.scaled_dot_product_attention(q, k, v, mask) ** 2).sum()
+
+    def value(mask: Any) -> float:
+        scores = q @ k.T / 2 + mask
+        power = np.exp(scores - scores.max(-1, keepdims=True))
+        return float(((power / power.sum(-1, keepdims=True) @ v) ** 2).sum())
+
+    found = np.asarray(fg.compile(fg.grad(loss))(mask))
+    for at in [(0, 0), (7, 3), (12, 19)]:
+        step = np.zeros_like(mask)
+        step[at] = 1e-5
+        slope = (value(mask + step) - value(mask - step)) / 2e-5
+        np.testing.assert_allclose(found[at], slope, rtol=1e-6, atol=1e-9)
 
 
 def test_keys_that_nobody_sees_are_not_read(runs: int) -> None:

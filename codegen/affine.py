@@ -18,6 +18,7 @@ __all__ = [
     "divide",
     "linear",
     "offset",
+    "quotient",
     "remainder",
     "simplify",
     "split_index",
@@ -119,13 +120,13 @@ def _rejoined(constant: int, terms: dict[Expr, int]) -> Linear:
         if not (factor and type(e) is Apply and e.op == "remtrunc" and type(e.args[1]) is Const):
             continue
         divisor = int(e.args[1].value)
-        quotient = _quotient(e.args[0], divisor)
-        if terms.get(quotient, 0) != factor * divisor:
+        whole = quotient(e.args[0], divisor)
+        if terms.get(whole, 0) != factor * divisor:
             continue
         inner = linear(e.args[0])
         joined: dict[Expr, int] = {}
         for term, c in terms.items():
-            if term is quotient:
+            if term is whole:
                 # In its place, so that equal sums keep the same order.
                 for atom, share in inner.terms:
                     joined[atom] = joined.get(atom, 0) + share * factor
@@ -288,13 +289,13 @@ def _divided(form: Linear, divisor: int) -> Linear:
         factor, whole, _ = coarse
         return _divided(whole, divisor // factor)
     whole, rest = _outside(form, divisor) or (_ZERO, form)
-    return _sum(whole, Linear(0, ((_quotient(_expression(rest), divisor), 1),)))
+    return _sum(whole, Linear(0, ((quotient(_expression(rest), divisor), 1),)))
 
 
-def _quotient(x: Expr, divisor: int) -> Expr:
+def quotient(x: Expr, divisor: int) -> Expr:
     """``x // divisor``, spelled in one way: ``x // a // b`` is ``x // (a * b)``."""
     if type(x) is Apply and x.op == "divtrunc" and type(x.args[1]) is Const:
-        return _quotient(x.args[0], int(x.args[1].value) * divisor)
+        return quotient(x.args[0], int(x.args[1].value) * divisor)
     return Apply("divtrunc", (x, index(divisor)), int64)
 
 

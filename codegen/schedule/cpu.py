@@ -37,9 +37,10 @@ from .blocked import blocked
 from .contraction import Tiled, match, tile
 from .interleaving import interleaved
 from .narrow import sums_over_lanes, turned
+from .narrow_columns import NarrowColumns, narrow_columns
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
-from .splitting import split_ranges
+from .splitting import outermost_pieces, split_ranges
 from .transposition import COLUMNS, ROWS, tile_transposed
 from .windows import match_windows, tile_windows
 
@@ -157,6 +158,11 @@ class _Loops:
         if not independent or any(isinstance(s, Store) for s in before):
             return self._single()
         top = loops[0]
+        narrow = narrow_columns(
+            self.kernel, top, self.lanes, lambda s: _identity(s.monoid or Monoid.SUM, s)
+        )
+        if narrow is not None:
+            return self._narrow(before, top, narrow)
         outer, innermost = self._nest(top)
         if innermost is not None and not outer:
             return self._flat(before, innermost)
@@ -264,6 +270,14 @@ class _Loops:
         size = _trip(loop.extent, self.size)
         if self._accumulates(loop):
             return self._blocks(before, loop, size, cost)
+        block = Var("block")
+        pieces = outermost_pieces(loop, apply("mul", block, index(BLOCK)), BLOCK)
+        if pieces is not None:
+            blocks = -(-size // BLOCK)
+            inside = tuple(s for piece in pieces for s in self._vector(piece))
+            parallel = For(block, blocks, Any(), inside, mapping=Parallel())
+            grain, chunks = _deal(blocks, cost * BLOCK, 1, self.partial)
+            return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
         mapped = self._vector(loop, top=True)
         grain, chunks = _deal(size, cost, BLOCK, self.partial)
         return Mapped(self._with((*before, *mapped)), size, grain, chunks)
@@ -280,6 +294,15 @@ class _Loops:
         blocks = -(-size // BLOCK)
         parallel = For(block, blocks, Any(), self._vector(inside), mapping=Parallel())
         grain, chunks = _deal(blocks, cost * BLOCK, 1, partial=True)
+        return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
+
+    def _narrow(self, before: tuple[Stmt, ...], top: For, narrow: NarrowColumns) -> Mapped:
+        """Blocks of rows of few columns, each with its own accumulators."""
+        blocks = -(-_trip(top.extent, self.size) // narrow.rows)
+        body = self._vectorised(narrow.body)
+        parallel = For(narrow.block, blocks, Any(), body, mapping=Parallel())
+        cost = narrow.rows * self._bytes(top) / max(1, _trip(top.extent, self.size))
+        grain, chunks = _deal(blocks, max(cost, 1.0), 1, partial=True)
         return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
 
     def _rows(

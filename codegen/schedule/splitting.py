@@ -17,7 +17,7 @@ from ..kernel import Any, For, Kernel, Let, Stmt, Store
 from ..scalar import apply
 from .rewrite import expressions, substitute
 
-__all__ = ["split_ranges"]
+__all__ = ["outermost_pieces", "split_ranges"]
 
 MOST_PIECES: Final = 8
 MOST_STATEMENTS: Final = 600
@@ -74,9 +74,35 @@ def _pieces(loop: For) -> list[Stmt]:
     return result
 
 
+def outermost_pieces(loop: For, start: Expr, length: int) -> tuple[For, ...] | None:
+    """What a loop that is dealt to threads does from `start` on, `length` times or to its end.
+
+    One loop for each piece of it in which no comparison of its variable changes, or None where
+    there is one piece, or too many of them.
+    """
+    plain = isinstance(loop.order, Any) and all(isinstance(s, (Let, Store)) for s in loop.body)
+    points = sorted(_points(loop)) if plain else []
+    count = len(points) + 1
+    if count == 1 or count > MOST_PIECES or count * len(loop.body) > MOST_STATEMENTS:
+        return None
+    total = index(loop.extent) if isinstance(loop.extent, int) else loop.extent
+    stop = apply("minimum", apply("add", start, index(length)), total)
+    result: list[For] = []
+    for low, high in zip([0, *points], [*points, None], strict=True):
+        place = Var(loop.var.name, extent=loop.var.extent if high is None else high - low)
+        body = _folded(loop.body, {loop.var: apply("add", place, index(low))})
+        first = apply("maximum", start, index(low)) if low else start
+        last = stop if high is None else apply("minimum", stop, index(high))
+        var = Var(loop.var.name)
+        here = apply("add", apply("sub", first, index(low)), var)
+        extent = apply("maximum", apply("sub", last, first), index(0))
+        result.append(For(var, extent, Any(), substitute(body, {place: here})))
+    return tuple(result)
+
+
 def _points(loop: For) -> set[int]:
     """Where the loop is cut: a comparison of its variable with a number changes there."""
-    assert isinstance(loop.extent, int)
+    end = loop.extent if isinstance(loop.extent, int) else math.inf
     found: set[int] = set()
     limits: set[int] = set()
     seen: set[Expr] = set()
@@ -92,7 +118,7 @@ def _points(loop: For) -> set[int]:
                     limits |= _changes(e, loop.var)
     # Where both are equal either will do, so these may be cut one further.
     found |= {p for p in limits if p not in found and p + 1 not in found}
-    return {p for p in found if 0 < p < loop.extent}
+    return {p for p in found if 0 < p < end}
 
 
 def _changes(e: Apply, var: Var) -> set[int]:
@@ -185,9 +211,9 @@ def _bounds(args: Sequence[Expr]) -> Bounds:
     form = linear(apply("sub", args[0], args[1]))
     low = high = float(form.constant)
     for atom, factor in form.terms:
-        if not isinstance(atom, Var) or not isinstance(atom.extent, int):
+        if not isinstance(atom, Var) or atom.extent is None:
             return -math.inf, math.inf
-        end = factor * (atom.extent - 1)
+        end = factor * (atom.extent - 1 if isinstance(atom.extent, int) else math.inf)
         low, high = low + min(end, 0), high + max(end, 0)
     return low, high
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+from ..affine import quotient
 from ..dtypes import int64
 from ..expr import Apply, Buffer, Const, Expr, Extent, Var
 from .base import Features
@@ -185,9 +186,24 @@ class Addresses(Builder):
                 _accumulate(total, part, stride)
             else:
                 _accumulate(total, _multiply(part, self.sum_of(stride)), 1)
+        self._rejoin(total)
         total = {p: c for p, c in total.items() if c}
         self._offsets[key] = total
         return total
+
+    def _rejoin(self, total: Sum) -> None:
+        """``x // d`` and ``x % d`` on two axes that lie behind each other are `x` on one."""
+        for product, factor in list(total.items()):
+            e = product[0] if len(product) == 1 else None
+            if not (isinstance(e, Apply) and e.op == "remtrunc" and isinstance(e.args[1], Const)):
+                continue
+            divisor = int(e.args[1].value)
+            whole = (quotient(e.args[0], divisor),)
+            if factor and total.get(whole) == factor * divisor:
+                del total[product], total[whole]
+                _accumulate(total, self.sum_of(e.args[0]), factor)
+                self._rejoin(total)
+                return
 
     # --- pointers ---------------------------------------------------------------------------------
 

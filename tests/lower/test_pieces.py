@@ -1,0 +1,82 @@
+"""Loops that are cut where what they do changes, and reductions down few columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+from fusegrad.runtime import threads
+
+RNG = np.random.default_rng(3)
+
+
+def normal(*shape: int) -> Any:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "extents",
+    [(1, 4095), (4096, 1), (4096, 4096), (3, 5), (5000, 1, 4096), (0, 5), (4095, 2, 9000)],
+)
+def test_joined_rows_and_what_follows(extents: tuple[int, ...]) -> None:
+    """Pieces that end before, at and behind the end of a block."""
+    parts = [normal(extent) for extent in extents]
+    joined = np.concatenate(parts)
+    scale = normal(joined.size)
+    found = fg.compile(lambda s, *arrays: fg.concat(arrays) * s)(scale, *parts)
+    np.testing.assert_array_equal(found.numpy(), joined * scale)
+
+
+@pytest.mark.parametrize("extent", [1, 2, 7, 4096, 4097, 12289])
+@pytest.mark.parametrize("shift", [1, -2, 4096])
+def test_rolled_and_padded(extent: int, shift: int) -> None:
+    x = normal(extent)
+    run = fg.compile(lambda a: (fg.roll(a, shift), fg.pad(a, (3, 5), constant_values=2.0)))
+    rolled, padded = run(x)
+    np.testing.assert_array_equal(rolled.numpy(), np.roll(x, shift))
+    np.testing.assert_array_equal(padded.numpy(), np.pad(x, (3, 5), constant_values=2))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 6, 7, 10, 17, 31, 32, 33])
+@pytest.mark.parametrize("rows", [1, 5, 64, 3001])
+def test_few_columns(rows: int, columns: int) -> None:
+    x, y = normal(rows, columns), normal(rows, columns)
+    x[0, 0] = np.nan if rows == 5 else x[0, 0]
+
+    def reduced(a: Any, b: Any) -> Any:
+        return fg.sum(a * b, axis=0), fg.max(a, axis=0), fg.sum(b, axis=0, dtype=fg.float64)
+
+    run = fg.compile(reduced)
+    total, most, wide = run(x, y)
+    product = x.astype(np.float64) * y
+    bound = 1e-6 * np.abs(product).sum(0) * 4
+    assert np.all((np.abs(total.numpy() - product.sum(0)) <= bound) | np.isnan(product.sum(0)))
+    np.testing.assert_array_equal(np.isnan(total.numpy()), np.isnan(product.sum(0)))
+    np.testing.assert_array_equal(most.numpy(), x.max(0))
+    np.testing.assert_allclose(wide.numpy(), y.astype(np.float64).sum(0), rtol=1e-12, atol=1e-10)
+
+
+def test_few_columns_of_other_dtypes() -> None:
+    x = RNG.integers(-9, 9, (777, 5))
+    run = fg.compile(lambda a: (fg.sum(a, axis=0), fg.any(a > 8, axis=0), fg.prod(a % 3, axis=0)))
+    total, some, product = run(x)
+    np.testing.assert_array_equal(total.numpy(), x.sum(0))
+    np.testing.assert_array_equal(some.numpy(), (x > 8).any(0))
+    np.testing.assert_array_equal(product.numpy(), (x % 3).prod(0))
+
+
+def test_bits_of_few_columns_for_every_number_of_threads() -> None:
+    x = normal(200_000, 3)
+    before = threads.num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3, 4):
+            threads.set_num_threads(count)
+            run = fg.compile(lambda a: fg.sum(a * 1.5, axis=0))
+            found.append(run(x).numpy().tobytes())
+    finally:
+        threads.set_num_threads(before)
+    assert len(set(found)) == 1

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import random
+from .codegen.deferred import deferred
 from .errors import DeviceError
 from .runtime import devices
-from .runtime.cuda_driver import CudaDriver
 from .runtime.devices import GPU, find
+
+if TYPE_CHECKING:
+    from .runtime import cuda_driver
+else:
+    cuda_driver = deferred("fusegrad.runtime.cuda_driver")
 
 __all__ = [
     "current_device",
@@ -36,7 +41,7 @@ __all__ = [
 ]
 
 
-devices.provide(CudaDriver)
+devices.provide(lambda: cuda_driver.CudaDriver())
 
 
 def _gpu(which: Any) -> GPU:

@@ -11,12 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
+from ..codegen.deferred import deferred
 from ..codegen.kernel import Kernel
-from ..codegen.targets.nvptx import nearest
 from ..errors import DeviceError
 from .locks import recursive_lock
+
+if TYPE_CHECKING:
+    from ..codegen.targets import nvptx
+else:
+    nvptx = deferred("fusegrad.codegen.targets.nvptx")
 
 __all__ = [
     "GPU",
@@ -152,7 +157,7 @@ class GPU:
     @property
     def target(self) -> str:
         """The architecture that code is made for."""
-        found = nearest(self.driver.capability(self.index))
+        found = nvptx.nearest(self.driver.capability(self.index))
         assert found is not None
         return found
 

@@ -26,6 +26,7 @@ from ..kernel import (
     nested,
 )
 from ..scalar import apply
+from .gpu_columns import column_blocks
 from .gpu_rewrite import as_expr, flattened, rebuffered, total_of
 from .gpu_rows import deal_rows, lanes_of
 from .rewrite import each_access, stride_of, substitute
@@ -64,7 +65,11 @@ def map_nest(kernel: Kernel, size: int) -> Kernel:
         return _elementwise(kernel, before, chain, body, size)
     trip = _longest(body, size)
     accesses = {s.var: s.value for s in nested(kernel.body) if isinstance(s, Let)}
-    teams = trip >= SHORT and not _across(chain[-1], body, accesses) and _can_deal(body)
+    across = _across(chain[-1], body, accesses)
+    columns = column_blocks(kernel, before, chain, body, size) if across else None
+    if columns is not None:
+        return columns
+    teams = trip >= SHORT and not across and _can_deal(body)
     if not teams:
         return _single_threads(kernel, before, chain, body)
     return _rows(kernel, before, chain, body, trip, size)

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..affine import canonical
-from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index
-from ..kernel import Alloc, For, If, Let, Stmt, Store
+from ..dtypes import DType, bool_
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, const, index
+from ..kernel import Alloc, For, If, Let, Monoid, Stmt, Store
 from ..scalar import apply
 
-__all__ = ["as_expr", "flattened", "rebuffered", "total_of"]
+__all__ = ["as_expr", "flattened", "identities", "identity", "known", "rebuffered", "total_of"]
 
 
 def as_expr(extent: Extent | Expr) -> Expr:
@@ -91,6 +92,31 @@ def rebuffered(statements: Sequence[Stmt], buffers: Mapping[Buffer, Buffer]) -> 
         return s
 
     return tuple(map(one, statements))
+
+
+def identity(monoid: Monoid, dtype: DType) -> Expr:
+    """What changes nothing when it is combined."""
+    values = {
+        Monoid.SUM: -0.0 if dtype.is_float else 0,
+        Monoid.PROD: 1,
+        Monoid.MAX: dtype.lowest,
+        Monoid.ARGMAX: dtype.lowest,
+        Monoid.MIN: dtype.highest,
+        Monoid.ARGMIN: dtype.highest,
+        Monoid.AND: True if dtype is bool_ else -1,
+        Monoid.OR: False if dtype is bool_ else 0,
+    }
+    return const(values[monoid], dtype)
+
+
+def identities(monoids: Sequence[Monoid], variables: Sequence[Var]) -> list[Expr]:
+    """What the carried variables of a tree start from so that nothing changes."""
+    result: list[Expr] = []
+    for monoid in monoids:
+        result.append(identity(monoid, variables[len(result)].dtype))
+        if monoid.width == 2:
+            result.append(index((1 << 63) - 1))
+    return result
 
 
 def known(extent: Extent | Expr) -> int | None:

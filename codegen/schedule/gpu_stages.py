@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from ..affine import canonical
-from ..dtypes import DType, bool_
-from ..expr import Buffer, Expr, Extent, Load, Var, const, index, walk
+from ..dtypes import DType
+from ..expr import Buffer, Expr, Extent, Load, Var, index, walk
 from ..kernel import (
     Alloc,
     Any,
@@ -31,7 +31,7 @@ from ..kernel import (
     nested,
 )
 from ..scalar import apply
-from .gpu_rewrite import as_expr, rebuffered
+from .gpu_rewrite import as_expr, identities, identity, rebuffered
 from .rewrite import depends_on, expressions, substitute
 
 __all__ = ["split_stages"]
@@ -46,21 +46,6 @@ LEAST = 4096
 """Iterations of a piece, at least."""
 LONG = 1 << 15
 """A sum of so many iterations that nothing else runs beside is cut into pieces."""
-
-
-def identity(monoid: Monoid, dtype: DType) -> Expr:
-    """What changes nothing when it is combined."""
-    values = {
-        Monoid.SUM: -0.0 if dtype.is_float else 0,
-        Monoid.PROD: 1,
-        Monoid.MAX: dtype.lowest,
-        Monoid.ARGMAX: dtype.lowest,
-        Monoid.MIN: dtype.highest,
-        Monoid.ARGMIN: dtype.highest,
-        Monoid.AND: True if dtype is bool_ else -1,
-        Monoid.OR: False if dtype is bool_ else 0,
-    }
-    return const(values[monoid], dtype)
 
 
 def split_stages(kernel: Kernel, size: int) -> tuple[tuple[Kernel, ...], tuple[Buffer, ...]]:
@@ -196,7 +181,7 @@ class _Stages:
         piece, own = Var("piece", extent=pieces.count), Var(s.var.name)
         position = canonical(apply("add", pieces.start(piece), own))
         results = tuple(Var(v.name, v.dtype) for v, _ in s.carry)
-        starts = _identities(s.order.monoids, [v for v, _ in s.carry])
+        starts = identities(s.order.monoids, [v for v, _ in s.carry])
         inner = For(
             own,
             pieces.length(piece),
@@ -343,15 +328,6 @@ def _each(buffer: Buffer, body) -> tuple[Stmt, ...]:  # type: ignore[no-untyped-
     for var, extent in zip(reversed(axes), reversed(buffer.shape), strict=True):
         statements = (For(var, extent, Any(), statements),)
     return statements
-
-
-def _identities(monoids: Sequence[Monoid], variables: Sequence[Var]) -> list[Expr]:
-    result: list[Expr] = []
-    for monoid in monoids:
-        result.append(identity(monoid, variables[len(result)].dtype))
-        if monoid.width == 2:
-            result.append(index((1 << 63) - 1))
-    return result
 
 
 def _as_tree(

@@ -26,7 +26,7 @@ from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, borrowed, pattern_of
 from .background import Background, Interpreted
-from .device_calls import device_of_trace, on_device
+from .device_calls import check_on_host, device_of_trace, on_device
 from .fast import FastCalls, Form
 from .guards import Guards
 from .looks import explaining, observer, planning, profiling
@@ -536,6 +536,7 @@ class CompiledFunction:
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)
+            check_on_host(traced)
             step, _ = load_step(traced.outputs, traced.inputs, traced.donations, {}, made.append)
         entry = Specialisation(traced, step, guards)
         name = getattr(self.function, "__name__", "function")

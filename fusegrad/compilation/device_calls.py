@@ -33,7 +33,7 @@ from .specialisation import OWNED, Specialisation, Traced, address_of
 if TYPE_CHECKING:
     from ..runtime import build
 
-__all__ = ["DeviceSpecialisation", "device_of_trace", "on_device"]
+__all__ = ["DeviceSpecialisation", "check_on_host", "device_of_trace", "on_device"]
 
 _ALIGN = 256
 
@@ -56,6 +56,16 @@ def device_of_trace(traced: Traced) -> str:
                 remedy="move them outside of the function",
             )
     return found
+
+
+def check_on_host(traced: Traced) -> None:
+    """Raise DeviceError where a profile would be that of another program than the one that runs."""
+    found = device_of_trace(traced)
+    if found != "cpu":
+        raise DeviceError(
+            f"profile() times kernels of the CPU, and the function runs on {found}",
+            remedy="profile the process with the tools of the GPU, as Nsight Systems",
+        )
 
 
 def on_device(

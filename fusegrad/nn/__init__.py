@@ -46,6 +46,7 @@ from .convolution_layers import (
     ConvTranspose3d,
 )
 from .criteria import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from .device_argument import takes_device
 from .distance_layers import (
     AlphaDropout,
     CosineSimilarity,
@@ -173,6 +174,13 @@ from .transformer_layers import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+
+for _layer in (
+    *(Linear, Bilinear, PReLU, LayerNorm, RMSNorm, GroupNorm),
+    *(Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d),
+    *(BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d),
+):
+    takes_device(_layer)
 
 __all__ = [
     "CELU",

@@ -103,7 +103,8 @@ class MultiheadAttention(Module):
             self.register_parameter(f"{name}_proj_weight", made(not same, embed_dim, width))
         self.register_parameter("in_proj_weight", made(same, 3 * embed_dim, embed_dim))
         self.register_parameter("in_proj_bias", made(bias, 3 * embed_dim))
-        self.out_proj = Linear(embed_dim, embed_dim, bias, dtype=dtype)
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.out_proj = Linear(embed_dim, embed_dim, bias, **options)
         self.register_parameter("bias_k", made(add_bias_kv, 1, 1, embed_dim))
         self.register_parameter("bias_v", made(add_bias_kv, 1, 1, embed_dim))
         self._reset_parameters()

@@ -76,12 +76,13 @@ class _Layer(Module):
         self.self_attn = attention()
         if self._blocks == 3:
             self.multihead_attn = attention()
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.linear1 = Linear(d_model, dim_feedforward, bias, **made)
         self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, **made)
         self.norm_first = norm_first
         for number in range(1, self._blocks + 1):
-            norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            norm = LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
             self.add_module(f"norm{number}", norm)
         for number in range(1, self._blocks + 1):
             self.add_module(f"dropout{number}", Dropout(dropout))
@@ -410,7 +411,8 @@ class Transformer(Module):
         )
 
         def norm() -> LayerNorm:
-            return LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            made: dict[str, Any] = {"device": device, "dtype": dtype}
+            return LayerNorm(d_model, layer_norm_eps, bias=bias, **made)
 
         if custom_encoder is None:
             layer = TransformerEncoderLayer(*given)

@@ -19,6 +19,7 @@ from ..semantics.shapes import broadcast_to, show
 from .context import active
 from .evaluation import settle
 from .leaves import HOOKS, leaf_gradients
+from .placement import together
 from .tensor_matrix_methods import MatrixMethods
 from .tensor_operators import Operators
 from .tensor_state import State
@@ -252,6 +253,9 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
     def _accumulate(self, node: Node, create_graph: bool) -> None:
         if not create_graph:
             node = build.stop_gradient(node)
+        if use.on:
+            # One that depends on nothing is where its variable is.
+            node = together(self, node)
         trace = active.trace
         if trace is not None:
             trace.note_grad_read(self)

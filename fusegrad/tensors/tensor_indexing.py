@@ -16,6 +16,7 @@ from ..codegen.dtypes import bool_
 from ..errors import IndexBoundsError
 from ..ir.node import Node
 from ..ops.elementwise import FUNCTIONS, Function
+from ..runtime.devices import use
 from ..semantics import assignment, indexing
 from ..semantics.shapes import show
 from .context import active
@@ -147,6 +148,9 @@ class Indexing(State, ABC, Generic[TensorT]):
                 plain += [indexing.ARRAY if holds.ndim else indexing.NEW_ARRAY] * len(found)
                 arrays += [self._coerce(positions) for positions in found]
             axis += _axes_of(item)
+        if use.on and active.trace is None:
+            # Positions are looked up where the elements are.
+            arrays = [positions.to(self.device) for positions in arrays]
         return tuple(plain), arrays
 
     def _check_mask(self, mask: State, axis: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -322,6 +323,42 @@ class Foreign:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.tensor.__dlpack_device__()
+
+
+def test_layers_are_made_on_a_device(gpu: SimulatedDriver) -> None:
+    made: list[Any] = [
+        nn.Linear(2, 3, device="cuda"),
+        nn.Conv2d(1, 2, 3, device="cuda:0"),
+        nn.BatchNorm1d(4, device=fg.device("cuda")),
+        nn.LayerNorm(4, device="cuda"),
+        nn.PReLU(device="cuda"),
+        nn.Embedding(5, 2, device="cuda"),
+        nn.LSTM(2, 3, device="cuda"),
+        nn.TransformerEncoderLayer(4, 2, 8, device="cuda"),
+    ]
+    for layer in made:
+        tensors = [*layer.parameters(), *layer.buffers()]
+        assert tensors
+        assert {str(t.device) for t in tensors} == {"cuda:0"}
+    assert nn.Linear(2, 3, device="cpu").weight.device == "cpu"
+    assert "device" in inspect.signature(nn.Linear).parameters
+    with pytest.raises(DeviceError, match="there is no device 'tpu'"):
+        nn.Linear(2, 3, device="tpu")
+
+
+def test_positions_and_norms(gpu: SimulatedDriver) -> None:
+    array = values(5, 4)
+    x = fg.asarray(array).cuda()
+    for key in (np.array([0, 3]), fg.asarray([1, 2]), array > 0, fg.asarray(array[:, 0] > 0)):
+        plain = key.numpy() if isinstance(key, fg.Tensor) else key
+        np.testing.assert_array_equal(x[key].cpu().numpy(), array[plain])
+    net = nn.Linear(4, 2).cuda()
+    net(x).sum().backward()
+    norm = nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    assert float(norm) > 1
+    assert float(nn.utils.get_total_norm([p.grad for p in net.parameters()])) == pytest.approx(1)
+    with pytest.raises(DeviceError, match="runs on cuda:0"):
+        fg.compile(lambda a: a * 2).profile(x)
 
 
 def test_arrays_of_other_libraries(gpu: SimulatedDriver) -> None:

@@ -12,7 +12,6 @@ from fusegrad.codegen.kernel import Alloc, For, Inner, Kernel, Parallel, Param, 
 from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.printer import print_kernel
 from fusegrad.codegen.targets.base import host, named
-from fusegrad.codegen.targets.nvptx import emit_ptx, processor
 from fusegrad.codegen.verify import VerifyError, verify_kernel
 from tests.codegen.llvm_support import Native
 
@@ -113,8 +112,3 @@ def test_inner_products_are_checked() -> None:
     whole = For(loop.var, 1, AnyOrder(), body, mapping=Parallel())
     with pytest.raises(VerifyError, match="b is f64, not f32"):
         verify_kernel(Kernel("k", params, (), (whole,)))
-
-
-def test_inner_products_are_no_code_for_a_gpu() -> None:
-    with pytest.raises(ValueError, match="inner products of the CPU"):
-        emit_ptx(product(float32, 4, 3, 2, 3, 64), processor())

@@ -177,6 +177,8 @@ class Emission:
             self._draft = _Module(self.features.triple)
 
     def _submit(self, module: _Module, level: int, shared: bool = False) -> None:
+        if not self._compiles:
+            return
         number = len(self._made)
         self._made.append(b"")
         text = module.text()

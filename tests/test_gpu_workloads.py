@@ -13,7 +13,7 @@ from benchmarks.libraries import find
 from fusegrad.codegen.kernel import Kernel
 from fusegrad.codegen.targets.gpu import compile_gpu, processor
 from fusegrad.ir.node import Node
-from fusegrad.runtime import step
+from fusegrad.runtime import build
 from tests.codegen.gpu_support import check
 from tests.lower.test_gpu_ops import logical_kernels
 
@@ -34,7 +34,7 @@ def kernels_of(name: str, scale: str, monkeypatch: pytest.MonkeyPatch) -> list[t
 
     workload = workloads.find(name)
     task = workload.builders["fusegrad"](find("fused")(), workload.make_inputs(scale))
-    monkeypatch.setattr(step, "build_record", catch)
+    monkeypatch.setattr(build, "build_record", catch)
     monkeypatch.setenv("FUSEGRAD_CACHE_DIR", "")
     with pytest.raises(Caught):
         task.step()

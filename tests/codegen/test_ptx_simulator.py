@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusegrad.codegen.targets import ptx_simulator
 from fusegrad.codegen.targets.gpu import compile_gpu
 from fusegrad.codegen.targets.ptx_simulator import SimulationError, simulate
 from tests.codegen.gpu_support import Array
@@ -89,7 +90,8 @@ def test_an_access_that_is_not_aligned() -> None:
         run("st.global.v2.b32 [%rd3], {%r1, %r1};")
 
 
-def test_a_barrier_that_not_all_reach_and_a_loop_without_end() -> None:
+def test_a_loop_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ptx_simulator, "MOST_STEPS", 10_000)
     ends = "setp.lt.u32 %p1, %r1, 32;\n @%p1 bra $A;\n bra.uni $A;\n$A:\n bra $A;"
     with pytest.raises(SimulationError, match="does not end"):
         run(ends, 1, 32)

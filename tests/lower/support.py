@@ -25,6 +25,7 @@ from fusegrad.ops.elementwise import Map
 from fusegrad.ops.indexing import ScatterAdd, ScatterAddAlong
 from fusegrad.ops.movement import Concat
 from fusegrad.ops.reduce import Reduce
+from fusegrad.ops.small_matrices import SmallMatrix, form_of
 from fusegrad.ops.window import Overlap
 from fusegrad.ops.window_dot import WindowDot
 from fusegrad.runtime.build import Artifacts, build_record
@@ -160,10 +161,22 @@ def error_bounds(outputs: Sequence[Node], environment: Mapping[Node, Array]) -> 
         for node in order:
             # Calls run the same code here and there.
             called = isinstance(node.type, TupleType) or isinstance(node.op, (CallOp, Item))
-            if not called and node.dtype.is_float:
+            if form_of(node.op) is not None or isinstance(node.op, SmallMatrix):
+                bounds[node] = _bound_of_matrices(node, values)
+            elif not called and node.dtype.is_float:
                 bound = _own_bound(node, values) + _inherited(node, values, bounds)
                 bounds[node] = np.nan_to_num(np.asarray(bound), nan=0.0, posinf=0.0)
     return bounds
+
+
+def _bound_of_matrices(node: Node, values: Mapping[Node, Array]) -> Array:
+    """As much as the condition of the matrix lets come of rounding, in loops and in LAPACK."""
+    a, value = values[node.inputs[0]].astype(np.float64), _wide(values[node])
+    if not a.size:
+        return np.zeros_like(value)
+    condition = np.array([np.linalg.cond(m) for m in a.reshape(-1, *a.shape[-2:])])
+    condition = condition.reshape((*a.shape[:-2], *(1,) * (value.ndim - a.ndim + 2)))
+    return np.asarray(8 * a.shape[-1] * EPSILON[node.dtype] * condition * value.max(initial=1.0))
 
 
 def _wide(value: Array) -> Array:

@@ -213,5 +213,6 @@ LARGE = Workload(
     work=lambda batch, widths: _work(batch, widths, state=3),
     builders=_builders("adam"),
     steps=3,
-    tolerance=Tolerance(relative=1e-3, scaled=1e-4, outliers=1e-3),
+    # Adam divides by gradients that are next to nothing where a ReLU is: they are rounding.
+    tolerance=Tolerance(relative=1e-3, scaled=1e-4, outliers=0.02),
 )

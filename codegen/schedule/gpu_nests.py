@@ -27,7 +27,7 @@ from ..kernel import (
 )
 from ..scalar import apply
 from .gpu_columns import column_blocks
-from .gpu_rewrite import as_expr, flattened, rebuffered, total_of
+from .gpu_rewrite import as_expr, flattened, independent_loops, rebuffered, total_of
 from .gpu_rows import deal_rows, lanes_of
 from .rewrite import each_access, stride_of, substitute
 
@@ -57,7 +57,7 @@ def map_nest(kernel: Kernel, size: int) -> Kernel:
     top = _interchanged(last) if isinstance(last.order, Serial) else last
     if not isinstance(top.order, Any):
         return _together(kernel, before, last, size)
-    chain, lets = _nest(top)
+    chain, lets = independent_loops(top)
     body = (*lets, *chain[-1].body)
     body = tuple(dict.fromkeys(body))
     inner = [s for s in nested(body) if isinstance(s, For)]
@@ -80,20 +80,6 @@ def _with(kernel: Kernel, before: Sequence[Stmt], loop: For) -> Kernel:
 
 
 # --- which loops ---------------------------------------------------------------------------------
-
-
-def _nest(top: For) -> tuple[list[For], list[Stmt]]:
-    """Independent loops with nothing but each other and lets in them."""
-    chain, lets = [top], list[Stmt]()
-    while True:
-        inside = [s for s in chain[-1].body if not isinstance(s, Let)]
-        only = inside[0] if len(inside) == 1 else None
-        if not isinstance(only, For) or not isinstance(only.order, Any):
-            return chain, lets
-        if chain[-1].body[-1] is not only:
-            return chain, lets
-        lets += [s for s in chain[-1].body if isinstance(s, Let)]
-        chain.append(only)
 
 
 def _interchanged(top: For) -> For:

@@ -11,10 +11,19 @@ from dataclasses import replace
 from ..affine import canonical
 from ..dtypes import DType, bool_
 from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, const, index
-from ..kernel import Alloc, For, If, Let, Monoid, Stmt, Store
+from ..kernel import Alloc, Any, For, If, Let, Monoid, Stmt, Store
 from ..scalar import apply
 
-__all__ = ["as_expr", "flattened", "identities", "identity", "known", "rebuffered", "total_of"]
+__all__ = [
+    "as_expr",
+    "flattened",
+    "identities",
+    "identity",
+    "independent_loops",
+    "known",
+    "rebuffered",
+    "total_of",
+]
 
 
 def as_expr(extent: Extent | Expr) -> Expr:
@@ -124,3 +133,17 @@ def known(extent: Extent | Expr) -> int | None:
     if isinstance(extent, Const):
         return int(extent.value)
     return extent if isinstance(extent, int) else None
+
+
+def independent_loops(top: For) -> tuple[list[For], list[Stmt]]:
+    """Independent loops with nothing but each other and lets in them."""
+    chain, lets = [top], list[Stmt]()
+    while True:
+        inside = [s for s in chain[-1].body if not isinstance(s, Let)]
+        only = inside[0] if len(inside) == 1 else None
+        if not isinstance(only, For) or not isinstance(only.order, Any):
+            return chain, lets
+        if chain[-1].body[-1] is not only:
+            return chain, lets
+        lets += [s for s in chain[-1].body if isinstance(s, Let)]
+        chain.append(only)

@@ -31,7 +31,7 @@ from ..kernel import (
     nested,
 )
 from ..scalar import apply
-from .gpu_rewrite import as_expr, identities, identity, rebuffered
+from .gpu_rewrite import as_expr, identities, identity, independent_loops, rebuffered
 from .rewrite import depends_on, expressions, substitute
 
 __all__ = ["split_stages"]
@@ -205,7 +205,7 @@ class _Stages:
         assert isinstance(top, For)
         if not all(isinstance(s, Let) for s in before):
             raise ValueError(f"kernel {self.kernel.name} computes more than lets before its loop")
-        chain, lets = _chain(top)
+        chain, lets = independent_loops(top)
         stores = [
             s for s in nested(top.body) if isinstance(s, Store) and s.buffer in self._buffers()
         ]
@@ -353,18 +353,6 @@ def _as_tree(
     return replace(
         loop, order=order, body=tuple(body), carry=tuple(carry), next=tuple(following)
     ), after
-
-
-def _chain(top: For) -> tuple[list[For], list[Stmt]]:
-    """Loops with nothing but each other and lets in them."""
-    chain, lets = [top], list[Stmt]()
-    while True:
-        inside = [s for s in chain[-1].body if not isinstance(s, Let)]
-        only = inside[0] if len(inside) == 1 else None
-        if not isinstance(only, For) or not isinstance(only.order, Any):
-            return chain, lets
-        lets += [s for s in chain[-1].body if isinstance(s, Let)]
-        chain.append(only)
 
 
 def _needs(s: Store, f: For, chain: Sequence[For], lets: Sequence[Stmt]) -> bool:

@@ -42,7 +42,7 @@ __all__ = [
     "Unit",
     "analyse",
     "build_record",
-    "kernel_name",
+    "lowered_regions",
     "nbytes_of",
     "shared_outputs",
     "units_inside",
@@ -285,25 +285,18 @@ def analyse(
     return unit
 
 
-def _compile(
-    made: Artifacts,
-    units: Sequence[Unit],
-    streamable: set[Node],
-    features: base.Features,
-    emission: Emission,
-    clock: Clock,
-) -> None:
-    """Every region that is a kernel as code; equal ones once.
+def lowered_regions(made: Artifacts, units: Sequence[Unit]) -> Iterator[tuple[Unit, Region, int]]:
+    """Every region that is a kernel, lowered as the last one of `made`; equal ones once.
 
-    Each is given to `emission` as soon as its text is there, so that threads compile the first
-    ones while this one lowers the others.
+    Yields
+    ------
+    Unit, Region, int
+        The number is that of the first kernel that is equal, which may be its own.
     """
     known: dict[Any, int] = {}
     orders: list[list[Node]] = []
-    streams: list[frozenset[int]] = []
-    check = config.current().check
     for unit, region in [(u, r) for u in units for r in u.regions]:
-        name = kernel_name(region, len(made.names))
+        name = _kernel_name(region, len(made.names))
         made.names.append(name)
         made.regions.append(region)
         if region.kind in (Kind.CALL, Kind.ALIAS):
@@ -323,6 +316,26 @@ def _compile(
             same = dict(zip(orders[first], order, strict=True))
             lowered = replace(model, arguments=tuple(same[n] for n in model.arguments))
         made.lowered.append(lowered)
+        yield unit, region, first
+
+
+def _compile(
+    made: Artifacts,
+    units: Sequence[Unit],
+    streamable: set[Node],
+    features: base.Features,
+    emission: Emission,
+    clock: Clock,
+) -> None:
+    """Every region that is a kernel as code; equal ones once.
+
+    Each is given to `emission` as soon as its text is there, so that threads compile the first
+    ones while this one lowers the others.
+    """
+    streams: list[frozenset[int]] = []
+    check = config.current().check
+    for unit, region, first in lowered_regions(made, units):
+        number, lowered = len(made.lowered) - 1, made.lowered[-1]
         clock.lap("lower")
         stream = _streamed(lowered, streamable, features)
         streams.append(stream)
@@ -418,7 +431,7 @@ def shared_outputs(
     return result
 
 
-def kernel_name(region: Region, number: int) -> str:
+def _kernel_name(region: Region, number: int) -> str:
     """A name that says what the kernel does: its last ops."""
     words: list[str] = []
     for stage in region.stages:

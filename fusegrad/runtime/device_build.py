@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, final
+from dataclasses import dataclass
+from typing import final
 
 from .. import config
 from ..codegen.program import Program, verify_program
 from ..codegen.verify import verify_kernel
 from ..ir.node import Node
-from ..lower import Lowered, lower_region
-from ..lower.equal import structure_of
-from ..passes.regions import Kind, Region
+from ..lower import Lowered
+from ..passes.regions import Region
 from .build import (
     Artifacts,
     Planner,
     Unit,
     analyse,
-    kernel_name,
+    lowered_regions,
     shared_outputs,
     units_inside,
 )
@@ -95,35 +94,14 @@ def build_device_record(
 
 def _lower(made: Artifacts, units: Sequence[Unit], clock: Clock) -> tuple[Lowered, ...]:
     """The kernel of every region; equal ones once."""
-    known: dict[Any, int] = {}
     numbers: dict[int, int] = {}
-    orders: list[list[Node]] = []
     code: list[Lowered] = []
-    for unit, region in [(u, r) for u in units for r in u.regions]:
-        name = kernel_name(region, len(made.names))
-        made.names.append(name)
-        made.regions.append(region)
-        if region.kind in (Kind.CALL, Kind.ALIAS):
-            unit.lowered.append(None)
-            continue
-        number = len(made.lowered)
-        unit.lowered.append(number)
-        made.kernel_names.append(name)
-        outside = unit.wanted[region.number]
-        key, order = structure_of(region, outside)
-        orders.append(order)
-        first = known.setdefault(key, number)
-        if first == number:
-            lowered = lower_region(region, outside, name)
+    for _, _, first in lowered_regions(made, units):
+        if first not in numbers:
+            numbers[first] = len(code)
+            code.append(made.lowered[-1])
             if config.current().check:
-                verify_kernel(lowered.kernel)
-            numbers[number] = len(code)
-            code.append(lowered)
-        else:
-            same = dict(zip(orders[first], order, strict=True))
-            model = made.lowered[first]
-            lowered = replace(model, arguments=tuple(same[n] for n in model.arguments))
-        made.lowered.append(lowered)
+                verify_kernel(made.lowered[-1].kernel)
         made.kernel_numbers.append(numbers[first])
     clock.lap("lower")
     return tuple(code)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, final
 
 from ..codegen.dtypes import bool_, int64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
-from ..codegen.kernel import Alloc, For, If, Let, Monoid, Serial, Stmt, Store, Tree
+from ..codegen.kernel import Alloc, For, If, Let, Monoid, Order, Serial, Stmt, Store, Tree
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.scalar import apply
 from .base import Array, LoopOp, Node, Sample, TensorType, Type, op_class
@@ -76,7 +77,7 @@ class SmallMatrix(LoopOp):
         return result
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
-        return Node(self.op, node.inputs).op.vjp(Node(self.op, node.inputs), cotangent)
+        return self.op.vjp(Node(self.op, node.inputs), cotangent)
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return self.op.batch(Node(self.op, node.inputs), operands, batched)
@@ -109,14 +110,12 @@ _OTHERS: tuple[MatrixOp, ...] = (Cholesky(), Cofactor(), Determinant(), Inverse(
 # --- loops ----------------------------------------------------------------------------------------
 
 
-def _loop(name: str, extent: Expr | int, body: Callable[[Var], Sequence[Stmt]]) -> For:
+def _for(order: Order, name: str, extent: Expr | int, body: Callable[[Var], Sequence[Stmt]]) -> For:
     var = Var(name, int64)
-    return For(var, extent, AnyOrder(), tuple(body(var)))
+    return For(var, extent, order, tuple(body(var)))
 
 
-def _serial(name: str, extent: Expr | int, body: Callable[[Var], Sequence[Stmt]]) -> For:
-    var = Var(name, int64)
-    return For(var, extent, Serial(), tuple(body(var)))
+_loop, _serial = partial(_for, AnyOrder()), partial(_for, Serial())
 
 
 def _less(a: Expr, b: Expr, factor: Expr) -> Expr:
@@ -150,13 +149,18 @@ class _Places:
     def _at(self, buffer: Buffer, row: Expr, column: Expr) -> tuple[Expr, ...]:
         return (row, column) if buffer.space == "row" else (*self.lead, row, column)
 
-    def spoiled(self, bad: Var, output: Buffer) -> If:
-        """NaN everywhere in a result that there is not."""
+    def spoiled(
+        self, bad: Var, output: Buffer, each: Callable[[Callable[[Expr], Stmt]], For] | None = None
+    ) -> If:
+        """NaN everywhere in a result that there is not, or in some columns of every row."""
         nan = Const(float("nan"), self.dtype)
         rows, columns = (int(e) for e in output.shape[-2:])  # type: ignore[arg-type]
 
         def row(i: Var) -> list[Stmt]:
-            return [_loop("c", columns, lambda c: [self.write(output, i, c, nan)])]
+            def one(c: Expr) -> Stmt:
+                return self.write(output, i, c, nan)
+
+            return [each(one) if each else _loop("c", columns, lambda c: [one(c)])]
 
         return If(bad, (_serial("r", rows, row),))
 
@@ -183,12 +187,7 @@ class _Triangular:
             singular = apply("eq", self.places.read(self.a, k, k), zero)
             start = Const(False, bool_)
             checks = For(k, self.places.count, Tree((Monoid.OR,)), (), ((bad, start),), (singular,))
-            nan = Const(float("nan"), self.places.dtype)
-
-            def spoil(i: Var) -> list[Stmt]:
-                return [self._each(lambda c: self.places.write(self.output, i, c, nan))]
-
-            body = [checks, *body, If(bad, (_serial("r", self.places.count, spoil),))]
+            body = [checks, *body, self.places.spoiled(bad, self.output, self._each)]
         return nested_loops([*self.places.lead, self.block], tuple(body))
 
     def _row(self, i: Expr) -> Expr:

@@ -113,12 +113,8 @@ def _cube_root_guess(a: Expr) -> Expr:
 # --- remainders --------------------------------------------------------------------------------
 
 
-_STEP = 52
-"""Bits of the quotient that one step of `fmod` finds."""
-
-
 def _fmod_step(a: Expr, b: Expr) -> Expr:
-    """``fmod(a, b)`` of positive numbers whose quotient is below 2**53."""
+    """``fmod(a, b)`` of positive numbers whose quotient has no more bits than a mantissa."""
     q = trunc(div(a, b))
     r = fma(neg(q), b, a)
     # A quotient just below a whole number may have been rounded up to it.
@@ -134,14 +130,13 @@ def _fmod_chain(a: Expr, b: Expr, powers: list[int]) -> Expr:
     return a
 
 
-def _fmod_positive(a: Expr, b: Expr, single: bool) -> Expr:
-    large = not_(lt(div(a, b), 2.0**_STEP))
-    if single:
-        reduced = _fmod_chain(a, b, [_STEP * i for i in range(5, 0, -1)])
-    else:
-        powers = [_STEP * i for i in range(19, 0, -1)]
-        reduced = _fmod_chain(a, mul(b, 2.0**1023), [1023, *powers, 0])
-        reduced = _fmod_chain(reduced, b, powers)
+def _fmod_positive(a: Expr, b: Expr) -> Expr:
+    """Steps that find as many bits of the quotient each as a mantissa has."""
+    step, most = (23, 127) if a.dtype is float32 else (52, 1023)
+    large = not_(lt(div(a, b), 2.0**step))
+    powers = [step * i for i in range((most - 1) // step, 0, -1)]
+    reduced = _fmod_chain(a, mul(b, 2.0**most), [most, *powers, 0])
+    reduced = _fmod_chain(reduced, b, powers)
     return _fmod_step(rare(large, a, reduced), b)
 
 
@@ -149,13 +144,8 @@ def fmod(x: Expr, y: Expr) -> Expr:
     """The exact remainder with the sign of `x`; NaN for infinite x or zero y."""
     sign, a = split_sign(x)
     b = absolute(y)
-    single = x.dtype is float32
-    if single:
-        r = cast(_fmod_positive(cast(a, float64), cast(b, float64), True), float32)
-    else:
-        r = _fmod_positive(a, b, False)
     defined = and_(lt(a, math.inf), gt(b, 0.0))
-    return select(defined, copy_sign(r, sign), math.nan)
+    return select(defined, copy_sign(_fmod_positive(a, b), sign), math.nan)
 
 
 def _divmod_float(x: Expr, y: Expr) -> tuple[Expr, Expr]:

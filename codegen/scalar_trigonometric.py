@@ -59,6 +59,7 @@ class _Format:
     """
 
     mantissa: int
+    bias: int
     half_pi: tuple[float, float, float]
     moderate: float
     windows: int
@@ -70,6 +71,7 @@ class _Format:
 
 _FLOAT32 = _Format(
     mantissa=23,
+    bias=127,
     half_pi=(1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
     moderate=2.0**17,
     windows=4,
@@ -96,6 +98,7 @@ _FLOAT32 = _Format(
 )
 _FLOAT64 = _Format(
     mantissa=52,
+    bias=1023,
     half_pi=(1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
     moderate=2.0**30,
     windows=32,
@@ -208,25 +211,29 @@ def _window(start: Expr, windows: int) -> list[Expr]:
     return [or_(shl(a, bit), shr(shr(b, 1), rest)) for a, b in itertools.pairwise(words)]
 
 
-def _reduce_huge(x: Expr, windows: int) -> tuple[Expr, Expr]:
-    """``(quadrant, r)`` of a float64 from 2**12 on: the quadrant as int64, r in float64."""
-    bits = bitcast(x, uint64)
-    whole = or_(and_(bits, (1 << 52) - 1), 1 << 52)
+def _reduce_huge(x: Expr) -> tuple[Expr, Expr]:
+    """``(quadrant, r)`` of a number from 2**12 on: the quadrant as int64, r in its dtype."""
+    form = _format(x)
+    bits = cast(bitcast(x, integer_of(x)), uint64)
+    one = 1 << form.mantissa
+    whole = or_(and_(bits, one - 1), one)
+    if form.mantissa < 52:
+        whole = shl(whole, 52 - form.mantissa)
     # x = whole * 2**e; bits of 2/pi that make multiples of 4 are skipped.
-    w0, w1, w2 = _window(sub(shr(bits, 52), 1013), windows)
+    w0, w1, w2 = _window(sub(shr(bits, form.mantissa), form.bias - 10), form.windows)
     low = add(mul(whole, w1), high_product(whole, w2))
     carry = cast(lt(low, high_product(whole, w2)), uint64)
     high = add(add(mul(whole, w0), high_product(whole, w1)), carry)
     quadrant = shr(add(high, 1 << 61), 62)
     rest = bitcast(sub(high, shl(quadrant, 62)), int64)
-    leading = cast(rest, float64)
-    trailing = mul(cast(sub(rest, cast(leading, int64)), float64), 2.0**-62)
-    trailing = fma(cast(low, float64), 2.0**-126, trailing)
+    leading = cast(rest, x.dtype)
+    trailing = mul(cast(sub(rest, cast(leading, int64)), x.dtype), 2.0**-62)
+    trailing = fma(cast(low, x.dtype), 2.0**-126, trailing)
     leading = mul(leading, 2.0**-62)
     turns = add(leading, trailing)
     turns_low = sub(trailing, sub(turns, leading))
-    r_low = fma(turns_low, _FLOAT64.half_pi[0], mul(turns, _FLOAT64.half_pi[1]))
-    r = fma(turns, _FLOAT64.half_pi[0], r_low)
+    r_low = fma(turns_low, form.half_pi[0], mul(turns, form.half_pi[1]))
+    r = fma(turns, form.half_pi[0], r_low)
     return bitcast(quadrant, int64), r
 
 
@@ -245,9 +252,8 @@ def _reduce(size: Expr) -> tuple[Expr, Expr]:
 def _by_quadrant(size: Expr, finish: Callable[[Expr, Expr], Expr]) -> Expr:
     """``finish(k, r)`` of the reduced `size`, which is not negative."""
     form = _format(size)
-    huge = cast(size, float64)
-    k, r = _reduce_huge(huge, form.windows)
-    unusual = finish(cast(k, integer_of(size)), cast(r, size.dtype))
+    k, r = _reduce_huge(size)
+    unusual = finish(cast(k, integer_of(size)), r)
     finite = select(lt(size, math.inf), unusual, math.nan)
     return rare(not_(lt(size, form.moderate)), finish(*_reduce(size)), finite)
 

@@ -13,7 +13,7 @@ from ..affine import canonical
 from ..expr import Buffer, Const, Expr, Load, Var, index
 from ..kernel import Alloc, Any, Dealt, For, Grid, Kernel, Let, Stmt, Store, Sync, Team, Tree
 from ..scalar import apply
-from .gpu_rewrite import flattened, identities, known, total_of
+from .gpu_rewrite import flattened, identities, known, own_variables, total_of
 from .rewrite import substitute
 
 __all__ = ["column_blocks"]
@@ -91,7 +91,7 @@ def _rows(
     loop = For(number, rounds, tree.order, tree.body, carry, tree.next)
     moved = substitute((*ahead, loop), at)
     stores = [Store(b, (warp, lane), v) for b, v in zip(parts, results, strict=True)]
-    body = (*_renamed(moved), *stores)
+    body = (*own_variables(moved), *stores)
     return For(thread, warps * LANES, Any(), body, mapping=Dealt(Team.BLOCK))
 
 
@@ -112,29 +112,3 @@ def _columns(
     inside = substitute([joined if s is tree else s for s in body], at)
     extent = apply("minimum", index(LANES), apply("sub", total, first))
     return For(lane, extent, Any(), inside, mapping=Dealt(Team.BLOCK))
-
-
-def _renamed(statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
-    """A copy whose lets, and those in its loops, bind variables of their own."""
-    values: dict[Var, Expr] = {}
-    result: list[Stmt] = []
-    for s in statements:
-        (s,) = substitute((s,), values)
-        if isinstance(s, Let):
-            var = Var(s.var.name, s.var.dtype)
-            values[s.var] = var
-            s = Let(var, s.value)
-        elif isinstance(s, For):
-            inner: list[Stmt] = []
-            own: dict[Var, Expr] = {}
-            for x in s.body:
-                (x,) = substitute((x,), own)
-                assert isinstance(x, Let)
-                var = Var(x.var.name, x.var.dtype)
-                own[x.var] = var
-                inner.append(Let(var, x.value))
-            (tail,) = substitute((replace(s, body=()),), own)
-            assert isinstance(tail, For)
-            s = replace(tail, body=tuple(inner))
-        result.append(s)
-    return tuple(result)

@@ -36,7 +36,7 @@ from ..kernel import (
     nested,
 )
 from ..scalar import apply
-from .gpu_rewrite import flattened, total_of
+from .gpu_rewrite import flattened, own_variables, total_of
 from .rewrite import each_access, replaced, stride_of, substitute
 
 __all__ = ["tile_contraction"]
@@ -302,7 +302,7 @@ class _Tiles:
             row, column = (canonical(apply("add", x, y)) for x, y in ((row0, i), (column0, j)))
             acc = Var(p.acc.name, p.acc.dtype)
             values = {**at, **flattened(row, p.rows), **flattened(column, p.columns), p.acc: acc}
-            after = substitute(_fresh((*p.lets, *p.after)), values)
+            after = substitute(own_variables((*p.lets, *p.after)), values)
             inside = self._inside(((row, self.rows), (column, self.columns)))
             return If(inside, (Let(acc, Load(self.acc, place)), *after))
 
@@ -381,17 +381,3 @@ class _Tiles:
             return 1
         dtypes = {e.dtype.itemsize for e in walk(value) if isinstance(e, Load)}
         return 4 if whole and dtypes and max(dtypes) <= 4 else 1
-
-
-def _fresh(statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
-    """A copy whose lets bind variables of their own."""
-    values: dict[Var, Expr] = {}
-    result: list[Stmt] = []
-    for s in statements:
-        (s,) = substitute((s,), values)
-        if isinstance(s, Let):
-            var = Var(s.var.name, s.var.dtype)
-            values[s.var] = var
-            s = Let(var, s.value)
-        result.append(s)
-    return tuple(result)

@@ -13,6 +13,7 @@ from ..dtypes import DType, bool_
 from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, const, index
 from ..kernel import Alloc, Any, For, If, Let, Monoid, Stmt, Store
 from ..scalar import apply
+from .rewrite import replaced, substitute
 
 __all__ = [
     "as_expr",
@@ -21,6 +22,7 @@ __all__ = [
     "identity",
     "independent_loops",
     "known",
+    "own_variables",
     "rebuffered",
     "total_of",
 ]
@@ -126,6 +128,35 @@ def identities(monoids: Sequence[Monoid], variables: Sequence[Var]) -> list[Expr
         if monoid.width == 2:
             result.append(index((1 << 63) - 1))
     return result
+
+
+def own_variables(
+    statements: Sequence[Stmt], values: dict[Var, Expr] | None = None
+) -> tuple[Stmt, ...]:
+    """A copy whose lets, also those in loops and branches, bind variables of their own.
+
+    `values`, what variables outside of the statements have become, learns the new ones.
+    """
+    values = {} if values is None else values
+    result: list[Stmt] = []
+    for s in statements:
+        if isinstance(s, Let):
+            var = Var(s.var.name, s.var.dtype)
+            value = replaced(s.value, values)
+            values[s.var] = var
+            result.append(Let(var, value))
+        elif isinstance(s, If):
+            inside = own_variables(s.then, dict(values))
+            result.append(If(replaced(s.condition, values), inside))
+        elif isinstance(s, For):
+            (head,) = substitute((replace(s, body=(), next=()),), values)
+            assert isinstance(head, For)
+            own = dict(values)
+            body = own_variables(s.body, own)
+            result.append(replace(head, body=body, next=tuple(replaced(e, own) for e in s.next)))
+        else:
+            result += substitute((s,), values)
+    return tuple(result)
 
 
 def known(extent: Extent | Expr) -> int | None:

@@ -211,7 +211,7 @@ class _Stages:
         ]
         flat = not any(isinstance(s, For) for s in chain[-1].body)
         varying = [any(_needs(s, f, chain, lets) for s in stores) for f in chain]
-        if flat and len(chain) == 1:
+        if flat and len(chain) == 1 and not varying[0]:
             copies = self._flat(before, top)
         elif flat and not varying[0] and all(varying[1:]) and isinstance(top.order, Any):
             copies = self._columns(before, chain, lets)

@@ -2,7 +2,7 @@
 
 Knows threads, warps, blocks, barriers and memory; slow, and never part of a step. A thread runs
 until it meets a barrier; of the threads that can go on, those with the lowest instruction go first,
-so that branches join again. An output that nobody wrote cannot be read; other memory holds NaN
+so that branches join again, or with a seed some of them in a random order. An output that nobody wrote cannot be read; other memory holds NaN
 until it is written. Two threads may touch the same bytes, one of them writing, only when a barrier
 lies between.
 """
@@ -46,6 +46,7 @@ def simulate(
     workspace: int,
     sizes: Sequence[int],
     written: Sequence[bool] = (),
+    seed: int | None = None,
 ) -> None:
     """Run entries one after the other on `arrays`, in place.
 
@@ -62,6 +63,8 @@ def simulate(
     sizes : sequence of int
     written : sequence of bool, optional
         Which arrays hold nothing before the kernel runs: reading them first is an error.
+    seed : int, optional
+        Of a random order in which warps, and the branches that their threads take, go on.
 
     Raises
     ------
@@ -73,10 +76,13 @@ def simulate(
     for number, array in enumerate(arrays):
         memory.put(number, array, defined=not (number < len(written) and written[number]))
     arguments = [*memory.addresses, *sizes]
+    order = None if seed is None else np.random.default_rng(seed)
     for entry, blocks, threads in launches:
         if blocks:
             memory.begin(blocks * threads)
-            _Launch(functions, functions[entry], blocks, threads, memory, arguments).run()
+            launch = _Launch(functions, functions[entry], blocks, threads, memory, arguments)
+            launch.order = order
+            launch.run()
     for number, array in enumerate(arrays):
         memory.get(number, array)
 
@@ -170,6 +176,23 @@ class _Launch:
         for name, value in zip(entry.params, arguments, strict=True):
             self.params[name] = np.full(self.count, value, "u8" if value >= 0 else "i8")
         self.steps = 0
+        self.order: np.random.Generator | None = None
+
+    def some(self, ready: Array) -> Array:
+        """Those of the ready threads that go on first: the threads of some warps."""
+        if self.order is None:
+            return ready
+        warps = np.unique(self.warp[ready])
+        chosen = self.order.random(warps.size) < 0.5
+        chosen[self.order.integers(warps.size)] = True
+        result: Array = ready & np.isin(self.warp, warps[chosen])
+        return result
+
+    def next_place(self, places: Array) -> int:
+        """The instruction that comes first, of those at which chosen threads are."""
+        if self.order is None:
+            return int(places.min())
+        return int(self.order.choice(np.unique(places)))
 
     def fail(self, instruction: Instruction, why: str) -> NoReturn:
         raise SimulationError(f"{self.entry.name}: {why}, in\n    {instruction.text}")
@@ -199,10 +222,11 @@ class _Frame:
                     return
                 self._release()
                 continue
-            at = int(np.min(self.pc, where=ready, initial=end))
-            mask = ready & (self.pc == at)
+            chosen = self.launch.some(ready)
+            at = self.launch.next_place(self.pc[chosen])
+            mask = chosen & (self.pc == at)
             # As long as nothing branches, the same threads go on together.
-            others = ready & ~mask
+            others = ready & ~mask & (self.pc > at)
             limit = int(np.min(self.pc, where=others, initial=end)) if others.any() else end
             self._straight(at, limit, mask)
 

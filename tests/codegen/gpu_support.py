@@ -48,13 +48,13 @@ def wide(array: Array, dtype: DType) -> Array:
     return np.asarray(given, np.float64)
 
 
-def run(made: GpuKernel, arrays: list[Array], size: int) -> None:
+def run(made: GpuKernel, arrays: list[Array], size: int, seed: int | None = None) -> None:
     """Every stage of a compiled kernel; what it only writes is undefined before."""
     sizes = [size] * len(made.logical.sizes)
     env = {var: np.int64(size) for var in made.logical.sizes}
     launches = [(s.entry, int(evaluate(s.grid, env)), s.block) for s in made.stages]
     fresh = [p.role in (Role.OUT, Role.PARTIAL) for p in made.logical.params]
-    simulate(made.ptx, launches, arrays, made.workspace_bytes, sizes, fresh)
+    simulate(made.ptx, launches, arrays, made.workspace_bytes, sizes, fresh, seed)
 
 
 def check(kernel: Kernel, size: int, label: str = "", seed: int = 1) -> GpuKernel:

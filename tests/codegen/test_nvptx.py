@@ -12,7 +12,7 @@ from fusegrad.codegen.evaluate import evaluate
 from fusegrad.codegen.expr import Buffer, Expr, Load, Var, const
 from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.kernel import For, Kernel, Monoid, Param, Role, Store, Tree
-from fusegrad.codegen.scalar import apply
+from fusegrad.codegen.scalar import TABLE, apply
 from fusegrad.codegen.targets.gpu import compile_gpu, processor
 from fusegrad.codegen.verify import verify_kernel
 
@@ -103,6 +103,19 @@ def test_a_sum_over_everything_takes_pieces_and_workspace() -> None:
     compiled = compile_gpu(total_kernel(), 1 << 24)
     assert len(compiled.stages) == 3
     assert compiled.workspace_bytes == 512 * 4
+
+
+@pytest.mark.parametrize("name", ["sin", "tan", "fmod", "floordiv", "mod", "trigamma", "lgamma"])
+def test_functions_of_float32_are_computed_in_float32(name: str) -> None:
+    arity = TABLE[name].arity
+    buffers = [Buffer(f"x{n}", float32, (4096,)) for n in range(arity)]
+    y, i = Buffer("y", float32, (4096,)), Var("i", extent=4096)
+    value = apply(name, *(Load(b, (i,)) for b in buffers))
+    loop = For(i, 4096, AnyOrder(), (Store(y, (i,), value),))
+    params = (*(Param(b, Role.IN) for b in buffers), Param(y, Role.OUT))
+    ptx = compile_gpu(Kernel("k", params, (), (loop,)), 1).ptx
+    assert ".f64" not in ptx
+    assert ".local" not in ptx
 
 
 def test_an_unknown_processor_is_refused() -> None:

@@ -8,7 +8,9 @@ import pytest
 from fusegrad.codegen.targets import ptx_simulator
 from fusegrad.codegen.targets.gpu import compile_gpu
 from fusegrad.codegen.targets.ptx_simulator import SimulationError, simulate
+from tests.codegen.examples import EXAMPLES
 from tests.codegen.gpu_support import Array
+from tests.codegen.gpu_support import run as run_kernel
 from tests.codegen.test_nvptx import gelu_kernel, total_kernel
 
 HEAD = """.version 7.8
@@ -118,6 +120,42 @@ $LATER:
 """
     expected = np.where(np.arange(64) < 7, 2, 1)[np.arange(64) ^ 1]
     np.testing.assert_array_equal(run(body), expected)
+
+
+@pytest.mark.parametrize("name", list(EXAMPLES))
+def test_the_order_of_threads_changes_no_bit(name: str) -> None:
+    example = EXAMPLES[name]()
+    size = example.sizes[0] if example.sizes else 1
+    made = compile_gpu(example.kernel, size)
+    results = []
+    for seed in (None, 1, 2):
+        arrays = example.arrays()
+        run_kernel(made, arrays, size, seed)
+        example.check(arrays)
+        results.append(b"".join(a.tobytes() for a in arrays))
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_seed_chooses_an_order() -> None:
+    """Of two branches that write one place each in its turn, the last one wins."""
+    branches = """
+    setp.lt.u32 %p1, %r1, 32;
+    @%p1 bra $LOW;
+    ld.global.b32 %r2, [%rd1];
+    st.global.b32 [%rd3], %r2;
+    ret;
+$LOW:
+    mov.b32 %r3, 9;
+    st.global.b32 [%rd3], %r3;
+"""
+    seen = set()
+    for seed in range(8):
+        found = np.zeros(64, np.uint32)
+        try:
+            simulate(HEAD + branches + "\n    ret;\n}\n", [("k", 1, 64)], [found], 0, [], (), seed)
+        except SimulationError as error:
+            seen.add(str(error).split("\n")[-1].strip().split(".")[0])
+    assert seen == {"ld", "st"}, "whoever comes second is told of the race"
 
 
 def test_an_entry_runs_with_no_more_threads_than_it_is_made_for() -> None:

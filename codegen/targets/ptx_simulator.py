@@ -2,9 +2,9 @@
 
 Knows threads, warps, blocks, barriers and memory; slow, and never part of a step. A thread runs
 until it meets a barrier; of the threads that can go on, those with the lowest instruction go first,
-so that branches join again, or with a seed some of them in a random order. An output that nobody wrote cannot be read; other memory holds NaN
-until it is written. Two threads may touch the same bytes, one of them writing, only when a barrier
-lies between.
+so that branches join again, or with a seed some of them in a random order. An output that nobody
+wrote cannot be read; other memory holds NaN until it is written. Two threads may touch the same
+bytes, one of them writing, only when a barrier lies between.
 """
 
 from __future__ import annotations

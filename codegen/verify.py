@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, final
 
 from .accesses import memory, operands, read_boxes, written
-from .dtypes import bool_, float32, int64
+from .dtypes import bool_, float32, int32, int64
 from .expr import Apply, Buffer, Const, Expr, Extent, Load, Var, walk
 from .kernel import (
     Alloc,
@@ -390,8 +390,8 @@ class _Check:
         assert isinstance(s.order, Tree)
         at = 0
         for monoid in s.order.monoids:
-            if monoid.width == 2 and s.carry[at + 1][0].dtype is not int64:
-                self.fail(f"{monoid.value} carries a value and a position, i64")
+            if monoid.width == 2 and s.carry[at + 1][0].dtype not in (int32, int64):
+                self.fail(f"{monoid.value} carries a value and a position, i32 or i64")
             at += monoid.width
 
     # --- expressions ------------------------------------------------------------------------------

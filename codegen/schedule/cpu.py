@@ -426,10 +426,13 @@ class _Loops:
         work = _ops(loop.body)
         inner = [s.order for s in nested(loop.body) if isinstance(s, For)]
         inside = [m for order in inner if isinstance(order, Tree) for m in order.monoids]
-        if any(m.width > 1 for m in (*monoids, *inside)) or (inner and work > 8):
+        if any(m.width > 1 for m in inside) or (inner and work > 8):
             return 1
         extent = loop.extent if isinstance(loop.extent, int) else 1 << 20
         most = max(1, extent // self.lanes)
+        if any(m.width > 1 for m in monoids):
+            # Two comparisons stand behind each other: more of them side by side.
+            return min(self.target.registers // 4, most)
         few = len(monoids) <= 2
         wanted = 4 if work <= 40 and few else 2 if work <= 80 else 1
         return min(wanted, most)

@@ -126,7 +126,8 @@ def identities(monoids: Sequence[Monoid], variables: Sequence[Var]) -> list[Expr
     for monoid in monoids:
         result.append(identity(monoid, variables[len(result)].dtype))
         if monoid.width == 2:
-            result.append(index((1 << 63) - 1))
+            place = variables[len(result)].dtype
+            result.append(const(place.highest, place))
     return result
 
 

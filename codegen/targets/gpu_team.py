@@ -92,7 +92,7 @@ class Teams(Statements):
             for monoid, first in split(monoids):
                 last = first + monoid.width
                 mine, theirs = tuple(state[first:last]), tuple(other[first:last])
-                result += combine(site, monoid, dtypes[first], mine, theirs)
+                result += combine(site, monoid, dtypes[first:last], mine, theirs)
             state = tuple(result)
             step //= 2
         return state

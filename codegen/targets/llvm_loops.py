@@ -31,7 +31,7 @@ from ..kernel import (
 from .base import Features
 from .llvm_address import Mask, VectorContext
 from .llvm_builder import Region, Value
-from .llvm_reduce import State, across_lanes, combine, identity, pairwise, split
+from .llvm_reduce import State, across_lanes, combine, first_of, identity, pairwise, split
 from .llvm_scalar import Site
 from .llvm_values import Values
 
@@ -39,8 +39,6 @@ __all__ = ["Bound", "Loops"]
 
 Bound = int | str
 """The end of a loop: a number, or the text of an int64."""
-
-_LAST_INDEX = (1 << 63) - 1
 
 
 @final
@@ -172,8 +170,8 @@ class Loops(Values):
         result: list[str] = []
         for monoid, first in split(s.order.monoids):
             last = first + monoid.width
-            dtype = s.carry[first][0].dtype
-            result.extend(combine(site, monoid, dtype, a[first:last], b[first:last], ordered))
+            dtypes = [var.dtype for var, _ in s.carry[first:last]]
+            result.extend(combine(site, monoid, dtypes, a[first:last], b[first:last], ordered))
         return tuple(result)
 
     # --- lanes ------------------------------------------------------------------------------------
@@ -360,7 +358,9 @@ class Loops(Values):
             ]
         state = accumulators.states[number]
         if state is not None:
-            parts = list(self._combine(s, width, state, tuple(parts), ordered=False))
+            # A lane goes through its elements in their order. What none of them improves keeps
+            # the last index of all, and loses to the value that the loop starts from.
+            parts = list(self._combine(s, width, state, tuple(parts)))
         accumulators.states[number] = tuple(parts)
 
     # --- trees ------------------------------------------------------------------------------------
@@ -373,7 +373,8 @@ class Loops(Values):
             neutral = self.constant(identity(monoid, dtype), dtype)
             texts.append(self.operand(neutral, lanes))
             if monoid.width == 2:
-                texts.append(self.operand(self.constant(_LAST_INDEX, int64), lanes))
+                place = s.carry[first + 1][0].dtype
+                texts.append(self.operand(self.constant(place.highest, place), lanes))
         return texts
 
     def _finish_tree(self, s: For, lanes: int, accumulators: _Accumulators, starts: State) -> State:
@@ -384,14 +385,20 @@ class Loops(Values):
         result: list[str] = []
         for monoid, first in split(s.order.monoids):
             last = first + monoid.width
-            dtype = s.carry[first][0].dtype
-            state = pairwise(site, monoid, dtype, [u[first:last] for u in used])
-            result.extend(self.reduce_lanes(monoid, dtype, lanes, state))
+            dtypes = [var.dtype for var, _ in s.carry[first:last]]
+            states = [u[first:last] for u in used]
+            if lanes and monoid.width == 2:
+                result.extend(first_of(self, monoid, dtypes, lanes, states))
+                continue
+            state = pairwise(site, monoid, dtypes, states)
+            result.extend(self.reduce_lanes(monoid, dtypes, lanes, state))
         return self._combine(s, 0, starts, tuple(result))
 
-    def reduce_lanes(self, monoid: Monoid, dtype: DType, lanes: int, state: State) -> State:
+    def reduce_lanes(
+        self, monoid: Monoid, dtypes: Sequence[DType], lanes: int, state: State
+    ) -> State:
         """The lanes of a vector state combined; a scalar state as it is."""
-        return across_lanes(self, monoid, dtype, lanes, state) if lanes else state
+        return across_lanes(self, monoid, dtypes, lanes, state) if lanes else state
 
 
 def _multiple(start: str, lanes: int) -> bool:

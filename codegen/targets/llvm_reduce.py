@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..dtypes import DType, bool_, int64
+from ..dtypes import DType, bool_
 from ..kernel import Monoid
-from .llvm_builder import Builder
+from .llvm_builder import Builder, Value
 from .llvm_scalar import Site, compare, larger
 
-__all__ = ["across_lanes", "combine", "identity", "pairwise", "split"]
+__all__ = ["across_lanes", "combine", "first_of", "identity", "pairwise", "split"]
 
 State = tuple[str, ...]
 
@@ -45,12 +45,18 @@ def identity(monoid: Monoid, dtype: DType) -> float | int | bool:
 
 
 def combine(
-    site: Site, monoid: Monoid, dtype: DType, a: State, b: State, ordered: bool = False
+    site: Site,
+    monoid: Monoid,
+    dtypes: Sequence[DType],
+    a: State,
+    b: State,
+    ordered: bool = False,
 ) -> State:
     """`a` then `b`; `ordered` says that every index of `a` comes before those of `b`."""
-    kind = site.type(dtype)
     if monoid in (Monoid.ARGMAX, Monoid.ARGMIN):
-        return _combine_indexed(site, monoid, dtype, a, b, ordered)
+        return _combine_indexed(site, monoid, dtypes, a, b, ordered)
+    (dtype,) = dtypes
+    kind = site.type(dtype)
     x, y = a[0], b[0]
     if monoid in (Monoid.MAX, Monoid.MIN):
         return (larger(site, dtype, x, y, monoid is Monoid.MIN),)
@@ -64,9 +70,10 @@ def combine(
 
 
 def _combine_indexed(
-    site: Site, monoid: Monoid, dtype: DType, a: State, b: State, ordered: bool
+    site: Site, monoid: Monoid, dtypes: Sequence[DType], a: State, b: State, ordered: bool
 ) -> State:
     """The better value with its index; of equal values (or NaNs) the one with the lower index."""
+    dtype, place = dtypes
     name = "gt" if monoid is Monoid.ARGMAX else "lt"
     kind, bit = site.type(dtype), site.type(bool_)
     if dtype is bool_:
@@ -82,10 +89,10 @@ def _combine_indexed(
         better = compare(site, name, dtype, b[0], a[0])
     if not ordered:
         equal = _tie(site, dtype, a[0], b[0])
-        lower = site.emit(f"icmp slt {site.type(int64)} {b[1]}, {a[1]}")
+        lower = site.emit(f"icmp slt {site.type(place)} {b[1]}, {a[1]}")
         tie = site.emit(f"and {bit} {equal}, {lower}")
         better = site.emit(f"or {bit} {better}, {tie}")
-    return (site.select(better, dtype, b[0], a[0]), site.select(better, int64, b[1], a[1]))
+    return (site.select(better, dtype, b[0], a[0]), site.select(better, place, b[1], a[1]))
 
 
 def _tie(site: Site, dtype: DType, a: str, b: str) -> str:
@@ -98,21 +105,47 @@ def _tie(site: Site, dtype: DType, a: str, b: str) -> str:
     return site.emit(f"or {bit} {equal}, {both}")
 
 
-def pairwise(site: Site, monoid: Monoid, dtype: DType, states: Sequence[State]) -> State:
+def pairwise(site: Site, monoid: Monoid, dtypes: Sequence[DType], states: Sequence[State]) -> State:
     """Accumulators combined in a fixed tree: neighbours first."""
     level = list(states)
     while len(level) > 1:
         pairs = [
-            combine(site, monoid, dtype, level[i], level[i + 1])
+            combine(site, monoid, dtypes, level[i], level[i + 1])
             for i in range(0, len(level) - 1, 2)
         ]
         level = pairs + level[len(level) - len(level) % 2 :]
     return level[0]
 
 
-def across_lanes(builder: Builder, monoid: Monoid, dtype: DType, lanes: int, state: State) -> State:
+def first_of(
+    builder: Builder, monoid: Monoid, dtypes: Sequence[DType], lanes: int, states: Sequence[State]
+) -> State:
+    """The extreme value in all lanes of all states, and the lowest index that has it.
+
+    First the value and then its index: pairs would wait for two comparisons at each step.
+    """
+    dtype, place = dtypes
+    site = Site(builder, lanes, builder.depth)
+    extreme = Monoid.MAX if monoid is Monoid.ARGMAX else Monoid.MIN
+    best = pairwise(site, extreme, (dtype,), [state[:1] for state in states])
+    (value,) = across_lanes(builder, extreme, (dtype,), lanes, best)
+    everywhere = builder.operand(Value(value, dtype, 0, builder.depth), lanes)
+    none = site.number(place.highest, place)
+    found: list[State] = []
+    for own, index in states:
+        hit = compare(site, "eq", dtype, own, everywhere)
+        if dtype.is_float:  # a NaN is the extreme where there is one
+            missing = site.emit(f"fcmp uno {site.type(dtype)} {own}, {own}")
+            hit = site.emit(f"or {site.type(bool_)} {hit}, {missing}")
+        found.append((site.select(hit, place, index, none),))
+    least = pairwise(site, Monoid.MIN, (place,), found)
+    return (value, *across_lanes(builder, Monoid.MIN, (place,), lanes, least))
+
+
+def across_lanes(
+    builder: Builder, monoid: Monoid, dtypes: Sequence[DType], lanes: int, state: State
+) -> State:
     """The lanes of one vector combined: upper half with lower half, until one is left."""
-    dtypes = (dtype, int64)[: len(state)]
     while lanes > 1:
         half = lanes // 2
         low: list[str] = []
@@ -127,7 +160,7 @@ def across_lanes(builder: Builder, monoid: Monoid, dtype: DType, lanes: int, sta
                     )
                 )
         site = Site(builder, half, builder.depth)
-        state = combine(site, monoid, dtype, tuple(low), tuple(high))
+        state = combine(site, monoid, dtypes, tuple(low), tuple(high))
         lanes = half
     return tuple(
         builder.emit(f"extractelement {builder.type_of(kind, 1)} {text}, i64 0")

@@ -155,7 +155,7 @@ class Statements(Loops):
         else:
             old = self.scalar_load(s.buffer, address, self.depth)
         site = Site(self, lanes, self.depth)
-        (new,) = combine(site, monoid, dtype, (old,), (text,))
+        (new,) = combine(site, monoid, (dtype,), (old,), (text,))
         if lanes and vector is not None:
             self.vector_store(s.buffer, address, new, lanes, vector.mask)
         else:
@@ -169,7 +169,7 @@ class Statements(Loops):
             neutral = self.operand(self.constant(identity(monoid, dtype), dtype), lanes)
             site = Site(self, lanes, self.depth)
             text = site.select(self.vector.mask.text, dtype, text, neutral)
-        (result,) = self.reduce_lanes(monoid, dtype, lanes, (text,))
+        (result,) = self.reduce_lanes(monoid, (dtype,), lanes, (text,))
         return result
 
     def _accumulating_scatter(self, s: Store, monoid: Monoid, value: Value) -> None:
@@ -188,7 +188,7 @@ class Statements(Loops):
             place = self.lane_address(s.buffer, address, lane, lanes)
             old = self.scalar_load(s.buffer, place, self.depth)
             site = Site(self, 0, self.depth)
-            (new,) = combine(site, monoid, dtype, (old,), (item,))
+            (new,) = combine(site, monoid, (dtype,), (old,), (item,))
             self.scalar_store(s.buffer, place, new)
             if condition:
                 self.end_if(name, condition)

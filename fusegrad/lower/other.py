@@ -11,7 +11,7 @@ from typing import final
 
 from ..codegen.affine import split_index
 from ..codegen.dtypes import int64
-from ..codegen.expr import Expr, Load, Var, index
+from ..codegen.expr import Expr, Load, Var, const, index
 from ..codegen.kernel import Any, Monoid, Role, Stmt, Tree
 from ..codegen.scalar import apply
 from ..ir.node import Node
@@ -21,7 +21,7 @@ from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import Kind, Region, size_of
 from ..passes.views import operand_base, view_index
 from .build import Builder, Lowered
-from .rows import identity
+from .rows import identity, place_dtype
 
 __all__ = ["lower_dot", "lower_nest", "lower_strided"]
 
@@ -153,7 +153,8 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
     at = tuple(variables[a] for a in range(len(extents)))
     contributions = [builder.read(root.inputs[0], at) for root in roots]
     if op.monoid.width == 2:
-        contributions.append(variables[axes[0]])
+        place = place_dtype(extents[axes[0]])
+        contributions.append(apply("cast", variables[axes[0]], dtype=place))
     values = _close_reductions(builder, roots, axes, variables, extents, contributions)
     _epilogue(builder, region, outside, tuple(variables[a] for a in kept), values)
     for position in range(len(kept) - 1, -1, -1):
@@ -183,10 +184,13 @@ def _close_reductions(
             monoids.append(op.monoid)
             carry.append((Var(scope.fresh("a"), dtype), identity(op.monoid, dtype)))
             if op.monoid.width == 2:
-                carry.append((Var(scope.fresh("m"), int64), index(0)))
+                place = place_dtype(extents[a])
+                carry.append((Var(scope.fresh("m"), place), const(0, place)))
         scope.close(variables[a], extents[a], Tree(tuple(monoids)), carry, contributions)
         contributions = [v for v, _ in carry]
-    return contributions[-1:] if len(roots) == 1 else contributions
+    if isinstance(ops[0], ArgReduce):
+        return [apply("cast", contributions[-1], dtype=int64)]
+    return contributions
 
 
 def lower_nest(region: Region, name: str) -> Lowered:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import final
 
 from ..codegen.affine import split_index
-from ..codegen.dtypes import int64
+from ..codegen.dtypes import DType, int32, int64
 from ..codegen.expr import Buffer, Expr, Extent, Load, Var, const, index
 from ..codegen.kernel import Alloc, Any, Monoid, Role, Stmt, Store, Tree
+from ..codegen.scalar import apply
 from ..ir.node import Node
 from ..ops.base import Pattern
 from ..ops.reduce import ArgReduce, Reduce
@@ -22,7 +23,7 @@ from .build import Builder, Lowered
 from .domain import Domain
 from .scope import Scope
 
-__all__ = ["identity", "lower_rows"]
+__all__ = ["identity", "lower_rows", "place_dtype"]
 
 
 def identity(monoid: Monoid, dtype: object) -> Expr:
@@ -38,6 +39,11 @@ def identity(monoid: Monoid, dtype: object) -> Expr:
         Monoid.ARGMIN: dtype.highest,  # type: ignore[attr-defined]
     }
     return const(from_dtype[monoid], dtype)  # type: ignore[arg-type]
+
+
+def place_dtype(count: int) -> DType:
+    """The type of places among so many: as narrow as a float, where vectors hold both."""
+    return int32 if count <= int32.highest else int64
 
 
 Visit = tuple[Node, int | None]
@@ -299,7 +305,8 @@ class _Rows:
             self.builder.store(sink.stage.node, at, value)
             return []
         if isinstance(op, ArgReduce):
-            return [value, self.domain.flat_inner(inner)]
+            place = self._place_dtype(sink)
+            return [value, apply("cast", self.domain.flat_inner(inner), dtype=place)]
         return [value]
 
     def _close(
@@ -332,15 +339,21 @@ class _Rows:
             (Var(scope.fresh("a"), dtype), identity(monoid, dtype)),
         ]
         if monoid.width == 2:
-            carry.append((Var(scope.fresh("k"), int64), index(0)))
+            place = self._place_dtype(sink)
+            carry.append((Var(scope.fresh("k"), place), const(0, place)))
         return carry
+
+    def _place_dtype(self, sink: _Sink) -> DType:
+        return place_dtype(size_of(sink.value) // size_of(sink.stage.node))
 
     def _results(self, reductions: Sequence[_Sink], results: list[Var]) -> None:
         position = 0
         for sink in reductions:
             node = sink.stage.node
             monoid = _monoid(node)
-            value = results[position + monoid.width - 1]
+            value: Expr = results[position + monoid.width - 1]
+            if monoid.width == 2:
+                value = apply("cast", value, dtype=int64)
             position += monoid.width
             self.row_values[node] = value
             self.builder.overrides[node] = lambda _, value=value: value  # type: ignore[misc]

@@ -92,7 +92,7 @@ def _scopes() -> dict[str, tuple[Kernel, str]]:
 
 def _types() -> dict[str, tuple[Kernel, str]]:
     double, flag = const(1, float64), Var("b", float32)
-    s, at = Var("s", float32), Var("at", int32)
+    s, at = Var("s", float32), Var("at", float32)
     bad = Apply("add", (ONE, double), float32)
     return {
         "store": (kernel(store(double)), "a store of f64 into f32 y"),
@@ -117,12 +117,12 @@ def _types() -> dict[str, tuple[Kernel, str]]:
             kernel(
                 tree(
                     (s, ONE),
-                    (at, const(0, int32)),
-                    following=(ONE, const(0, int32)),
+                    (at, const(0, float32)),
+                    following=(ONE, const(0, float32)),
                     monoids=(Monoid.ARGMAX,),
                 )
             ),
-            "argmax carries a value and a position, i64",
+            "argmax carries a value and a position, i32 or i64",
         ),
         "extent": (
             kernel(For(Var("i"), const(3, int32), AnyOrder(), ())),

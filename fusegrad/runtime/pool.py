@@ -11,6 +11,7 @@ the launch cannot end before, and so `@job` cannot change meanwhile.
 Idle workers look for work for a while, giving way to other threads, and then sleep on `@epoch`.
 Worker i sleeps on `@limit` instead while fewer than i + 1 threads are allowed. The launching thread
 wakes a few sleepers and each of those wakes more, so that many cores are not woken one by one.
+Which processors they run on: `pool_places`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from __future__ import annotations
 import platform
 import sys
 from string import Template
+
+from . import pool_places
 
 __all__ = ["EXPORTS", "IMPORTS", "pool_ir", "runs_threads"]
 
@@ -110,7 +113,6 @@ _STATE = """
 @allowed = internal global i32 2147483647, align 128
 @workers = internal global i32 0
 @spin = internal global i64 0
-@rescue = internal global i32 0
 
 ; Signals are for the interpreter's own threads: workers take only those that a fault of their own
 ; raises (ill 4, trap 5, abrt 6, bus 7, fpe 8, segv 11).
@@ -121,9 +123,7 @@ declare i32 @clock_gettime(i32, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
-declare i32 @sched_getaffinity(i32, i64, ptr)
 declare i32 @sched_getcpu()
-declare i32 @sched_setaffinity(i32, i64, ptr)
 declare i32 @sched_yield()
 declare i64 @syscall(i64, ...)
 """
@@ -210,75 +210,15 @@ done:
 """
 
 _WORKER = """
-; On a virtual machine two threads may share one processor for seconds while another idles. Leave
-; this one for a moment: the scheduler then finds the other.
-define internal void @leave_cpu(i32 %cpu) nounwind {
-  %all = alloca [16 x i64]
-  %others = alloca [16 x i64]
-  call void @llvm.memset.p0.i64(ptr %all, i8 0, i64 128, i1 false)
-  %got = call i32 @sched_getaffinity(i32 0, i64 128, ptr %all)
-  %known = icmp eq i32 %got, 0
-  %small = icmp ult i32 %cpu, 1024
-  %able = and i1 %known, %small
-  br i1 %able, label %move, label %done
-move:
-  call void @llvm.memcpy.p0.p0.i64(ptr %others, ptr %all, i64 128, i1 false)
-  %word = lshr i32 %cpu, 6
-  %place = and i32 %cpu, 63
-  %place64 = zext i32 %place to i64
-  %bit = shl i64 1, %place64
-  %rest = xor i64 %bit, -1
-  %p = getelementptr i64, ptr %others, i32 %word
-  %old = load i64, ptr %p
-  %new = and i64 %old, %rest
-  store i64 %new, ptr %p
-  %moved = call i32 @sched_setaffinity(i32 0, i64 128, ptr %others)
-  %restored = call i32 @sched_setaffinity(i32 0, i64 128, ptr %all)
-  br label %done
-done:
-  ret void
-}
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-
-; Once for each launch: was this worker on the caller's processor? After eight in a row it leaves.
-define internal void @notice(ptr %seen, ptr %collisions) nounwind {
-entry:
-  %rescue = load i32, ptr @rescue
-  %rescuing = icmp ne i32 %rescue, 0
-  %epoch = load atomic i32, ptr @epoch monotonic, align 4
-  %last = load i32, ptr %seen
-  %new = icmp ne i32 %epoch, %last
-  %check = and i1 %rescuing, %new
-  br i1 %check, label %compare, label %done
-compare:
-  store i32 %epoch, ptr %seen
-  %mine = call i32 @sched_getcpu()
-  %theirs = load atomic i32, ptr @caller_cpu monotonic, align 4
-  %same = icmp eq i32 %mine, %theirs
-  %before = load i32, ptr %collisions
-  %more = add i32 %before, 1
-  %often = icmp uge i32 %more, 8
-  %leaving = and i1 %same, %often
-  %count = select i1 %same, i32 %more, i32 0
-  %kept = select i1 %leaving, i32 0, i32 %count
-  store i32 %kept, ptr %collisions
-  br i1 %leaving, label %leave, label %done
-leave:
-  call void @leave_cpu(i32 %mine)
-  br label %done
-done:
-  ret void
-}
-
 define internal ptr @worker(ptr %argument) nounwind {
 entry:
   %seen = alloca i32
-  %collisions = alloca i32
+  %left_at = alloca i64
   store i32 0, ptr %seen
-  store i32 0, ptr %collisions
+  store i64 0, ptr %left_at
   %thread = ptrtoint ptr %argument to i64
   %index = trunc i64 %thread to i32
+  call void @enter(i32 %index)
   br label %idle
 idle:
   %start = call i64 @nanoseconds()
@@ -296,7 +236,7 @@ wanted_now:
   %some = icmp sgt i64 %left, 0
   br i1 %some, label %found, label %nothing
 nothing:
-  call void @notice(ptr %seen, ptr %collisions)
+  call void @notice(ptr %seen, ptr %left_at)
   %now = call i64 @nanoseconds()
   %spent = sub i64 %now, %start
   %spin = load i64, ptr @spin
@@ -329,6 +269,7 @@ found:
   %welcome = icmp ugt i32 %allowed, %index
   br i1 %welcome, label %take, label %nothing
 take:
+  call void @notice(ptr %seen, ptr %left_at)
   %ran = call i32 @work(i64 %thread)
   %any = icmp ne i32 %ran, 0
   br i1 %any, label %report, label %reported
@@ -341,7 +282,6 @@ wake_caller:
   call void @wake(ptr @finished, i32 1)
   br label %reported
 reported:
-  call void @notice(ptr %seen, ptr %collisions)
   br label %idle
 }
 """
@@ -431,7 +371,7 @@ wake_some:
   %others = add i64 %chunks, -1
   %few = call i64 @llvm.smin.i64(i64 %others, i64 4)
   %few32 = trunc i64 %few to i32
-  call void @wake(ptr @epoch, i32 %few32)
+  call void @wake_elsewhere(i32 %cpu, i32 %few32)
   br label %take_part
 take_part:
   %ran = call i32 @work(i64 0)
@@ -470,7 +410,7 @@ over:
 _CONTROL = """
 define void @fg_pool_configure(i32 %limit, i64 %spin, i32 %rescue) nounwind {
   store i64 %spin, ptr @spin
-  store i32 %rescue, ptr @rescue
+  call void @rescue_configure(i32 %rescue)
   store atomic i32 %limit, ptr @limit seq_cst, align 4
   call void @wake(ptr @limit, i32 2147483647)
   ret void
@@ -487,6 +427,7 @@ define void @fg_pool_reset() nounwind {
   store i32 0, ptr @caller_sleeps
   store i32 0, ptr @sleepers
   store i32 0, ptr @workers
+  call void @forget()
   store atomic i32 0, ptr @busy seq_cst, align 4
   ret void
 }
@@ -522,4 +463,5 @@ def pool_ir() -> str:
     machine = platform.machine()
     declaration, pause = _PAUSE.get(machine, ("", ""))
     text = _STATE + _INLINE + _TOOLS + _WORKER + _LAUNCH + _CONTROL + declaration + "\n"
-    return Template(text).substitute(futex=_FUTEX[machine], pause=pause)
+    known = Template(text).substitute(futex=_FUTEX[machine], pause=pause)
+    return known + pool_places.text(machine)

@@ -452,3 +452,17 @@ def test_the_environment_sets_the_number_of_threads() -> None:
 def test_the_public_names() -> None:
     fg.set_num_threads(3)
     assert fg.get_num_threads() == threads.num_threads() == 3
+
+
+@pytest.mark.skipif(not pool.runs_threads(), reason="no threads on this system")
+def test_workers_that_were_woken_elsewhere_may_run_everywhere_again(kernels: Kernels) -> None:
+    threads.set_num_threads(2)
+    counter = np.zeros(1, np.int64)
+    for _ in range(12):
+        kernels.many("add", counter, 30, 5)
+        time.sleep(0.003)
+    expected = os.sched_getaffinity(0)
+    tasks = [int(name) for name in os.listdir("/proc/self/task")]
+    assert len(tasks) > 1
+    assert all(os.sched_getaffinity(task) == expected for task in tasks)
+    assert counter[0] == 12 * 30 * 5

@@ -106,8 +106,13 @@ def scaled_dot_product_attention(
     return output
 
 
-def _weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """How much each query takes of each key; zeros where it sees none."""
+def _weights(
+    q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None, blind: bool = True
+) -> Tensor:
+    """How much each query takes of each key; zeros where it sees none.
+
+    Without `blind` the mask leaves every query a key.
+    """
     if scale is None:
         scale = 1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0
     scores = matmul(q, swapaxes(k, -1, -2)) * scale
@@ -124,7 +129,7 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None) -> 
             f"attention: a mask of {mask.dtype}",
             remedy="give booleans (True: seen), or numbers to add to the scores",
         )
-    return _softmax(True, scores)
+    return _softmax(blind, scores)
 
 
 def _of_rows(blind: bool, scores: Tensor) -> Tensor:
@@ -174,7 +179,8 @@ def _in_runs(
     def run(first: int, last: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         if causal:
             mask = expand_dims(arange(first, last), axis=1) >= arange(k.shape[-2])
-        return matmul(dropout(_weights(q, k, mask, scale), p), v)
+        # The first key is seen by all.
+        return matmul(dropout(_weights(q, k, mask, scale, not causal), p), v)
 
     many = length * k.shape[-2] * math.prod(q.shape[:-2]) >= _MANY_SCORES
     if not many or length < _LONG:

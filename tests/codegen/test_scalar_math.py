@@ -226,3 +226,16 @@ def test_common_functions_are_short(name: str) -> None:
         count += e.op != "bitcast"
         stack.extend(e.args[:2] if e.op == "rare" else e.args)
     assert count <= {"exp": 22, "log": 26, "tanh": 26, "erf": 44, "sin": 36, "cos": 36}[name], count
+
+
+@pytest.mark.parametrize("name", ["exp", "exp2"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_masked_scores_do_not_underflow(name: str, dtype: DType) -> None:
+    """What becomes zero is multiplied by zero: an underflow takes ten times longer."""
+    x = Var("x", dtype)
+    product = expand(apply(name, x))
+    assert isinstance(product, Apply)
+    assert product.op == "mul"
+    values = np.array([-math.inf, -1e4, -1.0, 1.0], dtype.numpy)
+    factors = evaluate(product.args[1], {x: values})
+    assert [bool(f == 0) for f in factors] == [True, True, False, False]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     llvm = deferred("llvmlite.binding")
 
-__all__ = ["Features", "host", "initialize", "named"]
+__all__ = ["Features", "described", "host", "initialize", "named"]
 
 _LOCK = threading.Lock()
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -102,7 +102,19 @@ def _cache_size(level: int) -> int | None:
     return None
 
 
-def _from_features(triple: str, cpu: str, features: str) -> Features:
+def described(triple: str, cpu: str, features: str) -> Features:
+    """A processor as LLVM describes it.
+
+    Parameters
+    ----------
+    triple, cpu, features : str
+        LLVM's names; `features` is a flat list.
+
+    Examples
+    --------
+    >>> described("x86_64-unknown-linux-gnu", "x86-64-v3", "+avx2,+fma,+f16c").vector_bytes
+    32
+    """
     on = {f[1:] for f in features.split(",") if f.startswith("+")}
     caches = {
         "l1_bytes": _cache_size(1) or _L1,
@@ -151,7 +163,7 @@ def named(name: str) -> Features:
     if name not in _NAMED:
         raise ValueError(f"no target {name!r}; the targets are host, {', '.join(_NAMED)}")
     cpu, features = _NAMED[name]
-    return _from_features("x86_64-unknown-linux-gnu", cpu, features)
+    return described("x86_64-unknown-linux-gnu", cpu, features)
 
 
 @lru_cache(maxsize=1)
@@ -159,4 +171,4 @@ def host() -> Features:
     """The processor that this process runs on."""
     initialize()
     features = llvm.get_host_cpu_features().flatten()
-    return _from_features(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+    return described(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)

@@ -18,9 +18,8 @@ import numpy as np
 from .. import state
 from ..codegen.deferred import deferred
 from ..codegen.dtypes import as_dtype
-from ..codegen.targets.base import host
 from ..ir.types import TensorType
-from ..runtime import cache, improvement, loader
+from ..runtime import cache, improvement, loader, machine
 from ..runtime.memory import Block
 from ..tensors.context import active
 from ..tensors.storage import Storage
@@ -175,7 +174,7 @@ def _address(function: Any) -> int:
 
 
 def _key(text: str, level: int) -> cache.Key:
-    parts = [("kind", b"native call"), ("level", bytes([level])), *loader.host_parts()]
+    parts = [("kind", b"native call"), ("level", bytes([level])), *machine.parts()]
     return cache.Key([*parts, ("text", text.encode())])
 
 
@@ -187,7 +186,7 @@ def _kept(text: str, level: int) -> bytes | None:
 
 
 def _compiled(text: str, level: int) -> bytes:
-    code = llvm_machine.compile_module(text, host(), level)
+    code = llvm_machine.compile_module(text, machine.features(), level)
     disk = cache.default()
     if disk is not None:
         disk.put(_key(text, level), {}, {"object": code})

@@ -22,7 +22,7 @@ from typing import final
 from .. import config
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
-from . import cache, loader
+from . import cache, machine
 from .record import Draft
 
 __all__ = ["Emission", "symbol_of"]
@@ -232,7 +232,7 @@ def _shared_code(text: str, features: Features, level: int) -> bytes:
     """The object code of a function that programs share: of this process, from disk, or made."""
     code = _known.get((text, features))
     if code is None:
-        parts = [("kind", b"shared function"), loader.host_parts()[0], ("text", text.encode())]
+        parts = [("kind", b"shared function"), machine.parts()[0], ("text", text.encode())]
         key = cache.Key([*parts, ("target", repr((features, level)).encode())])
         disk = cache.default()
         found = disk.get(key) if disk is not None else None

@@ -30,7 +30,7 @@ from ..codegen.program import (
     Switch,
     While,
 )
-from . import cache, loader, threads
+from . import cache, loader, machine, threads
 from .commands import COMMANDS_IR
 from .interruption import INTERRUPTION_IR, symbols
 
@@ -57,7 +57,7 @@ class Entry:
 @functools.cache
 def entry() -> Entry:
     """The entry, compiled once for a machine and kept on disk."""
-    key = cache.Key([("executor", _TEXT.encode()), *loader.host_parts()])
+    key = cache.Key([("executor", _TEXT.encode()), *machine.parts()])
     disk = cache.default()
     found = disk.get(key) if disk is not None else None
     if found is not None:

@@ -1,6 +1,7 @@
 """From object code to callable addresses, and from LLVM IR text to object code.
 
-Knows nothing of kernels, programs or caches: it sees bytes, names and addresses.
+Knows nothing of kernels, programs or caches: it sees bytes, names and addresses. Objects are linked
+by `linker` where it can; otherwise by LLVM.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from typing import TYPE_CHECKING, Any, final
 
 from ..codegen.deferred import deferred
 from ..errors import CompileError
+from . import linker
 
 if TYPE_CHECKING:
-    import llvmlite
     import llvmlite.binding as llvm
 else:
-    llvmlite = deferred("llvmlite")
     llvm = deferred("llvmlite.binding")
 
-__all__ = ["Library", "c_symbols", "compile_module", "host_parts", "load"]
+__all__ = ["Library", "c_symbols", "compile_module", "load"]
 
 # What the code generator may call without being asked to: copies and fills of memory, and
 # functions of floating-point numbers on machines that have no instruction for them.
@@ -73,22 +73,6 @@ if hasattr(os, "register_at_fork"):
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-
-
-def host_parts() -> list[tuple[str, bytes]]:
-    """What `compile_module` depends on besides its text, as parts of a cache key.
-
-    Returns
-    -------
-    list of (str, bytes)
-        The LLVM version, and the machine's triple, processor and features.
-    """
-    return [
-        ("llvm", repr((llvm.llvm_version_info, llvmlite.__version__)).encode()),
-        ("triple", llvm.get_process_triple().encode()),
-        ("cpu", llvm.get_host_cpu_name().encode()),
-        ("features", llvm.get_host_cpu_features().flatten().encode()),
-    ]
 
 
 @functools.cache
@@ -143,6 +127,7 @@ def compile_module(ir_text: str, *, level: int = 2) -> bytes:
         return bytes(machine.emit_object(module))
 
 
+@functools.cache
 def _c_library() -> ctypes.CDLL:
     return ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
 
@@ -160,13 +145,14 @@ def c_symbols(names: Sequence[str]) -> dict[str, int]:
     dict
         From name to address.
     """
-    library = _c_library()
-    addresses = {}
-    for name in names:
-        function = getattr(library, name, None)
-        if function is not None:
-            addresses[name] = ctypes.cast(function, ctypes.c_void_p).value or 0
-    return addresses
+    found = ((name, _c_address(name)) for name in names)
+    return {name: address for name, address in found if address is not None}
+
+
+@functools.cache
+def _c_address(name: str) -> int | None:
+    function = getattr(_c_library(), name, None)
+    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 @functools.cache
@@ -253,18 +239,48 @@ def load(
     >>> ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(library.address("next"))(41)
     42
     """
+    objects = (object_code,) if isinstance(object_code, bytes) else tuple(object_code)
+    try:
+        return _linked(objects, names, symbols) or _linked_by_llvm(objects, names, symbols)
+    except RuntimeError as error:
+        raise CompileError(f"object code cannot be loaded: {error}") from error
+
+
+def _linked(
+    objects: Sequence[bytes], names: Sequence[str], symbols: Mapping[str, int]
+) -> Library | None:
+    """The code as `linker` loads it, None where it cannot."""
+    if not linker.is_possible():
+        return None
+
+    def find(name: str) -> int:
+        known = symbols.get(name) or (_c_address(name) if name in _C_LIBRARY else None)
+        if known is None:
+            raise RuntimeError(f"nothing is named {name}")
+        return known
+
+    library = Library(None, {})
+    try:
+        library._addresses.update(linker.link(objects, names, find, library))
+    except linker.UnknownCode:
+        return None
+    except KeyError as error:
+        raise RuntimeError(f"nothing is named {error.args[0]}") from None
+    return library
+
+
+def _linked_by_llvm(
+    objects: Sequence[bytes], names: Sequence[str], symbols: Mapping[str, int]
+) -> Library:
     with _initialise_lock:
         engine, _ = _engine()
     builder = llvm.JITLibraryBuilder()
-    for code in (object_code,) if isinstance(object_code, bytes) else object_code:
+    for code in objects:
         builder.add_object_img(code)
     builder.add_jit_library(_C_LIBRARY_NAME)
     for name, address in symbols.items():
         builder.import_symbol(name, address)
     for name in names:
         builder.export_symbol(name)
-    try:
-        tracker = builder.link(engine, f"fusegrad.{next(_library_numbers)}")
-    except RuntimeError as error:
-        raise CompileError(f"object code cannot be loaded: {error}") from error
+    tracker = builder.link(engine, f"fusegrad.{next(_library_numbers)}")
     return Library(tracker, {name: tracker[name] for name in names})

@@ -17,6 +17,7 @@ from ..codegen.targets import base
 from ..errors import ConfigError
 from ..ir.node import Node, all_nodes
 from ..ops.source import ArrayConstant
+from . import machine
 
 if TYPE_CHECKING:
     from ..codegen.targets import llvm, nvptx
@@ -69,15 +70,19 @@ def target() -> base.Features:
     try:
         # With a GPU's name explain is for that GPU, and calls run here.
         is_gpu = name.startswith("sm_") and bool(nvptx.processor(name))
-        named = base.host() if is_gpu else base.named(name)
+        named = machine.features() if is_gpu else _named(name)
     except ValueError as error:
         raise ConfigError(f"FUSEGRAD_TARGET: {error}", remedy="name one of them") from None
-    if named.vector_bytes > base.host().vector_bytes:
+    if named.vector_bytes > machine.features().vector_bytes:
         raise ConfigError(
             f"FUSEGRAD_TARGET is {name}, whose instructions this machine does not have",
             remedy="name a narrower target, or unset it",
         )
     return named
+
+
+def _named(name: str) -> base.Features:
+    return machine.features() if name == "host" else base.named(name)
 
 
 @final

@@ -25,7 +25,7 @@ from ..codegen.program import Command, Loop, Program, Switch, While
 from ..errors import CompileError, MemoryLimitError
 from ..ir.digest import digest
 from ..ir.node import Node
-from . import cache, executor, improvement, loader, memory, threads
+from . import cache, executor, improvement, loader, machine, memory, threads
 from .calls import HostCall, find_calls, raising, resolve
 from .native import NativeLoop
 from .record import Clock, Draft, Record, array_constants, target
@@ -274,7 +274,7 @@ def _key(
             ("donations", repr(tuple(donations)).encode()),
             ("memory", repr(memory_limit).encode()),
             ("target", repr(features).encode()),
-            ("llvm", loader.host_parts()[0][1]),
+            ("llvm", machine.machine().llvm.encode()),
             ("fusegrad", source_version()),
         ]
     )

@@ -30,7 +30,7 @@ from typing import Any, final
 
 from .. import config
 from ..errors import ConfigError
-from . import cache, loader, pool
+from . import cache, loader, machine, pool
 
 __all__ = [
     "SYMBOL",
@@ -73,7 +73,7 @@ _num_threads: int | None = None
 
 def _object_code() -> bytes:
     text = pool.pool_ir()
-    parts = [("kind", b"thread pool"), *loader.host_parts(), ("text", text.encode())]
+    parts = [("kind", b"thread pool"), *machine.parts(), ("text", text.encode())]
     key = cache.Key(parts)
     disk = cache.default()
     entry = disk.get(key) if disk is not None else None

@@ -8,6 +8,8 @@ import statistics
 import subprocess
 import sys
 
+from fusegrad.runtime import linker
+
 LOADED = """
 import json, sys, numpy
 before = set(sys.modules)
@@ -72,6 +74,8 @@ def test_a_step_from_the_disk_needs_no_compiler(tmp_path: object) -> None:
     assert of_compiler(first[1])
     assert second[0] == ["disk"]
     assert not of_compiler(second[1])
+    if linker.is_possible():
+        assert not [m for m in second[1] if m.startswith("llvmlite.")]
 
 
 def test_an_import_takes_a_few_times_what_numpy_takes(tmp_path: object) -> None:

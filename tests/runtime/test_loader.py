@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fusegrad.errors import CompileError
-from fusegrad.runtime import loader
+from fusegrad.runtime import linker, loader
 
 UNARY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 
@@ -29,6 +29,14 @@ define i64 @count(i64 %x) {
   ret i64 %n
 }
 """
+
+
+@pytest.fixture(autouse=True, params=["own", "llvm"])
+def either_linker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "llvm":
+        monkeypatch.setattr(linker, "is_possible", lambda: False)
+    elif not linker.is_possible():
+        pytest.skip("no machine for it")
 
 
 def compiled(amount: int) -> bytes:
@@ -79,6 +87,71 @@ def test_knows_what_a_code_generator_calls() -> None:
     assert UNARY(library.address("f"))(800) == 0x0101010101010101
 
 
+ADDRESSES = """
+@outside = external global i64
+@table = constant [3 x ptr] [ptr @one, ptr @two, ptr @count]
+@count = global i64 5
+@far = internal constant [4 x i64] [i64 1, i64 2, i64 3, i64 4], align 64
+declare i64 @triple(i64)
+define i64 @one(i64 %x) { ret i64 1 }
+define i64 @two(i64 %x) {
+  %y = call i64 @triple(i64 %x)
+  ret i64 %y
+}
+define i64 @f(i64 %x) {
+  %place = getelementptr ptr, ptr @table, i64 %x
+  %function = load ptr, ptr %place
+  %y = call i64 %function(i64 7)
+  %old = load i64, ptr @outside
+  store i64 %y, ptr @outside
+  %counted = load i64, ptr @count
+  %constant = getelementptr i64, ptr @far, i64 %x
+  %c = load i64, ptr %constant
+  %a = add i64 %old, %counted
+  %b = add i64 %a, %c
+  ret i64 %b
+}
+define ptr @pointer() { ret ptr @triple }
+"""
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_addresses_of_all_kinds(level: int) -> None:
+    callback = UNARY(lambda x: 3 * x)
+    triple = ctypes.cast(callback, ctypes.c_void_p).value or 0
+    outside = ctypes.c_int64(100)
+    names = ["f", "pointer", "count", "table"]
+    symbols = {"triple": triple, "outside": ctypes.addressof(outside)}
+    library = loader.load(loader.compile_module(ADDRESSES, level=level), names, symbols)
+    function = UNARY(library.address("f"))
+    assert [function(1), outside.value, function(0), outside.value] == [107, 21, 27, 1]
+    assert UNARY(library.address("pointer"))(0) % (1 << 64) == triple
+    count = ctypes.c_int64.from_address(library.address("count"))
+    count.value = 50
+    assert function(0) == 1 + 50 + 1
+    table = (ctypes.c_uint64 * 3).from_address(library.address("table"))
+    assert table[2] == library.address("count")
+
+
+def test_objects_are_linked_together() -> None:
+    caller = (
+        "declare i64 @next(i64)\ndefine i64 @f(i64 %x) { %y = call i64 @next(i64 %x)  ret i64 %y }"
+    )
+    called = "define i64 @next(i64 %x) { %y = add i64 %x, 1  ret i64 %y }"
+    code = [loader.compile_module(text) for text in (caller, called)]
+    for order in (code, code[::-1]):
+        assert UNARY(loader.load(order, ["f"], {}).address("f"))(41) == 42
+    with pytest.raises(CompileError, match="cannot be loaded"):
+        loader.load([code[1], code[1]], ["next"], {})
+
+
+def test_damaged_code_is_refused() -> None:
+    code = compiled(1)
+    for end in (0, 10, 63, 64, 100, len(code) // 2, len(code) - 1):
+        with pytest.raises(CompileError):
+            loader.load(code[:end], ["plus"], {})
+
+
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
 def test_levels(level: int) -> None:
     code = loader.compile_module(PLUS.replace("AMOUNT", "5"), level=level)
@@ -93,9 +166,9 @@ def test_refuses_what_is_no_object_code() -> None:
 def test_refuses_a_missing_symbol(capfd: pytest.CaptureFixture[str]) -> None:
     text = "declare void @nowhere()\ndefine void @f() { call void @nowhere()  ret void }"
     code = loader.compile_module(text)
-    with pytest.raises(CompileError, match="cannot be loaded"):
+    with pytest.raises(CompileError, match="cannot be loaded") as caught:
         loader.load(code, ["f"], {})
-    assert "nowhere" in capfd.readouterr().err
+    assert "nowhere" in str(caught.value) + capfd.readouterr().err
     with pytest.raises(CompileError, match="absent"):
         loader.load(compiled(1), ["absent"], {})
 

@@ -113,10 +113,12 @@ from .functions.inspection import (
     __array_namespace_info__,
     get_default_device,
     get_default_dtype,
+    get_float32_matmul_precision,
     is_floating_point,
     is_tensor,
     numel,
     set_default_device,
+    set_float32_matmul_precision,
 )
 from .functions.interop import from_dlpack, from_numpy
 from .functions.joining import *  # noqa: F403
@@ -385,6 +387,7 @@ __all__ = [
     "func",
     "get_default_device",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "grad",
     "group_norm",
@@ -480,6 +483,7 @@ __all__ = [
     "searchsorted",
     "selu",
     "set_default_device",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_num_threads",
     "setdiff1d",

@@ -39,7 +39,7 @@ from ..scalar import apply
 from .gpu_rewrite import flattened, own_variables, total_of
 from .rewrite import each_access, replaced, stride_of, substitute
 
-__all__ = ["tile_contraction"]
+__all__ = ["Product", "match_product", "tile_contraction"]
 
 THREADS = 256
 SIDE = 16
@@ -52,10 +52,11 @@ LEAST = 16
 
 @final
 @dataclass(frozen=True)
-class _Product:
+class Product:
     """``acc = sum over step of left(row, step) * right(step, column)``, and what follows."""
 
     before: tuple[Stmt, ...]
+    chain: tuple[For, ...]
     batch: tuple[For, ...]
     rows: tuple[For, ...]
     columns: tuple[For, ...]
@@ -73,7 +74,7 @@ class _Product:
 
 def tile_contraction(kernel: Kernel, size: int) -> Kernel | None:
     """The mapped form of a kernel that is a product of matrices large enough, or None."""
-    product = _match(kernel)
+    product = match_product(kernel)
     if product is None:
         return None
 
@@ -94,7 +95,8 @@ def tile_contraction(kernel: Kernel, size: int) -> Kernel | None:
 # --- which kernels -------------------------------------------------------------------------------
 
 
-def _match(kernel: Kernel) -> _Product | None:
+def match_product(kernel: Kernel) -> Product | None:
+    """What a kernel multiplies, None if it is no product of two operands summed along loops."""
     *before, top = kernel.body or (None,)
     if not isinstance(top, For) or not all(isinstance(s, Let) for s in before):
         return None
@@ -121,7 +123,7 @@ def _product(
     lets: Sequence[Stmt],
     body: Sequence[Stmt],
     tree: For,
-) -> _Product | None:
+) -> Product | None:
     steps = [tree]
     while steps[-1].body:
         inner = steps[-1].body
@@ -155,8 +157,9 @@ def _product(
         return None
     if any(not isinstance(f.extent, int) for f in chain[1:]):
         return None
-    return _Product(
+    return Product(
         tuple(before),
+        tuple(chain),
         batch,
         rows,
         columns,
@@ -189,7 +192,7 @@ def _ceil(total: Expr, unit: int) -> Expr:
 
 @final
 class _Tiles:
-    def __init__(self, kernel: Kernel, product: _Product, side: int) -> None:
+    def __init__(self, kernel: Kernel, product: Product, side: int) -> None:
         self.kernel_, self.p = kernel, product
         self.side = side
         self.own = side // SIDE

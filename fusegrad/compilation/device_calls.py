@@ -20,7 +20,7 @@ from ..ir.node import Node, all_nodes
 from ..ops.identities import Transfer
 from ..ops.source import Input
 from ..runtime.device_step import DeviceStep, load_device_step
-from ..runtime.devices import DeviceBlock, use
+from ..runtime.devices import DeviceBlock, products, use
 from ..runtime.step import Step
 from ..tensors.context import Token
 from ..tensors.placement import device_of, gpu_of, placed, wanders
@@ -91,10 +91,19 @@ class DeviceSpecialisation(Specialisation):
         # There is no faster path: a call is short beside what the GPU does.
         self.fast_known = True
         self.gpu = step.gpu
+        self.tf32 = products.tf32
         self.sizes = [_nbytes(node) for node in traced.inputs]
         # What was on the host before a call that writes it is there afterwards.
         self.host = [t for t in traced.written if t.device.type == "cpu" and not wanders(t)]
         self.staging: tuple[list[int], npt.NDArray[np.uint8], DeviceBlock] | None = None
+
+    def holds(self) -> bool:
+        return self.tf32 is products.tf32 and super().holds()
+
+    def difference(self) -> str | None:
+        if self.tf32 is not products.tf32:
+            return "the precision of float32 products has changed"
+        return super().difference()
 
     def inputs(self, leaves: Sequence[Any]) -> tuple[list[int], list[Any], list[Any]]:
         """The addresses of all inputs, the numbers among them, and what must outlive the call."""

@@ -20,10 +20,10 @@ from ..ir.printer import print_graph
 from ..passes.regions import Region, size_of
 from ..runtime.bodies import functions_of
 from ..runtime.build import Artifacts, build_record
-from ..runtime.device_build import DeviceRecord, build_device_record
+from ..runtime.device_build import build_device_record
 from ..runtime.device_code import gpu_target
 from ..runtime.garbage import UNCOLLECTED
-from ..runtime.record import Record
+from ..runtime.record import DeviceRecord, Record
 from .sources import Sources
 from .statistics import Statistics
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any, final
 
 from ..codegen.dtypes import ALL, DType, float32, int64
+from ..errors import OptionError
+from ..runtime.devices import products
 from ..tensors.context import active
 from ..tensors.device import CPU, check_device, device, known_devices, named_device
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor
@@ -18,10 +20,12 @@ __all__ = [
     "__array_namespace_info__",
     "get_default_device",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "is_floating_point",
     "is_tensor",
     "numel",
     "set_default_device",
+    "set_float32_matmul_precision",
 ]
 
 _STANDARD = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -117,6 +121,52 @@ def set_default_device(device: Any) -> None:
     """
     found = named_device(device)
     active.devices[:] = [] if found is None else [str(found)]
+
+
+def get_float32_matmul_precision() -> str:
+    """How exactly a GPU multiplies matrices of float32, as `set_float32_matmul_precision` said.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.get_float32_matmul_precision()
+    'highest'
+    """
+    return "high" if products.tf32 else "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Say how exactly a GPU multiplies matrices of float32; the CPU always does it in float32.
+
+    Parameters
+    ----------
+    precision : str
+        ``"highest"``: in float32, which is the default. ``"high"`` (``"medium"`` too): the factors
+        are rounded to the 10 bits of tf32 and their sums kept in float32, on tensor cores.
+
+    Raises
+    ------
+    OptionError
+        For any other word.
+
+    Examples
+    --------
+    >>> import fusegrad as fg
+    >>> fg.set_float32_matmul_precision("high")
+    >>> fg.get_float32_matmul_precision()
+    'high'
+    >>> fg.set_float32_matmul_precision("highest")
+    """
+    if precision not in ("highest", "high", "medium"):
+        raise OptionError(
+            f"there is no precision {precision!r} of products",
+            remedy="choose 'highest' (float32), or 'high' (tf32)",
+        )
+    products.tf32 = precision != "highest"
 
 
 def is_tensor(obj: Any) -> bool:

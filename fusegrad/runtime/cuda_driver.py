@@ -10,12 +10,23 @@ import ctypes
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
+from ..codegen.schedule.gpu_library import LibraryProduct
 from ..codegen.targets.nvptx import nearest
 from ..errors import DeviceError
 from . import cache
+from .cublas import Algorithm, CublasLt
 from .device_code import DeviceCode, code_of
+from .device_image import (
+    Image,
+    Memory,
+    Multiplication,
+    Piece,
+    launches,
+    memory_of,
+    parts_of,
+)
 from .devices import DeviceKernel, Driver
 
 __all__ = ["CudaDriver"]
@@ -28,10 +39,21 @@ _NON_BLOCKING = 1
 _OUT_OF_MEMORY, _NO_DEVICE = 2, 100
 
 
+_UNKNOWN: Any = object()
+"""In place of a library that nobody has looked for."""
+
+
 def _bindings() -> Any:
     from cuda.bindings import driver
 
     return driver
+
+
+def _library(name: str) -> Any:
+    """A library of NVIDIA's, wherever its packages or toolkits have put it."""
+    from cuda import pathfinder
+
+    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
 
 
 @final
@@ -42,9 +64,21 @@ class CudaDriver(Driver):
     ----------
     bindings : module, optional
         What has the functions of the driver; by default the package's.
+    open_library : callable, optional
+        What opens a library of NVIDIA's by its name; by default wherever it is installed.
+
+    Attributes
+    ----------
+    without_cublas : str or None
+        Why products do not go to cuBLASLt, once somebody asked for one.
     """
 
-    def __init__(self, bindings: Any = None) -> None:
+    def __init__(
+        self, bindings: Any = None, open_library: Callable[[str], Any] | None = None
+    ) -> None:
+        self.without_cublas: str | None = None
+        self._cublas: CublasLt | None = _UNKNOWN
+        self._open = open_library or _library
         self._reason: str | None = None
         self._gpus: dict[int, _Gpu] = {}
         self._lock = threading.RLock()
@@ -181,27 +215,90 @@ class CudaDriver(Driver):
 
     # --- work -------------------------------------------------------------------------------------
 
-    def load(self, index: int, kernels: Sequence[DeviceKernel]) -> list[Any]:
+    def _products(self) -> CublasLt | None:
+        """cuBLASLt, None if it is not installed."""
+        with self._lock:
+            if self._cublas is _UNKNOWN:
+                try:
+                    self._cublas = CublasLt(self._open("cublasLt"))
+                except (OSError, ImportError, AttributeError, RuntimeError) as problem:
+                    self._cublas = None
+                    self.without_cublas = f"{type(problem).__name__}: {problem}".split("\n")[0]
+            return self._cublas
+
+    def identity(self, index: int) -> str:
+        products = self._products()
+        version = None if products is None else products.version
+        return repr(
+            (
+                *(self.name(index), self.capability(index), version),
+                int(self._ask("cuDriverGetVersion")),
+            )
+        )
+
+    def build(self, index: int, kernels: Sequence[DeviceKernel]) -> Image:
         if not kernels:
+            return Image((), Memory(), False, b"")
+        self._gpu(index)
+        library = self._products()
+        chosen: dict[LibraryProduct, Algorithm] = {}
+
+        def serves(product: LibraryProduct) -> bool:
+            found = None
+            if library is not None:
+                found = library.choose(index, product, kernels[0].tf32)
+            if found is not None:
+                chosen[product] = found
+            return found is not None
+
+        parts = [parts_of(kernel, None if library is None else serves) for kernel in kernels]
+        codes = code_of([kernel for part in parts for kernel in part.kernels])
+        made = iter(codes)
+        pieces: list[tuple[Piece, ...]] = []
+        for part in parts:
+            found: list[Piece] = []
+            for piece in part.pieces:
+                if isinstance(piece, LibraryProduct):
+                    best = chosen[piece]
+                    found.append(Multiplication(piece, best.code, best.workspace))
+                else:
+                    found.append(launches(next(made), piece[1]))
+            pieces.append(tuple(found))
+        memory = memory_of(parts, pieces, max((code.workspace for code in codes), default=0))
+        cubin = self._cubin(codes, kernels[0].target) if codes else b""
+        return Image(tuple(pieces), memory, kernels[0].tf32, cubin)
+
+    def stored(self, code: Any) -> tuple[dict[str, Any], bytes]:
+        image: Image = code
+        return image.to_json(), image.code
+
+    def restored(self, record: dict[str, Any], data: bytes) -> Image:
+        return Image.from_json(record, data)
+
+    def load(self, index: int, code: Any) -> list[Any]:
+        image: Image = code
+        if not image.kernels:
             return []
         self._gpu(index)
-        codes = code_of(kernels)
-        module = self._ask("cuModuleLoadData", self._cubin(codes, kernels[0].target))
-        size = max(code.workspace for code in codes)
+        module = self._ask("cuModuleLoadData", image.code) if image.code else None
+        size = image.memory.total
         workspace = self.allocate(index, size) if size else 0
         loaded = _Loaded(self, index, module, workspace)
+        places = image.memory.places(workspace)
         return [
-            self._function(loaded, code, kernel)
-            for code, kernel in zip(codes, kernels, strict=True)
+            _Function(loaded, places, [self._prepared(loaded, p, image.tf32) for p in pieces])
+            for pieces in image.kernels
         ]
 
-    def _function(self, loaded: _Loaded, code: DeviceCode, kernel: DeviceKernel) -> _Function:
+    def _prepared(self, loaded: _Loaded, piece: Piece, tf32: bool) -> _Launched | _Multiplied:
+        if isinstance(piece, Multiplication):
+            algorithm = Algorithm(piece.algorithm, piece.workspace)
+            return _Multiplied(piece.product, algorithm, tf32)
         entries = [
             (self._ask("cuModuleGetFunction", loaded.module, e.name.encode()), e.blocks, e.threads)
-            for e in code.entries
-            if e.blocks
+            for e in piece.entries
         ]
-        return _Function(loaded, entries)
+        return _Launched(entries, piece.further)
 
     def _cubin(self, codes: Sequence[DeviceCode], target: str) -> bytes:
         """Machine code for this driver, from the disk if it is there."""
@@ -237,14 +334,30 @@ class CudaDriver(Driver):
     ) -> None:
         made: _Function = function
         stream = self._gpu(index).stream
-        words = (ctypes.c_int64 * (len(addresses) + 1 + len(sizes)))(
-            *addresses, made.loaded.workspace, *sizes
+        between, vector, scratch = made.places
+        for piece in made.pieces:
+            if isinstance(piece, _Multiplied):
+                self._multiply(index, piece, (*addresses, vector, between), scratch, stream)
+                continue
+            given = (
+                (*addresses, (0, between, vector)[-piece.further]) if piece.further else addresses
+            )
+            words = (ctypes.c_int64 * (len(given) + 1 + len(sizes)))(*given, scratch, *sizes)
+            start = ctypes.addressof(words)
+            pointers = (ctypes.c_void_p * len(words))(*range(start, start + 8 * len(words), 8))
+            at = ctypes.addressof(pointers)
+            for entry, blocks, threads in piece.entries:
+                self._ask("cuLaunchKernel", entry, blocks, 1, 1, threads, 1, 1, 0, stream, at, 0)
+
+    def _multiply(
+        self, index: int, piece: _Multiplied, places: Sequence[int], scratch: int, stream: Any
+    ) -> None:
+        library = self._products()
+        assert library is not None
+        library.multiply(
+            *(index, piece.product, piece.algorithm, piece.tf32),
+            *(places.__getitem__, scratch, int(stream)),
         )
-        start = ctypes.addressof(words)
-        pointers = (ctypes.c_void_p * len(words))(*range(start, start + 8 * len(words), 8))
-        at = ctypes.addressof(pointers)
-        for entry, blocks, threads in made.entries:
-            self._ask("cuLaunchKernel", entry, blocks, 1, 1, threads, 1, 1, 0, stream, at, 0)
 
     def capture(self, index: int, run: Callable[[], None]) -> Any:
         stream = self._gpu(index).stream
@@ -300,16 +413,38 @@ class _Loaded:
             self.driver.free(self.index, self.workspace)
         # What it was asked for may still run.
         self.driver.quietly("cuStreamSynchronize", self.driver.stream(self.index))
-        self.driver.quietly("cuModuleUnload", self.module)
+        if self.module is not None:
+            self.driver.quietly("cuModuleUnload", self.module)
+
+
+class _Launched(NamedTuple):
+    """Launches of one kernel: entry, blocks, threads; `further` as in `Launches`."""
+
+    entries: list[tuple[Any, int, int]]
+    further: int
+
+
+class _Multiplied(NamedTuple):
+    """A product by cuBLASLt."""
+
+    product: LibraryProduct
+    algorithm: Algorithm
+    tf32: bool
 
 
 @final
 class _Function:
-    """The launches of one kernel: entry, blocks, threads."""
+    """One kernel of a step: its pieces, and the memory between them."""
 
-    def __init__(self, loaded: _Loaded, entries: list[tuple[Any, int, int]]) -> None:
+    def __init__(
+        self,
+        loaded: _Loaded,
+        places: tuple[int, int, int],
+        pieces: list[_Launched | _Multiplied],
+    ) -> None:
         self.loaded = loaded
-        self.entries = entries
+        self.places = places
+        self.pieces = pieces
 
 
 @final

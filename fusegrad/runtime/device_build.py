@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
 
 from .. import config
-from ..codegen.program import Program, verify_program
+from ..codegen.program import verify_program
 from ..codegen.verify import verify_kernel
 from ..ir.node import Node
 from ..lower import Lowered
@@ -27,22 +25,9 @@ from .build import (
     units_inside,
 )
 from .plan import Task, plan
-from .record import Clock, array_constants
+from .record import Clock, DeviceRecord, array_constants
 
-__all__ = ["DeviceRecord", "build_device_record"]
-
-
-@final
-@dataclass(frozen=True)
-class DeviceRecord:
-    """A step for a GPU: its program, and the kernels that the program launches, none in a draft."""
-
-    program: Program
-    code: tuple[Lowered, ...]
-    outputs: tuple[int, ...]
-    donated: tuple[tuple[int, int], ...]
-    kernels: int
-    drafts: tuple[()] = ()
+__all__ = ["build_device_record"]
 
 
 def build_device_record(

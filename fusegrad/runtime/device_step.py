@@ -23,6 +23,7 @@ from ..codegen.program import (
     Cursor,
     Group,
     Loop,
+    Program,
     Rotation,
     Slot,
     SlotKind,
@@ -32,14 +33,15 @@ from ..codegen.program import (
 from ..ir.digest import digest
 from ..ir.node import Node
 from ..ir.types import TensorType, TupleType
+from . import cache
 from .calls import Callee, find_calls, raising, resolve
-from .devices import GPU, DeviceBlock, DeviceKernel
+from .devices import GPU, DeviceBlock, DeviceKernel, products
 from .locks import recursive_lock
-from .record import Clock, array_constants
+from .record import Clock, DeviceRecord, array_constants
+from .step import source_version
 
 if TYPE_CHECKING:
     from . import build, device_build
-    from .device_build import DeviceRecord
 else:
     build = deferred("fusegrad.runtime.build")
     device_build = deferred("fusegrad.runtime.device_build")
@@ -70,14 +72,14 @@ class DeviceStep:
         self,
         gpu: GPU,
         record: DeviceRecord,
+        code: Any,
         constants: Sequence[npt.NDArray[Any]],
         callees: Sequence[Callee],
     ) -> None:
         self.gpu = gpu
         self.record = record
         program = record.program
-        kernels = [DeviceKernel(e.kernel, e.items, gpu.target) for e in record.code]
-        self.functions = gpu.driver.load(gpu.index, kernels)
+        self.functions = gpu.driver.load(gpu.index, code)
         self.blocks = [_uploaded(gpu, c) for c in constants]
         self.callees = tuple(callees)
         # What the functions of the host are lives as long as the step.
@@ -256,34 +258,106 @@ def load_device_step(
     milliseconds: dict[str, float],
     observe: Callable[[build.Artifacts], None] | None = None,
 ) -> tuple[DeviceStep, str]:
-    """The step for a graph on a GPU: from this process, or compiled now.
+    """The step for a graph on a GPU: from this process, from disk, or compiled now.
 
     Returns
     -------
     DeviceStep, str
-        And where it came from: ``"process"`` or ``"compiled"``.
+        And where it came from: ``"process"``, ``"disk"`` or ``"compiled"``.
     """
     clock = Clock(milliseconds)
     with _lock:
-        key = (gpu, digest(outputs, inputs), tuple(donations))
+        tf32 = products.tf32
+        graph = digest(outputs, inputs)
+        own = (gpu, graph, tuple(donations), tf32)
         clock.lap("digest")
-        found = _loaded.get(key)
+        found = _loaded.get(own)
         if found is not None and observe is None:
-            _loaded.move_to_end(key)
+            _loaded.move_to_end(own)
             return found, "process"
-        artifacts = build.Artifacts()
-        record = device_build.build_device_record(outputs, inputs, donations, artifacts)
-        for stage, value in artifacts.milliseconds.items():
-            milliseconds[stage] = milliseconds.get(stage, 0.0) + value
-        if observe is not None:
-            observe(artifacts)
+        disk = cache.default()
+        key = _key(gpu, graph, donations, tf32)
+        stored = _from_disk(gpu, disk, key) if disk is not None and observe is None else None
+        clock.lap("cache")
+        if stored is None:
+            record = _compiled(outputs, inputs, donations, milliseconds, observe)
+            clock.lap("load")
+            kernels = [DeviceKernel(e.kernel, e.items, gpu.target, tf32) for e in record.code]
+            code = gpu.driver.build(gpu.index, kernels)
+            if disk is not None:
+                _to_disk(gpu, disk, key, record, code)
+            clock.lap("code")
+        else:
+            record, code = stored
         data = [np.ascontiguousarray(n.op.data) for n in array_constants(outputs)]  # type: ignore[attr-defined]
         known = find_calls(outputs) if record.program.calls else {}
         callees = [known[symbol] for symbol in record.program.calls]
+        step = DeviceStep(gpu, record, code, data, callees)
         clock.lap("load")
-        step = DeviceStep(gpu, record, data, callees)
-        clock.lap("code")
-        _loaded[key] = step
+        _loaded[own] = step
         while len(_loaded) > _MOST_LOADED:
             _loaded.popitem(last=False)
-    return step, "compiled"
+    return step, "compiled" if stored is None else "disk"
+
+
+def _compiled(
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    milliseconds: dict[str, float],
+    observe: Callable[[build.Artifacts], None] | None,
+) -> DeviceRecord:
+    artifacts = build.Artifacts()
+    record = device_build.build_device_record(outputs, inputs, donations, artifacts)
+    for stage, value in artifacts.milliseconds.items():
+        milliseconds[stage] = milliseconds.get(stage, 0.0) + value
+    if observe is not None:
+        observe(artifacts)
+    return record
+
+
+# --- on the disk ----------------------------------------------------------------------------------
+
+
+def _key(gpu: GPU, graph: bytes, donations: Sequence[tuple[int, int]], tf32: bool) -> cache.Key:
+    return cache.Key(
+        [
+            ("kind", b"device step"),
+            ("graph", graph),
+            ("donations", repr(tuple(donations)).encode()),
+            ("precision", repr(tf32).encode()),
+            ("target", f"{gpu.target} {gpu.driver.identity(gpu.index)}".encode()),
+            ("fusegrad", source_version()),
+        ]
+    )
+
+
+def _from_disk(gpu: GPU, disk: cache.DiskCache, key: cache.Key) -> tuple[DeviceRecord, Any] | None:
+    entry = disk.get(key)
+    if entry is None:
+        return None
+    h = entry.header
+    record = DeviceRecord(
+        Program.from_json(h["program"]),
+        (),
+        tuple(h["outputs"]),
+        tuple((o, i) for o, i in h["donated"]),
+        h["kernels"],
+    )
+    return record, gpu.driver.restored(h["code"], entry.blobs["code"])
+
+
+def _to_disk(
+    gpu: GPU, disk: cache.DiskCache, key: cache.Key, record: DeviceRecord, code: Any
+) -> None:
+    stored = gpu.driver.stored(code)
+    if stored is None:
+        return
+    header = {
+        "program": record.program.to_json(),
+        "outputs": list(record.outputs),
+        "donated": [list(d) for d in record.donated],
+        "kernels": record.kernels,
+        "code": stored[0],
+    }
+    disk.put(key, header, {"code": stored[1]})

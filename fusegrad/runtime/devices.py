@@ -32,6 +32,7 @@ __all__ = [
     "current_index",
     "driver",
     "find",
+    "products",
     "provide",
     "substituted",
     "use",
@@ -52,11 +53,14 @@ class DeviceKernel:
         The value of its sizes.
     target : str
         The architecture, as ``"sm_90"``.
+    tf32 : bool
+        Whether factors of float32 products may be rounded to the 10 bits of tf32.
     """
 
     kernel: Kernel
     size: int
     target: str
+    tf32: bool = False
 
 
 class Driver(ABC):
@@ -107,8 +111,24 @@ class Driver(ABC):
         """From one place of a GPU to another."""
 
     @abstractmethod
-    def load(self, index: int, kernels: Sequence[DeviceKernel]) -> list[Any]:
-        """Kernels as what `launch` takes."""
+    def identity(self, index: int) -> str:
+        """What the code of kernels depends on besides these: GPU, driver, libraries."""
+
+    @abstractmethod
+    def build(self, index: int, kernels: Sequence[DeviceKernel]) -> Any:
+        """The code of all kernels of a step."""
+
+    @abstractmethod
+    def load(self, index: int, code: Any) -> list[Any]:
+        """Each kernel of a step as what `launch` takes."""
+
+    def stored(self, code: Any) -> tuple[dict[str, Any], bytes] | None:
+        """Code as plain data and bytes for the disk; None where it stays in the process."""
+        return None
+
+    def restored(self, record: dict[str, Any], data: bytes) -> Any:
+        """The inverse of `stored`."""
+        raise NotImplementedError
 
     @abstractmethod
     def launch(
@@ -252,6 +272,16 @@ class _Use:
 
 
 use = _Use()
+
+
+@final
+class _Products:
+    """How products of float32 are computed: steps that are compiled from now on follow it."""
+
+    tf32 = False
+
+
+products = _Products()
 
 
 @final

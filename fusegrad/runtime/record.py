@@ -21,11 +21,12 @@ from . import machine
 
 if TYPE_CHECKING:
     from ..codegen.targets import llvm, nvptx
+    from ..lower import Lowered
 else:
     llvm = deferred("fusegrad.codegen.targets.llvm")
     nvptx = deferred("fusegrad.codegen.targets.nvptx")
 
-__all__ = ["Clock", "Draft", "Record", "array_constants", "target"]
+__all__ = ["Clock", "DeviceRecord", "Draft", "Record", "array_constants", "target"]
 
 
 @final
@@ -56,6 +57,22 @@ class Record:
     kernels: int
     code: tuple[bytes, ...]
     drafts: tuple[Draft, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class DeviceRecord:
+    """A step for a GPU: its program, and the kernels that the program launches, none in a draft.
+
+    ``code`` is empty where the step is from the disk: the driver has its code.
+    """
+
+    program: Program
+    code: tuple[Lowered, ...]
+    outputs: tuple[int, ...]
+    donated: tuple[tuple[int, int], ...]
+    kernels: int
+    drafts: tuple[()] = ()
 
 
 def target() -> base.Features:

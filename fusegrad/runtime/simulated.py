@@ -120,9 +120,15 @@ class SimulatedDriver(Driver):
 
     # --- work -------------------------------------------------------------------------------------
 
-    def load(self, index: int, kernels: Sequence[DeviceKernel]) -> list[Any]:
+    def identity(self, index: int) -> str:
+        return "simulated"
+
+    def build(self, index: int, kernels: Sequence[DeviceKernel]) -> Any:
         codes = code_of(kernels) if self._ptx else [None] * len(kernels)
         return [(each.kernel, code) for each, code in zip(kernels, codes, strict=True)]
+
+    def load(self, index: int, code: Any) -> list[Any]:
+        return list(code)
 
     def launch(
         self, index: int, function: Any, addresses: Sequence[int], sizes: Sequence[int]

@@ -1,0 +1,510 @@
+"""Products of matrices that a library computes: which kernels are such, and what is left of them.
+
+Holds the choice between a library and kernels of our own; knows no library, only what one does:
+
+    result[b, i, j] = activation(alpha * sum over k of left[b, i, k] * right[b, k, j]
+                                 + addend[b, i, j] + bias[i or j])
+
+with float32 sums (float64 ones of float64), rounded once. What follows a product and is none of
+that becomes a kernel of its own, which reads the product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple, final
+
+from ..affine import canonical, linear
+from ..dtypes import DType, float32, float64
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
+from ..kernel import Any, For, Kernel, Let, Param, Role, Stmt, Store
+from ..scalar import apply
+from .gpu_contraction import Product, match_product
+from .rewrite import flat_offset, replaced
+
+__all__ = ["Activation", "LibraryProduct", "Matrix", "Split", "Vector", "split_product"]
+
+LEAST = 16
+"""Rows, columns and steps of a product that a library is asked for."""
+LEAST_WORK = 1 << 21
+"""Multiplications below which a kernel of our own is done sooner."""
+LEAST_DEPTH = 64
+"""Steps from which a library and a second kernel are faster than one kernel of our own."""
+MOST_CALLS = 16
+"""Calls of the library for one product whose batches do not lie at equal distances."""
+
+
+class Activation(Enum):
+    """What is done to each element last."""
+
+    NONE = "none"
+    RELU = "relu"
+
+
+@final
+@dataclass(frozen=True)
+class Matrix:
+    """Matrices in a parameter: ``[b, i, j]`` is element ``offset + b*batch + i*row + j*column``.
+
+    Parameter -1 is the memory between a product and the kernel that goes on with it.
+    """
+
+    parameter: int
+    dtype: str
+    offset: int
+    batch: int
+    row: int
+    column: int
+
+
+@final
+@dataclass(frozen=True)
+class Vector:
+    """One number for each column (or row): element `offset` on of a parameter, side by side.
+
+    Parameter -2 is the memory in which a kernel before the product left it.
+    """
+
+    parameter: int
+    dtype: str
+    offset: int
+    of_columns: bool
+
+
+@final
+@dataclass(frozen=True)
+class LibraryProduct:
+    """What a library is asked for: the module says what it means.
+
+    Attributes
+    ----------
+    batch, rows, columns, depth : int
+    left, right, result : Matrix
+    alpha : float
+    addend : Matrix or None
+    bias : Vector or None
+    activation : Activation
+    offsets : tuple of (int, int, int, int)
+        One call for each, with these elements added to the offsets of left, right, result and
+        addend.
+    """
+
+    batch: int
+    rows: int
+    columns: int
+    depth: int
+    left: Matrix
+    right: Matrix
+    result: Matrix
+    alpha: float = 1.0
+    addend: Matrix | None = None
+    bias: Vector | None = None
+    activation: Activation = Activation.NONE
+    offsets: tuple[tuple[int, int, int, int], ...] = ((0, 0, 0, 0),)
+
+
+@final
+@dataclass(frozen=True)
+class Split:
+    """A kernel as a product and kernels around it.
+
+    Attributes
+    ----------
+    product : LibraryProduct
+    between : Buffer or None
+        What the product writes where that is no parameter; the last parameter of `after`.
+    after : Kernel or None
+        What follows, over the parameters of the kernel (and `between`).
+    vector : Buffer or None
+        What `before` writes, its last parameter.
+    before : Kernel or None
+        Makes the bias in the dtype that the library takes.
+    """
+
+    product: LibraryProduct
+    between: Buffer | None = None
+    after: Kernel | None = None
+    vector: Buffer | None = None
+    before: Kernel | None = None
+
+
+def split_product(kernel: Kernel, size: int) -> Split | None:
+    """The product that a kernel is, None if it is none that a library serves better.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Logical.
+    size : int
+        The value of its sizes; what is found is right for this one alone.
+    """
+    found = match_product(kernel)
+    if found is None or not all(isinstance(s, (Let, Store)) for s in found.after):
+        return None
+    matched = _Matched(kernel, found, size)
+    if not matched.layout():
+        return None
+    return matched.whole() or matched.parts()
+
+
+# --- layouts --------------------------------------------------------------------------------------
+
+
+Strides = Mapping[Var, int]
+
+
+class _Place(NamedTuple):
+    """An access whose position is linear in the loops."""
+
+    parameter: int
+    dtype: DType
+    offset: int
+    strides: Strides
+
+
+@final
+class _Group(NamedTuple):
+    """Loops as one: the extent, and the strides of each access along it."""
+
+    extent: int
+    strides: tuple[int, ...]
+
+
+def _merged(
+    loops: Sequence[Var], extents: Strides, places: Sequence[Strides]
+) -> tuple[list[Var], _Group]:
+    """As many of the last loops as are one loop in all places, and that loop."""
+    rest = [v for v in loops if extents[v] > 1]
+    if not rest:
+        return [], _Group(1, (0,) * len(places))
+    last = rest.pop()
+    total, steps = extents[last], tuple(p.get(last, 0) for p in places)
+    while rest and all(
+        p.get(rest[-1], 0) == step * total for p, step in zip(places, steps, strict=True)
+    ):
+        total *= extents[rest.pop()]
+    return rest, _Group(total, steps)
+
+
+def _unrounded(e: Expr) -> Expr:
+    """A value without the conversions to another float and back that a library does not make."""
+    while isinstance(e, Apply) and e.op == "cast" and e.dtype.is_float:
+        if not e.args[0].dtype.is_float:
+            return e
+        e = e.args[0]
+    return e
+
+
+@final
+class _Matched:
+    """A product that was found in a kernel, and where everything lies."""
+
+    def __init__(self, kernel: Kernel, product: Product, size: int) -> None:
+        self.kernel, self.p = kernel, product
+        self.positions = {p.buffer: n for n, p in enumerate(kernel.params)}
+        self.extents = {
+            f.var: f.extent if isinstance(f.extent, int) else size
+            for f in (*product.chain, *product.steps)
+        }
+        self.variables = [f.var for f in product.chain]
+        lets = {s.var: s.value for s in (*product.lets, *product.after) if isinstance(s, Let)}
+        lets.update((s.var, s.value) for s in product.before if isinstance(s, Let))
+        self.lets = lets
+
+    def place(self, buffer: Buffer, indices: Sequence[Expr]) -> _Place | None:
+        """Where an access lies, None where that is not linear in the loops."""
+        parameter = self.positions.get(buffer)
+        if parameter is None:
+            return None
+        at = canonical(replaced(flat_offset(buffer, indices), self.lets))
+        form = linear(at)
+        if any(atom not in self.extents for atom, _ in form.terms):
+            return None
+        strides = {v: c for v, c in form.terms if isinstance(v, Var)}
+        return _Place(parameter, buffer.dtype, form.constant, strides)
+
+    def loaded(self, e: Expr) -> _Place | None:
+        """Where a value lies that is read, maybe converted."""
+        e = _unrounded(e)
+        return self.place(e.buffer, e.indices) if isinstance(e, Load) else None
+
+    def layout(self) -> bool:
+        """Whether both operands lie as a library takes them."""
+        p = self.p
+        left, right = self.loaded(p.left), self.loaded(p.right)
+        if left is None or right is None or left.dtype is not right.dtype:
+            return False
+        narrow = left.dtype.is_half and p.acc.dtype is float32
+        if not narrow and not (left.dtype is p.acc.dtype and left.dtype in (float32, float64)):
+            return False
+        self.left, self.right = left, right
+        steps = [f.var for f in p.steps]
+        rest, self.steps = _merged(steps, self.extents, (left.strides, right.strides))
+        work = math.prod(self.extents.values())
+        return not rest and self.steps.extent >= LEAST and work >= LEAST_WORK
+
+    def groups(self, others: Sequence[Strides]) -> _Groups | None:
+        """The loops as batch, rows and columns for the result and whatever else is read with it."""
+        p = self.p
+        places = (self.left.strides, self.right.strides, *others)
+        first, rows = _merged([f.var for f in p.rows], self.extents, places)
+        second, columns = _merged([f.var for f in p.columns], self.extents, places)
+        apart = {*first, *second}
+        batch = [v for v in self.variables if v in apart or v in {f.var for f in p.batch}]
+        rest, one = _merged(batch, self.extents, places)
+        if rest:
+            # The longest one is the batch, the others are calls.
+            batch = sorted((v for v in batch if self.extents[v] > 1), key=self.extents.__getitem__)
+            rest, one = _merged(batch, self.extents, places)
+        calls = math.prod(self.extents[v] for v in rest)
+        if min(rows.extent, columns.extent) < LEAST or calls > MOST_CALLS:
+            return None
+        offsets = [(0,) * len(places)]
+        for v in rest:
+            offsets = [
+                tuple(o + n * p.get(v, 0) for o, p in zip(given, places, strict=True))
+                for given in offsets
+                for n in range(self.extents[v])
+            ]
+        return _Groups(one, rows, columns, tuple(offsets))
+
+    # --- a whole kernel ---------------------------------------------------------------------------
+
+    def whole(self) -> Split | None:
+        """The kernel as one product, with what the library does after it."""
+        stores = [s for s in self.p.after if isinstance(s, Store)]
+        if len(stores) != 1 or stores[0].monoid is not None:
+            return None
+        (store,) = stores
+        target = self.place(store.buffer, store.indices)
+        value = _unrounded(self.spelled(store.value))
+        if target is None or not self.takes(target.dtype):
+            return None
+        activation, value = _activation(value)
+        terms = self.terms(value)
+        if terms is None:
+            return None
+        addends = [t.strides for t in (terms.addend,) if t is not None]
+        groups = self.groups((target.strides, *addends))
+        if groups is None or (
+            self.left.dtype is float64 and (terms.bias or activation.value != "none")
+        ):
+            return None
+        product = self.product(groups, target)
+        product = replace(product, alpha=terms.alpha, activation=activation)
+        if terms.addend is not None:
+            if terms.addend.dtype is not target.dtype:
+                return None
+            product = replace(product, addend=self.matrix(terms.addend, groups, 3, "ij"))
+        if not _lies_well(product):
+            return None
+        return Split(product) if terms.bias is None else self.biased(product, groups, terms.bias)
+
+    def takes(self, dtype: DType) -> bool:
+        """Whether the result may have a dtype."""
+        return dtype is self.p.acc.dtype or dtype is self.left.dtype
+
+    def spelled(self, e: Expr) -> Expr:
+        """A value without names but that of the product."""
+        while True:
+            following = replaced(e, self.lets)
+            if following is e:
+                return e
+            e = following
+
+    def product(self, groups: _Groups, target: _Place) -> LibraryProduct:
+        """The bare product."""
+        offsets = tuple((*o, 0)[:4] for o in groups.offsets)
+        return LibraryProduct(
+            *(groups.batch.extent, groups.rows.extent, groups.columns.extent, self.steps.extent),
+            self.matrix(self.left, groups, 0, "ik"),
+            self.matrix(self.right, groups, 1, "kj"),
+            self.matrix(target, groups, 2, "ij"),
+            offsets=offsets,  # type: ignore[arg-type]
+        )
+
+    def matrix(self, place: _Place, groups: _Groups, which: int, axes: str) -> Matrix:
+        along = {
+            "i": groups.rows.strides[which],
+            "j": groups.columns.strides[which],
+            "k": self.steps.strides[which] if which < 2 else 0,
+        }
+        batch = groups.batch.strides[which] if groups.batch.extent > 1 else 0
+        name = place.dtype.name
+        return Matrix(place.parameter, name, place.offset, batch, along[axes[0]], along[axes[1]])
+
+    def terms(self, value: Expr) -> _Terms | None:
+        """A value as the product, times a number, and what is added to it."""
+        alpha: float | None = None
+        addend = bias = None
+        stack = [_unrounded(value)]
+        while stack:
+            e = _unrounded(stack.pop())
+            if isinstance(e, Apply) and e.op == "add":
+                stack += e.args
+                continue
+            factor = _factor(e, self.p.acc)
+            if factor is not None:
+                if alpha is not None:
+                    return None
+                alpha = factor
+                continue
+            place = self.loaded(e)
+            if place is None:
+                return None
+            if self.is_vector(place):
+                if bias is not None:
+                    return None
+                bias = place
+            elif addend is None:
+                addend = place
+            else:
+                return None
+        return None if alpha is None else _Terms(alpha, addend, bias)
+
+    def is_vector(self, place: _Place) -> bool:
+        used = {v for v, c in place.strides.items() if c and self.extents[v] > 1}
+        rows, columns = ({f.var for f in group} for group in (self.p.rows, self.p.columns))
+        return used <= rows or used <= columns
+
+    def biased(self, product: LibraryProduct, groups: _Groups, bias: _Place) -> Split | None:
+        """With a bias, converted before where it has not the dtype of the result."""
+        rows = {f.var for f in self.p.rows}
+        of_columns = not any(
+            c for v, c in bias.strides.items() if v in rows and self.extents[v] > 1
+        )
+        loops = self.p.columns if of_columns else self.p.rows
+        rest, along = _merged([f.var for f in loops], self.extents, (bias.strides,))
+        whole = groups.columns if of_columns else groups.rows
+        if rest or along.extent != whole.extent or of_columns != (product.result.column == 1):
+            return None
+        if along.strides == (1,) and bias.dtype.name == product.result.dtype:
+            vector = Vector(bias.parameter, bias.dtype.name, bias.offset, of_columns)
+            return Split(replace(product, bias=vector))
+        dtype = next(b.dtype for b in self.positions if b.dtype.name == product.result.dtype)
+        made = Buffer("vector", dtype, (along.extent,))
+        source = self.kernel.params[bias.parameter].buffer
+        flat = Buffer(
+            source.name, source.dtype, (bias.offset + along.extent * max(1, along.strides[0]),)
+        )
+        e = Var("e", extent=along.extent)
+        at = canonical(apply("add", apply("mul", e, index(along.strides[0])), index(bias.offset)))
+        value: Expr = Load(flat, (at,))
+        if value.dtype is not dtype:
+            value = apply("cast", value, dtype=dtype)
+        params = [
+            Param(flat, Role.IN) if n == bias.parameter else replace(p, role=Role.IN, monoid=None)
+            for n, p in enumerate(self.kernel.params)
+        ]
+        loop = For(e, along.extent, Any(), (Store(made, (e,), value),))
+        before = Kernel(
+            f"{self.kernel.name}_bias", (*params, Param(made, Role.OUT)), self.kernel.sizes, (loop,)
+        )
+        vector = Vector(-2, dtype.name, 0, of_columns)
+        return Split(replace(product, bias=vector), vector=made, before=before)
+
+    # --- a product and a kernel -------------------------------------------------------------------
+
+    def parts(self) -> Split | None:
+        """The product, and all that follows it in a kernel of its own."""
+        if self.steps.extent < LEAST_DEPTH:
+            return None
+        p = self.p
+        step = 1
+        strides: dict[Var, int] = {}
+        rows, columns = ([f.var for f in group] for group in (p.rows, p.columns))
+        batch = [v for v in self.variables if v not in rows and v not in columns]
+        for v in reversed((*batch, *rows, *columns)):
+            strides[v] = step
+            step *= self.extents[v]
+        groups = self.groups((strides,))
+        if groups is None:
+            return None
+        between = Buffer("product", p.acc.dtype, (step,))
+        product = self.product(groups, _Place(-1, p.acc.dtype, 0, strides))
+        if not _lies_well(product):
+            return None
+        at: Expr = index(0)
+        for v, s in strides.items():
+            at = apply("add", at, apply("mul", v, index(s)))
+        body: tuple[Stmt, ...] = (*p.lets, Let(p.acc, Load(between, (canonical(at),))), *p.after)
+        for f in reversed(p.chain):
+            body = (replace(f, body=body),)
+        params = (*self.kernel.params, Param(between, Role.IN))
+        name = f"{self.kernel.name}_after"
+        after = Kernel(name, params, self.kernel.sizes, (*p.before, *body))
+        return Split(product, between, after)
+
+
+class _Groups(NamedTuple):
+    """The loops of a product; strides are those of left, right, result and what else there is."""
+
+    batch: _Group
+    rows: _Group
+    columns: _Group
+    offsets: tuple[tuple[int, ...], ...]
+
+
+class _Terms(NamedTuple):
+    """What is added up."""
+
+    alpha: float
+    addend: _Place | None
+    bias: _Place | None
+
+
+def _lies_well(product: LibraryProduct) -> bool:
+    """Whether every matrix has its rows or its columns side by side, and none overlaps itself."""
+    p = product
+    shapes = [(p.left, p.rows, p.depth), (p.right, p.depth, p.columns)]
+    shapes += [(m, p.rows, p.columns) for m in (p.result, p.addend) if m is not None]
+    for m, rows, columns in shapes:
+        by_rows, by_columns = m.column == 1 and m.row >= columns, m.row == 1 and m.column >= rows
+        if not (by_rows or by_columns) or m.batch < 0 or m.offset < 0:
+            return False
+    return p.addend is None or (p.addend.column == 1) == (p.result.column == 1)
+
+
+def _factor(e: Expr, acc: Var) -> float | None:
+    """The number that the product is multiplied by; None if it is something else."""
+    factor = 1.0
+    while e is not acc:
+        if not isinstance(e, Apply) or e.op not in ("mul", "div", "neg"):
+            return None
+        a = _unrounded(e.args[0])
+        if e.op == "neg":
+            factor, e = -factor, a
+            continue
+        b = _unrounded(e.args[1])
+        if e.op == "mul" and isinstance(a, Const):
+            a, b = b, a
+        if not isinstance(b, Const) or not math.isfinite(b.value) or not b.value:
+            return None
+        factor = factor * b.value if e.op == "mul" else factor / b.value
+        e = a
+    return factor
+
+
+def _activation(value: Expr) -> tuple[Activation, Expr]:
+    """What is done last, and what it is done to."""
+    if isinstance(value, Apply) and value.op == "maximum" and _is_zero(value.args[1]):
+        return Activation.RELU, _unrounded(value.args[0])
+    if isinstance(value, Apply) and value.op == "select":
+        test, zero, kept = value.args
+        kept = _unrounded(kept)
+        if (
+            isinstance(test, Apply)
+            and test.op == "le"
+            and _unrounded(test.args[0]) is kept
+            and _is_zero(test.args[1])
+            and _is_zero(_unrounded(zero))
+        ):
+            return Activation.RELU, kept
+    return Activation.NONE, value
+
+
+def _is_zero(e: Expr) -> bool:
+    return isinstance(e, Const) and e.value == 0

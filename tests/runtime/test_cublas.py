@@ -1,0 +1,245 @@
+"""Products of matrices by cuBLASLt: what it is asked for, and that this is what the kernels mean.
+
+The library is a stand-in that computes what the descriptors say. Where the real one is installed
+its descriptors are made with it too; its products need a GPU (`python -m benchmarks.gpu`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusegrad as fg
+import fusegrad.nn.functional as F
+from fusegrad.codegen.schedule import gpu_library
+from fusegrad.errors import DeviceError
+from fusegrad.runtime import cache, cuda_driver
+from fusegrad.runtime.cublas import CublasLt
+from fusegrad.runtime.cuda_driver import CudaDriver
+from fusegrad.runtime.devices import substituted
+from fusegrad.tensors.placement import bring_home
+from tests.runtime.cublas_stand_in import Library
+from tests.runtime.cuda_stand_in import Bindings
+
+
+@pytest.fixture(autouse=True)
+def small_products_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_library, "LEAST_WORK", 1)
+    monkeypatch.setattr(gpu_library, "LEAST_DEPTH", 16)
+    monkeypatch.setattr(cache, "default", lambda: None)
+
+
+class Machine:
+    """Both stand-ins."""
+
+    def __init__(self) -> None:
+        self.cuda = Bindings()
+        self.library = Library(ask=lambda work: self.cuda._work(work))
+        self.opened: list[str] = []
+        self.driver = CudaDriver(self.cuda, self.open)
+
+    def open(self, name: str) -> Any:
+        self.opened.append(name)
+        return self.library
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    made = Machine()
+    code_of = cuda_driver.code_of
+
+    def noted(kernels: Any) -> Any:
+        codes = code_of(kernels)
+        for code, kernel in zip(codes, kernels, strict=True):
+            for number, entry in enumerate(code.entries):
+                made.cuda.kernels[entry.name] = kernel.kernel, number == 0
+        return codes
+
+    monkeypatch.setattr(cuda_driver, "code_of", noted)
+    with substituted(made.driver):
+        yield made
+        bring_home()
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype("float32")
+
+
+def same(
+    function: Callable[..., Any], *arrays: Any, dtype: str = "float32", tol: float = 1e-5
+) -> None:
+    """A compiled function gives the same on the GPU, twice (captured the second time)."""
+    given = [fg.asarray(a).astype(dtype) for a in arrays]
+    expected = fg.pytree.flatten(function(*given))[0]
+    compiled = fg.compile(function)
+    there = [g.cuda() for g in given]
+    for _ in range(3):
+        found = fg.pytree.flatten(compiled(*there))[0]
+        for a, b in zip(found, expected, strict=True):
+            x, y = (np.asarray(t.cpu().astype("float32").numpy()) for t in (a, b))
+            np.testing.assert_allclose(x, y, rtol=tol, atol=tol * max(1.0, float(np.abs(y).max())))
+
+
+@pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
+def test_operands_as_they_lie(machine: Machine, turned: tuple[bool, bool]) -> None:
+    def product(a: Any, b: Any) -> Any:
+        return (a.T if turned[0] else a) @ (b.T if turned[1] else b)
+
+    a = normal(*((24, 40) if turned[0] else (40, 24)))
+    b = normal(*((56, 24) if turned[1] else (24, 56)))
+    same(product, a, b)
+    (problem,) = {str(p["layouts"]): p for p in machine.library.problems}.values()
+    # By columns it is the transposed product: 56 rows, the right operand first.
+    assert (problem["layouts"][3]["rows"], problem["layouts"][3]["columns"]) == (56, 40)
+    assert (problem[3], problem[4]) == (int(turned[1]), int(turned[0]))
+    assert "cuLaunchKernel" not in machine.cuda.calls
+    assert "cuGraphLaunch" in machine.cuda.calls
+
+
+@pytest.mark.parametrize(
+    ("function", "epilogue"),
+    [
+        (lambda x, w, b: x @ w.T + b, 4),
+        (lambda x, w, b: F.relu(x @ w.T), 2),
+        (lambda x, w, b: F.relu(F.linear(x, w, b)), 6),
+        (lambda x, w, b: fg.maximum(x @ w.T * 0.25 + b, 0.0), 6),
+        (lambda x, w, b: x[:, :32] @ w.T[:32] + b, 4),
+        (lambda x, w, b: b[:, None] + w @ x.T, 1),
+        (lambda x, w, b: F.relu(w @ x.T + b[:, None]).T, 1),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_epilogues(machine: Machine, function: Any, epilogue: int, dtype: str) -> None:
+    tol = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 4e-3}[dtype]
+    same(function, normal(40, 48), normal(64, 48), normal(64), dtype=dtype, tol=tol)
+    assert machine.library.problems[-1][7] == epilogue
+    assert machine.library.problems[-1]["compute"] == 68
+
+
+def test_a_residual_is_the_addend(machine: Machine) -> None:
+    same(lambda x, w, b: x + F.linear(x, w, b), normal(40, 64), normal(64, 64), normal(64))
+    assert "cuLaunchKernel" not in machine.cuda.calls
+
+
+def test_what_a_library_does_not_do_is_a_kernel_after_it(machine: Machine) -> None:
+    def function(x: Any, w: Any, b: Any) -> Any:
+        z = x @ w.T + b
+        return z, fg.tanh(z) * fg.exp(-z)
+
+    same(function, normal(40, 48), normal(64, 48), normal(64), tol=2e-5)
+    assert machine.library.problems
+    assert "cuLaunchKernel" in machine.cuda.calls
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((3, 40, 24), (3, 24, 32)), ((2, 5, 17, 24), (2, 5, 24, 19)), ((6, 20, 24), (24, 32))],
+)
+def test_batches(machine: Machine, shapes: Any) -> None:
+    same(lambda a, b: a @ b, *(normal(*s) for s in shapes))
+    assert machine.library.problems
+
+
+def test_heads_that_do_not_lie_at_one_distance(machine: Machine) -> None:
+    def scores(q: Any, k: Any) -> Any:
+        split = [t.reshape(2, 20, 4, 16).transpose(1, 2) for t in (q, k)]
+        return split[0] @ split[1].transpose(-1, -2) * 0.25
+
+    same(scores, normal(2, 20, 64), normal(2, 20, 64, seed=1))
+    assert machine.library.problems
+
+
+def test_gradients(machine: Machine) -> None:
+    def step(x: Any, w: Any, b: Any) -> Any:
+        def loss(w: Any, b: Any) -> Any:
+            return (F.gelu(F.linear(x, w, b), approximate="tanh") ** 2).mean()
+
+        return fg.grad(loss, argnums=(0, 1))(w, b)
+
+    same(step, normal(40, 48), normal(64, 48), normal(64))
+    assert machine.library.problems
+
+
+def test_float64(machine: Machine) -> None:
+    same(lambda a, b: a @ b, normal(33, 17), normal(17, 21), dtype="float64", tol=1e-12)
+    assert machine.library.problems[-1]["compute"] == 70
+
+
+def test_tf32_is_asked_for(machine: Machine) -> None:
+    a, b = (fg.asarray(normal(32, 32)).cuda() for _ in range(2))
+    product = fg.compile(lambda a, b: a @ b)
+    product(a, b)
+    assert machine.library.problems[-1]["compute"] == 68
+    fg.set_float32_matmul_precision("high")
+    try:
+        product(a, b)
+        assert machine.library.problems[-1]["compute"] == 77
+        assert product.stats().compiles == 2
+    finally:
+        fg.set_float32_matmul_precision("highest")
+    assert fg.get_float32_matmul_precision() == "highest"
+
+
+def test_a_library_without_an_algorithm(machine: Machine) -> None:
+    machine.library.refuse = True
+    same(lambda a, b: F.relu(a @ b), normal(40, 24), normal(24, 56))
+    assert not machine.library.problems
+    assert "cuLaunchKernel" in machine.cuda.calls
+
+
+def test_a_library_that_fails(machine: Machine) -> None:
+    machine.library.fail["matmul"] = 13
+    a = fg.asarray(normal(32, 32)).cuda()
+    with pytest.raises(DeviceError, match="cuBLASLt failed in cublasLtMatmul: it could not run"):
+        fg.compile(lambda a: a @ a)(a)
+
+
+def test_descriptors_of_the_real_library() -> None:
+    try:
+        library = cuda_driver._library("cublasLt")
+    except Exception as problem:
+        pytest.skip(f"cuBLASLt is not installed: {type(problem).__name__}")
+    real = CublasLt(library)
+    matrix = gpu_library.Matrix(0, "bfloat16", 0, 64 * 32, 32, 1)
+    for turned in (matrix, replace(matrix, row=1, column=64)):
+        product = gpu_library.LibraryProduct(
+            *(3, 64, 64, 32, turned, replace(matrix, row=1, column=32)),
+            replace(matrix, parameter=2, row=64, batch=64 * 64),
+            addend=replace(matrix, parameter=3, row=64, batch=64 * 64),
+            bias=gpu_library.Vector(4, "bfloat16", 0, True),
+            activation=gpu_library.Activation.RELU,
+        )
+        assert len(set(map(str, real._plan(product, True)))) == 5
+
+
+def test_what_was_chosen_is_kept(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    disk = cache.DiskCache(tmp_path / "kept")
+    monkeypatch.setattr(cache, "default", lambda: disk)
+    a = normal(32, 32)
+    found = []
+    for _ in range(2):
+        with substituted(CudaDriver(machine.cuda, machine.open)):
+            found.append(
+                fg.compile(lambda a: F.relu(a @ a + 1.0))(fg.asarray(a).cuda()).cpu().numpy()
+            )
+        machine.library.refuse = True
+    np.testing.assert_array_equal(*found)
+    assert len(machine.library.problems) == 2
+
+
+def test_without_the_library(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> Any:
+        raise OSError(f"lib{name}.so: cannot open shared object file")
+
+    with substituted(CudaDriver(machine.cuda, absent)):
+        same(lambda a, b: a @ b, normal(32, 32), normal(32, 32))
+        driver = fg.runtime.devices.driver()
+        assert "cannot open" in (driver.without_cublas or "")
+        bring_home()

@@ -20,7 +20,7 @@ from ..runtime.threads import THREADS_AT
 from ..tensors.context import active
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor
-from .specialisation import MISS, Specialisation, deliver_grad
+from .specialisation import MISS, Specialisation, deliver_grad, spare_gradient
 
 __all__ = ["build"]
 
@@ -151,8 +151,13 @@ class _Writer:
     def memory(self) -> None:
         """Memory of the outputs, the block of words, and the native call."""
         places = {id(t): i for i, (t, _, _) in enumerate(self.entry.captured)}
-        for i, (kind, reuse) in enumerate(zip(self.entry.types, self.entry.reuse, strict=True)):
+        entry = self.entry
+        of_outputs = zip(entry.types, entry.reuse, entry.grad_owners, strict=True)
+        for i, (kind, reuse, owner) in enumerate(of_outputs):
             made = f"Storage({self.name(kind, 'T')})"
+            if owner is not None:
+                spare = self.name(spare_gradient, "spare")
+                made = f"{spare}({self.name(owner, 'G')}, {self.name(kind, 'T')}) or {made}"
             if reuse is not None:
                 c = f"c{places[id(reuse)]}"
                 made = f"{c} if refs({c}) == 3 and not {c}.shared else {made}"
@@ -198,7 +203,8 @@ class _Writer:
             if index is None:
                 self.body.append(f"{t}._grad = None")
                 continue
-            self.body.append(f"{self.name(deliver_grad, 'deliver')}({t}, y{where[index]})")
+            kept = tensor in self.entry.grads_kept
+            self.body.append(f"{self.name(deliver_grad, 'deliver')}({t}, y{where[index]}, {kept})")
         made = []
         for number, (index, fixed) in enumerate(traced.results):
             if index is None:

@@ -8,6 +8,37 @@ from __future__ import annotations
 __all__ = ["RUN_IR"]
 
 RUN_IR = r"""
+; The storage of a gradient that the step replaces, if nobody else has it; else null.
+define internal ptr @spare_gradient(ptr %owner, ptr %record) {
+  %grad = get ptr %owner + $tensor_grad
+  %class = get ptr %grad + $class
+  %plain = icmp eq ptr %class, @Tensor
+  br i1 %plain, label %tensor, label %none
+tensor:
+  %holders = load i32, ptr %grad
+  %storage = get ptr %grad + $tensor_storage
+  %kind = get ptr %storage + $class
+  %shared = get ptr %grad + $tensor_shared
+  %held_once = icmp eq i32 %holders, 1
+  %stored = icmp eq ptr %kind, @Storage
+  %unshared = icmp eq ptr %shared, @None
+  %own = and i1 %held_once, %unshared
+  %has = and i1 %own, %stored
+  br i1 %has, label %value, label %none
+value:
+  %references = load i32, ptr %storage
+  %alone = icmp eq i32 %references, 1
+  %type = get ptr %storage + $storage_type
+  %wanted = get ptr %record + 0
+  %same = icmp eq ptr %type, %wanted
+  %free = and i1 %alone, %same
+  br i1 %free, label %found, label %none
+found:
+  ret ptr %storage
+none:
+  ret ptr null
+}
+
 ; Memory for every output; how many there are, fewer after an error.
 define internal i64 @places(ptr %plan, ptr %words, ptr %captures, ptr %outputs) {
 entry:
@@ -21,19 +52,28 @@ next:
   br i1 %more, label %one, label %done
 one:
   %reuse = get i64 %r + 24
+  %owner = get ptr %r + 48
   %new = icmp slt i64 %reuse, 0
-  br i1 %new, label %make, label %look
+  br i1 %new, label %gradient, label %look
 look:
   %cp = getelementptr ptr, ptr %captures, i64 %reuse
-  %old = load ptr, ptr %cp
-  %references = load i32, ptr %old
-  %class = get ptr %old + $class
+  %state = load ptr, ptr %cp
+  %references = load i32, ptr %state
+  %class = get ptr %state + $class
   ; The tensor's and the one of this call.
   %alone = icmp eq i32 %references, 2
   %own = icmp eq ptr %class, @Storage
   %take = and i1 %alone, %own
   br i1 %take, label %again, label %make
+gradient:
+  %no_owner = icmp eq ptr %owner, null
+  br i1 %no_owner, label %make, label %spare
+spare:
+  %last = call ptr @spare_gradient(ptr %owner, ptr %r)
+  %in_use = icmp eq ptr %last, null
+  br i1 %in_use, label %make, label %again
 again:
+  %old = phi ptr [%state, %look], [%last, %spare]
   call void @Py_IncRef(ptr %old)
   br label %placed
 make:
@@ -45,7 +85,7 @@ placed:
   %op = getelementptr ptr, ptr %outputs, i64 %i
   %wp = getelementptr ptr, ptr %words, i64 %i
   call void @hold(ptr %storage, ptr %wp, ptr %op)
-  %r2 = getelementptr i64, ptr %r, i64 6
+  %r2 = getelementptr i64, ptr %r, i64 7
   %i2 = add i64 %i, 1
   br label %next
 done:
@@ -104,6 +144,7 @@ gnext:
 gone:
   %gtensor = get ptr %q + 0
   %go = get i64 %q + 8
+  %keep = get i64 %q + 16
   %slot = getelementptr i8, ptr %gtensor, i64 $tensor_grad
   %reset = icmp slt i64 %go, 0
   br i1 %reset, label %clear, label %value
@@ -119,7 +160,15 @@ value:
 known:
   %trace = get ptr %grad + $tensor_trace
   %outside = icmp eq ptr %trace, @None
-  br i1 %outside, label %replace, label %fresh
+  %holders = load i32, ptr %grad
+  %shared = get ptr %grad + $tensor_shared
+  %unshared = icmp eq ptr %shared, @None
+  %held_once = icmp eq i32 %holders, 1
+  %unseen = and i1 %held_once, %unshared
+  %same_object = icmp ne i64 %keep, 0
+  %may = or i1 %unseen, %same_object
+  %change = and i1 %outside, %may
+  br i1 %change, label %replace, label %fresh
 replace:
   call void @Py_IncRef(ptr %grad)
   %replaced = call i1 @install(ptr %grad, ptr %gstorage)
@@ -134,7 +183,7 @@ give:
   call void @Py_DecRef(ptr %new)
   br label %given
 given:
-  %q2 = getelementptr i64, ptr %q, i64 2
+  %q2 = getelementptr i64, ptr %q, i64 3
   %g2 = add i64 %g, 1
   br label %gnext
 good:

@@ -192,7 +192,8 @@ class _Writer:
     def outputs(self) -> None:
         places = {id(t): i for i, (t, _, _) in enumerate(self.entry.captured)}
         records = []
-        for kind, reuse in zip(self.entry.types, self.entry.reuse, strict=True):
+        entry = self.entry
+        for kind, reuse, owner in zip(entry.types, entry.reuse, entry.grad_owners, strict=True):
             nbytes = max(64, kind.size * kind.dtype.itemsize)  # type: ignore[operator]
             size_class = memory.size_class(nbytes)
             records.append(
@@ -203,6 +204,7 @@ class _Writer:
                     -1 if reuse is None else places[id(reuse)],
                     self.ref(size_class),
                     self.ref(nbytes),
+                    0 if owner is None else self.ref(owner),
                 )
             )
         self.records("outputs", records)
@@ -221,7 +223,10 @@ class _Writer:
         self.records("outside", [(id(tensor),) for tensor in outside])
         self.records(
             "grads",
-            [(self.ref(t), -1 if i is None else where[i]) for t, i in traced.grads],
+            [
+                (self.ref(t), -1 if i is None else where[i], int(t in self.entry.grads_kept))
+                for t, i in traced.grads
+            ],
         )
         self.records(
             "results",

@@ -24,14 +24,16 @@ and ``x_count`` their number. Records::
     seen      ::= tensor grad
     getter    ::= function format word                0: float64, 1: int64, 2: float32,
                                                       3: int32, 4: bool
-    output    ::= type free allocate reuse class nbytes
+    output    ::= type free allocate reuse class nbytes owner
     written   ::= tensor output
     changed   ::= argument output
-    grad      ::= tensor output                       output -1: None
+    grad      ::= tensor output keep                  output -1: None
     result    ::= output object                       output -1: the object
 
 `word` is where in the block the address of the value goes. An output is put into the storage of
-the capture `reuse`, if that is not negative and nobody else refers to the storage.
+the capture `reuse`, if that is not negative and nobody else refers to the storage, or into that of
+the gradient of `owner`. A gradient tensor that somebody holds is another one afterwards, unless the
+step is to `keep` it.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import pytree
 from ..ir.node import Node, substitute
+from ..ir.types import TensorType
 from ..ops import build
 from ..runtime.devices import use
 from ..runtime.step import Step
@@ -38,6 +39,7 @@ __all__ = [
     "Traced",
     "deliver_grad",
     "differentiated",
+    "spare_gradient",
     "traced_again",
 ]
 
@@ -131,6 +133,13 @@ class Specialisation:
         self.reuse: list[Tensor | None] = [None] * unique
         for output, source in step.record.donated:
             self.reuse[output] = traced.captures[source - first]
+        # By output: whose gradient it becomes, if nothing can fail after that one is overwritten.
+        self.grad_owners: list[Tensor | None] = [None] * unique
+        self.grads_kept = {tensor for tensor, grad in traced.grad_reads if grad is not None}
+        if not self.step.may_fail:
+            for tensor, index in traced.grads:
+                if index is not None and tensor not in self.grads_kept:
+                    self.grad_owners[step.record.outputs[index]] = tensor
         self.stateful = bool(
             traced.written or traced.grads or traced.argument_writes or traced.argument_grads
         )
@@ -247,7 +256,12 @@ class Specialisation:
     def _places(self, addresses: list[int]) -> list[Storage]:
         """Memory for the outputs: in place where the tensor is the only owner."""
         storages: list[Storage] = []
-        for kind, tensor in zip(self.types, self.reuse, strict=True):
+        for kind, tensor, owner in zip(self.types, self.reuse, self.grad_owners, strict=True):
+            spare = None if owner is None else spare_gradient(owner, kind)
+            if spare is not None:
+                storages.append(spare)
+                addresses.append(spare.address)
+                continue
             if tensor is not None:
                 storage = tensor._storage
                 alone = storage is not None and sys.getrefcount(storage) == OWNED
@@ -273,7 +287,8 @@ class Specialisation:
             if grad is None:
                 leaves[place]._grad = None
             else:
-                deliver_grad(leaves[place], storages[where[grad]])
+                keep = place in self.traced.argument_grads_in
+                deliver_grad(leaves[place], storages[where[grad]], keep)
 
     def _deliver(self, storages: list[Storage], history: list[Node] | None) -> Any:
         traced = self.traced
@@ -286,7 +301,7 @@ class Specialisation:
             if index is None:
                 tensor._grad = None
             else:
-                deliver_grad(tensor, storages[where[index]])
+                deliver_grad(tensor, storages[where[index]], tensor in self.grads_kept)
         leaves = [
             fixed
             if index is None
@@ -362,10 +377,26 @@ def address_of(value: Any, keep: list[Any]) -> int:
     return address
 
 
-def deliver_grad(tensor: Tensor, storage: Storage) -> None:
-    """Give a gradient to its tensor; a gradient tensor that is there keeps its identity."""
-    known = tensor.grad
-    if known is not None and known._trace is None:
+def spare_gradient(tensor: Tensor, kind: TensorType) -> Storage | None:
+    """The storage of the gradient that a call replaces, if nobody else has it."""
+    grad = tensor._grad
+    if type(grad) is not Tensor or sys.getrefcount(grad) != OWNED or grad._shared is not None:
+        return None
+    storage = grad._storage
+    if type(storage) is not Storage or sys.getrefcount(storage) != OWNED:
+        return None
+    return storage if storage.type is kind else None
+
+
+def deliver_grad(tensor: Tensor, storage: Storage, keep: bool) -> None:
+    """Give a gradient to its tensor.
+
+    A gradient tensor that somebody holds is another one afterwards, unless the function added to it
+    (`keep`).
+    """
+    known = cast("Tensor | None", tensor._grad)
+    unseen = sys.getrefcount(known) == OWNED
+    if known is not None and known._trace is None and (keep or (unseen and known._shared is None)):
         known._install(storage)
         return
     grad = object.__new__(Tensor)

@@ -214,6 +214,10 @@ class Trace(Recorder):
             tensor.requires_grad, tensor._leaf = original.requires_grad, original.leaf
         for tensor, grad in self.grads.items():
             tensor._grad = grad
+        # Whoever holds the trace must hold no values: a step may write into what only it holds.
+        self.written.clear()
+        self.grads.clear()
+        self.grad_reads.clear()
 
 
 def runtime_scalar(getter: Getter, label: str, dtype: DType | None = None) -> Tensor | Number:

@@ -8,12 +8,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import llvmlite.binding as llvm
-from llvmlite.binding import ffi
-
+from ..deferred import deferred
 from .base import Features, initialize
+
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+    from llvmlite.binding import ffi
+else:
+    llvm = deferred("llvmlite.binding")
+    ffi = deferred("llvmlite.binding.ffi")
 
 __all__ = ["assembly", "compile_module", "parsed", "target_machine"]
 

@@ -17,6 +17,7 @@ import numpy as np
 from .. import config, pytree
 from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
 from ..ir.node import Node
+from ..runtime import preparation
 from ..runtime.garbage import UNCOLLECTED
 from ..runtime.locks import recursive_lock
 from ..runtime.step import Step, load_step
@@ -71,6 +72,7 @@ class CompiledFunction:
         self._fast = FastCalls(self._lock)
         self._hits = 0
         self._changing: dict[int, ArrayReference] = {}
+        preparation.begin_where_nothing_is_known()
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)}>"
@@ -174,11 +176,8 @@ class CompiledFunction:
 
     def _key(self, leaves: Sequence[Any], structure: Any, keywords: bool) -> Any:
         if self.static_argnames:
-            static = self._static_mask(structure, keywords)
-            parts = [
-                ("static", frozen_key(v)) if s else leaf_key(v)
-                for v, s in zip(leaves, static, strict=True)
-            ]
+            masked = zip(leaves, self._static_mask(structure, keywords), strict=True)
+            parts = [("static", frozen_key(v)) if s else leaf_key(v) for v, s in masked]
             return (structure, keywords, *parts)
         return (structure, keywords, *map(leaf_key, leaves))
 
@@ -298,8 +297,7 @@ class CompiledFunction:
         """Why this call cannot use what was traced before."""
         if not self._entries:
             return None
-        known = self._entries.get(key)
-        if known:
+        if known := self._entries.get(key):
             return known[0].difference() or "its surroundings changed"
         (structure, keywords, *parts) = key
         alike = [k for k in self._entries if k[0] == structure and k[1] == keywords]

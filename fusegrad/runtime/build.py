@@ -29,7 +29,6 @@ from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.recompute import kept_bytes, within
 from ..passes.regions import Kind, Region, results_of, size_of
-from . import executor
 from .bodies import Planned, body_task, functions_of, most_trips
 from .calls import callee_of
 from .emission import Emission, symbol_of
@@ -176,7 +175,7 @@ def _build(
     check = config.current().check
     features = target()
     made.graphs.append(("trace", tuple(outputs)))
-    with Emission(features, executor.entry, objects) as emission:
+    with Emission(features, objects) as emission:
         unit = analyse(
             made,
             outputs,

@@ -16,13 +16,13 @@ import hashlib
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import final
 
 from .. import config
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
-from . import cache, machine
+from . import cache, machine, preparation
 from .record import Draft
 
 __all__ = ["Emission", "symbol_of"]
@@ -72,8 +72,6 @@ class Emission:
     ----------
     features : Features
         The machine.
-    first : callable, optional
-        What a thread does before it compiles, as soon as it may: something that is needed soon.
     objects : bool
         Whether there shall be code; not so to tell what would be compiled.
     """
@@ -81,7 +79,6 @@ class Emission:
     def __init__(
         self,
         features: Features,
-        first: Callable[[], object] | None = None,
         objects: bool = True,
     ) -> None:
         self.features = features
@@ -97,7 +94,6 @@ class Emission:
         self._waiting: queue.SimpleQueue[tuple[int, str, int, bool]] = queue.SimpleQueue()
         self._open = threading.Semaphore(0)
         self._over = False
-        self._first = first
         self._workers: list[threading.Thread] = []
 
     def add(self, text: str, finishes: bool, draft: bool = False) -> None:
@@ -191,14 +187,12 @@ class Emission:
     def _hire(self, wanted: int) -> None:
         most = min(config.available_cpus() - 1, _MOST_WORKERS)
         if self._compiles and len(self._workers) < min(most, wanted):
-            first = self._first if not self._workers else None
-            worker = threading.Thread(target=self._run, args=(first,), daemon=True)
+            worker = threading.Thread(target=self._run, daemon=True)
             worker.start()
             self._workers.append(worker)
 
-    def _run(self, first: Callable[[], object] | None) -> None:
-        if first is not None:
-            first()
+    def _run(self) -> None:
+        preparation.wait()
         llvm.compile_module(_NOTHING, self.features, _DRAFT_LEVEL)
         while not self._over:
             self._open.acquire()

@@ -22,7 +22,7 @@ else:
     llvmlite = deferred("llvmlite")
     llvm = deferred("llvmlite.binding")
 
-__all__ = ["Machine", "features", "is_known", "machine", "parts"]
+__all__ = ["Machine", "features", "is_known", "libraries", "machine", "parts"]
 
 _PROCESSORS = Path("/proc/cpuinfo")
 _MOST_READ = 1 << 14
@@ -55,15 +55,21 @@ def _ask() -> Machine:
     )
 
 
+def libraries() -> list[Path]:
+    """The files of LLVM."""
+    found = importlib.util.find_spec("llvmlite")
+    folder = Path(found.origin or "").parent if found is not None else Path()
+    return sorted((folder / "binding").glob("*llvmlite*.so*"))
+
+
 def _key() -> cache.Key | None:
     """What LLVM's answer depends on; None where that cannot be told."""
     try:
         with _PROCESSORS.open("rb") as file:
             processor = file.read(_MOST_READ).split(b"\n\n")[0]
-        found = importlib.util.find_spec("llvmlite")
-        folder = Path(found.origin or "").parent if found is not None else Path()
-        libraries = sorted((folder / "binding").glob("*llvmlite*.so*"))
-        files = [(file.name, s.st_size, s.st_mtime_ns) for file in libraries if (s := file.stat())]
+        files = [
+            (file.name, s.st_size, s.st_mtime_ns) for file in libraries() if (s := file.stat())
+        ]
     except OSError:
         return None
     # Speeds and counters change from one reading to the next.

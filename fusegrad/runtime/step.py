@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 import sys
 import time
@@ -25,7 +26,7 @@ from ..codegen.program import Command, Loop, Program, Switch, While
 from ..errors import CompileError, MemoryLimitError
 from ..ir.digest import digest
 from ..ir.node import Node
-from . import cache, executor, improvement, loader, machine, memory, threads
+from . import cache, executor, improvement, loader, machine, memory, preparation, threads
 from .calls import HostCall, find_calls, raising, resolve
 from .native import NativeLoop
 from .record import Clock, Draft, Record, array_constants, target
@@ -225,6 +226,10 @@ def load_step(
         And where it came from: ``"process"``, ``"disk"`` or ``"compiled"``.
     """
     clock = Clock(milliseconds)
+    if not machine.is_known():
+        # The disk has nothing: the compiler is loaded while a thread opens LLVM.
+        _load_compiler()
+        clock.lap("imports")
     key = _key(outputs, inputs, donations, memory_limit)
     clock.lap("digest")
     found = _loaded.get(key.digest)
@@ -237,6 +242,8 @@ def load_step(
     if record is None:
         if disk is not None and "cache" in config.current().explain:
             sys.stderr.write(f"fusegrad: {disk.explain_miss(key)}\n")
+        _load_compiler()
+        clock.lap("imports")
         artifacts = build.Artifacts()
         try:
             record = build.build_record(outputs, inputs, donations, artifacts, memory_limit)
@@ -249,6 +256,7 @@ def load_step(
         if observe is not None:
             observe(artifacts)
         clock.last = time.perf_counter()
+        preparation.wait()
         if disk is not None:
             _to_disk(disk, key, record)
         clock.lap("cache")
@@ -259,6 +267,11 @@ def load_step(
     _loaded[key.digest] = step
     clock.lap("load")
     return step, origin
+
+
+def _load_compiler() -> None:
+    preparation.begin()
+    importlib.import_module(f"{__package__}.build")
 
 
 def _key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -23,11 +24,14 @@ def as_before() -> Iterator[None]:
 
 
 def test_it_rests_inside_and_works_again_after_the_outermost() -> None:
+    turn = sys.getswitchinterval()
     with UNCOLLECTED:
+        assert sys.getswitchinterval() < turn
         with UNCOLLECTED:
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
+    assert sys.getswitchinterval() == turn
 
 
 def test_who_has_switched_it_off_finds_it_off() -> None:

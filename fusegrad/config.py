@@ -11,6 +11,9 @@ Knows nothing of what they switch: other files ask `current()`.
 ``FUSEGRAD_CACHE_DIR``    the directory of compiled programs, or ``off`` for none; default
                           ``~/.cache/fusegrad``
 ``FUSEGRAD_NUM_THREADS``  the number of threads; default what the process may use
+``FUSEGRAD_CUDA_EMIT``    what makes the code of a GPU: ``numba`` (kernels of numba.cuda) or
+                          ``nvptx`` (LLVM alone); default ``numba`` where the package numba-cuda
+                          is, else ``nvptx``
 ========================  ========================================================================
 """
 
@@ -30,7 +33,7 @@ from .errors import ConfigError, FusegradWarning
 __all__ = ["Config", "available_cpus", "current"]
 
 _PREFIX = "FUSEGRAD_"
-_NAMES = ("DUMP", "CHECK", "EXPLAIN", "TARGET", "CACHE_DIR", "NUM_THREADS")
+_NAMES = ("DUMP", "CHECK", "EXPLAIN", "TARGET", "CACHE_DIR", "NUM_THREADS", "CUDA_EMIT")
 _TOPICS = frozenset({"cache", "fusion"})
 _MAX_THREADS = 1_024
 
@@ -54,6 +57,8 @@ class Config:
         The directory of compiled programs; None if none are kept.
     num_threads : int
         How many threads a kernel may use.
+    cuda_emit : str or None
+        What makes the code of a GPU, ``"numba"`` or ``"nvptx"``; None for what is there.
 
     Examples
     --------
@@ -67,6 +72,7 @@ class Config:
     target: str | None
     cache_dir: Path | None
     num_threads: int
+    cuda_emit: str | None
 
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> Config:
@@ -95,6 +101,7 @@ class Config:
             target=values["TARGET"] or None,
             cache_dir=_cache_dir(values["CACHE_DIR"], environ),
             num_threads=_threads(values["NUM_THREADS"]),
+            cuda_emit=_choice("CUDA_EMIT", values["CUDA_EMIT"], ("", "numba", "nvptx")) or None,
         )
 
 
@@ -140,7 +147,7 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise _error(name, value, " or ".join(choices))
+        raise _error(name, value, " or ".join(filter(None, choices)))
     return value
 
 

@@ -21,6 +21,7 @@ def test_defaults() -> None:
         target=None,
         cache_dir=Path("~/.cache/fusegrad").expanduser(),
         num_threads=available_cpus(),
+        cuda_emit=None,
     )
 
 
@@ -33,6 +34,7 @@ def test_every_switch(tmp_path: Path) -> None:
             "FUSEGRAD_TARGET": "x86-64-v3",
             "FUSEGRAD_CACHE_DIR": str(tmp_path),
             "FUSEGRAD_NUM_THREADS": "3",
+            "FUSEGRAD_CUDA_EMIT": "nvptx",
         }
     )
     assert parsed == Config(
@@ -42,6 +44,7 @@ def test_every_switch(tmp_path: Path) -> None:
         target="x86-64-v3",
         cache_dir=tmp_path,
         num_threads=3,
+        cuda_emit="nvptx",
     )
 
 
@@ -50,6 +53,7 @@ def test_every_switch(tmp_path: Path) -> None:
     [
         ("CHECK", "yes", "set it to 0 or 1, or unset it"),
         ("EXPLAIN", "all", "set it to cache or fusion, or both with a comma, or unset it"),
+        ("CUDA_EMIT", "nvrtc", "set it to numba or nvptx, or unset it"),
         ("NUM_THREADS", "many", "set it to a number from 1 to 1024, or unset it"),
         ("NUM_THREADS", "0", "set it to a number from 1 to 1024, or unset it"),
         ("NUM_THREADS", "-1", "set it to a number from 1 to 1024, or unset it"),

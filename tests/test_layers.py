@@ -42,8 +42,9 @@ CORE_DEPENDENCIES = {"numpy", "llvmlite"}
 # Heavy optional packages, and the one file that imports each, inside a function.
 LAZY = {
     "ml_dtypes": "fusegrad.codegen.half",
-    "numba": "fusegrad.codegen.targets.python",
     "cuda": "fusegrad.runtime.cuda_driver",
+    "numba": "fusegrad.codegen.targets.numba_intrinsic",
+    "numba_cuda": "fusegrad.codegen.targets.numba_intrinsic",
 }
 
 

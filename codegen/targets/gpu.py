@@ -21,9 +21,13 @@ from ..schedule.gpu import map_gpu
 from .base import Features
 from .gpu_threads import BASE_ALIGNMENT, Threads, slot_bytes
 from .llvm_layout import elements
+from .numba_intrinsic import numba_ptx
 from .nvptx import processor, ptx
 
-__all__ = ["BASE_ALIGNMENT", "GpuKernel", "GpuStage", "compile_gpu", "processor"]
+__all__ = ["BASE_ALIGNMENT", "EMISSIONS", "GpuKernel", "GpuStage", "compile_gpu", "processor"]
+
+EMISSIONS = ("numba", "nvptx")
+"""What makes PTX of the emitter's text: numba.cuda with NVIDIA's compiler, or LLVM alone."""
 
 _LINE = 128
 
@@ -76,7 +80,9 @@ class GpuKernel:
     workspace_bytes: int
 
 
-def compile_gpu(kernel: Kernel, size: int, target: Features | None = None) -> GpuKernel:
+def compile_gpu(
+    kernel: Kernel, size: int, target: Features | None = None, emission: str = "nvptx"
+) -> GpuKernel:
     """Map a logical kernel to a GPU and make PTX of it.
 
     Parameters
@@ -87,6 +93,13 @@ def compile_gpu(kernel: Kernel, size: int, target: Features | None = None) -> Gp
         The value of the kernel's size for which the mapping is chosen; the code is right for all.
     target : Features, optional
         A `processor`; sm_90 by default.
+    emission : str, optional
+        One of `EMISSIONS`.
+
+    Raises
+    ------
+    RuntimeError
+        If numba.cuda is asked for and cannot compile here.
 
     Examples
     --------
@@ -124,7 +137,13 @@ def compile_gpu(kernel: Kernel, size: int, target: Features | None = None) -> Gp
         blocks = _blocks(top, grid)
         stages.append(GpuStage(stage, stage.name, blocks, grid.threads, emitter.shared_bytes))
     head = [f'target triple = "{chosen.triple}"', *sorted(declarations), ""]
-    return GpuKernel(kernel, tuple(stages), ptx("\n".join([*head, *texts]), chosen), workspace)
+    text = "\n".join([*head, *texts])
+    if emission == "numba":
+        counts = len(kernel.params) + 1, len(kernel.sizes)
+        made = numba_ptx(text, [(s.entry, *counts, s.block) for s in stages], chosen)
+    else:
+        made = ptx(text, chosen)
+    return GpuKernel(kernel, tuple(stages), made, workspace)
 
 
 def _identifier(name: str) -> str:

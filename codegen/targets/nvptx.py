@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 from .base import Features
 from .llvm_machine import parsed, target_machine
 
-__all__ = ["nearest", "processor", "ptx"]
+__all__ = ["language_version", "nearest", "processor", "ptx"]
 
 _VERSIONS = {"sm_80": "+ptx70", "sm_86": "+ptx71", "sm_89": "+ptx78", "sm_90": "+ptx78"}
 
@@ -31,6 +31,18 @@ def processor(name: str = "sm_90") -> Features:
     if name not in _VERSIONS:
         raise ValueError(f"no GPU {name!r}; they are {', '.join(_VERSIONS)}")
     return Features("nvptx64-nvidia-cuda", name, _VERSIONS[name], 16, False, 255)
+
+
+def language_version(target: Features) -> str:
+    """The version of PTX that code for a processor is written in.
+
+    Examples
+    --------
+    >>> language_version(processor("sm_80"))
+    '7.0'
+    """
+    digits = _VERSIONS[target.cpu].removeprefix("+ptx")
+    return f"{digits[:-1]}.{digits[-1]}"
 
 
 def nearest(capability: tuple[int, int]) -> str | None:

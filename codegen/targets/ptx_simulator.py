@@ -29,6 +29,8 @@ _BITS = {
     "b16": np.dtype("u2"),
     "b32": np.dtype("u4"),
     "b64": np.dtype("u8"),
+    "f32": np.dtype("u4"),
+    "f64": np.dtype("u8"),
 }
 _ADDRESS = re.compile(r"\[([\w$%]+)(?:\+(-?\d+))?\]")
 MOST_STEPS = 4_000_000
@@ -382,6 +384,8 @@ class _Frame:
             kinds[2] = np.dtype(f"{kind.kind}{2 * kind.itemsize}")
         elif op[0] in ("bfe", "prmt"):
             kinds[1:] = [KINDS["u32"]] * (len(kinds) - 1)
+        elif op[0] == "bfi":
+            kinds[2:] = [KINDS["u32"]] * 2
         elif op[0] == "mov" and i.operands[0].startswith("{"):
             self._unpack(i, mask, every)
             return

@@ -118,6 +118,10 @@ def _body(lines: list[str], position: int, function: Function) -> int:
         elif line.endswith(":"):
             function.labels[line[:-1]] = len(function.code)
         elif line and not line.startswith("."):
+            # A call may go on in further lines.
+            while not line.endswith(";"):
+                position += 1
+                line += " " + lines[position]
             function.code.append(_instruction(line.rstrip(";")))
         position += 1
 

@@ -159,6 +159,17 @@ def _field(op: tuple[str, ...], a: Array, start: Array, length: Array) -> Array:
     return result
 
 
+def _insert(op: tuple[str, ...], a: Array, b: Array, start: Array, length: Array) -> Array:
+    """`b` with the lowest bits of `a` from `start` on."""
+    bits = 8 * b.dtype.itemsize
+    at = np.minimum(start, bits - 1).astype(b.dtype)
+    count = np.minimum(length, bits - at).astype(b.dtype)
+    ones = np.where(count == bits, ~b.dtype.type(0), (b.dtype.type(1) << count) - b.dtype.type(1))
+    mask = np.where(start < bits, ones << at, 0).astype(b.dtype)
+    result: Array = b & ~mask | (a << at) & mask
+    return result
+
+
 def _permute(op: tuple[str, ...], a: Array, b: Array, selector: Array) -> Array:
     both = a.astype(np.uint64) | b.astype(np.uint64) << np.uint64(32)
     result = np.zeros_like(a, dtype=np.uint32)
@@ -201,6 +212,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "selp": _select,
     "cvt": _convert,
     "bfe": _field,
+    "bfi": _insert,
     "prmt": _permute,
     "mov": _simple(lambda a: a),
     "cvta": _simple(lambda a: a),

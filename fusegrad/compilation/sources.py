@@ -16,7 +16,7 @@ from ..errors import OptionError
 from ..ir.node import Node
 from ..runtime.build import Artifacts, build_record
 from ..runtime.device_build import build_device_record
-from ..runtime.device_code import gpu_target
+from ..runtime.device_code import emission, gpu_target
 from ..runtime.devices import DeviceKernel
 
 __all__ = ["LANGUAGES", "Sources"]
@@ -65,7 +65,7 @@ class Sources:
         kernels = self.kernels()
         if language == "ptx":
             return "\n".join(
-                compile_gpu(e.kernel, e.size, processor(e.target)).ptx for e in kernels
+                compile_gpu(e.kernel, e.size, processor(e.target), emission()).ptx for e in kernels
             )
         if language == "gpu":
             return "\n\n".join(

@@ -15,11 +15,13 @@ from .. import config
 from ..codegen.evaluate import evaluate
 from ..codegen.printer import print_kernel
 from ..codegen.targets.gpu import GpuKernel, compile_gpu, processor
+from ..codegen.targets.numba_intrinsic import installed, why_not
+from ..errors import DeviceError
 from . import cache
 from .devices import DeviceKernel
 from .step import source_version
 
-__all__ = ["DeviceCode", "Entry", "code_of", "gpu_target", "launched_blocks"]
+__all__ = ["DeviceCode", "Entry", "code_of", "emission", "gpu_target", "launched_blocks"]
 
 
 @final
@@ -57,6 +59,25 @@ def gpu_target() -> str | None:
     return name if name.startswith("sm_") else None
 
 
+def emission() -> str:
+    """What makes the code of a GPU, ``"numba"`` or ``"nvptx"``.
+
+    Raises
+    ------
+    DeviceError
+        If FUSEGRAD_CUDA_EMIT names what is not there.
+    """
+    chosen = config.current().cuda_emit
+    if chosen is None:
+        return "numba" if installed() and why_not() is None else "nvptx"
+    if chosen == "numba" and why_not() is not None:
+        raise DeviceError(
+            f"FUSEGRAD_CUDA_EMIT is 'numba', but {why_not()}",
+            remedy="set it to nvptx, which needs no package, or unset it",
+        )
+    return chosen
+
+
 def launched_blocks(made: GpuKernel, size: int) -> list[int]:
     """How many blocks each stage has for a value of the kernel's sizes."""
     values = {var: np.int64(size) for var in made.logical.sizes}
@@ -74,6 +95,8 @@ def code_of(kernels: Sequence[DeviceKernel]) -> list[DeviceCode]:
             ("kernels", "\n".join(print_kernel(e.kernel) for e in kernels).encode()),
             ("sizes", repr([e.size for e in kernels]).encode()),
             ("target", kernels[0].target.encode()),
+            # Whether numba.cuda works is asked of it only where something is compiled.
+            ("emit", f"{config.current().cuda_emit} {installed()}".encode()),
             ("fusegrad", source_version()),
         ]
     )
@@ -100,7 +123,7 @@ def code_of(kernels: Sequence[DeviceKernel]) -> list[DeviceCode]:
 
 
 def _compiled(given: DeviceKernel) -> DeviceCode:
-    made = compile_gpu(given.kernel, given.size, processor(given.target))
+    made = compile_gpu(given.kernel, given.size, processor(given.target), emission())
     blocks = launched_blocks(made, given.size)
     entries = [
         Entry(stage.entry, count, stage.block)

@@ -1,0 +1,64 @@
+"""Kernels of numba.cuda with one intrinsic: the PTX that NVIDIA's compiler makes, simulated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fusegrad.codegen.targets import numba_intrinsic
+from fusegrad.codegen.targets.gpu import compile_gpu, processor
+from fusegrad.codegen.targets.numba_intrinsic import numba_ptx, why_not
+from tests.codegen.examples import EXAMPLES
+from tests.codegen.gpu_support import run, shape_of, values
+from tests.codegen.test_nvptx import dot_kernel, gelu_kernel
+
+needs_package = pytest.mark.skipif(
+    not numba_intrinsic.installed() or why_not() is not None,
+    reason=f"numba-cuda: {'not installed' if not numba_intrinsic.installed() else why_not()}",
+)
+
+
+@needs_package
+@pytest.mark.parametrize("name", list(EXAMPLES))
+def test_both_ways_give_the_same_bits(name: str) -> None:
+    example = EXAMPLES[name]()
+    size = example.sizes[0] if example.sizes else 1
+    results = []
+    for emission in ("nvptx", "numba"):
+        arrays = example.arrays()
+        run(compile_gpu(example.kernel, size, None, emission), arrays, size)
+        example.check(arrays)
+        results.append(b"".join(a.tobytes() for a in arrays))
+    assert results[0] == results[1]
+
+
+@needs_package
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_large_kernels(architecture: str) -> None:
+    for kernel, size in ((gelu_kernel(), 4096), (dot_kernel(), 64)):
+        made = compile_gpu(kernel, size, processor(architecture), "numba")
+        assert f".target {architecture}" in made.ptx
+        assert "ld.global.v4.f32" in made.ptx
+        assert ".local" not in made.ptx
+        assert "mul.f32" not in made.ptx, "the assembler may fuse these"
+        assert made.ptx.count(".visible .entry") == len(made.stages)
+        rng = np.random.default_rng(0)
+        shapes = [(p.buffer.dtype, shape_of(p.buffer, size)) for p in kernel.params]
+        arrays = [values(rng, dtype, shape) for dtype, shape in shapes]
+        expected = [a.copy() for a in arrays]
+        run(compile_gpu(kernel, size, processor(architecture)), expected, size)
+        run(made, arrays, size)
+        np.testing.assert_array_equal(arrays[-1], expected[-1])
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not.cache_clear()
+    monkeypatch.setattr(numba_intrinsic, "installed", lambda: False)
+    try:
+        with pytest.raises(
+            RuntimeError, match=r"numba-cuda is missing: pip install 'fusegrad\[cuda"
+        ):
+            numba_ptx("", [], processor())
+    finally:
+        monkeypatch.undo()
+        why_not.cache_clear()

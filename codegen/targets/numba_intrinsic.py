@@ -111,9 +111,12 @@ class _NumbaCuda:
 
     def __init__(self) -> None:
         from numba import cuda, types
-        from numba.cuda.extending import intrinsic
+        from numba.cuda import extending
 
-        self.cuda, self.types, self.intrinsic = cuda, types, intrinsic
+        # The types that a checker sees are those of numba's own, older package.
+        self.cuda: Any = cuda
+        self.types: Any = types
+        self.intrinsic: Any = extending.intrinsic
 
     def ptx(
         self,
@@ -159,7 +162,7 @@ class _NumbaCuda:
                 type_ = ir.FunctionType(self._type(result), [self._type(g) for g in given])
                 ir.Function(target, type_, function)
 
-        class Written(ir.Function):  # type: ignore[misc, name-defined]
+        class Written(ir.Function):  # type: ignore[misc]
             """A function whose text, and all that it needs, is there."""
 
             def __str__(self) -> str:

@@ -223,6 +223,8 @@ class _Allocator:
     def __init__(self) -> None:
         self.mappings = _Mappings()
         self.limit = _default_limit()
+        # What is cached outside slabs, at most: blocks that are taken again are not taken off it.
+        self.cached_at_most = 0
         self.classes: dict[int, _SizeClass] = {}
         self.small = [self.class_of(nbytes) for nbytes in range(0, _MOST_LOOKED_UP + 1, ALIGNMENT)]
 
@@ -239,11 +241,13 @@ class _Allocator:
         return found
 
     def _releaser(self, size_class: _SizeClass) -> Callable[[int], None]:
-        append = size_class.free.append
+        append, capacity = size_class.free.append, size_class.capacity
 
         def release(address: int) -> None:
             append(address)
-            self.shrink()
+            self.cached_at_most += capacity
+            if self.cached_at_most > self.limit:
+                self.shrink()
 
         return release
 
@@ -262,6 +266,7 @@ class _Allocator:
             # Another thread may have taken the block meanwhile, or somebody holds one beside it.
             if not largest.trim(1):
                 classes.remove(largest)
+        self.cached_at_most = sum(size_class.cached for size_class in self._cached_classes())
 
     def refill(self, size_class: _SizeClass) -> int:
         try:

@@ -28,6 +28,7 @@ from ..kernel import (
     Stmt,
     Store,
     Tree,
+    Unroll,
     Vector,
     nested,
 )
@@ -35,7 +36,7 @@ from ..scalar import apply
 from ..targets.base import Features
 from .blocked import blocked
 from .contraction import Tiled, match, tile
-from .interleaving import interleaved
+from .interleaving import flattened, interleaved
 from .narrow import sums_over_lanes, turned
 from .narrow_columns import NarrowColumns, narrow_columns
 from .prefetch import prefetch_next
@@ -358,21 +359,30 @@ class _Loops:
 
     # --- vectors ----------------------------------------------------------------------------------
 
-    def _vectorised(self, statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
-        """Map the innermost loops to vectors."""
+    def _vectorised(self, statements: Sequence[Stmt], in_order: bool = False) -> tuple[Stmt, ...]:
+        """Map the innermost loops to vectors; `in_order` is what one loop around them does."""
         result: list[Stmt] = []
         for s in statements:
             if isinstance(s, If):
-                s = replace(s, then=self._vectorised(s.then))
+                s = replace(s, then=self._vectorised(s.then, in_order))
             if not isinstance(s, For):
                 result.append(s)
                 continue
+            s = flattened(s)
             inner = [x for x in nested(s.body) if isinstance(x, For)]
-            if not inner or (isinstance(s.order, Any) and self._better_across(s, inner)):
+            if in_order and not inner and _is_short(s.extent) and self._adds(s):
+                # What the last iteration stored is loaded soon, and not as parts of a vector.
+                result.append(replace(s, mapping=Unroll()))
+            elif not inner or (isinstance(s.order, Any) and self._better_across(s, inner)):
                 result += self._vector(s)
             else:
-                result.append(replace(s, body=self._vectorised(s.body)))
+                result.append(replace(s, body=self._vectorised(s.body, _in_order(s))))
         return tuple(result)
+
+    def _adds(self, loop: For) -> bool:
+        """Whether iterations add to what is in memory, each at a place of its own."""
+        stores = [s for s in loop.body if isinstance(s, Store)]
+        return isinstance(loop.order, Any) and any(s.monoid is not None for s in stores)
 
     def _accumulates(self, loop: For) -> bool:
         return any(self._invariant(s, loop) for s in loop.body)

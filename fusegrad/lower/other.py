@@ -11,11 +11,12 @@ from typing import final
 
 from ..codegen.affine import split_index
 from ..codegen.dtypes import int64
-from ..codegen.expr import Expr, Load, Var, const, index
+from ..codegen.expr import Buffer, Expr, Load, Var, const, index
 from ..codegen.kernel import Any, Monoid, Role, Stmt, Tree
 from ..codegen.scalar import apply
+from ..codegen.schedule.rewrite import each_access, substitute
 from ..ir.node import Node
-from ..ops.base import LoopOp
+from ..ops.base import IndexedOp, LoopOp
 from ..ops.contract import PanelDot
 from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import Kind, Region, size_of
@@ -196,11 +197,49 @@ def _close_reductions(
 def lower_nest(region: Region, name: str) -> Lowered:
     """A loop nest that the op itself gives."""
     node = region.stages[0].node
-    builder = Builder(lambda n: False)
-    inputs = [builder.buffer(i, Role.IN, tuple(i.shape)) for i in node.inputs]  # type: ignore[arg-type]
+    external = _inlined(region)
+    builder = Builder(lambda n: n not in external)
+    inputs = [
+        builder.buffer(i, Role.IN, tuple(i.shape))  # type: ignore[arg-type]
+        if i in external
+        else Buffer(f"v{position}", i.dtype, tuple(i.shape))  # type: ignore[arg-type]
+        for position, i in enumerate(node.inputs)
+    ]
     output = builder.buffer(node, Role.OUT, tuple(node.shape))  # type: ignore[arg-type]
     assert isinstance(node.op, LoopOp)
     statements: tuple[Stmt, ...] = tuple(node.op.nest(node, inputs, output))
-    for statement in statements:
+    computed = {b: i for b, i in zip(inputs, node.inputs, strict=True) if i not in external}
+    for statement in _computing(builder, statements, computed) if computed else statements:
         builder.scope.emit(statement)
     return builder.finished(name, Var("n", int64), 1, in_place=False)
+
+
+def _computing(
+    builder: Builder, statements: tuple[Stmt, ...], operands: dict[Buffer, Node]
+) -> tuple[Stmt, ...]:
+    """The statements with the values of some operands computed where they were read."""
+    values: dict[Expr, Expr] = {}
+
+    def visit(buffer: Buffer, indices: tuple[Expr, ...], is_store: bool) -> None:
+        if buffer in operands:
+            values[Load(buffer, indices)] = _value(builder, operands[buffer], indices)
+
+    each_access(statements, visit)
+    return substitute(statements, values)
+
+
+def _value(builder: Builder, root: Node, at: tuple[Expr, ...]) -> Expr:
+    """An element of a value of which few operations make one element, as an expression."""
+    memo: dict[tuple[Node, tuple[Expr, ...]], Expr] = {}
+
+    def read(node: Node, at: tuple[Expr, ...]) -> Expr:
+        if not builder.inlined(node):
+            return builder.load(node, at)
+        found = memo.get((node, at))
+        if found is None:
+            assert isinstance(node.op, IndexedOp)
+            readers = tuple(functools.partial(read, i) for i in node.inputs)
+            found = memo[node, at] = node.op.value(node, readers, at)
+        return found
+
+    return read(root, at)

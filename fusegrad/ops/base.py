@@ -88,6 +88,13 @@ class LoopOp(Op):
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
         """Statements that fill `output` from `inputs`."""
 
+    def passes_over(self) -> tuple[int, ...]:
+        """The operands whose elements the nest reads about once, at places known before.
+
+        What is cheap to compute is computed where it reads them.
+        """
+        return ()
+
 
 class CallOp(Op):
     """An op (CALL) whose meaning is its code: a compiled program calls it in the host.

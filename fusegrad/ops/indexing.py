@@ -327,6 +327,9 @@ class ScatterAdd(LoopOp):
         body = loops(places, Serial(), body)
         return (*_zero(output), *loops(before, AnyOrder(), body))
 
+    def passes_over(self) -> tuple[int, ...]:
+        return 0, 1
+
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         updates, indices = operands
         axis = self.axis
@@ -401,6 +404,9 @@ class ScatterAddAlong(LoopOp):
         add = Store(output, (*before, place, *rest), Load(updates, variables), Monoid.SUM)
         body = loops([along], Serial(), loops(rest, AnyOrder(), (add,)))
         return (*_zero(output), *loops(before, AnyOrder(), body))
+
+    def passes_over(self) -> tuple[int, ...]:
+        return 0, 1
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         updates, indices = spread(operands, batched)

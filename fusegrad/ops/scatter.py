@@ -192,6 +192,9 @@ class Scatter(LoopOp):
             body = loops(rest, AnyOrder(), (write,))
         return (*copy, *loops(before, AnyOrder(), loops([along], Serial(), body)))
 
+    def passes_over(self) -> tuple[int, ...]:
+        return 0, 1, 2
+
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         x, updates, indices = operands
         old = node.inputs[2]

@@ -25,6 +25,7 @@ from ..ops.reduce import Reduce
 from ..ops.source import ArrayConstant, Input
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
+from .nests import read_from_memory
 from .regions import (
     EXPENSIVE,
     Kind,
@@ -116,7 +117,7 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
             )
             written.update(b for b in bases if not is_leaf(b))
         elif pattern in (Pattern.LOOP, Pattern.CALL):
-            written.update(i for i in node.inputs if not is_leaf(i))
+            written.update(read_from_memory(node, is_leaf))
     _store_expensive_repeats(order, written)
     # First, so that what comes after it sees no chain without an end.
     _limit_depth(order, written)

@@ -47,10 +47,14 @@ __all__ = ["blocked"]
 
 DEPTH = 256
 """Steps of the sum in one part: a panel of so many rows stays in the first cache."""
+FAR = 5
+"""So many times the second cache is a left operand whose rows are read across again and again."""
 LEAST = 64
 """Rows and columns below which packing is not paid back."""
 PAGE = 4096
 """Bytes after which places in memory share a set of the nearest cache."""
+LINE = 64
+"""Bytes of a line of a cache."""
 GROUP = 256
 """Columns of which what follows each element runs at once."""
 THREADS = (1, 2, 4, 8)
@@ -76,14 +80,15 @@ def blocked(c: Contraction, size: int, target: Features) -> Tiled | None:
 def _pays(c: Contraction, rows: int, target: Features) -> bool:
     """Whether one of the operands cannot be read again and again where it lies.
 
-    The left one is larger than the cache and is read across its rows, or it is far larger and its
-    rows fall on the same sets of a cache; or a panel of the right one is larger than the cache.
+    The left one is far larger than the cache, and it is read across its rows or these fall on the
+    same sets of a cache; or a panel of the right one is larger than the cache.
     """
     left = rows * c.depth * c.a.buffer.dtype.itemsize
     if left <= target.l2_bytes:
         return False
     columns = number(c.columns.extent)
-    across = c.a.column != 1 and (columns >= 4 * LEAST or c.depth >= PAGE)
+    wide = columns >= 4 * LEAST and left > FAR * target.l2_bytes
+    across = c.a.column != 1 and (wide or c.depth >= PAGE)
     far = _far(c) and left > 8 * target.l2_bytes
     panel = c.depth * 2 * target.vector_bytes
     return across or far or panel > target.l2_bytes
@@ -121,9 +126,9 @@ def _deal(c: Contraction, rows: int, batch: int, target: Features) -> _Dealt:
     """
     dtype = c.acc.dtype
     columns = number(c.columns.extent)
-    height, vectors = tile_shape(rows, columns, target, dtype.itemsize)
-    width = vectors * target.lanes(dtype)
     depth = _share(c.depth, DEPTH, 4)
+    height, vectors = tile_shape(rows, columns, target, dtype.itemsize, depth)
+    width = vectors * target.lanes(dtype)
     most = max(height, target.l2_bytes // 2 // (depth * dtype.itemsize))
     most_columns = max(GROUP, target.l3_bytes // 8 // (depth * dtype.itemsize))
     best: tuple[float, int, int] | None = None
@@ -167,6 +172,24 @@ def _equal(extent: int, parts: int, step: int) -> int:
     return -(-extent // (parts * step)) * step
 
 
+def _apart(rows: int, row_bytes: int) -> int:
+    """At least so many rows, after which the next panel falls on other sets of the nearest cache.
+
+    A row of the source is cut into all panels, so that they are written side by side.
+
+    Examples
+    --------
+    >>> _apart(256, 128), _apart(200, 128), _apart(209, 48)
+    (257, 201, 209)
+    """
+    sets = PAGE // LINE
+
+    def places(count: int) -> int:
+        return len({panel * count * row_bytes // LINE % sets for panel in range(sets)})
+
+    return next((n for n in range(rows, rows + sets) if places(n) >= sets // 2), rows)
+
+
 def _odd(extent: int, lanes: int) -> int:
     """An odd number of vectors, more than `extent` elements fill."""
     return (-(-extent // lanes) | 1) * lanes
@@ -191,11 +214,14 @@ class _Block:
         self.along_rows = c.a.row == 1
         # Across memory, a tile after the other; else the rows, at distances that do not fall on
         # the same few sets of a cache.
+        self.left_step = dealt.height
         shape = (dealt.block, _odd(dealt.depth, self.lanes))
         if self.along_rows:
-            shape = (self.tiles * dealt.depth, dealt.height)
+            self.left_step = _apart(dealt.depth, dealt.height * c.acc.dtype.itemsize)
+            shape = (self.tiles * self.left_step, dealt.height)
         self.left = self._buffer("left", *shape)
-        self.right = self._buffer("right", self.panels * dealt.depth, dealt.width)
+        self.right_step = _apart(dealt.depth, dealt.width * c.acc.dtype.itemsize)
+        self.right = self._buffer("right", self.panels * self.right_step, dealt.width)
         self.group = min(self.panels, max(1, GROUP // dealt.width))
         count = self.blocks * self.panels if dealt.parts > 1 else self.group
         self.sums = self._buffer("sums", count * dealt.block, dealt.width)
@@ -306,14 +332,14 @@ class _Block:
         if c.b.column == 1:
             count = canonical(apply("minimum", index(dealt.columns), left))
             whole = number(c.columns.extent) % dealt.width == 0
-            rows = _Rows(self.right, dealt.depth, source, start, False, self.lanes)
+            rows = _Rows(self.right, self.right_step, source, start, False, self.lanes)
             return rows.packed(depth, count, panels if whole else None)
         p = Var("p", extent=self.panels)
         column = canonical(apply("mul", p, index(dealt.width)))
         shape = (dealt.depth, dealt.width)
         box = Buffer("right", self.right.dtype, shape, (dealt.width, 1), "view", self.right)
         starts = (canonical(_moved(start, column, c.b.column)), index(0), index(0))
-        to = canonical(apply("mul", p, index(dealt.depth)))
+        to = canonical(apply("mul", p, index(self.right_step)))
         alive = self._left_columns(apply("add", column0, column))
         copy = Copy(box, source, starts, 1, 2, as_expr(depth), alive, to)
         return (For(p, panels, Serial(), (copy,)),)
@@ -326,7 +352,7 @@ class _Block:
         left = apply("sub", self.total, row0)
         rows = canonical(apply("minimum", index(dealt.block), left))
         if self.along_rows:
-            packed = _Rows(self.left, dealt.depth, source, start, True, self.lanes)
+            packed = _Rows(self.left, self.left_step, source, start, True, self.lanes)
             return packed.packed(depth, rows, None)
         height, pitch = (number(e) for e in self.left.shape)
         wide = -(-dealt.depth // self.lanes) * self.lanes
@@ -354,7 +380,7 @@ class _Block:
         shape = (dealt.height, dealt.width)
         acc = Buffer("sums", c.acc.dtype, shape, (dealt.width, 1), "view", self.sums)
         onward = apply("gt", part, const(0, part.dtype)) if dealt.parts > 1 else None
-        place = (canonical(apply("mul", panel, index(dealt.depth))), index(0))
+        place = (canonical(apply("mul", panel, index(self.right_step))), index(0))
         acc_row = _moved(sums0, t, dealt.height)
         contract = Contract(
             acc,
@@ -377,13 +403,12 @@ class _Block:
         self, t: Var, row: Expr, a_start: Expr
     ) -> tuple[Buffer, tuple[Expr, ...], tuple[int, int]]:
         """Where a tile reads the left operand: buffer, start, axes of rows and of the sum."""
-        c, dealt = self.c, self.dealt
+        c = self.c
         if not self.packs_left:
             start = canonical(apply("add", a_start, apply("mul", row, index(c.a.row))))
             a = strided(c.a.buffer, (c.a.row, c.a.column))
             return a, (start, index(0), index(0)), (1, 2)
-        step = dealt.depth if self.along_rows else dealt.height
-        first = canonical(apply("mul", t, index(step)))
+        first = canonical(apply("mul", t, index(self.left_step)))
         return self.left, (first, index(0)), (1, 0) if self.along_rows else (0, 1)
 
     def _after(
@@ -417,11 +442,11 @@ class _Block:
 class _Rows:
     """Packing of rows that lie along memory: each is cut into rows of panels.
 
-    Row k of panel p is row ``p * depth + k`` of `target`.
+    Row k of panel p is row ``p * step + k`` of `target`.
     """
 
     target: Buffer
-    depth: int
+    step: int
     source: Buffer
     start: Expr
     turned: bool
@@ -430,7 +455,7 @@ class _Rows:
     def packed(self, depth: Extent, count: Expr, panels: Expr | None) -> tuple[Stmt, ...]:
         """`depth` rows of `count` elements, which fill `panels` when that is given."""
         width = number(self.target.shape[1])
-        k, p = Var("k", extent=self.depth), Var("p")
+        k, p = Var("k"), Var("p")
         statements: list[Stmt] = []
         whole = panels
         if whole is None:
@@ -449,7 +474,7 @@ class _Rows:
         at = _moved(v, panel, width)
         load = Load(self.source, (self.start, at, k) if self.turned else (self.start, k, at))
         value = element(load, self.target.dtype)
-        store = Store(self.target, (_moved(k, panel, self.depth), v), value)
+        store = Store(self.target, (_moved(k, panel, self.step), v), value)
         return For(v, extent, Any(), (store,), mapping=Vector(self.lanes, 1))
 
 

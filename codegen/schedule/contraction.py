@@ -37,7 +37,7 @@ __all__ = ["Contraction", "Tiled", "match", "tile"]
 _WIDE = {1: 8, 2: 6, 3: 6, 4: 4}
 """Vectors side by side in a tile of few rows."""
 
-_MOST, _MOST_OF_16 = (14, 12, 8), (14, 6)
+_MOST, _MOST_OF_16 = (14, 12, 8, 6, 5), (14, 6)
 """Rows of a tile of one, two, ... vectors that leave registers for the operands."""
 
 PACK_ROWS, PACK_ROWS_OF_FLAT = 24, 128
@@ -175,7 +175,9 @@ def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> 
     return Operand(load.buffer, rest, form.coefficient(row), form.coefficient(column))
 
 
-def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tuple[int, int]:
+def tile_shape(
+    rows: int, columns: int, target: Features, itemsize: int, depth: int
+) -> tuple[int, int]:
     """Rows and vectors of the register tile.
 
     That of two vectors, unless another one takes clearly fewer cycles for all rows and columns: a
@@ -198,10 +200,13 @@ def tile_shape(rows: int, columns: int, target: Features, itemsize: int) -> tupl
     def cycles(shape: tuple[int, int]) -> float:
         height, vectors = shape
         # Two products or two loads at once; a product takes four cycles, and a step some more:
-        # most with one vector, as the rows are then read for few columns.
+        # most with one vector, as the rows are then read for few columns. A panel that leaves the
+        # nearest cache takes more.
         step = max(height * vectors / 2, (height + vectors) / 2, 4) + (
             1.5 if vectors == 1 else 0.75
         )
+        if depth * vectors * target.vector_bytes > target.l1_bytes:
+            step += vectors / 2
         tiles = -(-rows // height) * -(-columns // (vectors * lanes))
         return step * tiles * (1.0 if shape == usual else 1.04)
 
@@ -218,7 +223,7 @@ def tile(c: Contraction, size: int, target: Features) -> Tiled:
         batch *= t
     rows = number(c.rows.extent) if isinstance(c.rows.extent, int) else size
     columns = number(c.columns.extent)
-    height, vectors = tile_shape(rows, columns, target, dtype.itemsize)
+    height, vectors = tile_shape(rows, columns, target, dtype.itemsize, c.depth)
     width = vectors * lanes
     panels = -(-columns // width)
     least = PACK_ROWS_OF_FLAT if c.depth <= FLAT else PACK_ROWS

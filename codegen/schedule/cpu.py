@@ -52,6 +52,7 @@ SHORT = 5
 """Loops of fewer iterations do not run in vectors where one around them can."""
 THREADED_COST = 1 << 17
 CHUNK_COST = 1 << 18
+TILES_COST = 1 << 15
 MOST_CHUNKS = 1 << 10
 MOST_PARTIAL_CHUNKS = 64
 
@@ -102,7 +103,7 @@ def schedule(
     if tiled is not None:
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
-        grain, chunks = _deal(tiled.items, tiled.cost, 1, partial=False)
+        grain, chunks = _deal_tiles(tiled.items, tiled.cost)
         return Mapped(mapped, tiled.items, grain, chunks)
     return _Loops(split_ranges(kernel), size, target, streamed).run()
 
@@ -117,6 +118,14 @@ def _deal(items: int, cost: float, align: int, partial: bool) -> tuple[int, int]
     grain = -(-items // chunks)
     grain = -(-grain // align) * align
     return grain, max(1, -(-items // grain))
+
+
+def _deal_tiles(items: int, cost: float) -> tuple[int, int]:
+    """The same for items of a contraction, few and large: one by one, so that shares are even."""
+    if items * cost < THREADED_COST:
+        return max(items, 1), 1
+    grain = max(1, -(-items // MOST_CHUNKS), int(TILES_COST // max(cost, 1.0)))
+    return grain, -(-items // grain)
 
 
 def _cost(expr: Expr) -> float:

@@ -134,12 +134,17 @@ def test_contraction_becomes_register_tiles(target: str) -> None:
 
 def test_tiles_waste_few_rows_and_columns() -> None:
     avx512, avx2 = named("avx512"), named("avx2")
-    assert tile_shape(1024, 1024, avx512, 4) == tile_shape(1024, 768, avx512, 4) == (12, 2)
-    assert tile_shape(90, 1024, avx512, 4) == (10, 2)  # 9 x 10 rows, not 8 x 12
-    assert tile_shape(1024, 48, avx512, 4) == (8, 3)
-    assert tile_shape(1024, 10, avx512, 4)[1] == 1
-    assert tile_shape(1024, 1024, avx2, 4) == (6, 2)
-    assert tile_shape(1, 1024, avx512, 4) == (1, 8)
+    assert (
+        tile_shape(1024, 1024, avx512, 4, 256) == tile_shape(1024, 768, avx512, 4, 256) == (12, 2)
+    )
+    assert tile_shape(90, 1024, avx512, 4, 256) == (10, 2)  # 9 x 10 rows, not 8 x 12
+    assert tile_shape(1024, 48, avx512, 4, 256) == (8, 3)
+    assert tile_shape(1024, 10, avx512, 4, 256)[1] == 1
+    assert tile_shape(1024, 1024, avx2, 4, 256) == (6, 2)
+    assert tile_shape(1, 1024, avx512, 4, 256) == (1, 8)
+    # One panel of 72 columns; of 128 not so wide ones that they leave the nearest cache.
+    assert tile_shape(120, 72, avx512, 4, 64) == (5, 5)
+    assert tile_shape(64, 128, avx512, 4, 784)[1] == 2 < tile_shape(64, 128, avx512, 4, 64)[1]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +185,7 @@ def test_large_contractions_in_blocks(form: str) -> None:
 
 
 def test_a_sum_of_one_part_in_blocks() -> None:
-    example = matmul("TN", 140, 260, 60, (1,), epilogue=relu_bias)
+    example = matmul("TN", 700, 260, 60, (1,), epilogue=relu_bias)
     result = schedule(example.kernel, 1, SMALL_CACHE)
     assert packed(result) == {"left", "right"}
     check_mapped(example, result)

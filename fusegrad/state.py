@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, Protocol, final, runtime_checkable
 
 __all__ = [
@@ -62,6 +62,9 @@ class Fingerprinted(Protocol):
 
         Whatever it is made from calls `bump` when it changes.
         """
+
+    def __fusegrad_parts__(self) -> Iterable[tuple[str, object]]:
+        """Names and values of what it refers to whose own changes nobody counts."""
 
 
 @final
@@ -196,9 +199,9 @@ def _fingerprint(value: Any, depth: int) -> Hashable:
     if isinstance(value, Fingerprinted):
         return value.__fusegrad_fingerprint__()
     if depth < _MAX_DEPTH:
-        if kind in _SEQUENCES:
+        if isinstance(value, _SEQUENCES):
             return kind, tuple([_fingerprint(item, depth + 1) for item in value])
-        if kind in _SETS:
+        if isinstance(value, _SETS):
             return kind, frozenset(_fingerprint(item, depth + 1) for item in value)
         if isinstance(value, dict):
             pairs = itertools.chain.from_iterable(value.items())

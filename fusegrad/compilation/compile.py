@@ -239,6 +239,7 @@ class CompiledFunction:
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)
+            guards.traced({*self._changing, *(id(found()) for found, _ in traced.arrays)})
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = observer(getattr(self.function, "__name__", "step"))
             device = device_of_trace(traced)

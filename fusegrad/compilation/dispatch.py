@@ -144,7 +144,7 @@ class _Writer:
         if self.traced.arrays:
             self.body.append(f"if {self.name(self.traced.changed_arrays, 'news')}(): return MISS")
         guards = self.entry.guards
-        if guards.names or guards.objects:
+        if guards:
             self.body.append(f"if not {self.name(guards.hold, 'hold')}(): return MISS")
         self.numbers += [f"{self.name(g, 'get')}()" for g in self.traced.getters]
 

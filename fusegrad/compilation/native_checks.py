@@ -209,6 +209,39 @@ error:
   ret i32 -1
 }
 
+; Whether a dict holds these keys and values, in this order.
+define internal i1 @holds(ptr %dict, i64 %count, ptr %pairs) {
+entry:
+  %position = alloca i64
+  %key_at = alloca ptr
+  %value_at = alloca ptr
+  store i64 0, ptr %position
+  %size = call i64 @PyDict_Size(ptr %dict)
+  %same = icmp eq i64 %size, %count
+  br i1 %same, label %next, label %no
+next:
+  %i = phi i64 [0, %entry], [%i2, %one]
+  %r = phi ptr [%pairs, %entry], [%r2, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %found = call i32 @PyDict_Next(ptr %dict, ptr %position, ptr %key_at, ptr %value_at)
+  %key = load ptr, ptr %key_at
+  %value = load ptr, ptr %value_at
+  %known_key = get ptr %r + 0
+  %known = get ptr %r + 8
+  %c1 = icmp eq ptr %key, %known_key
+  %c2 = icmp eq ptr %value, %known
+  %c = and i1 %c1, %c2
+  %r2 = getelementptr ptr, ptr %r, i64 2
+  %i2 = add i64 %i, 1
+  br i1 %c, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
 ; Whether the surroundings are as they were: 1, 0, or -1 after an error. Where an object is another
 ; one or something changed, the guards themselves decide.
 define internal i32 @surroundings(ptr %plan) {
@@ -221,8 +254,8 @@ begin:
   %number = call ptr @PyDict_GetItemWithError(ptr @state_dict, ptr @name_version)
   %version = call i64 @PyLong_AsLongLong(ptr %number)
   %known = get i64 %plan + $version
-  %count = get i64 %plan + $names_count
-  %first = get ptr %plan + $names_at
+  %count = get i64 %plan + $watches_count
+  %first = get ptr %plan + $watches_at
   %still = icmp eq i64 %version, %known
   br i1 %still, label %next, label %ask
 next:
@@ -233,9 +266,21 @@ next:
 one:
   %kind = get i64 %r + 0
   %where = get ptr %r + 8
+  %key = get ptr %r + 16
+  %length = get i64 %r + 16
   %value = get ptr %r + 24
-  %iscell = icmp eq i64 %kind, 1
-  br i1 %iscell, label %cell, label %dict
+  %decided = icmp uge i64 %kind, 8
+  %what = and i64 %kind, 7
+  switch i64 %what, label %attribute [
+    i64 0, label %dict
+    i64 1, label %cell
+    i64 2, label %list
+    i64 3, label %pairs
+    i64 5, label %elements
+  ]
+dict:
+  %item = call ptr @PyDict_GetItemWithError(ptr %where, ptr %key)
+  br label %compare
 cell:
   %content = call ptr @PyCell_Get(ptr %where)
   %empty = icmp eq ptr %content, null
@@ -243,18 +288,60 @@ cell:
 held:
   call void @Py_DecRef(ptr %content)
   br label %compare
-dict:
-  %key = get ptr %r + 16
-  %item = call ptr @PyDict_GetItemWithError(ptr %where, ptr %key)
+list:
+  %size = get i64 %where + $list_size
+  %whole = icmp eq i64 %size, %length
+  br i1 %whole, label %items, label %ask
+items:
+  %items_at = get ptr %where + $list_items
+  %bytes = mul i64 %size, 8
+  %order = call i32 @memcmp(ptr %items_at, ptr %value, i64 %bytes)
+  %equal = icmp eq i32 %order, 0
+  br i1 %equal, label %same, label %ask
+pairs:
+  %holding = call i1 @holds(ptr %where, i64 %length, ptr %value)
+  br i1 %holding, label %same, label %ask
+elements:
+  %rank = get i32 %where + $array_rank
+  %shape = get ptr %where + $array_shape
+  %known_rank = get i64 %key + 16
+  %rank64 = sext i32 %rank to i64
+  %ranks = icmp eq i64 %rank64, %known_rank
+  br i1 %ranks, label %extents, label %ask
+extents:
+  %shape_bytes = mul i64 %rank64, 8
+  %shapes = call i32 @memcmp(ptr %shape, ptr %value, i64 %shape_bytes)
+  %alike = icmp eq i32 %shapes, 0
+  br i1 %alike, label %contents, label %ask
+contents:
+  %data = get ptr %where + $array_data
+  %nbytes = get i64 %key + 0
+  %bytes_at = get ptr %key + 8
+  %changed = call i32 @memcmp(ptr %data, ptr %bytes_at, i64 %nbytes)
+  %unchanged = icmp eq i32 %changed, 0
+  br i1 %unchanged, label %same, label %ask
+attribute:
+  %got = call ptr @PyObject_GetAttr(ptr %where, ptr %key)
+  %absent = icmp eq ptr %got, null
+  br i1 %absent, label %forget, label %drop
+forget:
+  call void @PyErr_Clear()
+  br label %compare
+drop:
+  call void @Py_DecRef(ptr %got)
   br label %compare
 compare:
-  %now = phi ptr [%content, %held], [%item, %dict]
+  %now = phi ptr [%content, %held], [%item, %dict], [null, %forget], [%got, %drop]
   %is = icmp eq ptr %now, %value
-  br i1 %is, label %same, label %ask
+  br i1 %is, label %same, label %other
+other:
+  br i1 %decided, label %no, label %ask
 same:
   %r2 = getelementptr i64, ptr %r, i64 4
   %i2 = add i64 %i, 1
   br label %next
+no:
+  ret i32 0
 ask:
   %answer = call ptr @PyObject_CallNoArgs(ptr %hold)
   %failed = icmp eq ptr %answer, null

@@ -54,6 +54,8 @@ _FIELDS = {
 }
 # PyArrayObject as NumPy's C interface publishes it, after the head.
 _ARRAY = {"data": 16, "rank": 24, "shape": 32, "descr": 56, "flags": 64}
+# PyListObject, whose items Python's own macros reach so.
+_LIST = {"size": 16, "items": 24}
 _METHOD_FLAGS = 0x80 | 0x02  # METH_FASTCALL | METH_KEYWORDS
 _HEAD = 16
 
@@ -215,6 +217,7 @@ def _offsets() -> dict[str, int] | None:
         if cls.__dictoffset__ != 0:
             return None
     result.update({f"array_{name}": offset for name, offset in _ARRAY.items()})
+    result.update({f"list_{name}": offset for name, offset in _LIST.items()})
     return result
 
 
@@ -224,7 +227,7 @@ def _is_usual() -> bool:
         return False
     if sys.maxsize < 2**32 or sys.byteorder != "little" or object.__basicsize__ != _HEAD:
         return False
-    return _counts() and _has_type() and _arrays()
+    return _counts() and _has_type() and _lists() and _arrays()
 
 
 def _counts() -> bool:
@@ -238,6 +241,17 @@ def _counts() -> bool:
 
 def _has_type() -> bool:
     return _word(np.ones(3), 8) == id(np.ndarray) and _word(2.5, 8) == id(float)
+
+
+def _lists() -> bool:
+    """Whether a list has its length, and a pointer to its items."""
+    values = [2.5, 3.5, 4.5]
+    items = _word(values, _LIST["items"])
+    known = [id(value) for value in values]
+    return (
+        _word(values, _LIST["size"]) == 3
+        and list((ctypes.c_uint64 * 3).from_address(items)) == known
+    )
 
 
 def _arrays() -> bool:

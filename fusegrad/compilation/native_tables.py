@@ -19,6 +19,7 @@ from ..runtime.threads import THREADS_AT
 from ..tensors.tensor_class import Tensor
 from .native_text import PLAN
 from .specialisation import FORMATS, Specialisation
+from .watches import MISSING, Attribute, Cell, Elements, Entry, Items, Pairs, Watch, is_constant
 
 __all__ = ["Plan", "plan_of"]
 
@@ -30,6 +31,10 @@ _NUMBERS = {FORMATS[name]: number for name, number in _FORMATS.items()}
 _STATIC = (bool, int, float, str, bytes, type(None))
 _FIRST = 4
 """The words of a block before the addresses."""
+_BYTES = bytes.__basicsize__ - 1
+"""Where a bytes object has its contents, which end with a zero."""
+_DECIDED = 8
+"""Added to the kind of a place where any other object means another trace."""
 
 
 @final
@@ -153,23 +158,46 @@ class _Writer:
     def surroundings(self, lock: Any) -> None:
         guards = self.entry.guards
         arrays = self.traced.arrays
-        guarded = bool(guards.names or guards.objects or arrays)
+        guarded = bool(guards or arrays)
         hold = self.entry.surrounded if arrays else guards.hold
         self.words["hold"] = self.ref(hold) if guarded else 0
         self.words["version"] = guards.version
-        places = [self.place(name) for name in guards.names]
-        if arrays or any(name.shape is not None for name in guards.names):
-            # Contents of containers and arrays are compared at every call: no object is this one.
+        places = [self.place(watch) for watch in guards.watches]
+        if arrays or None in places:
+            # Some contents are compared at every call: no object is this one.
             places = [(0, self.ref({}), self.ref("contents"), self.ref(object()))]
-        self.records("names", places)
+        self.records("watches", [place for place in places if place is not None])
         stateful = self.entry.stateful
         self.words["acquire"] = self.ref(lock.acquire) if stateful else 0
         self.words["release"] = self.ref(lock.release) if stateful else 0
         self.words["autocast"] = self.ref(self.entry.autocast)
 
-    def place(self, name: Any) -> tuple[int, int, int, int]:
-        where, key = name.place
-        return int(key is None), self.ref(where), self.ref(key), self.ref(name.value)
+    def place(self, watch: Watch) -> tuple[int, int, int, int] | None:
+        """The check of one place; None where that is not for native code."""
+        if isinstance(watch, Items):
+            items = [self.ref(item) for item in watch.items]
+            return 2, self.ref(watch.value), len(items), self.table(items)
+        if isinstance(watch, Pairs):
+            words = [self.ref(part) for pair in watch.pairs for part in pair]
+            return 3, self.ref(watch.value), len(watch.pairs), self.table(words)
+        if isinstance(watch, Elements) and watch.value.flags.c_contiguous:
+            known = self.table(
+                [len(watch.elements), self.ref(watch.elements) + _BYTES, watch.value.ndim]
+            )
+            return 5, self.ref(watch.value), known, self.table(watch.shape)
+        if not isinstance(watch, (Entry, Cell, Attribute)):
+            return None
+        value = watch.value
+        # Another object may be an equal constant: that is for the guards to say.
+        decided = (
+            _DECIDED if value is None or isinstance(value, bool) or not is_constant(value) else 0
+        )
+        known = 0 if value is MISSING else self.ref(value)
+        if isinstance(watch, Entry):
+            return decided, self.ref(watch.scope), self.ref(watch.key), known
+        if isinstance(watch, Cell):
+            return 1 + decided, self.ref(watch.cell), 0, known
+        return 4 + decided, self.ref(watch.owner), self.ref(watch.name), known
 
     def state(self) -> None:
         captured = self.entry.captured

@@ -18,7 +18,12 @@ and ``x_count`` their number. Records::
                 | 2 word 0 0 0                        a float
                 | 3 word 0 0 0                        an int
                 | 4 0 object 0 0                      the same object
-    name      ::= 0 dict key value | 1 cell 0 value
+    watch     ::= 0 dict key value                    value 0: not there
+                | 1 cell 0 value
+                | 2 list count items                  all of its items
+                | 3 dict count pairs                  all of its keys and values
+                | 4 object name value                 an attribute
+                | 5 array bytes extents               a NumPy array's elements
     capture   ::= tensor type requires_grad
     outside   ::= tensor                              what no argument is
     seen      ::= tensor grad
@@ -30,10 +35,11 @@ and ``x_count`` their number. Records::
     grad      ::= tensor output keep                  output -1: None
     result    ::= output object                       output -1: the object
 
-`word` is where in the block the address of the value goes. An output is put into the storage of
-the capture `reuse`, if that is not negative and nobody else refers to the storage, or into that of
-the gradient of `owner`. A gradient tensor that somebody holds is another one afterwards, unless the
-step is to `keep` it.
+8 is added to the kind of a watch where another object decides that the plan is not for the call.
+`bytes` are how many, their address, and the rank. `word` is where in the block the address of the
+value goes. An output is put into the storage of the capture `reuse`, if that is not negative and
+nobody else refers to the storage, or into that of the gradient of `owner`. A gradient tensor that
+somebody holds is another one afterwards, unless the step is to `keep` it.
 """
 
 from __future__ import annotations
@@ -56,8 +62,8 @@ PLAN = [
     "held",
     "outputs_count",
     "outputs_at",
-    "names_count",
-    "names_at",
+    "watches_count",
+    "watches_at",
     "hold",
     "version",
     "acquire",
@@ -95,6 +101,8 @@ PLAN = [
 IMPORTS = {
     "PyCell_Get": "ptr (ptr)",
     "PyDict_GetItemWithError": "ptr (ptr, ptr)",
+    "PyDict_Next": "i32 (ptr, ptr, ptr, ptr)",
+    "PyDict_Size": "i64 (ptr)",
     "PyErr_Clear": "void ()",
     "PyErr_Fetch": "void (ptr, ptr, ptr)",
     "PyErr_Occurred": "ptr ()",
@@ -327,7 +335,8 @@ def dispatch_ir(offsets: Mapping[str, int]) -> str:
     names = {name: 8 * position for position, name in enumerate(PLAN)}
     text = Template(_TOOLS + CHECKS_IR + RUN_IR).substitute(names, **offsets)
     lines = [f"declare {s.replace('(', f'@{n}(', 1)}" for n, s in IMPORTS.items()]
-    lines += ["declare ptr @memcpy(ptr, ptr, i64)", "declare double @llvm.fabs.f64(double)"]
+    lines += ["declare ptr @memcpy(ptr, ptr, i64)", "declare i32 @memcmp(ptr, ptr, i64)"]
+    lines += ["declare double @llvm.fabs.f64(double)"]
     lines += [f"@{name} = external global i8" for name in OBJECTS]
     for number, line in enumerate(text.splitlines()):
         access = _ACCESS.match(line)

@@ -476,6 +476,13 @@ class Module(ModuleConversions, ModuleHooks):
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
         return tuple([f for path, module in self.named_modules() for f in module._fields(path)])
 
+    def __fusegrad_parts__(self) -> Iterator[tuple[str, object]]:
+        for path, module in self.named_modules():
+            yield _join(path, "__class__"), type(module)
+            for name, value in module.__dict__.items():
+                if name not in _TABLES:
+                    yield _join(path, name), value
+
     def _fields(self, path: str) -> Iterator[state.Field]:
         yield state.Field.of(_join(path, "__class__"), type(self))
         for name, value in self.__dict__.items():

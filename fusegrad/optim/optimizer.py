@@ -63,6 +63,9 @@ class ParamGroup(dict[str, Any]):
     def __fusegrad_fingerprint__(self) -> tuple[Hashable, ...]:
         return tuple([self._field(name) for name in sorted(self)])
 
+    def __fusegrad_parts__(self) -> tuple[tuple[str, object], ...]:
+        return ()
+
     def _field(self, name: str, position: int = 0) -> state.Field:
         value = self[name]
         label = f"param_groups[{position}][{name!r}]"
@@ -234,6 +237,9 @@ class Optimizer(ABC):
         groups = enumerate(self.param_groups)
         fields = [group._field(name, i) for i, group in groups for name in sorted(group)]
         return (state.Field.of("__class__", type(self)), *fields)
+
+    def __fusegrad_parts__(self) -> tuple[tuple[str, object], ...]:
+        return (("__class__", type(self)),)
 
     # --- the step -----------------------------------------------------------------------------
 

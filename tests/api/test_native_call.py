@@ -15,7 +15,6 @@ import fusegrad as fg
 import fusegrad.nn.functional as F
 from fusegrad import nn, optim
 from fusegrad.compilation import fast, native_layout
-from fusegrad.compilation.guards import Guards
 from fusegrad.runtime import memory
 
 
@@ -326,24 +325,6 @@ def test_guards_hold_natively(monkeypatch: pytest.MonkeyPatch) -> None:
     before = calls(g)
     assert [float(g(x)) for _ in range(3)] == [1] * 3
     assert calls(g) == before + 3
-
-
-def test_tuples_of_constants_are_known_by_identity() -> None:
-    axes, nested, changing = (0, 1), ((0, 1.5), "a"), ([0],)
-
-    def f(x):
-        return fg.sum(x, axis=axes) * nested[0][1] + changing[0][0]
-
-    shapes = {name.label: name.shape for name in Guards(f).names}
-    assert shapes["axes"] is None
-    assert shapes["nested"] is None
-    assert shapes["changing"] is not None
-    compiled, x = fg.compile(f), np.ones((2, 3))
-    assert float(compiled(x)) == 9
-    changing[0][0] = 1
-    assert float(compiled(x)) == 10
-    axes = (0,)
-    np.testing.assert_array_equal(compiled(x), [4, 4, 4])
 
 
 def test_nothing_leaks() -> None:

@@ -239,7 +239,7 @@ class CompiledFunction:
             static = self._static_mask(structure, bool(kwargs))
             guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)
-            guards.traced({*self._changing, *(id(found()) for found, _ in traced.arrays)})
+            guards.traced(traced.met)
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = observer(getattr(self.function, "__name__", "step"))
             device = device_of_trace(traced)
@@ -263,8 +263,7 @@ class CompiledFunction:
                 entry.background = Background(compiled)
             else:
                 entry = Specialisation(traced, compiled()[0], guards, self.options.threads)
-            entries = self._entries.setdefault(key, [])
-            entries.insert(0, entry)
+            (entries := self._entries.setdefault(key, [])).insert(0, entry)
             # Used ones come first; a captured number that always changes must not pile up.
             del entries[_MOST_ENTRIES:]
         self._last = key, leaves
@@ -353,6 +352,7 @@ class CompiledFunction:
         traced.bound = {place: leaves[place] for place in sorted(bound)}
         traced.pattern = pattern_of(leaves)
         # Those that only the function saw cannot change.
+        traced.met = trace.met
         traced.arrays = [pair for pair in trace.arrays if pair[0]() is not None]
         traced.check(leaves)
         return traced

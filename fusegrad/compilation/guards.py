@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable
 from typing import Any, final
 
-from ..state import difference, version
+from ..state import Field, difference, version
 from .surroundings import Surroundings
 from .watches import Elements
 
@@ -45,6 +45,7 @@ class Guards:
         self.watches = found.watches
         self.objects = found.objects
         self._arrays = found.arrays
+        self._updated = found.updated
         self.fingerprints = [o.__fusegrad_fingerprint__() for _, o in self.objects]
 
     def traced(self, known: Collection[int]) -> None:
@@ -72,10 +73,21 @@ class Guards:
     def _same_objects(self) -> bool:
         now = version()
         for (_, value), known in zip(self.objects, self.fingerprints, strict=True):
-            if value.__fusegrad_fingerprint__() != known:
+            if not self._alike(known, value.__fusegrad_fingerprint__()):
                 return False
         self.version = now
         return True
+
+    def _alike(self, known: tuple[Hashable, ...], now: tuple[Hashable, ...]) -> bool:
+        """Whether two fingerprints differ at most in what the function itself only updates."""
+        return known == now or (bool(self._updated) and self._read(known) == self._read(now))
+
+    def _read(self, parts: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+        return tuple(
+            part
+            for part in parts
+            if not (isinstance(part, Field) and part.name.rpartition(".")[2] in self._updated)
+        )
 
     def difference(self) -> str | None:
         """What changed, in words; None when nothing did."""
@@ -85,8 +97,8 @@ class Guards:
                 return told
         for (label, value), known in zip(self.objects, self.fingerprints, strict=True):
             now = value.__fusegrad_fingerprint__()
-            if now != known:
-                return _object_difference(label, value, known, now)
+            if not self._alike(known, now):
+                return _object_difference(label, value, self._read(known), self._read(now))
         return None
 
 

@@ -75,6 +75,7 @@ class Traced:
         self.argument_grads: list[tuple[int, int | None]] = []
         self.argument_grads_in: list[int] = []
         self.arrays: list[tuple[ArrayReference, bytes]] = []
+        self.met: set[int] = set()
         self.bound: dict[int, Tensor] = {}
         self.pattern: tuple[int, ...] = ()
 

@@ -103,12 +103,15 @@ class Surroundings:
         Modules and optimizers: they say themselves what counts.
     arrays : list of (str, numpy.ndarray)
         Small ones, which NumPy's functions may have read.
+    updated : set of str
+        Attributes that the code changes, and that no result depends on.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.watches: list[Watch] = []
         self.objects: list[tuple[str, Fingerprinted]] = []
         self.arrays: list[tuple[str, npt.NDArray[Any]]] = []
+        self.updated: set[str] = set()
         self._names: dict[str, None] = {}
         self._probed: set[str] = set()
         self._any = False
@@ -127,6 +130,7 @@ class Surroundings:
         else:
             self._visit("function", plain)
         self._close()
+        self.updated -= self._names.keys()
 
     def _close(self) -> None:
         """Look up every name in every owner: what is found may bring more of both."""
@@ -244,7 +248,7 @@ class Surroundings:
             if name in function.__globals__:
                 self._entry(name, function.__globals__, name)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            if self._new(cell):
+            if name in loads.free and self._new(cell):
                 watch = Cell(name, cell)
                 self._watch(watch)
                 self._visit(name, watch.value)
@@ -257,6 +261,7 @@ class Surroundings:
         self._names.update(dict.fromkeys((*loads.attributes, *loads.probed)))
         self._probed.update(loads.probed)
         self._any = self._any or loads.any
+        self.updated |= loads.updated
 
     def _entry(self, label: str, scope: dict[str, Any], name: str) -> None:
         """Watch a name of a scope, unless it is a module of Python."""

@@ -145,9 +145,11 @@ class Recorder(ABC):
     def capture(self, tensor: Cell) -> Node:
         """The node that stands for the value of a tensor made outside."""
 
-    def note_array(self, array: npt.NDArray[Any], shareable: bool) -> bool:
+    def note_array(self, array: npt.NDArray[Any], shareable: bool, large: bool) -> bool:
         """Called when a NumPy array is used; False if its memory is to be read at every call."""
-        return self.outer is None or self.outer.note_array(array, shareable)
+        if self.outer is None:
+            return not (shareable and large)
+        return self.outer.note_array(array, shareable, large)
 
     @abstractmethod
     def note_write(self, tensor: Cell) -> None:

@@ -422,9 +422,7 @@ def _array_in_trace(trace: Recorder, value: Array, dtype: DType | None) -> Tenso
     array = array_of(value, None)
     flags = array.flags
     shareable = flags.c_contiguous and flags.aligned and np.may_share_memory(array, value)
-    constant = (
-        trace.note_array(value, shareable) if not shareable or value.size <= _SMALL else False
-    )
+    constant = trace.note_array(value, shareable, value.size > _SMALL)
     if constant or not shareable or not value.size:
         return _of_array(array_of(value, dtype))
     tensor = tensor_of(SharedStorage(array))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast, final
 
+import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
@@ -27,7 +28,8 @@ __all__ = ["ArrayReference", "Original", "Trace", "runtime_scalar"]
 
 Number = bool | int | float
 Getter = Callable[[], Number]
-ArrayReference = weakref.ref[npt.NDArray[Any]]
+ArrayReference = Callable[[], npt.NDArray[Any] | None]
+"""Gives an array while somebody else has it."""
 
 
 @final
@@ -51,6 +53,24 @@ class Original:
     leaf: bool
 
 
+def _reference(array: npt.NDArray[Any]) -> ArrayReference:
+    """A reference that keeps neither the array nor what it is a part of."""
+    base = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    if base is array or not base.flags.c_contiguous or base.dtype.hasobject:
+        return weakref.ref(array)
+    whole = weakref.ref(base)
+    shape, strides, dtype = array.shape, array.strides, array.dtype
+    offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+
+    def part() -> npt.NDArray[Any] | None:
+        memory = whole()
+        return None if memory is None else np.ndarray(shape, dtype, memory, offset, strides)
+
+    return part
+
+
 @final
 class Trace(Recorder):
     """Records what a function does to tensors while it is active in this thread.
@@ -60,7 +80,7 @@ class Trace(Recorder):
 
     Parameters
     ----------
-    changing : mapping of int to weakref, optional
+    changing : mapping of int to reference, optional
         NumPy arrays, by id, whose memory is read at every call because their contents changed.
 
     Attributes
@@ -75,8 +95,10 @@ class Trace(Recorder):
         The tensors whose ``.grad`` was assigned, with what it was before.
     grad_reads : dict of Tensor to (Tensor or None)
         The tensors whose ``.grad`` was looked at before the trace assigned it, with what it was.
-    arrays : list of (weakref to numpy.ndarray, bytes)
-        The NumPy arrays that became constants, and their contents.
+    arrays : list of (callable, bytes)
+        References to the NumPy arrays that became constants, and their contents.
+    met : set of int
+        The numbers (`id`) of all NumPy arrays that were used.
     finished : bool
         Whether it is over.
 
@@ -95,6 +117,7 @@ class Trace(Recorder):
 
     def __init__(self, changing: Mapping[int, ArrayReference] | None = None) -> None:
         self.arrays: list[tuple[ArrayReference, bytes]] = []
+        self.met: set[int] = set()
         self._changing = changing or {}
         self.captures: list[tuple[Tensor, Node]] = []
         self.scalars: list[tuple[Getter, Node, str]] = []
@@ -180,11 +203,19 @@ class Trace(Recorder):
             self.captures.append((mine, node))
         return node
 
-    def note_array(self, array: npt.NDArray[Any], shareable: bool) -> bool:
+    def note_array(self, array: npt.NDArray[Any], shareable: bool, large: bool) -> bool:
+        self.met.add(id(array))
+        if shareable and large:
+            # What is read of the array is read of what it is a part of, too.
+            base = array.base
+            while isinstance(base, np.ndarray):
+                self.met.add(id(base))
+                base = base.base
+            return False
         known = self._changing.get(id(array))
         if shareable and known is not None and known() is array:
             return False
-        self.arrays.append((weakref.ref(array), array.tobytes()))
+        self.arrays.append((_reference(array), array.tobytes()))
         return True
 
     def note_write(self, tensor: Cell) -> None:

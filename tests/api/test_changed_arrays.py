@@ -122,3 +122,28 @@ def test_gradients_by_shared_memory() -> None:
     y.backward()
     assert x.grad is not None
     assert x.grad.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("whole", [ones(4), ones(4, 2000)], ids=["small", "large"])
+def test_parts_of_arrays(whole: Any) -> None:
+    whole = whole.copy()
+
+    @fg.compile
+    def f(x: Any) -> Any:
+        return x + fg.sum(whole[1:3])
+
+    for turn in range(4):
+        whole[2:] = turn
+        for _ in range(2):
+            assert float(f(np.float32(1))) == 1 + whole[1:3].sum()
+
+
+def test_parts_of_what_only_the_function_sees_are_constants() -> None:
+    @fg.compile
+    def f(x: Any) -> Any:
+        return x * np.arange(3, dtype=np.float32)[:, None]
+
+    for _ in range(3):
+        assert float(f(np.float32(1)).sum()) == 3
+    (entries,) = f._entries.values()
+    assert entries[0].traced.arrays == []

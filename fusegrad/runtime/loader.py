@@ -29,7 +29,7 @@ __all__ = ["Library", "c_symbols", "compile_module", "load"]
 # What the code generator may call without being asked to: copies and fills of memory, and
 # functions of floating-point numbers on machines that have no instruction for them.
 _C_LIBRARY = (
-    *("memcpy", "memmove", "memset"),
+    *("memcmp", "memcpy", "memmove", "memset"),
     *(
         name + suffix
         for name in ("floor", "ceil", "trunc", "rint", "nearbyint", "round", "fma", "fmod", "sqrt")

@@ -6,13 +6,13 @@ Knows nothing of tensors, ops or targets: a dtype is a name, a kind and a width.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
 from .half import bfloat16_type, is_record
+from .records import dataclass
 
 __all__ = [
     "ALL",

@@ -55,11 +55,12 @@ Meaning, where it is not plain:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import final
 
 from .expr import Buffer, Expr, Extent, Var, index
+from .records import dataclass
 
 __all__ = [
     "Alloc",

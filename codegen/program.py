@@ -27,9 +27,11 @@ its slot; a number out of range means the nearest branch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias, final
+
+from .records import dataclass
 
 __all__ = [
     "Call",

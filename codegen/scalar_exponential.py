@@ -10,11 +10,11 @@ exponent. Polynomials are minimax on the reduced range.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import final
 
 from .dtypes import DType, float32, float64
 from .expr import Expr
+from .records import dataclass
 from .scalar_build import (
     absolute,
     add,

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import final
 
 from .dtypes import float32, float64, int32, uint64
 from .expr import Expr
+from .records import dataclass
 from .scalar_build import (
     absolute,
     add,

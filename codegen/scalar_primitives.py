@@ -6,7 +6,7 @@ Knows types, NumPy meanings and constant folding; knows no loops, no targets, no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, final
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from . import meanings
 from .dtypes import DType, bfloat16, bool_, float32, float64, int32, int64
 from .expr import Apply, Const, Expr
+from .records import dataclass
 
 __all__ = [
     "ANY",

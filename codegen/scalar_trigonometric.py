@@ -12,11 +12,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import final
 
 from .dtypes import float64, int64, uint64
 from .expr import Const, Expr
+from .records import dataclass
 from .scalar_build import (
     absolute,
     add,

@@ -9,7 +9,6 @@ read other operands in short pieces that fall on the same sets of a cache.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 from ..affine import canonical
@@ -27,6 +26,7 @@ from ..kernel import (
     Store,
     Vector,
 )
+from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import (

@@ -7,7 +7,6 @@ made here changes a bit of the result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
 from ..affine import canonical, linear
@@ -28,6 +27,7 @@ from ..kernel import (
     Tree,
     Vector,
 )
+from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .rewrite import flat_offset, substitute

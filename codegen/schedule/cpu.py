@@ -7,7 +7,7 @@ features alone, never on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeGuard, final
 
 from .. import scalar
@@ -32,6 +32,7 @@ from ..kernel import (
     Vector,
     nested,
 )
+from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .blocked import blocked

@@ -6,11 +6,11 @@ shapes alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 from ..expr import Buffer
 from ..kernel import Kernel
+from ..records import dataclass
 from .gpu_contraction import tile_contraction
 from .gpu_nests import map_nest
 from .gpu_stages import split_stages

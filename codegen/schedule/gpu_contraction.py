@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..affine import canonical
@@ -35,6 +35,7 @@ from ..kernel import (
     Vector,
     nested,
 )
+from ..records import dataclass
 from ..scalar import apply
 from .gpu_rewrite import flattened, own_variables, total_of
 from .rewrite import each_access, replaced, stride_of, substitute

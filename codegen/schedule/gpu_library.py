@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple, final
 
@@ -21,6 +21,7 @@ from ..affine import canonical, linear
 from ..dtypes import DType, float32, float64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
 from ..kernel import Any, For, Kernel, Let, Param, Role, Stmt, Store
+from ..records import dataclass
 from ..scalar import apply
 from .gpu_contraction import Product, match_product
 from .rewrite import flat_offset, replaced

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..affine import canonical
@@ -30,6 +30,7 @@ from ..kernel import (
     Tree,
     nested,
 )
+from ..records import dataclass
 from ..scalar import apply
 from .gpu_rewrite import as_expr, identities, identity, independent_loops, rebuffered
 from .rewrite import depends_on, expressions, substitute

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, final
 
 from ..affine import canonical
 from ..dtypes import int64
 from ..expr import Buffer, Expr, Load, Var, index
 from ..kernel import Alloc, Any, For, Kernel, Let, Role, Serial, Stmt, Store
+from ..records import dataclass
 from ..scalar import apply
 from .rewrite import each_access, stride_of, substitute
 

@@ -8,7 +8,7 @@ order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..affine import canonical, linear
@@ -27,6 +27,7 @@ from ..kernel import (
     Vector,
     nested,
 )
+from ..records import dataclass
 from ..scalar import apply
 from .rewrite import expressions, flat_offset, replaced, stride_of, substitute
 

@@ -7,11 +7,12 @@ summed by themselves depends on shapes and lanes alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..expr import Buffer, Const, Expr, Extent, Load, Var, const, index
 from ..kernel import Alloc, Any, For, Inner, Let, Serial, Stmt, Store, Vector
+from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import Tiled

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..affine import canonical, linear
@@ -24,6 +24,7 @@ from ..kernel import (
     Unfold,
     nested,
 )
+from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .rewrite import flat_offset, substitute

@@ -6,13 +6,13 @@ Knows LLVM's names of processors; knows no kernels.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from ..deferred import deferred
 from ..dtypes import DType
+from ..records import dataclass
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm

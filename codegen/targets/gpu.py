@@ -10,12 +10,13 @@ kernel, a pointer to the workspace, and one 64-bit integer for each size. Pointe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..affine import canonical
 from ..expr import Expr, index
 from ..kernel import For, Grid, Kernel
+from ..records import dataclass
 from ..scalar import apply
 from ..schedule.gpu import map_gpu
 from .base import Features

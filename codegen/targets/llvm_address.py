@@ -10,12 +10,12 @@ what is left for the innermost loop is its own variable and a constant.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
 from ..affine import quotient
 from ..dtypes import int64
 from ..expr import Apply, Buffer, Const, Expr, Extent, Var
+from ..records import dataclass
 from .base import Features
 from .llvm_builder import Builder, Value
 

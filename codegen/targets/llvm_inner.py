@@ -5,11 +5,11 @@ Knows registers, masks and the sum; knows no kernels and chooses no tile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 from ..dtypes import DType
 from ..kernel import Inner
+from ..records import dataclass
 from .base import Features
 from .llvm_builder import Region
 from .llvm_contract import Contracts

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from ..expr import Buffer
 from ..kernel import Alloc, For, If, Kernel, Role, Stmt, Vector
+from ..records import dataclass
 from .base import Features
 
 __all__ = ["KernelLayout", "allocation_offsets", "elements", "kernel_layout", "partial_stride"]

@@ -6,7 +6,6 @@ Knows expressions and monoids; the statements inside loops are written in anothe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import final
 
@@ -28,6 +27,7 @@ from ..kernel import (
     Vector,
     nested,
 )
+from ..records import dataclass
 from .base import Features
 from .llvm_address import Mask, VectorContext
 from .llvm_builder import Region, Value

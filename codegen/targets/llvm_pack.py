@@ -8,11 +8,11 @@ Strides and extents are arguments, so that a module has one of these for each dt
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import final
 
 from ..dtypes import DType
+from ..records import dataclass
 from . import llvm_half
 from .base import Features
 from .llvm_builder import Builder, Region

@@ -8,10 +8,10 @@ a module has few of these functions however many contractions it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 from ..dtypes import DType, bfloat16
+from ..records import dataclass
 from . import llvm_half
 from .base import Features
 from .llvm_builder import Region

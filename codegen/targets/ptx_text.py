@@ -6,8 +6,10 @@ Knows the syntax that LLVM prints; knows no meaning.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import final
+
+from ..records import dataclass
 
 __all__ = ["Function", "Instruction", "parse_ptx"]
 

@@ -10,7 +10,6 @@ import keyword
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from ..accesses import memory
@@ -33,6 +32,7 @@ from ..kernel import (
     Unfold,
 )
 from ..names import Names
+from ..records import dataclass
 from ..scalar import TABLE, apply, expand
 from ..unfolding import unfold_loops
 

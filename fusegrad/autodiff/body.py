@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
 from ..batching import batch
+from ..codegen.records import dataclass
 from ..ir.digest import digest
 from ..ir.halves import meaning
 from ..ir.node import Array, Node, Pattern, substitute, toposort

@@ -6,12 +6,12 @@ Knows closed functions and adjoints; knows no user functions.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import int64
+from ..codegen.records import dataclass
 from ..errors import ShapeError
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern
 from ..ir.types import TensorType, TupleType, Type

@@ -6,9 +6,9 @@ Knows what a variable is; no op that computes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
+from ..codegen.records import dataclass
 from ..ir.node import Node, substitute, toposort
 from ..ops import build
 from ..ops.identities import Leaf, Mark

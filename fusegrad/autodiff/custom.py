@@ -6,10 +6,10 @@ Knows no concrete op.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from ..batching import batch
+from ..codegen.records import dataclass
 from ..errors import GradientError, NotDifferentiableError, ShapeError
 from ..ir.digest import digest
 from ..ir.interpret import evaluate

@@ -6,10 +6,10 @@ Knows closed functions; knows no user functions.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from ..codegen.dtypes import bool_
+from ..codegen.records import dataclass
 from ..errors import NotDifferentiableError, ShapeError
 from ..ir.node import Array, Node, Op, Pack, Pattern, where
 from ..ir.types import TensorType, TupleType, Type

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
+from ..codegen.records import dataclass
 from ..errors import ShapeError
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort
 from ..ir.types import TensorType, TupleType, Type

@@ -8,13 +8,14 @@ from __future__ import annotations
 import html
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import final
 
 from .. import config
 from ..codegen.printer import print_kernel
 from ..codegen.program import print_program
+from ..codegen.records import dataclass
 from ..ir.node import Node, all_nodes, where
 from ..ir.printer import print_graph
 from ..passes.regions import Region, size_of

@@ -9,12 +9,12 @@ repetitions and a transposition. Only elements of the view are ever read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, final
 
 import numpy.typing as npt
 
+from ..codegen.records import dataclass
 from ..ir.node import Node
 from ..ops import build
 

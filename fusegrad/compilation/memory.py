@@ -6,9 +6,9 @@ Knows the plan of a step; makes no code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
+from ..codegen.records import dataclass
 from ..ir.node import Node, where
 from ..ir.types import TensorType
 from ..runtime.build import Artifacts, build_record

@@ -10,11 +10,11 @@ import functools
 import html
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 from ..codegen.dtypes import float32
 from ..codegen.program import Launch
+from ..codegen.records import dataclass
 from ..ir.node import where
 from ..ir.types import TensorType
 from ..lower.work import operations

@@ -5,8 +5,10 @@ Knows no functions and no steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import final
+
+from ..codegen.records import dataclass
 
 __all__ = ["Statistics"]
 

@@ -5,12 +5,12 @@ Knows the rules of promotion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
 from ..codegen.dtypes import DType, bfloat16
+from ..codegen.records import dataclass
 from ..errors import DTypeError
 from ..semantics.promotion import as_dtype, kind_of, promote, with_weak
 from ..tensors.tensor_class import ArrayLike, Tensor, as_tensor

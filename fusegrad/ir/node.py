@@ -10,7 +10,6 @@ import threading
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from operator import attrgetter
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
+from ..codegen.records import dataclass
 from ..errors import BatchingError, InternalError, NotDifferentiableError, SourceLine, user_frame
 from .intern import InternTable
 from .types import Extent, Symbol, TensorType, TupleType, Type

@@ -6,12 +6,12 @@ Knows nodes, the scope and buffers; knows no kind of region.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from ..codegen.affine import canonical, linear, split_index
 from ..codegen.expr import Apply, Buffer, Const, Expr, Extent, Load, Var
 from ..codegen.kernel import Kernel, Monoid, Param, Role, Store
+from ..codegen.records import dataclass
 from ..ir.node import Node
 from ..ops.base import IndexedOp, Pattern
 from ..passes.views import flat_index

@@ -7,13 +7,13 @@ One pass computes every reduction and stores every output of its level, so sibli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
 from ..codegen.affine import split_index
 from ..codegen.dtypes import DType, int32, int64
 from ..codegen.expr import Buffer, Expr, Extent, Load, Var, const, index
 from ..codegen.kernel import Alloc, Any, Monoid, Role, Stmt, Store, Tree
+from ..codegen.records import dataclass
 from ..codegen.scalar import apply
 from ..ir.node import Node
 from ..ops.base import Pattern

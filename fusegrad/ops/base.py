@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn, TypeVar, final
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ..codegen.dtypes import DType, float64
 from ..codegen.expr import Buffer, Expr
 from ..codegen.kernel import Stmt
+from ..codegen.records import dataclass
 from ..codegen.scalar import TABLE
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Array, Node, Op, Pattern

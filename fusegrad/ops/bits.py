@@ -6,7 +6,6 @@ Knows widths; knows nothing of what the bits mean.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from ..codegen import scalar
@@ -23,6 +22,7 @@ from ..codegen.dtypes import (
     uint32,
 )
 from ..codegen.expr import Expr
+from ..codegen.records import dataclass
 from . import build
 from .base import (
     Array,

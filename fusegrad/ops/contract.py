@@ -6,12 +6,12 @@ Knows nothing of how it is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import bfloat16, bool_, float16, float32, float64, int64
+from ..codegen.records import dataclass
 from ..ir.types import known_size
 from . import build
 from .base import (

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, final
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import For, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from ..ir.types import Symbol
 from . import build, build_window
 from .base import (

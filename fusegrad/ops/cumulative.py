@@ -7,7 +7,6 @@ over buffers; knows nothing of the machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..codegen.expr import Buffer, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import For, Let, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from ..codegen.scalar import apply
 from . import build, build_order
 from .base import (

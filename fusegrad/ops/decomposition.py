@@ -7,12 +7,12 @@ where singular values or eigenvalues are equal, vectors have none, and it is NaN
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import float32, int32, int64
+from ..codegen.records import dataclass
 from ..errors import NotDifferentiableError
 from ..ir.node import where
 from ..ir.types import TupleType

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..codegen.dtypes import ALL, int64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import For, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from . import build
 from .base import Array, InputSpec, LoopOp, Node, Sample, TensorType, dtype_error, op_class
 from .base import shape_error as wrong_shape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -23,6 +22,7 @@ from ..codegen.dtypes import (
     uint64,
 )
 from ..codegen.expr import Expr
+from ..codegen.records import dataclass
 from ..errors import NotDifferentiableError
 from ..ir.node import where
 from . import build as b

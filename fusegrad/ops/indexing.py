@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import For, Let, Monoid, Order, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from ..ir.types import Symbol, extent_value
 from . import build
 from .base import (

@@ -9,7 +9,6 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, final
 
@@ -19,6 +18,7 @@ from ..codegen import scalar
 from ..codegen.dtypes import as_dtype
 from ..codegen.expr import Const, Expr
 from ..codegen.expr import index as number
+from ..codegen.records import dataclass
 from ..ir.types import Symbol, extent_value
 from . import build
 from .base import (

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import DType
+from ..codegen.records import dataclass
 from .base import (
     Array,
     CallOp,

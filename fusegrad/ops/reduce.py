@@ -6,7 +6,6 @@ Knows monoids; knows nothing of loops and of the order in which contributions ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, final
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..codegen.dtypes import bfloat16, bool_, float16, float32, float64, int32, int64
 from ..codegen.kernel import Monoid
+from ..codegen.records import dataclass
 from ..errors import EmptyReductionError
 from ..ir.types import Symbol
 from . import build

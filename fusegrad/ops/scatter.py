@@ -7,7 +7,6 @@ wraps negative indices.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..codegen.dtypes import bool_, float32, float64, int32, int64
 from ..codegen.expr import Buffer, Load, Var
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import Let, Monoid, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from . import build
 from .base import (
     Array,

@@ -6,7 +6,6 @@ Knows nothing of the machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 from ..codegen.dtypes import ALL, float64, int32, int64
@@ -14,6 +13,7 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Alloc, For, If, Let, Monoid, Serial, Stmt, Store, Tree
 from ..codegen.kernel import Any as AnyOrder
+from ..codegen.records import dataclass
 from ..codegen.scalar import apply
 from .base import Array, InputSpec, LoopOp, Node, Sample, TensorType, op_class, shape_error
 from .cumulative import nested_loops

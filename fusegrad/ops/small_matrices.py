@@ -8,7 +8,6 @@ Matrix Computations, 3.4 and 4.2).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, final
 
@@ -17,6 +16,7 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Alloc, For, If, Let, Monoid, Order, Serial, Stmt, Store, Tree
 from ..codegen.kernel import Any as AnyOrder
+from ..codegen.records import dataclass
 from ..codegen.scalar import apply
 from .base import Array, LoopOp, Node, Sample, TensorType, Type, op_class
 from .cumulative import nested_loops

@@ -6,12 +6,12 @@ Their code is NumPy's LAPACK: compiled programs call it. Operands have equal bat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import float32
+from ..codegen.records import dataclass
 from ..ir.types import TupleType
 from . import build
 from . import build_matrix as matrix

@@ -6,7 +6,6 @@ Knows nothing of the machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -23,6 +22,7 @@ from ..codegen.dtypes import (
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import For, Let, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from ..codegen.scalar import apply
 from . import build, build_order
 from .base import (

@@ -6,7 +6,6 @@ Knows nothing of where the values of inputs lie.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, final
 
@@ -15,6 +14,7 @@ import numpy as np
 from ..codegen import scalar
 from ..codegen.dtypes import DType, as_dtype, float32, float64, int32, int64
 from ..codegen.expr import Const, Expr
+from ..codegen.records import dataclass
 from ..errors import InternalError
 from ..ir.types import Symbol
 from .base import (

@@ -6,7 +6,6 @@ Knows index arithmetic; knows nothing of what is computed over a window.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import For, Monoid, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from ..ir.types import Symbol
 from . import build_window
 from .base import (

@@ -6,12 +6,12 @@ Knows no layers, and nothing of how it is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from ..codegen.dtypes import bfloat16, float32, float64
+from ..codegen.records import dataclass
 from . import build, build_window
 from .base import (
     Array,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, final
 
@@ -19,6 +18,7 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.kernel import For, Let, Monoid, Serial, Stmt, Store
+from ..codegen.records import dataclass
 from . import build, build_window
 from .base import (
     Array,

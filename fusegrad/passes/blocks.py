@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias, final
 
 from ..autodiff.body import Body
 from ..autodiff.scan import Scan, scan_results
+from ..codegen.records import dataclass
 from ..ir.node import Node, Pattern, role, source, substitute, toposort, where
 from ..ir.types import Extent, TensorType
 from ..ops import build

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from ..autodiff.custom import inline_custom
+from ..codegen.records import dataclass
 from ..ir.node import Node
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph

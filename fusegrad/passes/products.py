@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
+from ..codegen.records import dataclass
 from ..ir.node import Node, Op
 from ..ir.rewrite import only, rewrite
 from ..ir.types import Extent, known_size

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import final
 
+from ..codegen.records import dataclass
 from ..ir.node import Node, toposort
 from ..ops import build
 from ..ops.base import Pattern

@@ -11,10 +11,11 @@ that some element of the aligned row of R is read, as picking a label does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import final
 
+from ..codegen.records import dataclass
 from ..ir.node import Item, Node
 from ..ir.types import TensorType, TupleType
 from ..ops.base import Pattern

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, final
 
 from .. import config
 from ..autodiff.body import Body
 from ..autodiff.loop import While
 from ..codegen.program import Call, verify_program
+from ..codegen.records import dataclass
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel

@@ -26,10 +26,10 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, final
 
 from .. import config
+from ..codegen.records import dataclass
 from ..errors import FusegradWarning
 
 __all__ = ["DEFAULT_LIMIT", "DiskCache", "Entry", "Key", "default"]

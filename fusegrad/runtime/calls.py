@@ -10,11 +10,11 @@ import ctypes
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
+from ..codegen.records import dataclass
 from ..errors import InternalError
 from ..ir.halves import wide
 from ..ir.node import Array, Node, Op, all_nodes

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
+from ..codegen.records import dataclass
 from ..codegen.schedule.gpu_library import Activation, LibraryProduct, Matrix
 from ..errors import DeviceError
 

@@ -6,7 +6,6 @@ Knows kernels and the cache; knows no driver.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from .. import config
 from ..codegen.evaluate import evaluate
 from ..codegen.printer import print_kernel
+from ..codegen.records import dataclass
 from ..codegen.targets.gpu import GpuKernel, compile_gpu, processor
 from ..codegen.targets.numba_intrinsic import installed, why_not
 from ..errors import DeviceError

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias, final
 
 from ..codegen.expr import Buffer
+from ..codegen.records import dataclass
 from ..codegen.schedule.gpu_library import (
     Activation,
     LibraryProduct,

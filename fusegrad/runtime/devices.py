@@ -10,11 +10,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from ..codegen.deferred import deferred
 from ..codegen.kernel import Kernel
+from ..codegen.records import dataclass
 from ..errors import DeviceError
 from .locks import recursive_lock
 

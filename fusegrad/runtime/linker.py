@@ -17,8 +17,10 @@ import struct
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, final
+
+from ..codegen.records import dataclass
 
 __all__ = ["UnknownCode", "is_possible", "link"]
 

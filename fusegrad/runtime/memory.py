@@ -18,11 +18,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
+
+from ..codegen.records import dataclass
 
 __all__ = [
     "Block",

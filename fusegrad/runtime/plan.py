@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 
 from ..codegen.program import Command, Group, Launch, Program, Slot, SlotKind
+from ..codegen.records import dataclass
 
 __all__ = ["Alias", "CommandTask", "Plan", "Task", "assign_offsets", "plan"]
 

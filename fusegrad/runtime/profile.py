@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, final
 
 from ..codegen.program import (
@@ -25,6 +25,7 @@ from ..codegen.program import (
     Switch,
     While,
 )
+from ..codegen.records import dataclass
 from . import executor
 from .step import Step
 

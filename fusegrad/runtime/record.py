@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from .. import config
 from ..codegen.deferred import deferred
 from ..codegen.program import Program
+from ..codegen.records import dataclass
 from ..codegen.targets import base
 from ..errors import ConfigError
 from ..ir.node import Node, all_nodes

@@ -25,10 +25,10 @@ import functools
 import operator
 import os
 import threading
-from dataclasses import dataclass
 from typing import Any, final
 
 from .. import config
+from ..codegen.records import dataclass
 from ..errors import ConfigError
 from . import cache, loader, machine, pool
 

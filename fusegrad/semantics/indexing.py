@@ -12,13 +12,14 @@ compiled code it is clamped to the axis.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import bool_, int64
+from ..codegen.records import dataclass
 from ..errors import (
     DTypeError,
     IndexBoundsError,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self, final
 
 import numpy as np
 
 from ..codegen.dtypes import bool_
+from ..codegen.records import dataclass
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Array, Node
 from ..ops import build, build_window

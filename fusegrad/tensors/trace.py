@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast, final
 
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..codegen.dtypes import DType
+from ..codegen.records import dataclass
 from ..ir.node import Node
 from ..ir.types import Extent, TensorType
 from ..ops import build

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast, final
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from .. import pytree
 from ..autodiff.body import Body, body_of
 from ..codegen.dtypes import int64
+from ..codegen.records import dataclass
 from ..errors import ArgumentStructureError, DTypeError, ShapeError, StateError, user_frame
 from ..ir.node import Node, set_recording, substitute, where
 from ..ir.types import TensorType

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ...codegen import scalar
 from ...codegen.dtypes import ALL, DType, bool_, float32, float64
 from ...codegen.expr import Expr
+from ...codegen.records import dataclass
 from ...errors import DTypeError
 from ...ir.halves import wide
 from .. import build as b

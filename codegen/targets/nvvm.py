@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
+
+from ..records import dataclass
 
 __all__ = ["NvvmModule", "nvvm_module"]
 

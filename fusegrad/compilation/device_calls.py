@@ -88,8 +88,6 @@ class DeviceSpecialisation(Specialisation):
 
     def __init__(self, traced: Traced, step: DeviceStep, guards: Guards) -> None:
         super().__init__(traced, cast("Step", step), guards)
-        # There is no faster path: a call is short beside what the GPU does.
-        self.fast_known = True
         self.gpu = step.gpu
         self.tf32 = products.tf32
         self.sizes = [_nbytes(node) for node in traced.inputs]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from .. import pytree
+from .device_calls import DeviceSpecialisation
+from .device_fast import DeviceCalls, build_device_call
 from .dispatch import build
 from .native_layout import native
 from .native_tables import plan_of
@@ -45,6 +47,7 @@ class FastCalls:
         self.series: dict[Form, Callable[..., int]] = {}
         self._lock = lock
         self._plans: dict[Form, list[Any]] = {}
+        self._device: dict[Form, DeviceCalls] = {}
         self._hits = ctypes.c_int64()
 
     @property
@@ -57,7 +60,12 @@ class FastCalls:
         flat = form == (_flat(len(leaves)), False)
         if not entry.fast_known:
             entry.fast_known = True
-            if not self._plan(entry, leaves, form) and flat:
+            if isinstance(entry, DeviceSpecialisation):
+                call = build_device_call(entry, leaves, self._lock, self._hits)
+                if call is not None:
+                    self._device.setdefault(form, DeviceCalls()).add(call)
+                    self.nested[form] = self._device[form]
+            elif not self._plan(entry, leaves, form) and flat:
                 entry.fast = build(entry, leaves, self._lock, self._hits)
         if entry.fast is not None:
             self.flat = entry.fast

@@ -64,9 +64,9 @@ class DeviceStep:
     ----------
     record : DeviceRecord
     gpu : GPU
+    may_fail : bool
+        Whether a run may end early, so that nothing may have been written that others see.
     """
-
-    may_fail = False
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class DeviceStep:
         self.arena: DeviceBlock | None = None
         self.lock = recursive_lock()
         self.captured: dict[tuple[int, ...], Any] = {}
+        self.may_fail = bool(program.calls) or _count(program.commands) == math.inf
         self.fixed = not program.calls and _count(program.commands) <= _MOST_COMMANDS
         self._runs = raising(self._run) if program.calls else self._run
 

@@ -13,7 +13,7 @@ from typing import Final
 from ..affine import canonical, linear
 from ..dtypes import bool_, int64
 from ..expr import Apply, Const, Expr, Load, Var, const, index, walk
-from ..kernel import Any, For, Kernel, Let, Stmt, Store
+from ..kernel import Any, For, If, Kernel, Let, Stmt, Store, nested
 from ..scalar import apply
 from .rewrite import expressions, substitute
 
@@ -22,6 +22,9 @@ __all__ = ["outermost_pieces", "split_ranges"]
 MOST_PIECES: Final = 8
 MOST_STATEMENTS: Final = 600
 """Of all pieces of a loop together: they take time to compile."""
+
+LONG: Final = 64
+"""Rows of so many elements are worth a branch."""
 
 Bounds = tuple[float, float]
 _COMPARED: dict[str, Callable[[Bounds], bool | None]] = {
@@ -40,7 +43,9 @@ def split_ranges(kernel: Kernel) -> Kernel:
 
     What a concatenation selects by the index is then read where it lies, by a loop of its own.
     """
-    body = tuple(replace(s, body=_inside(s.body)) if isinstance(s, For) else s for s in kernel.body)
+    body = tuple(
+        replace(s, body=_inside(_chosen(s).body)) if isinstance(s, For) else s for s in kernel.body
+    )
     same = all(a is b for a, b in zip(body, kernel.body, strict=True))
     return kernel if same else replace(kernel, body=body)
 
@@ -48,25 +53,62 @@ def split_ranges(kernel: Kernel) -> Kernel:
 def _inside(statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
     result: list[Stmt] = []
     for s in statements:
-        if not isinstance(s, For):
+        if isinstance(s, If):
+            result.append(replace(s, then=_inside(s.then)))
+        elif not isinstance(s, For):
             result.append(s)
-        elif any(isinstance(x, For) for x in s.body):
-            result.append(replace(s, body=_inside(s.body)))
         else:
-            result += _pieces(s)
+            for piece in _pieces(s):
+                around = any(isinstance(x, For) for x in piece.body)
+                result.append(replace(piece, body=_inside(piece.body)) if around else piece)
     return tuple(result)
 
 
-def _pieces(loop: For) -> list[Stmt]:
+def _is_plain(loop: For) -> bool:
+    """Whether nothing but independent iterations, values and stores is in it."""
+    return isinstance(loop.order, Any) and all(
+        isinstance(s, (Let, Store)) or (isinstance(s, For) and _is_plain(s)) for s in loop.body
+    )
+
+
+def _too_much(loop: For, count: int) -> bool:
+    return count > MOST_PIECES or count * sum(1 for _ in nested(loop.body)) > MOST_STATEMENTS
+
+
+def _chosen(loop: For) -> For:
+    """A loop that is dealt to threads, with rows that asks once what it reads.
+
+    Each iteration has a branch for each piece of the loop in which no comparison of its variable
+    changes.
+    """
+    rows = [s for s in loop.body if isinstance(s, For)]
+    long = all(isinstance(s.extent, int) and s.extent >= LONG for s in rows)
+    if not rows or not long or not _is_plain(loop):
+        return loop
+    points = sorted(_points(loop))
+    if not points or _too_much(loop, len(points) + 1):
+        return loop
+    branches: list[Stmt] = []
+    for low, high in zip([0, *points], [*points, None], strict=True):
+        place = Var(loop.var.name, extent=loop.var.extent if high is None else high - low)
+        body = _folded(loop.body, {loop.var: apply("add", place, index(low))})
+        tests = [apply("ge", loop.var, index(low))] if low else []
+        tests += [apply("lt", loop.var, index(high))] if high is not None else []
+        then = substitute(body, {place: apply("sub", loop.var, index(low))})
+        branches.append(If(tests[0] if len(tests) == 1 else apply("and", *tests), then))
+    return replace(loop, body=tuple(branches))
+
+
+def _pieces(loop: For) -> list[For]:
     """The loop, or the loops that it is cut into."""
-    plain = isinstance(loop.order, Any) and all(isinstance(s, (Let, Store)) for s in loop.body)
-    if not plain or not isinstance(loop.extent, int):
+    if not _is_plain(loop) or not isinstance(loop.extent, int):
         return [loop]
     points = sorted(_points(loop))
     count = len(points) + 1
-    if not points or count > MOST_PIECES or count * len(loop.body) > MOST_STATEMENTS:
-        return [_tiled(loop)] if count == 1 else [loop]
-    result: list[Stmt] = []
+    if not points or _too_much(loop, count):
+        around = any(isinstance(s, For) for s in loop.body)
+        return [loop] if points or around else [_tiled(loop)]
+    result: list[For] = []
     for start, stop in zip([0, *points], [*points, loop.extent], strict=True):
         var = Var(loop.var.name, extent=stop - start)
         at = var if not start else apply("add", var, index(start))
@@ -106,7 +148,7 @@ def _points(loop: For) -> set[int]:
     found: set[int] = set()
     limits: set[int] = set()
     seen: set[Expr] = set()
-    for s in loop.body:
+    for s in nested(loop.body):
         for expr in expressions(s):
             for e in walk(expr):
                 if e in seen or not isinstance(e, Apply) or e.args[0].dtype is not int64:
@@ -156,6 +198,8 @@ def _folded(body: Sequence[Stmt], values: Mapping[Expr, Expr]) -> tuple[Stmt, ..
             var = Var(moved.var.name, moved.var.dtype)
             known[moved.var] = var
             result.append(Let(var, value))
+        elif isinstance(moved, For):
+            result.append(replace(moved, body=_folded(moved.body, {})))
         else:
             assert isinstance(moved, Store)
             indices = tuple(_fold(i, memo) for i in moved.indices)
@@ -170,8 +214,9 @@ def _needed(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
         if isinstance(s, Let) and s.var not in used:
             continue
         kept.append(s)
-        for expr in expressions(s):
-            used.update(e for e in walk(expr) if isinstance(e, Var))
+        for inside in nested([s]):
+            for expr in expressions(inside):
+                used.update(e for e in walk(expr) if isinstance(e, Var))
     return tuple(reversed(kept))
 
 

@@ -14,7 +14,8 @@ from ..codegen.affine import split_index
 from ..codegen.expr import Expr, Extent, Var, index
 from ..ir.node import Node
 from ..ops.base import Pattern
-from ..ops.movement import Broadcast, Reshape
+from ..ops.indexing import Take, TakeAlong
+from ..ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from ..passes.regions import Region, size_of
 from ..passes.views import flat_index
 
@@ -26,7 +27,7 @@ def _boundaries(node: Node) -> set[int]:
     shape = [int(e) for e in node.shape]  # type: ignore[arg-type]
     suffixes = [math.prod(shape[a + 1 :]) for a in range(len(shape))]
     if not isinstance(node.op, Broadcast):
-        return set(suffixes)
+        return {s for a, s in enumerate(suffixes) if not _runs_on(node, a)}
     (source,) = node.inputs
     kept = {d for d, e in zip(node.op.dims, source.shape, strict=True) if e != 1}
     cuts = set()
@@ -35,6 +36,27 @@ def _boundaries(node: Node) -> set[int]:
         if (a in kept) != (b in kept):
             cuts.add(suffixes[a])
     return cuts
+
+
+def _runs_on(node: Node, axis: int) -> bool:
+    """Whether what the op reads along `axis` and the next axis is one run of its operands."""
+    op, following = node.op, axis + 1
+    if following == len(node.shape):
+        return False
+    if isinstance(op, (Concat, TakeAlong)):
+        return op.axis not in (axis, following)
+    if isinstance(op, Take):
+        end = op.axis + len(node.inputs[1].shape)
+        return following < op.axis or axis >= end
+    if isinstance(op, Flip):
+        return (axis in op.axes) == (following in op.axes)
+    if isinstance(op, Transpose):
+        return op.permutation[following] == op.permutation[axis] + 1
+    if isinstance(op, Slice):
+        return op.steps[axis] == 1 and node.shape[following] == node.inputs[0].shape[following]
+    if isinstance(op, Pad):
+        return all(node.shape[a] == node.inputs[0].shape[a] for a in (axis, following))
+    return False
 
 
 def cuts_of(region: Region, total: int, rows: int | None) -> list[int]:

@@ -80,3 +80,56 @@ def test_bits_of_few_columns_for_every_number_of_threads() -> None:
     finally:
         threads.set_num_threads(before)
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("inner", [(3, 7), (9, 13), (1, 64), (33, 5)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_joined_along_axes_with_others_around(axis: int, inner: tuple[int, ...]) -> None:
+    """Rows that are long enough for a branch, and such that become one run of memory."""
+    shape = (4, *inner)
+    parts = [normal(*shape[:axis], extent, *shape[axis + 1 :]) for extent in (5, 1, 0, 8)]
+    joined = np.concatenate(parts, axis)
+    bias, scale = normal(joined.shape[-1]), normal(joined.shape[0], 1, 1)
+    pairs = ((2, 1), (0, 3), (1, 1))
+    run = fg.compile(
+        lambda b, s, *arrays: (
+            fg.concat(arrays, axis=axis),
+            fg.stack(arrays[:1] * 3, axis=axis) * s[:1],
+            fg.concat(arrays, axis=axis) * s + b,
+            fg.roll(arrays[3], 3, axis=axis),
+            fg.pad(arrays[3], pairs[axis:] + pairs[:axis]),
+            fg.flip(fg.concat(arrays, axis=axis), axis=(0, 1)),
+        )
+    )
+    expected = (
+        joined,
+        np.stack(parts[:1] * 3, axis) * scale[:1],
+        joined * scale + bias,
+        np.roll(parts[3], 3, axis),
+        np.pad(parts[3], pairs[axis:] + pairs[:axis]),
+        np.flip(joined, (0, 1)),
+    )
+    for found, value in zip(run(bias, scale, *parts), expected, strict=True):
+        np.testing.assert_allclose(found.numpy(), value, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "order", [(1, 0, 2, 3), (2, 3, 0, 1), (0, 2, 1, 3), (3, 0, 1, 2), (3, 2, 1, 0)]
+)
+def test_axes_that_stay_together(order: tuple[int, ...]) -> None:
+    x = normal(5, 6, 7, 9)
+
+    def moved(a: Any) -> Any:
+        turned = fg.permute_dims(a, order)
+        return (
+            turned + 0,
+            fg.flip(turned, axis=(1, 2)),
+            fg.permute_dims(a[1:4, :, 2:, :], order) * 2,
+        )
+
+    turned = x.transpose(order)
+    expected = turned, np.flip(turned, (1, 2)), x[1:4, :, 2:, :].transpose(order) * 2
+    for found, value in zip(fg.compile(moved)(x), expected, strict=True):
+        np.testing.assert_array_equal(found.numpy(), value)
+    taken = fg.compile(lambda a, i: fg.take(a, i, axis=1) - 1)(x, np.array([4, 0, 5]))
+    np.testing.assert_array_equal(taken.numpy(), x[:, [4, 0, 5]] - 1)

@@ -30,20 +30,23 @@ from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .contraction import (
+    Choice,
     Contraction,
     Items,
     Tiled,
     as_expr,
     base_of,
+    batches,
     element,
     let,
     number,
+    row_count,
     strided,
     tile_shape,
 )
 from .rewrite import substitute
 
-__all__ = ["blocked"]
+__all__ = ["block_choice", "block_rule", "blocked", "may_block"]
 
 DEPTH = 256
 """Steps of the sum in one part: a panel of so many rows stays in the first cache."""
@@ -63,18 +66,39 @@ COPIED, TURNED = 0.35, 0.6
 """Cycles for each element that is packed, in order or transposed."""
 
 
-def blocked(c: Contraction, size: int, target: Features) -> Tiled | None:
+def blocked(
+    c: Contraction, size: int, target: Features, choice: Choice | None = None
+) -> Tiled | None:
     """The mapped form in blocks, or None where the panels of a tile's schedule do as well."""
-    rows = number(c.rows.extent) if isinstance(c.rows.extent, int) else size
-    if min(rows, number(c.columns.extent)) < LEAST or not _pays(c, rows, target):
+    chosen = choice or block_rule(c, size, target)
+    if chosen is None:
         return None
-    batch = 1
-    for f in c.batch:
-        batch *= size if isinstance(f.extent, Var) else number(f.extent)
-    block = _Block(c, _deal(c, rows, batch, target), target)
+    batch, rows = batches(c, size), row_count(c, size)
+    block = _Block(c, _deal(c, rows, batch, target, chosen), target)
     items = Items(c, *block.dealt.counts)
     cost = 2.0 * block.dealt.rows * block.dealt.columns * c.depth / target.lanes(c.acc.dtype)
     return Tiled(block.body(items), batch * items.total, cost)
+
+
+def block_rule(c: Contraction, size: int, target: Features) -> Choice | None:
+    """How a product is computed in blocks where nobody says how, or None if it is not."""
+    rows = row_count(c, size)
+    if not may_block(c, rows) or not _pays(c, rows, target):
+        return None
+    return block_choice(c, rows, target, DEPTH)
+
+
+def may_block(c: Contraction, rows: int) -> bool:
+    """Whether packing can be paid back at all."""
+    return min(rows, number(c.columns.extent)) >= LEAST
+
+
+def block_choice(c: Contraction, rows: int, target: Features, most: int) -> Choice:
+    """Blocks with parts of at most so many steps of the sum."""
+    depth = _share(c.depth, most, 4)
+    columns = number(c.columns.extent)
+    height, vectors = tile_shape(rows, columns, target, c.acc.dtype.itemsize, depth)
+    return Choice(height, vectors, True, 0, depth)
 
 
 def _pays(c: Contraction, rows: int, target: Features) -> bool:
@@ -118,7 +142,7 @@ class _Dealt:
     counts: tuple[int, int]
 
 
-def _deal(c: Contraction, rows: int, batch: int, target: Features) -> _Dealt:
+def _deal(c: Contraction, rows: int, batch: int, target: Features, choice: Choice) -> _Dealt:
     """The items with the least packing and the most even shares.
 
     A block of the left operand takes half of the second cache at most, and the panels of the right
@@ -126,9 +150,8 @@ def _deal(c: Contraction, rows: int, batch: int, target: Features) -> _Dealt:
     """
     dtype = c.acc.dtype
     columns = number(c.columns.extent)
-    depth = _share(c.depth, DEPTH, 4)
-    height, vectors = tile_shape(rows, columns, target, dtype.itemsize, depth)
-    width = vectors * target.lanes(dtype)
+    depth, height = choice.depth, choice.height
+    width = choice.vectors * target.lanes(dtype)
     most = max(height, target.l2_bytes // 2 // (depth * dtype.itemsize))
     most_columns = max(GROUP, target.l3_bytes // 8 // (depth * dtype.itemsize))
     best: tuple[float, int, int] | None = None

@@ -32,7 +32,7 @@ from ..scalar import apply
 from ..targets.base import Features
 from .rewrite import flat_offset, substitute
 
-__all__ = ["Contraction", "Tiled", "match", "tile"]
+__all__ = ["Choice", "Contraction", "Tiled", "match", "rule", "tile"]
 
 _WIDE = {1: 8, 2: 6, 3: 6, 4: 4}
 """Vectors side by side in a tile of few rows."""
@@ -93,6 +93,30 @@ class Tiled:
     body: tuple[Stmt, ...]
     items: int
     cost: float
+
+
+@final
+@dataclass(frozen=True)
+class Choice:
+    """How a product is dealt and computed; none of this changes a bit of it.
+
+    Attributes
+    ----------
+    height, vectors : int
+        Rows of a register tile, and its vectors side by side.
+    packed : bool
+        Whether panels of the right operand are copied before they are read.
+    block : int
+        Rows of an item.
+    depth : int
+        Steps of the sum in one part where the product is computed in blocks, else 0.
+    """
+
+    height: int
+    vectors: int
+    packed: bool
+    block: int
+    depth: int = 0
 
 
 def match(kernel: Kernel) -> Contraction | None:
@@ -213,32 +237,55 @@ def tile_shape(
     return min(shapes, key=cycles)
 
 
-def tile(c: Contraction, size: int, target: Features) -> Tiled:
-    """The mapped form: items of (batch, block of rows, panel of columns), each a run of tiles."""
-    dtype = c.acc.dtype
-    lanes = target.vector_bytes // dtype.itemsize
-    trips = [size if isinstance(f.extent, Var) else number(f.extent) for f in c.batch]
-    batch = 1
-    for t in trips:
-        batch *= t
-    rows = number(c.rows.extent) if isinstance(c.rows.extent, int) else size
-    columns = number(c.columns.extent)
-    height, vectors = tile_shape(rows, columns, target, dtype.itemsize, c.depth)
-    width = vectors * lanes
-    panels = -(-columns // width)
+def batches(c: Contraction, size: int) -> int:
+    """How many products there are."""
+    count = 1
+    for f in c.batch:
+        count *= size if isinstance(f.extent, Var) else number(f.extent)
+    return count
+
+
+def row_count(c: Contraction, size: int) -> int:
+    """How many rows each of them has."""
+    return number(c.rows.extent) if isinstance(c.rows.extent, int) else size
+
+
+def rule(c: Contraction, size: int, target: Features) -> Choice:
+    """How a product in one part is computed where nobody says how."""
+    itemsize = c.acc.dtype.itemsize
+    rows, columns = row_count(c, size), number(c.columns.extent)
+    height, vectors = tile_shape(rows, columns, target, itemsize, c.depth)
+    width = vectors * target.lanes(c.acc.dtype)
     least = PACK_ROWS_OF_FLAT if c.depth <= FLAT else PACK_ROWS
     packed = c.b.column != 1 or (
-        rows >= least and (columns % width != 0 or c.b.row * dtype.itemsize >= 1024)
+        rows >= least and (columns % width != 0 or c.b.row * itemsize >= 1024)
     )
+    packed |= must_pack(c, target)
+    panels = -(-columns // width)
+    block = _block_rows(rows, height, batches(c, size) * panels, packed)
+    return Choice(height, vectors, packed, block)
+
+
+def must_pack(c: Contraction, target: Features) -> bool:
+    """Whether tiles cannot read the right operand where it lies."""
     # Vectors of so few bytes have no masks there.
-    packed |= c.b.buffer.dtype.is_half and target.vector_bytes < 64
-    block = _block_rows(rows, height, batch * panels, packed)
+    return c.b.column != 1 or (c.b.buffer.dtype.is_half and target.vector_bytes < 64)
+
+
+def tile(c: Contraction, size: int, target: Features, choice: Choice | None = None) -> Tiled:
+    """The mapped form: items of (batch, block of rows, panel of columns), each a run of tiles."""
+    chosen = choice or rule(c, size, target)
+    lanes = target.lanes(c.acc.dtype)
+    rows, columns = row_count(c, size), number(c.columns.extent)
+    width = chosen.vectors * lanes
+    panels = -(-columns // width)
+    block = chosen.block
     blocks = -(-rows // block)
-    builder = _TileBuilder(c, target, height, vectors, block, blocks, panels, packed)
+    builder = _TileBuilder(c, target, chosen, blocks, panels)
     cost = 2.0 * min(block, max(rows, 1)) * min(columns, width) * c.depth / lanes
     # Few rows wait for the panel to come from memory.
     cost = max(cost, 1.0 * min(columns, width) * c.depth * c.b.buffer.dtype.itemsize)
-    return Tiled(builder.body(), batch * blocks * panels, cost)
+    return Tiled(builder.body(), batches(c, size) * blocks * panels, cost)
 
 
 def _block_rows(rows: int, height: int, others: int, packed: bool) -> int:
@@ -352,22 +399,14 @@ def epilogue(
 @final
 class _TileBuilder:
     def __init__(
-        self,
-        c: Contraction,
-        target: Features,
-        height: int,
-        vectors: int,
-        block: int,
-        blocks: int,
-        panels: int,
-        packed: bool,
+        self, c: Contraction, target: Features, choice: Choice, blocks: int, panels: int
     ) -> None:
         self.c = c
-        self.lanes = target.vector_bytes // c.acc.dtype.itemsize
-        self.height = height
-        self.width = vectors * self.lanes
-        self.block, self.blocks, self.panels = block, blocks, panels
-        self.packed = packed
+        self.lanes = target.lanes(c.acc.dtype)
+        self.height = choice.height
+        self.width = choice.vectors * self.lanes
+        self.block, self.blocks, self.panels = choice.block, blocks, panels
+        self.packed = choice.packed
         self.rows = as_expr(c.rows.extent)
         self.columns = number(c.columns.extent)
 

@@ -36,7 +36,7 @@ from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .blocked import blocked
-from .contraction import Tiled, match, tile
+from .contraction import Choice, Tiled, match, tile
 from .interleaving import flattened, interleaved
 from .narrow import sums_over_lanes, turned
 from .narrow_columns import NarrowColumns, narrow_columns
@@ -76,7 +76,11 @@ class Mapped:
 
 
 def schedule(
-    kernel: Kernel, size: int, target: Features, streamed: frozenset[Buffer] = frozenset()
+    kernel: Kernel,
+    size: int,
+    target: Features,
+    streamed: frozenset[Buffer] = frozenset(),
+    choice: Choice | None = None,
 ) -> Mapped:
     """Map a logical kernel to the CPU.
 
@@ -90,10 +94,16 @@ def schedule(
     streamed : frozenset of Buffer
         Outputs that are larger than the cache, not read soon and not in place:
         their stores go around the cache where alignment is proven.
+    choice : Choice, optional
+        How a product of matrices is computed; by default a rule says so.
     """
     contraction, windows = match(kernel), match_windows(kernel)
     tiled: Tiled | None = None
-    if contraction is not None:
+    if contraction is not None and choice is not None and choice.depth:
+        tiled = blocked(contraction, size, target, choice)
+    elif contraction is not None and choice is not None:
+        tiled = tile(turned(contraction, size), size, target, choice)
+    elif contraction is not None:
         tiled = (
             sums_over_lanes(contraction, size, target)
             or blocked(contraction, size, target)

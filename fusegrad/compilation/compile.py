@@ -21,7 +21,6 @@ from ..runtime import preparation
 from ..runtime.garbage import UNCOLLECTED
 from ..runtime.locks import recursive_lock
 from ..runtime.step import Step, load_step
-from ..runtime.threads import check_count
 from ..tensors.context import active
 from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
@@ -31,7 +30,7 @@ from .device_calls import check_on_host, device_of_trace, on_device
 from .fast import FastCalls, Form
 from .guards import Guards
 from .looks import explaining, observer, planning, profiling
-from .options import PLAIN, Options
+from .options import PLAIN, Options, chosen
 from .series import arguments_of, stacked
 from .signature import difference, frozen_key, is_foreign, leaf_key, signature_of
 from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated, traced_again
@@ -247,8 +246,8 @@ class CompiledFunction:
             def compiled() -> tuple[Step, str]:
                 with _COMPILING, UNCOLLECTED:
                     made = load_step(
-                        *(traced.outputs, traced.inputs, traced.donations),
-                        *(stages, observe, self.options.memory_limit),
+                        *(traced.outputs, traced.inputs, traced.donations, stages, observe),
+                        *(self.options.memory_limit, self.options.tuning),
                     )
                 self._note(made, stages, reason)
                 return made
@@ -536,7 +535,8 @@ class CompiledFunction:
             guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)
             check_on_host(traced)
-            step, _ = load_step(traced.outputs, traced.inputs, traced.donations, {}, made.append)
+            graph = (traced.outputs, traced.inputs, traced.donations)
+            step, _ = load_step(*graph, {}, made.append, tune=self.options.tuning)
         entry = Specialisation(traced, step, guards)
         name = getattr(self.function, "__name__", "function")
         return profiling.profile(name, entry, leaves, made[0], rounds)
@@ -549,6 +549,7 @@ def compile(
     background: bool = False,
     threads: int | None = None,
     memory_limit: int | None = None,
+    tune_ms: float | None = None,
 ) -> Any:
     """Compile a function of arrays, or a whole training step, to native code.
 
@@ -574,6 +575,9 @@ def compile(
     memory_limit : int, optional
         The most bytes that a step may keep between its kernels. Values are computed again rather
         than kept, the cheapest first; MemoryLimitError names what can be reached if that is more.
+    tune_ms : float, optional
+        How many milliseconds the first call may spend on trying how the products of matrices are
+        computed the fastest here; the disk keeps the answer. Results do not depend on it.
 
     Returns
     -------
@@ -590,9 +594,7 @@ def compile(
     >>> f.stats().kernels
     1
     """
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    count = 0 if threads is None else check_count(threads)
-    options = Options(frozenset(names), background, count, memory_limit)
+    options = chosen(static_argnames, background, threads, memory_limit, tune_ms)
     if function is None:
         return lambda f: CompiledFunction(f, options)
     return CompiledFunction(function, options)

@@ -15,6 +15,7 @@ from ..autodiff.body import Body
 from ..autodiff.loop import While
 from ..codegen.program import Call, verify_program
 from ..codegen.records import dataclass
+from ..codegen.schedule.contraction import Choice
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel
@@ -35,6 +36,7 @@ from .calls import callee_of
 from .emission import Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
 from .record import Clock, Record, array_constants, target
+from .tuning import Tuner
 
 __all__ = [
     "Artifacts",
@@ -89,10 +91,12 @@ def build_record(
     artifacts: Artifacts | None = None,
     memory_limit: int | None = None,
     objects: bool = True,
+    tuner: Tuner | None = None,
 ) -> Record:
     """Compile a graph; with a limit, so that its arena has at most so many bytes.
 
-    Without `objects` the record has no code: what a step does is known before.
+    Without `objects` the record has no code: what a step does is known before. A tuner says how
+    its products are computed.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def build_record(
     """
     made = artifacts if artifacts is not None else Artifacts()
     if memory_limit is None:
-        return _build(outputs, inputs, donations, made, objects=objects)
+        return _build(outputs, inputs, donations, made, objects=objects, tuner=tuner)
     least: int | None = None
     seen: set[int] = set()
     # The same steps for every limit, so that what one limit reached another one of its size keeps.
@@ -109,7 +113,7 @@ def build_record(
         tried = Artifacts(milliseconds=made.milliseconds)
         goal = _Goal(part, memory_limit + memory_limit // 4 if part else None, seen)
         try:
-            record = _build(outputs, inputs, donations, tried, goal, objects)
+            record = _build(outputs, inputs, donations, tried, goal, objects, tuner)
         except _NotWorthwhile:
             continue
         needed = record.program.arena_bytes
@@ -151,6 +155,7 @@ def _build(
     made: Artifacts,
     goal: _Goal | None = None,
     objects: bool = True,
+    tuner: Tuner | None = None,
 ) -> Record:
     """Compile a graph.
 
@@ -167,6 +172,8 @@ def _build(
         Values that are read late again are computed again until so much is kept.
     objects : bool
         Whether there shall be code.
+    tuner : Tuner, optional
+        Says how products are computed.
 
     Returns
     -------
@@ -190,7 +197,7 @@ def _build(
             n for u in units for r in u.regions for s in r.stages for n in s.access.reads
         }
         streamable = set(unit.roots) - kept_cached
-        _compile(made, units, streamable, features, emission, clock)
+        _compile(made, units, streamable, features, emission, clock, tuner)
         numbers = {text: n for n, text in enumerate(emission.symbols)}
         made.kernel_numbers = [numbers[text] for text in made.texts]
         code, drafts = emission.finish()
@@ -326,16 +333,25 @@ def _compile(
     features: base.Features,
     emission: Emission,
     clock: Clock,
+    tuner: Tuner | None,
 ) -> None:
     """Every region that is a kernel as code; equal ones once.
 
     Each is given to `emission` as soon as its text is there, so that threads compile the first
-    ones while this one lowers the others.
+    ones while this one lowers the others. A tuner wants to see all of them before.
     """
     streams: list[frozenset[int]] = []
     check = config.current().check
-    for unit, region, first in lowered_regions(made, units):
-        number, lowered = len(made.lowered) - 1, made.lowered[-1]
+    found = lowered_regions(made, units)
+    choices: dict[int, Choice] = {}
+    if tuner is not None:
+        every = [*found]
+        clock.lap("lower")
+        choices = _tuned(made, [first for _, _, first in every], streamable, features, tuner)
+        clock.lap("tune")
+        found = iter(every)
+    for number, (unit, region, first) in enumerate(found):
+        lowered = made.lowered[number]
         clock.lap("lower")
         stream = _streamed(lowered, streamable, features)
         streams.append(stream)
@@ -344,7 +360,7 @@ def _compile(
             made.texts.append(made.texts[first])
             continue
         buffers = frozenset(lowered.kernel.params[p].buffer for p in stream)
-        mapped = schedule(lowered.kernel, lowered.items, features, buffers)
+        mapped = schedule(lowered.kernel, lowered.items, features, buffers, choices.get(number))
         made.mapped.append(mapped)
         clock.lap("schedule")
         if check:
@@ -354,6 +370,24 @@ def _compile(
         made.texts.append(text)
         emission.add(text, mapped.finishes, draft=not _is_heavy(lowered, region, unit.runs))
         clock.lap("emit")
+
+
+def _tuned(
+    made: Artifacts,
+    firsts: Sequence[int],
+    streamable: set[Node],
+    features: base.Features,
+    tuner: Tuner,
+) -> dict[int, Choice]:
+    """How the different products are computed, by the number of their kernel."""
+    kernels = []
+    for number in dict.fromkeys(firsts):
+        lowered = made.lowered[number]
+        stream = _streamed(lowered, streamable, features)
+        buffers = frozenset(lowered.kernel.params[p].buffer for p in stream)
+        kernels.append((number, lowered, buffers))
+    chosen = tuner.choices(kernels, features)
+    return {n: chosen[first] for n, first in enumerate(firsts) if first in chosen}
 
 
 _HEAVY_BYTES, _HEAVY_OPERATIONS = 1 << 25, 1 << 25

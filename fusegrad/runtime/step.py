@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 
@@ -32,11 +32,12 @@ from .native import NativeLoop
 from .record import Clock, Draft, Record, array_constants, target
 
 if TYPE_CHECKING:
-    from . import build
+    from . import build, tuning
 else:
     build = deferred("fusegrad.runtime.build")
+    tuning = deferred("fusegrad.runtime.tuning")
 
-__all__ = ["Record", "Step", "load_step", "source_version", "target"]
+__all__ = ["Record", "Step", "Tuning", "load_step", "source_version", "target"]
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -196,6 +197,16 @@ def _asks(commands: Sequence[Command], interruptible: bool) -> bool:
     return any(_asks(block, interruptible) for block in inside)
 
 
+class Tuning(NamedTuple):
+    """How long the fastest ways to compute products are searched, and for how many threads.
+
+    With 0 threads for as many as there are.
+    """
+
+    milliseconds: float
+    threads: int
+
+
 # A step lives as long as a compiled function uses it; after that the disk still has it.
 _loaded: weakref.WeakValueDictionary[str, Step] = weakref.WeakValueDictionary()
 
@@ -207,6 +218,7 @@ def load_step(
     milliseconds: dict[str, float],
     observe: Callable[[build.Artifacts], None] | None = None,
     memory_limit: int | None = None,
+    tune: Tuning | None = None,
 ) -> tuple[Step, str]:
     """The step for a graph: from this process, from disk, or compiled now.
 
@@ -219,6 +231,8 @@ def load_step(
         even if the disk has it.
     memory_limit : int, optional
         The most bytes of its arena.
+    tune : Tuning, optional
+        How long the fastest ways to compute its products are searched.
 
     Returns
     -------
@@ -230,7 +244,7 @@ def load_step(
         # The disk has nothing: the compiler is loaded while a thread opens LLVM.
         _load_compiler()
         clock.lap("imports")
-    key = _key(outputs, inputs, donations, memory_limit)
+    key = _key(outputs, inputs, donations, memory_limit, tune)
     clock.lap("digest")
     found = _loaded.get(key.digest)
     if found is not None and observe is None:
@@ -246,7 +260,10 @@ def load_step(
         clock.lap("imports")
         artifacts = build.Artifacts()
         try:
-            record = build.build_record(outputs, inputs, donations, artifacts, memory_limit)
+            tuner = None if tune is None else tuning.Tuner(*tune)
+            record = build.build_record(
+                outputs, inputs, donations, artifacts, memory_limit, tuner=tuner
+            )
         except MemoryLimitError:
             raise
         except RuntimeError as error:
@@ -279,13 +296,17 @@ def _key(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     memory_limit: int | None,
+    tune: Tuning | None,
 ) -> cache.Key:
     features = target()
+    # What is the fastest depends on how many threads there are.
+    tuned = tune and (tune.milliseconds, tune.threads or threads.num_threads())
     return cache.Key(
         [
             ("graph", digest(outputs, inputs)),
             ("donations", repr(tuple(donations)).encode()),
             ("memory", repr(memory_limit).encode()),
+            ("tuning", repr(tuned).encode()),
             ("target", repr(features).encode()),
             ("llvm", machine.machine().llvm.encode()),
             ("fusegrad", source_version()),

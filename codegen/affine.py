@@ -6,11 +6,12 @@ Knows expressions of int64 that are never negative; knows no loops and no buffer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast, final
 
 from .dtypes import int64
 from .expr import Apply, Const, Expr, Var, index, remembered
+from .varying import Varying
 
 __all__ = [
     "Linear",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 UNBOUNDED = 1 << 62
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @final
@@ -46,6 +49,31 @@ class Linear(NamedTuple):
 _ZERO = Linear(0, ())
 
 
+def _number(constant: Const) -> int:
+    value = constant.value
+    return value if isinstance(value, int) else int(value)
+
+
+def _of_forms(function: F) -> F:
+    """`function` of a form and numbers, remembered unless some of these vary.
+
+    Equal numbers are one key, and those that vary are not what they are equal to.
+    """
+    known = remembered(function)
+
+    def call(form: Linear, *numbers: int) -> Any:
+        plain = type(form.constant) is not Varying
+        for _, factor in form.terms:
+            if type(factor) is Varying:
+                plain = False
+        for number in numbers:
+            if type(number) is Varying:
+                plain = False
+        return known(form, *numbers) if plain else function(form, *numbers)
+
+    return cast("F", call)
+
+
 # --- expressions to forms -------------------------------------------------------------------------
 
 
@@ -60,7 +88,7 @@ def linear(expr: Expr) -> Linear:
     while stack:
         e, factor = stack.pop()
         if type(e) is Const:
-            constant += int(e.value) * factor
+            constant += _number(e) * factor
             continue
         if type(e) is Apply and e.dtype is int64:
             if e.op == "add" or e.op == "sub":
@@ -70,10 +98,10 @@ def linear(expr: Expr) -> Linear:
             if e.op == "mul":
                 a, b = e.args
                 if type(b) is Const:
-                    stack.append((a, factor * int(b.value)))
+                    stack.append((a, factor * _number(b)))
                     continue
                 if type(a) is Const:
-                    stack.append((b, factor * int(a.value)))
+                    stack.append((b, factor * _number(a)))
                     continue
         terms[e] = terms.get(e, 0) + factor
     return _collected(constant, terms)
@@ -104,7 +132,7 @@ def _canonical_form(expr: Expr) -> Linear:
 
 
 def _atom(expr: Expr) -> Linear:
-    return Linear(int(expr.value), ()) if type(expr) is Const else Linear(0, ((expr, 1),))
+    return Linear(_number(expr), ()) if type(expr) is Const else Linear(0, ((expr, 1),))
 
 
 def _collected(constant: int, terms: dict[Expr, int]) -> Linear:
@@ -119,7 +147,7 @@ def _rejoined(constant: int, terms: dict[Expr, int]) -> Linear:
     for e, factor in terms.items():
         if not (factor and type(e) is Apply and e.op == "remtrunc" and type(e.args[1]) is Const):
             continue
-        divisor = int(e.args[1].value)
+        divisor = _number(e.args[1])
         whole = quotient(e.args[0], divisor)
         if terms.get(whole, 0) != factor * divisor:
             continue
@@ -164,14 +192,14 @@ def upper_bound(expr: Expr) -> int:
     if type(expr) is Var:
         return expr.extent - 1 if isinstance(expr.extent, int) else UNBOUNDED
     if type(expr) is Const:
-        return int(expr.value)
+        return _number(expr)
     if type(expr) is not Apply:
         return UNBOUNDED
     if expr.op == "remtrunc" and type(expr.args[1]) is Const:
-        return int(expr.args[1].value) - 1
+        return _number(expr.args[1]) - 1
     if expr.op == "divtrunc" and type(expr.args[1]) is Const:
         bound = upper_bound(expr.args[0])
-        return bound if bound >= UNBOUNDED else bound // int(expr.args[1].value)
+        return bound if bound >= UNBOUNDED else bound // _number(expr.args[1])
     if expr.op in ("add", "mul", "sub"):
         form = linear(expr)
         if form.terms != ((expr, 1),):
@@ -193,7 +221,7 @@ def _upper(constant: int, terms: Sequence[tuple[Expr, int]]) -> int:
 # --- forms to expressions -------------------------------------------------------------------------
 
 
-@remembered
+@_of_forms
 def _expression(form: Linear) -> Expr:
     result: Expr | None = None
     for e, c in form.terms:
@@ -246,7 +274,7 @@ def _apart(form: Linear, divisor: int) -> tuple[Linear, Linear]:
     return Linear(quotient, tuple(whole)), Linear(constant, tuple(rest))
 
 
-@remembered
+@_of_forms
 def _split(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
     """Parts (multiple of `divisor`, rest) when 0 <= rest < `divisor` is proven, else None."""
     whole, rest = _apart(form, divisor)
@@ -277,7 +305,7 @@ def _outside(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
     return Linear(0, whole.terms), Linear(form.constant, rest.terms)
 
 
-@remembered
+@_of_forms
 def _divided(form: Linear, divisor: int) -> Linear:
     if divisor == 1:
         return form
@@ -295,11 +323,11 @@ def _divided(form: Linear, divisor: int) -> Linear:
 def quotient(x: Expr, divisor: int) -> Expr:
     """``x // divisor``, spelled in one way: ``x // a // b`` is ``x // (a * b)``."""
     if type(x) is Apply and x.op == "divtrunc" and type(x.args[1]) is Const:
-        return quotient(x.args[0], int(x.args[1].value) * divisor)
+        return quotient(x.args[0], _number(x.args[1]) * divisor)
     return Apply("divtrunc", (x, index(divisor)), int64)
 
 
-@remembered
+@_of_forms
 def _reduced(form: Linear, divisor: int) -> Linear:
     if divisor == 1:
         return _ZERO

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar, cast, final
 
 from .dtypes import DType, bool_, int64
 from .half import round_to
+from .varying import Varying
 
 __all__ = [
     "Apply",
@@ -27,6 +28,7 @@ __all__ = [
     "const",
     "forget",
     "index",
+    "number_or_expr",
     "remembered",
     "walk",
 ]
@@ -106,15 +108,24 @@ _UNHELD = _forget_unheld({0: Expr()})
 """The references that the function above sees where nothing but the table has an expression."""
 
 
+_ARGUMENTS = frozenset({"int32", "int64", "float32", "float64"})
+"""The dtypes in which code takes a varying size as an argument."""
+
+
 @final
 class Const(Expr):
-    """A constant: its bits and its dtype (``-0.0`` is not ``0.0``)."""
+    """A constant: its bits and its dtype (``-0.0`` is not ``0.0``).
 
-    __slots__ = ("bits", "value")
+    `origin` is the varying size that it is, if it is one: code takes it as an argument.
+    """
+
+    __slots__ = ("bits", "origin", "value")
     value: float | int | bool
     bits: bytes
+    origin: Varying | None
 
     def __new__(cls, value: float | int | bool, dtype: DType) -> Const:
+        origin = value if type(value) is Varying and dtype.name in _ARGUMENTS else None
         if dtype.is_float:
             value = round_to(dtype.name, value) if dtype.is_half else float(value)
             bits = struct.pack("<d", value)
@@ -126,12 +137,14 @@ class Const(Expr):
             if dtype.kind == "int" and value >> (dtype.bits - 1):
                 value -= 1 << dtype.bits
             bits = value.to_bytes(9, "little", signed=True)
-        key = bits, dtype
+            if origin is not None and value == origin:
+                value = origin
+        key = (bits, dtype) if origin is None else (bits, dtype, origin.probe)
         known = _made.get(key)
         if known is not None:
             return cast("Const", known)
         self = object.__new__(cls)
-        self.value, self.bits, self.dtype = value, bits, dtype
+        self.value, self.bits, self.dtype, self.origin = value, bits, dtype, origin
         return _intern(key, self)
 
     def __repr__(self) -> str:
@@ -259,10 +272,21 @@ def const(value: float | int | bool, dtype: DType) -> Const:
     return Const(value, dtype)
 
 
-@remembered
 def index(value: int) -> Const:
     """A constant of the type of loop variables and sizes."""
+    return Const(value, int64) if type(value) is Varying else _index(value)
+
+
+@remembered
+def _index(value: int) -> Const:
     return Const(value, int64)
+
+
+def number_or_expr(extent: Expr) -> int | Expr:
+    """An extent as a number where it is a constant."""
+    if type(extent) is not Const:
+        return extent
+    return extent.value if isinstance(extent.value, int) else int(extent.value)
 
 
 def walk(expr: Expr) -> Iterator[Expr]:

@@ -58,11 +58,11 @@ def batch(outputs: Sequence[Node], batched: Mapping[Node, Node]) -> list[tuple[N
                     same[node] = Node(node.op, tuple(operands))
                 continue
             result = node.op.batch(node, operands, has)
-        if result.type == node.type:
+        if result.type.plain == node.type.plain:
             same[node] = result
             continue
         extent = _leading(operands[has.index(True)])
-        if result.type != _with_batch(node.type, extent):
+        if result.type.plain != _with_batch(node.type, extent).plain:
             raise InternalError(
                 f"the rule of {node.op} for vmap gave {result.type}, "
                 f"not {_with_batch(node.type, extent)}",

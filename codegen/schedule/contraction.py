@@ -11,7 +11,7 @@ from typing import final
 
 from ..affine import canonical, linear
 from ..dtypes import DType, float32
-from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -331,7 +331,7 @@ class Items:
         total: Expr = index(self.total)
         for f in self.c.batch:
             total = apply("mul", as_expr(f.extent), total)
-        extent = int(total.value) if isinstance(total, Const) else total
+        extent = number_or_expr(total)
         body = (*self.lets, *inside)
         return (*self.c.before, For(self.item, extent, Any(), body, mapping=Parallel()))
 
@@ -391,7 +391,7 @@ def epilogue(
     at = {**values, c.rows.var: apply("add", row0, i), c.columns.var: apply("add", column0, j)}
     own = canonical(apply("add", acc_row, i))
     inner = (Let(c.acc, Load(acc, (own, j))), *substitute(c.after, at))
-    extent: Extent | Expr = int(columns.value) if isinstance(columns, Const) else columns
+    extent: Extent | Expr = number_or_expr(columns)
     vectors = For(j, extent, Any(), inner, mapping=Vector(lanes, 1))
     return For(i, rows, Serial(), (vectors,))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..expr import Buffer, Const, Expr, Extent, Load, Var, index
+from ..expr import Buffer, Expr, Extent, Load, Var, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -198,5 +198,5 @@ class Direct(Tiling):
         several: Extent | Expr = self.lines
         if self.places1 % self.lines:
             several = apply("minimum", index(self.lines), lines)
-        rows: Extent | Expr = int(alive.value) if isinstance(alive, Const) else alive
+        rows: Extent | Expr = number_or_expr(alive)
         return For(i, rows, Serial(), (For(which, several, Serial(), (columns,)),))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import final
 
 from ..dtypes import bool_
-from ..expr import Buffer, Const, Expr, Extent, Load, Var, const, index
+from ..expr import Buffer, Const, Expr, Extent, Load, Var, const, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -201,7 +201,7 @@ class Rows(Tiling):
         inner = (Let(p.acc, Load(acc, (i, j))), *substitute(p.after, at))
         left = apply("sub", alive, index(row))
         count = apply("maximum", apply("minimum", index(height), left), index(0))
-        rows: Extent | Expr = int(count.value) if isinstance(count, Const) else count
+        rows: Extent | Expr = number_or_expr(count)
         vectors = For(i, rows, Any(), inner, mapping=Vector(self.lanes, 1))
-        extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
+        extent: Extent | Expr = number_or_expr(valid)
         return For(j, extent, Serial(), (vectors,))

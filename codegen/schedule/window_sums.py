@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import final
 
-from ..expr import Buffer, Const, Expr, Extent, Load, Var, const, index
+from ..expr import Buffer, Expr, Extent, Load, Var, const, index, number_or_expr
 from ..kernel import Alloc, Any, For, Inner, Let, Serial, Stmt, Store, Vector
 from ..records import dataclass
 from ..scalar import apply
@@ -221,7 +221,7 @@ class Sums(Tiling):
     def _divided(self, number_of: Expr, unit: int) -> Extent | Expr:
         """How many units cover so many."""
         count = apply("divtrunc", apply("add", number_of, index(unit - 1)), index(unit))
-        return int(count.value) if isinstance(count, Const) else count
+        return number_or_expr(count)
 
     def _least(self, most: int, total: int, start: Expr) -> Expr:
         """How many of `most` are left of `total` from `start` on."""
@@ -310,8 +310,8 @@ class Sums(Tiling):
         left = apply("mul", self._least(together, self.channels, channel), index(taps))
         if self.channels % together:
             left = apply("maximum", left, index(0))
-        extent: Extent | Expr = int(left.value) if isinstance(left, Const) else left
+        extent: Extent | Expr = number_or_expr(left)
         vectors = For(r, extent, Any(), inner, mapping=Vector(self.lanes, 1))
-        outs: Extent | Expr = int(some.value) if isinstance(some, Const) else some
+        outs: Extent | Expr = number_or_expr(some)
         rows = For(o, outs, Serial(), (vectors,))
         return [For(group, block // together, Serial(), (rows,))]

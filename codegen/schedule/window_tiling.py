@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import final
 
 from ..affine import canonical, linear
-from ..expr import Apply, Const, Expr, Extent, Load, Var, index
+from ..expr import Apply, Const, Expr, Extent, Load, Var, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -170,7 +170,7 @@ class Tiling:
         for f in self.p.batch:
             extent = index(f.extent) if isinstance(f.extent, int) else f.extent
             total = apply("mul", extent, total)
-        items: Extent | Expr = int(total.value) if isinstance(total, Const) else total
+        items: Extent | Expr = number_or_expr(total)
         return (For(item, items, Any(), (*self.lets, *inside), mapping=Parallel()),)
 
     def weight_at(self, values: dict[Var, Expr]) -> tuple[Expr, dict[Var, int]]:

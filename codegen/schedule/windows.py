@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..expr import Buffer, Const, Expr, Extent, Load, Var, index
+from ..expr import Buffer, Expr, Extent, Load, Var, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -110,9 +110,9 @@ class Columns(Tiling):
             p.columns.var: apply("add", column0, j),
         }
         inner = (Let(p.acc, Load(acc, (i, j))), *substitute(p.after, at))
-        extent: Extent | Expr = int(valid.value) if isinstance(valid, Const) else valid
+        extent: Extent | Expr = number_or_expr(valid)
         columns = For(j, extent, Any(), inner, mapping=Vector(self.lanes, 1))
-        number_of: Extent | Expr = int(alive.value) if isinstance(alive, Const) else alive
+        number_of: Extent | Expr = number_or_expr(alive)
         inside = (
             Let(tile0, apply("add", row0, apply("mul", t, index(height)))),
             *let_alive,

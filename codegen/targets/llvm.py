@@ -35,6 +35,7 @@ __all__ = [
     "compile_module",
     "emit_kernel",
     "emit_module",
+    "emit_sized",
     "kernel_layout",
 ]
 
@@ -43,8 +44,10 @@ __all__ = [
 class _Emitter(Inners):
     """One function of a kernel."""
 
-    def __init__(self, kernel: Kernel, target: Features) -> None:
+    def __init__(self, kernel: Kernel, target: Features, sizes: dict[tuple[int, int], int]) -> None:
         super().__init__(target, allocation_offsets(kernel.body)[0])
+        self.sizes = sizes
+        self.first_size = len(kernel.params) + len(kernel.sizes)
         self.kernel = kernel
         self.partial = [p for p in kernel.params if p.role is Role.PARTIAL]
 
@@ -67,7 +70,7 @@ class _Emitter(Inners):
             text = self._argument(position, "ptr")
             if param.role is Role.PARTIAL and not finishing:
                 stride = partial_stride(param.buffer)
-                offset = self.emit(f"mul nsw i64 %chunk, {stride}")
+                offset = self.emit(f"mul nsw i64 %chunk, {self.amount(stride)}")
                 text = self.emit(f"getelementptr i8, ptr {text}, i64 {offset}")
             self.bases[param.buffer] = Value(text, int64, 0, 0)
         for position, size in enumerate(self.kernel.sizes):
@@ -152,6 +155,11 @@ def quoted(name: str) -> str:
 
 
 def emit_kernel(kernel: Kernel, target: Features) -> str:
+    """The LLVM functions of a mapped kernel, as `emit_sized` writes them."""
+    return emit_sized(kernel, target)[0]
+
+
+def emit_sized(kernel: Kernel, target: Features) -> tuple[str, tuple[int, ...]]:
     """The LLVM functions of a mapped kernel, with the declarations they need.
 
     Parameters
@@ -165,16 +173,20 @@ def emit_kernel(kernel: Kernel, target: Features) -> str:
     -------
     str
         Declarations, ``@<name>``, and ``@<name>.finish`` when there are partial parameters.
+    tuple of int
+        The values of arguments behind the kernel's sizes: varying numbers that it computes with.
     """
-    emitter = _Emitter(kernel, target)
+    sizes: dict[tuple[int, int], int] = {}
+    emitter = _Emitter(kernel, target, sizes)
     texts = [emitter.main()]
     declarations = set(emitter.declarations)
     if emitter.partial or kernel.finish:
-        finisher = _Emitter(kernel, target)
+        finisher = _Emitter(kernel, target, sizes)
         texts.append(finisher.finish())
         declarations |= finisher.declarations
     metadata = ["!0 = !{i32 1}\n"] if emitter.metadata_nontemporal else []
-    return "\n".join([*sorted(declarations), "", *texts, *metadata])
+    text = "\n".join([*sorted(declarations), "", *texts, *metadata])
+    return text, tuple(value for value, _ in sizes)
 
 
 def emit_module(kernels: Iterable[Kernel], target: Features, entry_ir: str = "") -> str:

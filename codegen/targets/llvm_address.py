@@ -14,7 +14,7 @@ from typing import final
 
 from ..affine import quotient
 from ..dtypes import int64
-from ..expr import Apply, Buffer, Const, Expr, Extent, Var
+from ..expr import Apply, Buffer, Const, Expr, Extent, Var, index
 from ..records import dataclass
 from .base import Features
 from .llvm_builder import Builder, Value
@@ -78,11 +78,22 @@ class Address:
         return self.stride == 0 and self.index is None
 
 
+def _sorted(product: Product) -> Product:
+    """The atoms in one order: varying sizes behind the others, in the order of their probes."""
+    return tuple(sorted(product, key=_place_of))
+
+
+def _place_of(atom: Expr) -> tuple[int, int]:
+    if isinstance(atom, Const) and atom.origin is not None:
+        return atom.origin.probe, int(atom.origin)
+    return -1, hash(atom)
+
+
 def _multiply(a: Sum, b: Sum) -> Sum:
     result: Sum = {}
     for p, x in a.items():
         for q, y in b.items():
-            key = tuple(sorted(p + q, key=hash)) if p and q else p or q
+            key = _sorted(p + q) if p and q else p or q
             result[key] = result.get(key, 0) + x * y
     return result
 
@@ -118,7 +129,7 @@ class Addresses(Builder):
             return known
         result: Sum
         if isinstance(expr, Const):
-            result = {(): int(expr.value)}
+            result = {(): int(expr.value)} if expr.origin is None else {(expr,): 1}
         elif isinstance(expr, Var):
             body = self.lets.get(expr)
             result = {(expr,): 1} if body is None else self.sum_of(body)
@@ -182,10 +193,11 @@ class Addresses(Builder):
         total: Sum = {}
         for position, stride in zip(indices, self.strides_of(buffer), strict=True):
             part = self.sum_of(position)
-            if isinstance(stride, int):
+            if type(stride) is int:
                 _accumulate(total, part, stride)
             else:
-                _accumulate(total, _multiply(part, self.sum_of(stride)), 1)
+                step = index(stride) if isinstance(stride, int) else stride
+                _accumulate(total, _multiply(part, self.sum_of(step)), 1)
         self._rejoin(total)
         total = {p: c for p, c in total.items() if c}
         self._offsets[key] = total
@@ -197,9 +209,13 @@ class Addresses(Builder):
             e = product[0] if len(product) == 1 else None
             if not (isinstance(e, Apply) and e.op == "remtrunc" and isinstance(e.args[1], Const)):
                 continue
-            divisor = int(e.args[1].value)
-            whole = (quotient(e.args[0], divisor),)
-            if factor and total.get(whole) == factor * divisor:
+            divisor = e.args[1].value
+            assert isinstance(divisor, int)
+            whole: Product = (quotient(e.args[0], divisor),)
+            times = factor * divisor
+            if e.args[1].origin is not None:
+                whole, times = _sorted((*whole, e.args[1])), factor
+            if factor and total.get(whole) == times:
                 del total[product], total[whole]
                 _accumulate(total, self.sum_of(e.args[0]), factor)
                 self._rejoin(total)
@@ -255,7 +271,7 @@ class Addresses(Builder):
         if not isinstance(factor, Apply) or factor.op not in ("divtrunc", "remtrunc"):
             return False
         variable, divisor = factor.args
-        if variable is not vector.var or not isinstance(divisor, Const):
+        if variable is not vector.var or not isinstance(divisor, Const) or divisor.origin:
             return False
         unit = int(divisor.value)
         if unit < 1 or vector.lanes % unit or vector.offset % unit:
@@ -286,7 +302,7 @@ class Addresses(Builder):
                     continue
                 self._place(rest, coefficient, lane, {})
             if known is not None:
-                self._place(tuple(sorted((*rest, known), key=hash)), coefficient, base, lane)
+                self._place(_sorted((*rest, known)), coefficient, base, lane)
             if number:
                 self._place(rest, coefficient * number, base, lane)
             return

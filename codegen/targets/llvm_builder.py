@@ -14,8 +14,9 @@ import struct
 from collections.abc import Hashable, Sequence
 from typing import Any, final
 
-from ..dtypes import DType
-from ..expr import Buffer, Expr
+from ..dtypes import DType, int64
+from ..expr import Buffer, Expr, Extent, Var
+from ..varying import Varying
 from .base import Features
 
 __all__ = [
@@ -147,6 +148,9 @@ class Builder:
         self.load_barrier = 0
         self.pure_barrier = 0
         self.metadata_nontemporal = False
+        # Where among the arguments each varying size is; None where code takes none.
+        self.sizes: dict[tuple[int, int], int] | None = None
+        self.first_size = 0
         self._serial = 0
 
     @property
@@ -369,6 +373,30 @@ class Builder:
         else:
             text = integer_text(int(value), dtype)
         return Value(text, dtype, 0, 0, constant=True)
+
+    def sized(self, number: Varying, dtype: DType = int64) -> Value:
+        """A varying size: an argument, or a literal where there are none."""
+        if self.sizes is None:
+            return self.constant(number, dtype)
+        name = int(number), number.probe
+        key = (name, dtype)
+        known = self.memo.get(key)
+        if known is not None:
+            return known
+        if dtype is int64:
+            position = self.sizes.setdefault(name, self.first_size + len(self.sizes))
+            pointer = self.emit(f"getelementptr i64, ptr %args, i64 {position}", 0)
+            text = self.emit(f"load i64, ptr {pointer}, align 8", 0)
+        else:
+            how = "sitofp" if dtype.is_float else "trunc"
+            text = self.emit(f"{how} i64 {self.sized(number).text} to {scalar_type(dtype)}", 0)
+        return self.remember(key, Value(text, dtype, 0, 0))
+
+    def amount(self, number: Extent | str) -> int | str:
+        """A number as LLVM writes it: a register where it varies."""
+        if isinstance(number, Var):
+            return self.value(number).text
+        return self.sized(number).text if type(number) is Varying else number
 
     def value(self, expr: Expr) -> Value:
         """The value of `expr`; written in another file."""

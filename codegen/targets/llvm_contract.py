@@ -80,7 +80,7 @@ class Contracts(Unfolds):
 
     def _call(self, form: TileForm, pointers: list[str], numbers: list[int | str]) -> None:
         self.declarations |= tile_function(form, self.target)
-        arguments = [f"ptr {p}" for p in pointers] + [f"i64 {n}" for n in numbers]
+        arguments = [f"ptr {p}" for p in pointers] + [f"i64 {self.amount(n)}" for n in numbers]
         self.put(f"call void @{form.name}({', '.join(arguments)})")
 
     def _clamped(self, rows: int | str, height: int) -> int | str:

@@ -38,7 +38,7 @@ class Copies(Statements):
         numbers.append(self.stride(s.target, 0))
         given = s.source.dtype
         self.declarations |= pack_function(dtype, given, across, self.target)
-        arguments = [f"ptr {p}" for p in starts] + [f"i64 {n}" for n in numbers]
+        arguments = [f"ptr {p}" for p in starts] + [f"i64 {self.amount(n)}" for n in numbers]
         self.put(f"call void @{pack_name(dtype, given, across)}({', '.join(arguments)})")
 
     def _across(self, s: Copy) -> bool | None:
@@ -65,14 +65,14 @@ class Copies(Statements):
     def stride(self, buffer: Buffer, axis: int) -> int | str:
         """The stride of an axis, as a number or a register."""
         stride = self.strides_of(buffer)[axis]
-        return stride if isinstance(stride, int) else self.value(stride).text
+        return self.amount(stride)
 
     def _loops(self, s: Copy) -> None:
         """Loops in the kernel language: the box, and zeros around it when it is not whole."""
         rows, columns = (e for e in s.target.shape if isinstance(e, int))
         whole: Expr = const(True, bool_)
         for alive, size in ((s.rows, rows), (s.columns, columns)):
-            if not (isinstance(alive, Const) and int(alive.value) >= size):
+            if not (isinstance(alive, Const) and alive.origin is None and alive.value >= size):
                 test = Apply("ge", (alive, index(size)), bool_)
                 whole = Apply("and", (whole, test), bool_)
         if isinstance(whole, Const):

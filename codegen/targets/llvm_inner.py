@@ -52,7 +52,7 @@ class Inners(Contracts):
         arguments = [f"ptr {self.first(*place)}" for place in places]
         bounds = [self.bound(e) for e in (s.outer, s.length, s.rows)]
         numbers = [*bounds, s.a_row, s.a_step, s.b_step, self.stride(s.acc, 0), *s.b_columns]
-        arguments += [f"i64 {n}" for n in numbers]
+        arguments += [f"i64 {self.amount(n)}" for n in numbers]
         self.put(f"call void @{form.name}({', '.join(arguments)})")
 
 

@@ -28,6 +28,7 @@ from ..kernel import (
     nested,
 )
 from ..records import dataclass
+from ..varying import Varying
 from .base import Features
 from .llvm_address import Mask, VectorContext
 from .llvm_builder import Region, Value
@@ -88,15 +89,18 @@ class Loops(Values):
 
     def loop(self, s: For) -> None:
         """A loop over its whole extent."""
+        if isinstance(s.mapping, Unroll) and not isinstance(s.extent, Expr):
+            self.loop_between(s, 0, int(s.extent))
+            return
         self.loop_between(s, 0, self.bound(s.extent))
 
     def bound(self, extent: Expr | int) -> Bound:
         """An extent as a number or a register."""
-        if isinstance(extent, int):
-            return extent
         if isinstance(extent, Const):
-            return int(extent.value)
-        value = self.value(extent)
+            extent = int(extent.value) if extent.origin is None else extent.origin
+        if isinstance(extent, int) and type(extent) is not Varying:
+            return extent
+        value = self.sized(extent) if isinstance(extent, Varying) else self.value(extent)
         if value.lanes:
             raise ValueError("the extent of a loop differs from lane to lane")
         return int(value.text) if value.constant else value.text

@@ -95,7 +95,7 @@ class Statements(Loops):
     def _alloc(self, buffer: Buffer) -> None:
         offset = self.allocations[buffer]
         if buffer not in self.bases:
-            text = self.emit(f"getelementptr i8, ptr %scratch, i64 {offset}", 0)
+            text = self.emit(f"getelementptr i8, ptr %scratch, i64 {self.amount(offset)}", 0)
             self.bases[buffer] = Value(text, int64, 0, 0)
         if self.vector is not None and buffer not in self.private:
             self.strides[buffer] = tuple(

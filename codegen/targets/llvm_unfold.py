@@ -64,7 +64,9 @@ class Unfolds(Copies):
         numbers += [*_two(extents, 1), strides[1], strides[2]]
         numbers += strides[3:] if len(extents) == 2 else [0, strides[3]]
         self.declarations |= unfold_function(dtype, step, self.target)
-        arguments = [f"ptr {p}" for p in (source, target)] + [f"i64 {n}" for n in numbers]
+        arguments = [f"ptr {p}" for p in (source, target)] + [
+            f"i64 {self.amount(n)}" for n in numbers
+        ]
         self.put(f"call void @{unfold_name(dtype, step)}({', '.join(arguments)})")
 
 

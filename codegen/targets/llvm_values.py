@@ -170,6 +170,8 @@ class Values(Memory):
 
     def _leaf(self, e: Expr) -> Value:
         if isinstance(e, Const):
+            if e.origin is not None:
+                return self.sized(e.origin, e.dtype)
             return self.constant(e.value, e.dtype)
         if isinstance(e, Load):
             return self.load(e)

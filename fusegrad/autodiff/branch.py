@@ -14,7 +14,7 @@ from ..codegen.dtypes import int64
 from ..codegen.records import dataclass
 from ..errors import ShapeError
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern
-from ..ir.types import TensorType, TupleType, Type
+from ..ir.types import TensorType, TupleType, Type, equal_types
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
 from .body import Body, Pushed, batched_function
@@ -56,12 +56,12 @@ class Switch(Op):
         first = self.branches[0]
         results = [r.type for r in first.results]
         for branch in self.branches:
-            if types != (TensorType((), int64), *branch.types):
+            if not equal_types(types, (TensorType((), int64), *branch.types)):
                 raise ShapeError(
                     f"switch{types}: a branch was recorded for {branch.types}",
                     remedy="pass operands of these shapes and dtypes",
                 )
-            if [r.type for r in branch.results] != results:
+            if not equal_types([r.type for r in branch.results], results):
                 raise ShapeError(
                     "switch: the branches return different types",
                     remedy="return the same shapes and dtypes from every branch",

@@ -115,7 +115,7 @@ class Custom(Op):
                 remedy=f"return one {what} for each of the {of}, None where there is none",
             )
         for operand, value in zip(expected, given, strict=True):
-            if value is not None and value.type is not operand.type:
+            if value is not None and value.type.plain is not operand.type.plain:
                 raise GradientError(
                     f"the rule gave a {what} of type {value.type} "
                     f"for one of the {of}, of type {operand.type}",

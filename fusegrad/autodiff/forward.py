@@ -62,7 +62,7 @@ def jvp(
                 where=where(node),
                 remedy="differentiate floating values; convert with .astype('float32') first",
             )
-        if tangent.type is not node.type:
+        if tangent.type.plain is not node.type.plain:
             raise GradientError(
                 f"the tangent has type {tangent.type}, the value {node.type}",
                 remedy="give a tangent of the shape and dtype of the value",

@@ -12,7 +12,7 @@ from ..codegen.dtypes import bool_
 from ..codegen.records import dataclass
 from ..errors import NotDifferentiableError, ShapeError
 from ..ir.node import Array, Node, Op, Pack, Pattern, where
-from ..ir.types import TensorType, TupleType, Type
+from ..ir.types import TensorType, TupleType, Type, equal_types
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
 from .body import Body, batched_function, carried_tangents
@@ -55,12 +55,12 @@ class While(Op):
 
     def infer(self, *types: Any) -> Type:
         results = tuple(r.tensor_type for r in self.body.results)
-        if types != self.body.types or types != self.test.types:
+        if not (equal_types(types, self.body.types) and equal_types(types, self.test.types)):
             raise ShapeError(
                 f"while{types}: the body was recorded for {self.body.types}",
                 remedy="pass operands of these shapes and dtypes",
             )
-        if results != self.body.types[self.consts :]:
+        if not equal_types(results, self.body.types[self.consts :]):
             raise ShapeError(
                 "while: the carries that the body returns differ in type from those it takes",
                 remedy="return carries of the types of the initial ones",

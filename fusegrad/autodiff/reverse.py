@@ -69,7 +69,7 @@ def vjp(
                 remedy="differentiate floating values; convert with .astype('float32') first",
             )
     for node, cotangent in zip(outputs, cotangents, strict=True):
-        if cotangent.type is not node.type:
+        if cotangent.type.plain is not node.type.plain:
             raise GradientError(
                 f"the cotangent has type {cotangent.type}, the output {node.type}",
                 remedy="give a cotangent of the shape and dtype of the output",
@@ -162,7 +162,7 @@ class _Adjoint:
         for operand, cotangent, live in zip(node.inputs, cotangents, masks, strict=True):
             if cotangent is None or operand not in self._active:
                 continue
-            if cotangent.type is not operand.type:
+            if cotangent.type.plain is not operand.type.plain:
                 raise InternalError(
                     f"the rule of {node.op} gave {cotangent.type} for {operand.type}",
                     where=where(node),

@@ -14,7 +14,7 @@ import numpy as np
 from ..codegen.records import dataclass
 from ..errors import ShapeError
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort
-from ..ir.types import TensorType, TupleType, Type
+from ..ir.types import TensorType, TupleType, Type, equal_types
 from ..ops import build
 from ..ops.batch import batch_extent, with_batch
 from ..ops.elementwise import EXPENSIVE, cost_of
@@ -74,13 +74,13 @@ class Scan(Op):
             t if i < fixed else TensorType((self.length, *t.shape), t.dtype)
             for i, t in enumerate(self.body.types)
         ]
-        if list(types) != expected:
+        if not equal_types(types, expected):
             raise ShapeError(
                 f"scan{types}: the body was recorded for {tuple(expected)}",
                 remedy="pass operands of these shapes and dtypes",
             )
         results = [r.tensor_type for r in self.body.results]
-        if tuple(results[: self.carries]) != self.body.types[self.consts : fixed]:
+        if not equal_types(results[: self.carries], self.body.types[self.consts : fixed]):
             raise ShapeError(
                 "scan: the carries that the body returns differ in type from those it takes",
                 remedy="return carries of the types of the initial ones",

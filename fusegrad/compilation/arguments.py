@@ -12,6 +12,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 
+from ..codegen.varying import PROBES, Varying
 from ..errors import StateError
 from ..ir.node import Node
 from ..runtime.devices import use
@@ -82,6 +83,7 @@ class Arguments:
         self._trace = trace
         self._variables: dict[int, Node] = {}
         self._grad_nodes: dict[int, tuple[Tensor, Node]] = {}
+        self._leading: dict[int, int] = {}
         known: dict[int, Tensor] = {}
         for place, (value, name, fixed) in enumerate(zip(leaves, names, static, strict=True)):
             layout = layout_of(value) if type(value) is np.ndarray and not fixed else None
@@ -112,7 +114,9 @@ class Arguments:
             return tensor, node
         weak = isinstance(value, Tensor) and value._weak
         device = device_of_cell(value) if use.on and isinstance(value, Tensor) else ""
-        tensor, node = trace.input(value.shape, value.dtype, name, weak, device)
+        trained = isinstance(value, Tensor) and value.requires_grad
+        shape = value.shape if trained else self._varying(value.shape)
+        tensor, node = trace.input(shape, value.dtype, name, weak, device)
         if not isinstance(value, Tensor):
             number = isinstance(value, np.generic)
             tensor._shared = Borrowed(
@@ -125,6 +129,20 @@ class Arguments:
             tensor._shared = None if value._leaf else Result()
             node.op.token.tensor = weakref.ref(tensor)  # type: ignore[attr-defined]
         return tensor, node
+
+    def _varying(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A shape whose leading extent is known to differ from call to call, as a batch does.
+
+        Equal ones come from the same: arguments with a batch have it in common.
+        """
+        if not shape or shape[0] < 2:
+            return shape
+        leading = self._leading
+        if shape[0] not in leading:
+            number = len(leading)
+            known = number < len(PROBES)
+            leading[shape[0]] = Varying(shape[0], PROBES[number]) if known else shape[0]
+        return (leading[shape[0]], *shape[1:])
 
     def _number(self, value: float, name: str) -> Tensor:
         dtype = "float64" if leaf_key(value) is FLOAT else "int64"

@@ -282,8 +282,8 @@ class CompiledFunction:
         s = self._statistics
         step, origin = made
         s.compiles += 1
-        s.kernels = step.record.kernels
-        s.arena_bytes = step.arena_bytes
+        s.kernels, s.arena_bytes = step.record.kernels, step.arena_bytes
+        s.compiled_kernels = step.record.made if origin == "compiled" else 0
         s.origins[origin] = s.origins.get(origin, 0) + 1
         for stage, value in stages.items():
             s.compile_ms[stage] = s.compile_ms.get(stage, 0.0) + value
@@ -456,6 +456,7 @@ class CompiledFunction:
             dict(s.origins),
             list(s.reasons),
             sum(len(e.step.record.drafts) for found in self._entries.values() for e in found),
+            s.compiled_kernels,
         )
 
     def explain(self, *args: Any, **kwargs: Any) -> explaining.Explanation:

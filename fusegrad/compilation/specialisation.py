@@ -128,7 +128,8 @@ class Specialisation:
         self.devices = [device_of_cell(t) for t in traced.captures] if use.on else []
         self.grad_state = traced.grad_reads
         unique = step.record.program.outputs
-        types = dict(zip(step.record.outputs, (n.tensor_type for n in traced.outputs), strict=True))
+        kinds_of = (n.tensor_type.plain for n in traced.outputs)
+        types = dict(zip(step.record.outputs, kinds_of, strict=True))
         self.types = [types[position] for position in range(unique)]
         first = kinds.count("array") + kinds.count("view") + len(traced.argument_grads_in)
         self.reuse: list[Tensor | None] = [None] * unique

@@ -38,6 +38,10 @@ class Statistics:
     drafts : int
         Pieces of code that were compiled fast, not well. From the second call on a thread compiles
         them again, and the number falls to 0.
+    compiled_kernels : int
+        Kernels whose code was made for the step that was compiled last. Equal ones count once, and
+        those do not count that the disk has, or a living step of this process: as that for another
+        size of the batch.
     """
 
     compiles: int = 0
@@ -48,3 +52,4 @@ class Statistics:
     origins: dict[str, int] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     drafts: int = 0
+    compiled_kernels: int = 0

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ..codegen.dtypes import DType
 from ..codegen.records import dataclass
+from ..codegen.varying import origins
 from ..errors import BatchingError, InternalError, NotDifferentiableError, SourceLine, user_frame
 from .intern import InternTable
 from .types import Extent, Symbol, TensorType, TupleType, Type
@@ -74,7 +75,9 @@ class _OpMeta(ABCMeta):
         if kwargs:
             made = super().__call__(*args, **kwargs)
             args = tuple(getattr(made, field.name) for field in dataclasses.fields(made))
-        key = (cls, cls.intern_key(*args))  # type: ignore[attr-defined]
+        key: tuple[Any, ...] = (cls, cls.intern_key(*args))  # type: ignore[attr-defined]
+        if args and (known := origins(args)):
+            key = (*key, known)
         found = _ops.get(key)
         return _ops.add(key, super().__call__(*args)) if found is None else found
 
@@ -175,7 +178,10 @@ class Op(ABC, metaclass=_OpMeta):
     @cached_property
     def signature(self) -> bytes:
         """Name and parameters as bytes that are equal in every process."""
-        return repr((self.name, self.params())).encode()
+        parts: tuple[Any, ...] = (self.name, self.params())
+        fields = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        known = origins(tuple(f.shape if isinstance(f, TensorType) else f for f in fields))
+        return repr((*parts, known) if known else parts).encode()
 
     def __repr__(self) -> str:
         params = self.params()

@@ -10,9 +10,19 @@ from typing import Any, final
 
 from ..codegen.dtypes import DType
 from ..codegen.expr import Expr, Var, index
+from ..codegen.varying import origins
 from .intern import InternTable
 
-__all__ = ["Extent", "Symbol", "TensorType", "TupleType", "Type", "extent_value", "known_size"]
+__all__ = [
+    "Extent",
+    "Symbol",
+    "TensorType",
+    "TupleType",
+    "Type",
+    "equal_types",
+    "extent_value",
+    "known_size",
+]
 
 
 @final
@@ -71,17 +81,20 @@ class TensorType:
     (f32[2, 3], 6)
     """
 
-    __slots__ = ("__weakref__", "dtype", "nbytes", "shape", "size")
+    __slots__ = ("__weakref__", "_plain", "dtype", "nbytes", "shape", "size")
     shape: tuple[Extent, ...]
     dtype: DType
     # The number of elements; None if an extent is a symbol.
     size: int | None
     # How many bytes the elements take; 0 if an extent is a symbol.
     nbytes: int
+    _plain: TensorType | None
 
     def __new__(cls, shape: Iterable[Extent], dtype: DType) -> TensorType:
         shape = tuple(shape)
-        found = _types.get((shape, dtype))
+        known = origins(shape)
+        key = (shape, dtype, known) if known else (shape, dtype)
+        found = _types.get(key)
         if found is not None:
             return found
         self = object.__new__(cls)
@@ -90,7 +103,9 @@ class TensorType:
         size = known_size(shape)
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "nbytes", (size or 0) * dtype.itemsize)
-        return _types.add((shape, dtype), self)
+        plain = TensorType([int(e) for e in shape], dtype) if known else None  # type: ignore[arg-type]
+        object.__setattr__(self, "_plain", plain)
+        return _types.add(key, self)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a TensorType cannot be changed")
@@ -102,6 +117,11 @@ class TensorType:
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
+
+    @property
+    def plain(self) -> TensorType:
+        """The type without the origins of its extents: those of equal types are one object."""
+        return self if self._plain is None else self._plain
 
     def __repr__(self) -> str:
         return f"{self.dtype.short}[{', '.join(map(str, self.shape))}]"
@@ -119,6 +139,11 @@ class TupleType:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TupleType) and self.items == other.items
+
+    @property
+    def plain(self) -> TupleType:
+        """The type without the origins of extents."""
+        return TupleType(item.plain for item in self.items)
 
     def __hash__(self) -> int:
         return hash(self.items)
@@ -144,3 +169,15 @@ def known_size(shape: Iterable[Extent]) -> int | None:
             return None
         size *= extent
     return size
+
+
+def equal_types(a: Iterable[Type], b: Iterable[Type]) -> bool:
+    """Whether types are equal one by one, wherever their extents come from.
+
+    Examples
+    --------
+    >>> from fusegrad.codegen.dtypes import float32
+    >>> equal_types([TensorType((2,), float32)], [TensorType((3,), float32)])
+    False
+    """
+    return [t.plain for t in a] == [t.plain for t in b]

@@ -208,7 +208,7 @@ class Builder:
                 continue
             at = self.written_at[written]
             for r, (read, other) in enumerate(keys):
-                if other is not Role.IN or read.type != written.type:
+                if other is not Role.IN or read.type.plain is not written.type.plain:
                     continue
                 if self.last_read[read] > self.written_as[written]:
                     continue

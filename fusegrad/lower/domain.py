@@ -17,14 +17,14 @@ from ..ops.base import Pattern
 from ..ops.indexing import Take, TakeAlong
 from ..ops.movement import Broadcast, Concat, Flip, Pad, Reshape, Slice, Transpose
 from ..passes.regions import Region, size_of
-from ..passes.views import flat_index
+from ..passes.views import flat_index, shape_of
 
 __all__ = ["Domain", "cuts_of"]
 
 
 def _boundaries(node: Node) -> set[int]:
     """The suffix sizes of `node`'s shape at which its movement treats axes differently."""
-    shape = [int(e) for e in node.shape]  # type: ignore[arg-type]
+    shape = shape_of(node)
     suffixes = [math.prod(shape[a + 1 :]) for a in range(len(shape))]
     if not isinstance(node.op, Broadcast):
         return {s for a, s in enumerate(suffixes) if not _runs_on(node, a)}
@@ -151,11 +151,11 @@ class Domain:
 
     def full_index(self, node: Node, inner: Sequence[tuple[Var, Extent]]) -> tuple[Expr, ...]:
         """The index into `node`, which has as many elements as the domain."""
-        return split_index(self.flat(inner), [int(e) for e in node.shape])  # type: ignore[arg-type]
+        return split_index(self.flat(inner), shape_of(node))
 
     def row_index(self, node: Node) -> tuple[Expr, ...]:
         """The index into `node`, which has as many elements as there are rows."""
-        return split_index(self.flat_row(), [int(e) for e in node.shape])  # type: ignore[arg-type]
+        return split_index(self.flat_row(), shape_of(node))
 
     def index_at(
         self, node: Node, prefix: int, inner: Sequence[tuple[Var, Extent]]

@@ -20,7 +20,7 @@ from ..ops.base import IndexedOp, LoopOp
 from ..ops.contract import PanelDot
 from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import Kind, Region, size_of
-from ..passes.views import operand_base, view_index
+from ..passes.views import operand_base, shape_of, view_index
 from .build import Builder, Lowered
 from .rows import identity, place_dtype
 
@@ -45,14 +45,14 @@ def _epilogue(
     )
     for node, value in known.items():
         builder.overrides[node] = functools.partial(_always, value)
-    extents = [int(e) for e in region.stages[0].node.shape]  # type: ignore[arg-type]
+    extents = shape_of(region.stages[0].node)
     flat: Expr = index(0)
     for extent, i in zip(extents, at, strict=True):
         flat = apply("add", apply("mul", flat, index(extent)), i)
     for stage in region.stages:
         if stage.node not in outside:
             continue
-        here = split_index(flat, [int(e) for e in stage.node.shape])  # type: ignore[arg-type]
+        here = split_index(flat, shape_of(stage.node))
         result = known.get(stage.node)
         builder.store(
             stage.node, here, builder.read(stage.node, here) if result is None else result
@@ -95,11 +95,11 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     builder = Builder(lambda n: n not in external)
     size = Var("n", int64)
     left, right = (_Operand(builder, n, external) for n in root.inputs)
-    depth = int(root.inputs[0].shape[-1])  # type: ignore[arg-type]
-    shape = [int(e) for e in root.shape]  # type: ignore[arg-type]
+    depth = shape_of(root.inputs[0])[-1]
+    shape = [*shape_of(root)]
     panels = isinstance(root.op, PanelDot)
     if panels:
-        count, _, width = (int(e) for e in root.inputs[1].shape)  # type: ignore[arg-type]
+        count, _, width = shape_of(root.inputs[1])
         shape = [count, shape[0], width]
     variables = [
         Var(n, extent=size if a == 0 else e)
@@ -141,7 +141,7 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
     builder = Builder(lambda n: n not in external)
     scope = builder.scope
     size = Var("n", int64)
-    extents = [int(e) for e in operand.shape]  # type: ignore[arg-type]
+    extents = shape_of(operand)
     kept = [a for a in range(len(extents)) if a not in axes]
     variables = {}
     for position, a in enumerate(kept):
@@ -170,7 +170,7 @@ def _close_reductions(
     roots: Sequence[Node],
     axes: Sequence[int],
     variables: dict[int, Var],
-    extents: list[int],
+    extents: Sequence[int],
     contributions: list[Expr],
 ) -> list[Expr]:
     """The results of reductions that go over the same axes: the same loops do all of them."""

@@ -19,6 +19,7 @@ from ..ir.node import Node
 from ..ops.base import Pattern
 from ..ops.reduce import ArgReduce, Reduce
 from ..passes.regions import EXPENSIVE, Kind, Region, Stage, aligned_input, cost_of, size_of
+from ..passes.views import shape_of
 from .build import Builder, Lowered
 from .domain import Domain
 from .scope import Scope
@@ -433,7 +434,7 @@ class _Rows:
 
 
 def _split(flat: Expr, node: Node) -> tuple[Expr, ...]:
-    return split_index(flat, [int(e) for e in node.shape])  # type: ignore[arg-type]
+    return split_index(flat, shape_of(node))
 
 
 def _monoid(node: Node) -> Monoid:

@@ -76,7 +76,7 @@ def log_softmax(input: Any, dim: int = -1, *, dtype: Any = None) -> Tensor:
 
 
 def scaled_sum(terms: Tensor, count: int) -> Tensor:
-    return terms.sum() * (1 / count if count else math.nan)
+    return terms.sum() / (count if count else math.nan)
 
 
 def reduced(terms: Tensor, reduction: Reduction) -> Tensor:

@@ -226,7 +226,7 @@ def not_differentiable(x: Node, reason: str) -> Node:
 def pow_(a: Node, b: Node) -> Node:
     """``a ** b``; constant exponents 1 and 2 become `a` and its square."""
     exponent = constant_value(b)
-    if a.type is b.type:
+    if a.type.plain is b.type.plain:
         if exponent == 1:
             return a
         if exponent == 2:
@@ -342,7 +342,9 @@ def constant_value(x: Node) -> float | int | bool | None:
     while x.op.name == "broadcast":
         (x,) = x.inputs
     const = getattr(x.op, "const", None)
-    return None if const is None else const.value
+    if const is None:
+        return None
+    return const.value if const.origin is None else const.origin  # type: ignore[no-any-return]
 
 
 # --- movement -------------------------------------------------------------------------------------

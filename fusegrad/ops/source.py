@@ -15,6 +15,7 @@ from ..codegen import scalar
 from ..codegen.dtypes import DType, as_dtype, float32, float64, int32, int64
 from ..codegen.expr import Const, Expr
 from ..codegen.records import dataclass
+from ..codegen.varying import Varying
 from ..errors import InternalError
 from ..ir.types import Symbol
 from .base import (
@@ -90,6 +91,8 @@ class Constant(IndexedOp):
     @classmethod
     def intern_key(cls, *args: Any) -> Hashable:
         value, dtype = args
+        if type(value) is Varying:
+            return Const(value, dtype), dtype
         return (float(value).hex() if dtype.is_float else Const(value, dtype)), dtype
 
     @cached_property

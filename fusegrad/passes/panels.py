@@ -62,7 +62,7 @@ def _packed(node: Node) -> Node | None:
         return None
     variables = [*parameters[: op.consts], *panels.values(), *parameters[op.consts :]]
     outside = dict(zip(parameters, node.inputs, strict=True))
-    given = [_panels(right, int(p.shape[2])) for right, p in panels.items()]  # type: ignore[arg-type]
+    given = [_panels(right, p.shape[2]) for right, p in panels.items()]  # type: ignore[arg-type]
     operands = [*node.inputs[: op.consts], *substitute(given, outside), *node.inputs[op.consts :]]
     larger = replace(op, body=Body.of(variables, results), consts=op.consts + len(panels))
     return Node(larger, tuple(operands))

@@ -177,7 +177,7 @@ def _aligned_pick(op: TakeAlong, node: Node, position: int, prefix: int) -> int 
     source, picked = node.inputs
     if prefix < 0 or node.shape[op.axis] != 1 or op.axis != len(node.shape) - 1:
         return None
-    return size_of(picked) if position == 1 else -(size_of(source) // int(source.shape[op.axis]))  # type: ignore[arg-type]
+    return size_of(picked) if position == 1 else -(size_of(source) // source.shape[op.axis])  # type: ignore[operator]
 
 
 def access(roots: Iterable[tuple[Node, int | None]], is_value: Callable[[Node], bool]) -> Access:

@@ -262,6 +262,11 @@ def fold_constants(node: Node) -> Node | None:
     exact = node.op in _EXACT or isinstance(node.op, Cast)
     if not exact or not all(isinstance(i.op, Constant) for i in node.inputs):
         return None
+    origins = [i.op.const.origin for i in node.inputs]  # type: ignore[attr-defined]
+    if any(origin is not None for origin in origins):
+        # It varies from call to call; converted, it still is what it was.
+        plain = not isinstance(node.op, Cast) or node.dtype.is_half
+        return None if plain else build.constant(origins[0], node.dtype)
     with np.errstate(all="ignore"):
         value = meaning(node, [i.op.ref() for i in node.inputs])
     return build.constant(number_of(value, node.dtype), node.dtype)

@@ -64,6 +64,7 @@ class Artifacts:
     kernel_names: list[str] = field(default_factory=list)
     kernel_numbers: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    sizes: list[tuple[int, ...]] = field(default_factory=list)
     plan: Plan | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
 
@@ -200,7 +201,7 @@ def _build(
         _compile(made, units, streamable, features, emission, clock, tuner)
         numbers = {text: n for n, text in enumerate(emission.symbols)}
         made.kernel_numbers = [numbers[text] for text in made.texts]
-        code, drafts = emission.finish()
+        code = emission.finish()
     clock.lap("llvm")
     made.plan = _plan(made, unit, (inputs, array_constants(outputs)), mapped_donations, features)
     if check:
@@ -212,8 +213,11 @@ def _build(
         tuple(unit.positions),
         made.plan.donated,
         len(made.plan.program.groups),
-        code,
-        drafts,
+        code.objects,
+        code.drafts,
+        code.holds,
+        code.made,
+        code.kept,
     )
 
 
@@ -358,6 +362,7 @@ def _compile(
         if first < number and streams[first] == stream:
             made.mapped.append(made.mapped[first])
             made.texts.append(made.texts[first])
+            made.sizes.append(made.sizes[first])
             continue
         buffers = frozenset(lowered.kernel.params[p].buffer for p in stream)
         mapped = schedule(lowered.kernel, lowered.items, features, buffers, choices.get(number))
@@ -366,8 +371,9 @@ def _compile(
         if check:
             verify_kernel(lowered.kernel)
             verify_kernel(mapped.kernel)
-        text = _kernel_text(mapped, features)
+        text, sizes = _kernel_text(mapped, features)
         made.texts.append(text)
+        made.sizes.append(sizes)
         emission.add(text, mapped.finishes, draft=not _is_heavy(lowered, region, unit.runs))
         clock.lap("emit")
 
@@ -457,7 +463,7 @@ def shared_outputs(
     given: set[int] = set()
     for output, source in donations:
         position = unit.positions[output]
-        same = unit.roots[position].type == inputs[source].type
+        same = unit.roots[position].type.plain is inputs[source].type.plain
         if same and position not in written and source not in given:
             written.add(position)
             given.add(source)
@@ -475,8 +481,8 @@ def _kernel_name(region: Region, number: int) -> str:
     return f"k{number}_" + "_".join(words[:4])
 
 
-def _kernel_text(mapped: Mapped, features: base.Features) -> str:
-    return llvm.emit_kernel(replace(mapped.kernel, name="kernel"), features)
+def _kernel_text(mapped: Mapped, features: base.Features) -> tuple[str, tuple[int, ...]]:
+    return llvm.emit_sized(replace(mapped.kernel, name="kernel"), features)
 
 
 def _plan(
@@ -563,10 +569,10 @@ def _launch(made: Artifacts, number: int, region: Region, features: base.Feature
         frozenset(lowered.arguments[p] for p in lowered.written),
         tuple((p, next(strides) * mapped.chunks) for p in lowered.partial),
         tuple((lowered.arguments[w], lowered.arguments[r]) for w, r in lowered.in_place),
-        (lowered.items,) * len(mapped.kernel.sizes),
-        mapped.items,
-        mapped.grain,
-        mapped.chunks,
+        (int(lowered.items),) * len(mapped.kernel.sizes) + made.sizes[number],
+        int(mapped.items),
+        int(mapped.grain),
+        int(mapped.chunks),
     )
 
 

@@ -103,7 +103,7 @@ def _launch(made: Artifacts, number: int, region: Region) -> Task:
         frozenset(lowered.arguments[p] for p in lowered.written),
         tuple((p, _bytes(lowered, p)) for p in lowered.partial),
         tuple((lowered.arguments[w], lowered.arguments[r]) for w, r in lowered.in_place),
-        (lowered.items,) * len(lowered.kernel.sizes),
+        (int(lowered.items),) * len(lowered.kernel.sizes),
         lowered.items,
         max(1, lowered.items),
         1,

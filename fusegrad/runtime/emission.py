@@ -20,10 +20,11 @@ from collections.abc import Iterable, Sequence
 from typing import final
 
 from .. import config
+from ..codegen.records import dataclass
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
 from . import cache, machine, preparation
-from .record import Draft
+from .record import KERNEL, OBJECTS, Draft, Object
 
 __all__ = ["Emission", "symbol_of"]
 
@@ -40,7 +41,23 @@ _CALLED = re.compile(r"call [^@]*@(fg\.[\w.$-]+)\(")
 
 def symbol_of(text: str) -> str:
     """The name of the function whose text names it ``kernel``."""
-    return "fg_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return KERNEL + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@final
+@dataclass(frozen=True)
+class Code:
+    """What an emission made.
+
+    ``holds`` has for each of ``objects``, and then of ``drafts``, the names of its functions;
+    ``made`` kernels were compiled, and ``kept`` keeps their code for others.
+    """
+
+    objects: tuple[bytes, ...]
+    drafts: tuple[Draft, ...]
+    holds: tuple[tuple[str, ...], ...]
+    made: int
+    kept: tuple[Object, ...]
 
 
 @final
@@ -51,6 +68,7 @@ class _Module:
         self.head = f'target triple = "{triple}"'
         self.declarations: dict[str, None] = {}
         self.bodies: list[str] = []
+        self.symbols: list[str] = []
         self.size = 0
 
     def write(self, declarations: Iterable[str], body: Sequence[str]) -> None:
@@ -86,6 +104,12 @@ class Emission:
         self.symbols: dict[str, tuple[str, bool]] = {}
         # The first line of each shared function, as others declare it.
         self._shared: dict[str, str] = {}
+        # The symbols that there will be, and objects of other steps that have some of them.
+        self._provided: set[str] = set()
+        self._found: list[Object] = []
+        self._symbols: dict[int, list[str]] = {}
+        # The modules of shared functions.
+        self._numbers: list[int] = []
         self._best = _Module(features.triple)
         self._draft = _Module(features.triple)
         self._made: list[bytes | BaseException] = []
@@ -111,9 +135,22 @@ class Emission:
             else:
                 body.append(line)
         self._share(shared, declared)
+        if symbol in self._provided or self._find(symbol):
+            return
+        self._provided.add(symbol)
         module = self._draft if draft else self._best
+        module.symbols.append(symbol)
         module.write([*declared, *(self._shared[name] for name in map(_name, shared))], body)
         self._submit_large(_LEAST_TEXT, _LEAST_DRAFT)
+
+    def _find(self, symbol: str) -> bool:
+        """Whether an object of another step has a kernel, and goes together with the others."""
+        found = OBJECTS.get((symbol, self.features)) if self._compiles else None
+        if found is None or not self._provided.isdisjoint(found.symbols):
+            return False
+        self._provided.update(found.symbols)
+        self._found.append(found)
+        return True
 
     def __enter__(self) -> Emission:
         # The compiler itself takes its time when it runs first in a thread, or in the process.
@@ -131,21 +168,39 @@ class Emission:
         for worker in self._workers:
             worker.join()
 
-    def finish(self) -> tuple[tuple[bytes, ...], tuple[Draft, ...]]:
+    def finish(self) -> Code:
         """The object code of all modules, and drafts; what a compiler raised is raised."""
         self._submit_large(1, 1)
         self._work()
         self._end()
-        objects: list[bytes] = []
-        drafts: list[Draft] = []
-        for number, made in enumerate(self._made):
+        for made in self._made:
             if isinstance(made, BaseException):
                 raise made
-            if number in self._drafts:
-                drafts.append(Draft(made, self._drafts[number]))
-            else:
-                objects.append(made)
-        return tuple(objects), tuple(drafts)
+        codes = [c for c in self._made if isinstance(c, bytes)]
+        shared = {self._symbols[n][0]: codes[n] for n in self._numbers}
+        for known in self._found:
+            shared = {**known.needs, **shared}
+        own = [
+            Object(
+                Draft(code, self._drafts[n]) if n in self._drafts else code,
+                tuple(self._symbols[n]),
+                shared,
+            )
+            for n, code in enumerate(codes)
+            if n not in self._numbers
+        ]
+        for known in own:
+            known.note(self.features)
+        kept = (*own, *self._found)
+        plain = [o for o in kept if o.draft is None]
+        drafts = [o for o in kept if o.draft is not None]
+        return Code(
+            (*shared.values(), *(o.code for o in plain)),
+            tuple(o.draft for o in drafts if o.draft is not None),
+            (*((name,) for name in shared), *(o.symbols for o in (*plain, *drafts))),
+            sum(len(o.symbols) for o in own),
+            kept,
+        )
 
     def _share(self, functions: Iterable[str], declared: Sequence[str]) -> None:
         """Functions that kernels share, each a module of its own: others have it already."""
@@ -153,7 +208,7 @@ class Emission:
         for name, line in new.items():
             head = line[: line.index("{")]
             self._shared[name] = head.replace("define internal", "declare", 1)
-        for line in new.values():
+        for name, line in new.items():
             module = _Module(self.features.triple)
             used = [d for d in declared if (f := _DECLARED.match(d)) and f.group(1) in line]
             called = (n for n in _CALLED.findall(line) if n in self._shared)
@@ -161,6 +216,7 @@ class Emission:
                 [*sorted(used), *sorted(self._shared[n] for n in called)],
                 [line.replace("define internal ", "define ", 1)],
             )
+            module.symbols.append(name)
             self._submit(module, _LEVEL, shared=True)
 
     def _submit_large(self, least: int, least_draft: int) -> None:
@@ -178,6 +234,9 @@ class Emission:
         number = len(self._made)
         self._made.append(b"")
         text = module.text()
+        self._symbols[number] = module.symbols
+        if shared:
+            self._numbers.append(number)
         if level == _DRAFT_LEVEL:
             self._drafts[number] = text
         self._waiting.put((number, text, level, shared))

@@ -6,7 +6,9 @@ Knows programs and settings; compiles nothing, so that a step from the disk need
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, final
 
 from .. import config
@@ -26,7 +28,18 @@ else:
     llvm = deferred("fusegrad.codegen.targets.llvm")
     nvptx = deferred("fusegrad.codegen.targets.nvptx")
 
-__all__ = ["Clock", "DeviceRecord", "Draft", "Record", "array_constants", "target"]
+__all__ = [
+    "KERNEL",
+    "OBJECTS",
+    "Clock",
+    "DeviceRecord",
+    "Draft",
+    "Object",
+    "Record",
+    "array_constants",
+    "noted",
+    "target",
+]
 
 
 @final
@@ -36,10 +49,66 @@ class Draft:
 
     code: bytes
     text: str
+    _made: dict[base.Features, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def improved(self, features: base.Features) -> bytes:
-        """The object code of the module, optimised."""
-        return llvm.compile_module(self.text, features)
+        """The object code of the module, optimised; made once for all steps that have it."""
+        if features not in self._made:
+            self._made[features] = llvm.compile_module(self.text, features)
+        return self._made[features]
+
+
+@final
+class Object:
+    """The code of a module, for as long as a step has it: others need not compile its kernels.
+
+    Attributes
+    ----------
+    code : bytes
+    draft : Draft or None
+        If it was compiled fast.
+    symbols : tuple of str
+        Its kernels.
+    needs : dict
+        The code of the functions that it may call, by name.
+    """
+
+    def __init__(
+        self, made: bytes | Draft, symbols: tuple[str, ...], needs: Mapping[str, bytes]
+    ) -> None:
+        self.draft = made if isinstance(made, Draft) else None
+        self.code = made.code if isinstance(made, Draft) else made
+        self.symbols = symbols
+        self.needs = needs
+
+    def note(self, features: base.Features) -> None:
+        """Let other steps find it."""
+        OBJECTS.update(((symbol, features), self) for symbol in self.symbols)
+
+
+OBJECTS: weakref.WeakValueDictionary[tuple[str, base.Features], Object]
+OBJECTS = weakref.WeakValueDictionary()
+"""The object that has a kernel, by the kernel's name, which says all of its code."""
+
+
+def noted(record: Record) -> Record:
+    """A record from the disk, whose kernels other steps need not compile again."""
+    made: tuple[bytes | Draft, ...] = (*record.code, *record.drafts)
+    parts = list(zip(made, record.holds, strict=True))
+    shared = {
+        names[0]: code
+        for code, names in parts
+        if isinstance(code, bytes) and not names[0].startswith(KERNEL)
+    }
+    objects = tuple(Object(m, names, shared) for m, names in parts if names[0].startswith(KERNEL))
+    features = target()
+    for found in objects:
+        found.note(features)
+    return replace(record, objects=objects)
+
+
+KERNEL = "fg_"
+"""How the names of kernels begin."""
 
 
 @final
@@ -48,6 +117,9 @@ class Record:
     """What a process needs to run a step it did not compile: plain data and object code.
 
     ``drafts`` is object code too, to be compiled better when the step is used again.
+    ``holds`` has for each of ``code``, and then of ``drafts``, the names of its functions.
+    ``made`` kernels were compiled for it, and ``objects`` keeps its code for other steps: both
+    are of this process alone.
     """
 
     program: Program
@@ -57,6 +129,9 @@ class Record:
     kernels: int
     code: tuple[bytes, ...]
     drafts: tuple[Draft, ...] = ()
+    holds: tuple[tuple[str, ...], ...] = ()
+    made: int = 0
+    objects: tuple[Object, ...] = ()
 
 
 @final
@@ -73,6 +148,7 @@ class DeviceRecord:
     donated: tuple[tuple[int, int], ...]
     kernels: int
     drafts: tuple[()] = ()
+    made: int = 0
 
 
 def target() -> base.Features:

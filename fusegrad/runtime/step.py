@@ -29,7 +29,7 @@ from ..ir.node import Node
 from . import cache, executor, improvement, loader, machine, memory, preparation, threads
 from .calls import HostCall, find_calls, raising, resolve
 from .native import NativeLoop
-from .record import Clock, Draft, Record, array_constants, target
+from .record import Clock, Draft, Record, array_constants, noted, target
 
 if TYPE_CHECKING:
     from . import build, tuning
@@ -337,7 +337,7 @@ def _from_disk(disk: cache.DiskCache, key: cache.Key) -> Record | None:
     if entry is None:
         return None
     h = entry.header
-    return Record(
+    record = Record(
         Program.from_json(h["program"]),
         tuple((s, bool(f)) for s, f in h["symbols"]),
         tuple(h["outputs"]),
@@ -348,7 +348,9 @@ def _from_disk(disk: cache.DiskCache, key: cache.Key) -> Record | None:
             Draft(entry.blobs[f"draft{n}"], entry.blobs[f"text{n}"].decode())
             for n in range(h["drafts"])
         ),
+        tuple(map(tuple, h["holds"])),
     )
+    return noted(record)
 
 
 def _to_disk(disk: cache.DiskCache, key: cache.Key, record: Record) -> None:
@@ -358,6 +360,7 @@ def _to_disk(disk: cache.DiskCache, key: cache.Key, record: Record) -> None:
         "outputs": list(record.outputs),
         "donated": [list(d) for d in record.donated],
         "kernels": record.kernels,
+        "holds": [list(names) for names in record.holds],
     }
     header["objects"], header["drafts"] = len(record.code), len(record.drafts)
     blobs = {f"object{n}": code for n, code in enumerate(record.code)}

@@ -132,7 +132,9 @@ def _count(x: Node, axes: Iterable[int]) -> int:
 def _divide_by_count(total: Node, x: Node, axes: tuple[int, ...], correction: float) -> Node:
     count = known_size([x.shape[axis] for axis in axes])
     if count is not None:
-        return build.div(total, build.full_like(total, max(count - correction, 0.0)))
+        # An integer stays one, so that it is known to follow from the shape.
+        whole = int(correction) if correction == int(correction) else correction
+        return build.div(total, build.full_like(total, max(count - whole, 0)))
     # An extent is a symbol: its value is known when the program runs.
     ones = build.sum_(build.ones_like(x), axes)
     return build.div(total, build.sub(ones, build.full_like(ones, correction)))

@@ -9,6 +9,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+from ..codegen.varying import Varying
 from ..errors import AxisError, DTypeError, FusegradError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol, known_size
@@ -134,17 +135,23 @@ def axis_tuple(name: str, axis: int | Iterable[int] | None, ndim: int) -> tuple[
 def as_shape(shape: Any) -> Shape:
     """A shape given as an int, a sequence of them, or a tuple with one sequence in it."""
     if isinstance(shape, (int, Symbol)):
-        return (shape,)
+        return (_extent(shape),)
     try:
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = shape[0]
-        return tuple(e if isinstance(e, (int, Symbol)) else operator.index(e) for e in shape)
+        return tuple(_extent(e) for e in shape)
     except TypeError as error:
         if isinstance(error, FusegradError):
             raise
         raise DTypeError(
             f"{shape!r} is no shape", remedy="a shape is an integer or a sequence of integers"
         ) from None
+
+
+def _extent(given: Any) -> Extent:
+    if isinstance(given, Varying):
+        return given + 0
+    return given if isinstance(given, (int, Symbol)) else operator.index(given)
 
 
 def known_shape(name: str, shape: Any) -> tuple[int, ...]:

@@ -50,7 +50,7 @@ def gradients(
 ) -> list[Node | None]:
     """The cotangents of `wrt`; an output that is no float passes none."""
     for node, cotangent in zip(outputs, cotangents, strict=True):
-        if node.type is not cotangent.type:
+        if node.type.plain is not cotangent.type.plain:
             raise GradientError(
                 f"the seed of the gradient has type {cotangent.type}, the result {node.type}",
                 remedy="give a seed of the shape and dtype of the result",

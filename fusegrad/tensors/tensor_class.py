@@ -233,7 +233,7 @@ class Tensor(
     @data.setter
     def data(self, value: ArrayLike) -> None:
         new = as_tensor(value)._snapshot()
-        if new._type is not self._type:
+        if new._type.plain is not self._type.plain:
             # Views see the old elements.
             self._shared = None
             if active.trace is not None:

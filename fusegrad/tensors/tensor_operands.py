@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..codegen.dtypes import DType, bool_, float64, int64
+from ..codegen.varying import Varying, origins
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent
@@ -42,6 +43,8 @@ _PYTHON = {"bool": bool_, "int": int64, "float": float64}
 
 def plain_number(value: Any) -> bool | int | float:
     """A Python or NumPy number as a Python number."""
+    if isinstance(value, Varying):
+        return value + 0
     return value.item() if isinstance(value, np.generic) else value  # type: ignore[no-any-return]
 
 
@@ -135,7 +138,8 @@ _MOST = 512
 def _constant(value: bool | int | float, dtype: DType, shape: Shape) -> Node:
     # 0.0 and -0.0 are equal as keys.
     key = (value, dtype, shape) if value else (str(value), dtype, shape)
-    node = _constants.get(key)
+    known = origins((value, shape))
+    node = _constants.get(key) if not known else None
     if node is None:
         if dtype.is_integer and not dtype.lowest <= value <= dtype.highest:
             raise DTypeError(
@@ -145,13 +149,16 @@ def _constant(value: bool | int | float, dtype: DType, shape: Shape) -> Node:
         node = build.full(shape, _converted(value, dtype), dtype)
         if len(_constants) >= _MOST:
             _constants.clear()
-        _constants[key] = node
+        if not known:
+            _constants[key] = node
     return node
 
 
 def _converted(value: bool | int | float, dtype: DType) -> bool | int | float:
     if dtype.kind == "bool":
         return bool(value)
+    if type(value) is Varying:
+        return value
     return float(value) if dtype.is_float else int(value)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..codegen.varying import Varying
 from ..semantics.shapes import one_axis
 
 __all__ = ["Size"]
 
 
-class Size(int):
+class Size(Varying):
     """The number of elements, as the array API has it, that can be called, as torch has it.
 
     Examples
@@ -24,7 +25,8 @@ class Size(int):
 
     def __new__(cls, count: Any, shape: tuple[int, ...]) -> Size:
         """The number of elements of an array of that shape."""
-        self = super().__new__(cls, count)
+        self = int.__new__(cls, count)
+        self.probe = count.probe if isinstance(count, Varying) else count
         self._shape = shape
         return self
 

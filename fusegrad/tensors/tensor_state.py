@@ -154,7 +154,7 @@ class State(Cell):
     def _adopt(self, source: State) -> bool:
         """Take over the value of another tensor, if it is known and there is nothing to record."""
         storage, shared, thread = source._storage, self._shared, active
-        if storage is None or storage.shared or source._type is not self._type:
+        if storage is None or storage.shared or source._type.plain is not self._type.plain:
             return False
         if source.requires_grad or (self.requires_grad and self._leaf and thread.grad):
             return False

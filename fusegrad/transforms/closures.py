@@ -428,7 +428,7 @@ class Carried:
             node = closure.nodes[i]
             if closure.weak[i]:
                 node = build.cast(node, kind.dtype)
-            if node.type != kind:
+            if node.type.plain is not kind.plain:
                 raise (ShapeError if node.shape != kind.shape else DTypeError)(
                     f"{self.what}: carry{path} is {kind} and becomes {node.type} in an iteration",
                     where=where(node),

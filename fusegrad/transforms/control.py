@@ -590,7 +590,7 @@ def _agreed(what: str, closures: Sequence[Closure]) -> list[list[Node]]:
             build.cast(n, kind) if c.weak[i] else n for n, c in zip(nodes, closures, strict=True)
         ]
         for name, node in zip(names, nodes, strict=True):
-            if node.type != nodes[0].type:
+            if node.type.plain != nodes[0].type.plain:
                 raise (ShapeError if node.shape != nodes[0].shape else DTypeError)(
                     f"{what}: result{path} is {nodes[0].type} in {names[0]}, {node.type} in {name}",
                     where=where(node),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ def compiled(texts: list[str], monkeypatch: pytest.MonkeyPatch, cpus: int) -> tu
     with Emission(base.host()) as made:
         for text in texts:
             made.add(text, False)
-        objects, drafts = made.finish()
-    assert not drafts
-    return objects
+        code = made.finish()
+    assert not code.drafts
+    return code.objects
 
 
 @pytest.mark.parametrize("least", [1, 200, 100_000])
@@ -70,12 +71,40 @@ def test_programs_have_the_same_object_of_a_shared_function(
     assert objects[0][1] != objects[1][1]
 
 
+def emitted(texts: list[str], draft: bool = False) -> emission.Code:
+    with Emission(base.host()) as made:
+        for text in texts:
+            made.add(text, False, draft=draft)
+        return made.finish()
+
+
+@pytest.mark.parametrize("draft", [False, True])
+def test_kernels_of_a_living_step_are_not_compiled_again(draft: bool) -> None:
+    first = emitted([kernel(n) for n in range(100, 104)], draft)
+    assert first.made == 4
+    texts = [kernel(n) for n in (102, 200, 100, 201)]
+    second = emitted(texts, draft)
+    assert second.made == 2
+    symbols = [emission.symbol_of(text) for text in texts]
+    library = loader.load([*second.objects, *(d.code for d in second.drafts)], symbols, {})
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+    values = [call(library.address(symbol))(10) for symbol in symbols]
+    assert values == [122, 220, 120, 221]
+    # Objects that have a kernel in common do not go together: one of them is left out.
+    third = emitted([kernel(n) for n in (103, 200, 102)], draft)
+    assert third.made == 0
+    del first, second, third
+    gc.collect()
+    assert emitted([kernel(100)], draft).made == 1
+
+
 def test_drafts_import_what_is_compiled_well() -> None:
     with Emission(base.host()) as made:
         texts = [kernel(n) for n in range(5)]
         for number, text in enumerate(texts):
             made.add(text, False, draft=number % 2 == 0)
-        objects, drafts = made.finish()
+        code = made.finish()
+    objects, drafts = code.objects, code.drafts
     assert (len(objects), len(drafts)) == (2, 1)
     symbols = [emission.symbol_of(text) for text in texts]
     call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)

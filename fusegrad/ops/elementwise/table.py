@@ -17,6 +17,7 @@ from ...codegen import scalar
 from ...codegen.dtypes import ALL, DType, bool_, float32, float64
 from ...codegen.expr import Expr
 from ...codegen.records import dataclass
+from ...codegen.varying import joined
 from ...errors import DTypeError
 from ...ir.halves import wide
 from .. import build as b
@@ -144,6 +145,7 @@ class Map(IndexedOp):
                 "the shapes differ",
                 "reshape, transpose or broadcast one of the operands",
             )
+        shape = joined([t.shape for t in types])
         try:
             return TensorType(shape, self._result(tuple(t.dtype for t in types)))
         except TypeError as error:

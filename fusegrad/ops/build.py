@@ -32,6 +32,7 @@ __all__ = [
     "atan2",
     "atanh",
     "barrier",
+    "beside",
     "bitcast",
     "bitwise_and",
     "bitwise_not",
@@ -277,6 +278,11 @@ def mark(x: Node, token: object) -> Node:
 def barrier(x: Node, after: Node) -> Node:
     """`x`, not before the scalar `after` is there, nor shared with what is computed from `x`."""
     return Node(_op("barrier"), (x, after))
+
+
+def beside(x: Node, other: Node) -> Node:
+    """`x`, in the kernel that has `other`, which is of the same shape."""
+    return Node(_op("beside"), (x, other))
 
 
 def first(x: Node) -> Node:

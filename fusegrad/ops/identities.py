@@ -40,7 +40,16 @@ from .base import (
     shape_error,
 )
 
-__all__ = ["Barrier", "Cast", "Leaf", "Mark", "NotDifferentiable", "StopGradient", "Transfer"]
+__all__ = [
+    "Barrier",
+    "Beside",
+    "Cast",
+    "Leaf",
+    "Mark",
+    "NotDifferentiable",
+    "StopGradient",
+    "Transfer",
+]
 
 _FLOATS = (float16, bfloat16, float32, float64)
 
@@ -266,3 +275,37 @@ class Barrier(_Identity):
     def samples(self) -> Iterator[Sample]:
         for shape in ((3,), (15, 7), (), (0, 2)):
             yield Sample(self, (InputSpec(shape), InputSpec(())))
+
+
+@op_class("beside")
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Beside(_Identity):
+    """The first operand, computed where the second one is, which has the same shape.
+
+    What is computed from it is computed again, not shared with what is computed from the operand.
+    """
+
+    name: ClassVar[str] = "beside"
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if types[1].shape != types[0].shape:
+            shape_error("beside", types, "the shapes are equal", "reshape the second one")
+        return types[0]
+
+    def value(self, node: Node, reads: Sequence[Read], index: Index) -> Expr:
+        reads[1](index)  # So that the kernel waits for it.
+        return reads[0](index)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        return cotangent, None
+
+    def live(self, node: Node, mask: Node | None) -> tuple[Node | None, ...]:
+        return mask, None
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        return tangents[0]
+
+    def samples(self) -> Iterator[Sample]:
+        for shape in ((3,), (15, 7), (), (0, 2)):
+            yield Sample(self, (InputSpec(shape), InputSpec(shape)))

@@ -20,6 +20,7 @@ from .halves import widen_halves
 from .loops import tidy_loops
 from .matrices import small_matrices
 from .products import find_products
+from .rematerialise import rematerialise
 from .simplify import CANONICAL, SIMPLIFY
 
 __all__ = ["PASSES", "Observer", "Pass", "run_passes"]
@@ -47,6 +48,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("matrices", small_matrices),
     Pass("blocks", block_large),
     Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
+    Pass("rematerialise", rematerialise),
 )
 
 

@@ -10,6 +10,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -447,16 +448,13 @@ class CompiledFunction:
             A snapshot.
         """
         s = self._statistics
-        return Statistics(
-            s.compiles,
-            self._hits + self._fast.hits,
-            s.kernels,
-            s.arena_bytes,
-            dict(s.compile_ms),
-            dict(s.origins),
-            list(s.reasons),
-            sum(len(e.step.record.drafts) for found in self._entries.values() for e in found),
-            s.compiled_kernels,
+        return replace(
+            s,
+            hits=self._hits + self._fast.hits,
+            compile_ms=dict(s.compile_ms),
+            origins=dict(s.origins),
+            reasons=list(s.reasons),
+            drafts=sum(len(e.step.record.drafts) for v in self._entries.values() for e in v),
         )
 
     def explain(self, *args: Any, **kwargs: Any) -> explaining.Explanation:

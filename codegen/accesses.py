@@ -8,7 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .expr import Buffer, Expr
-from .kernel import Alloc, Contract, Copy, For, If, Inner, Let, Prefetch, Stmt, Store, Sync, Unfold
+from .kernel import (
+    Alloc,
+    Contract,
+    Copy,
+    For,
+    If,
+    Inner,
+    Let,
+    Placed,
+    Prefetch,
+    Stmt,
+    Store,
+    Sync,
+    Unfold,
+)
 
 __all__ = ["memory", "operands", "read_boxes", "written"]
 
@@ -37,6 +51,9 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         onward = () if statement.onward is None else (statement.onward,)
         own = (statement.rows, statement.columns, statement.acc_row)
         return (*extent, *starts, *own, *onward)
+    if isinstance(statement, Placed):
+        starts = (statement.acc_row, statement.a_start, statement.a_row, statement.b_start)
+        return (*starts, statement.place, statement.outer, statement.length, statement.rows)
     if isinstance(statement, Inner):
         starts = (statement.a_start, statement.b_start)
         place = (statement.acc_row, statement.acc_column)
@@ -52,11 +69,13 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
 
 
 def read_boxes(statement: Stmt) -> tuple[Buffer, ...]:
-    """The buffers that a `copy`, `unfold`, `contract` or `inner` reads a box of."""
+    """The buffers that a `copy`, `unfold`, `contract`, `placed` or `inner` reads a box of."""
     if isinstance(statement, (Copy, Unfold)):
         return (statement.source,)
     if isinstance(statement, (Contract, Inner)):
         return (statement.a, statement.b)
+    if isinstance(statement, Placed):
+        return (statement.a, statement.b, *statement.tables)
     return ()
 
 
@@ -69,7 +88,7 @@ def written(statement: Stmt) -> Iterator[Buffer]:
             yield s.buffer
         elif isinstance(s, (Copy, Unfold)):
             yield s.target
-        elif isinstance(s, (Contract, Inner)):
+        elif isinstance(s, (Contract, Inner, Placed)):
             yield s.acc
         elif isinstance(s, For):
             stack.extend(s.body)

@@ -26,6 +26,7 @@ from .kernel import (
     Let,
     Monoid,
     Parallel,
+    Placed,
     Prefetch,
     Role,
     Serial,
@@ -283,6 +284,8 @@ class _Run:
                 self._copy(s)
             elif isinstance(s, Contract):
                 self._contract(s)
+            elif isinstance(s, Placed):
+                self._placed(s)
             elif isinstance(s, Inner):
                 self._inner(s)
             elif isinstance(s, Unfold):
@@ -437,7 +440,7 @@ class _Run:
         j = np.arange(min(columns, width))[None, :]
         along = np.arange(depth)
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: along[None, :]})
-        b = self._box(s.b, s.b_starts, self._moves(s, along[:, None], j))
+        b = self._box(s.b, s.b_starts, {s.b_sum_axis: along[:, None], s.b_column_axis: j})
         a, b = _as(a, s.acc), _as(b, s.acc)
         every = (np.arange(height)[:, None] + self._value(s.acc_row), np.arange(width)[None, :])
         place = self._offset(s.acc, every)
@@ -449,16 +452,31 @@ class _Run:
             total[:, : j.size] = fma(a[:, step, None], b[step, None, :], head)
         acc.data[place] = total
 
-    def _moves(self, s: Contract, along: Array, j: Array) -> dict[int, Array]:
-        """How the right operand moves with the sum and with the column."""
-        moves: dict[int, Array] = {s.b_column_axis: j}
-        if s.b_run is not None:
-            length, axis = s.b_run
-            moves = {s.b_column_axis: j % length, axis: j // length}
-        if not s.b_sums:
-            return {**moves, s.b_sum_axis: along}
-        digits = np.unravel_index(along, [extent for extent, _ in s.b_sums])
-        return {**moves, **{axis: d for (_, axis), d in zip(s.b_sums, digits, strict=True)}}
+    def _placed(self, s: Placed) -> None:
+        outer, length, rows = (self._extent(e) for e in (s.outer, s.length, s.rows))
+
+        def places(given: Buffer | int, at: Array, first: Expr | None) -> Array:
+            if not isinstance(given, Buffer):
+                return at * given
+            start = 0 if first is None else self._value(first)
+            found: Array = self._memory(given).data[self._offset(given, (at + start,))]
+            return found
+
+        i = np.minimum(np.arange(s.height), rows - 1)
+        n, k, j = np.arange(outer)[:, None], np.arange(length)[None, :], np.arange(s.columns)
+        run, step = s.b_run or (s.columns, 0)
+        along = n * s.a_step + places(s.a_places, k, s.place)
+        right = n * s.b_step + places(s.b_places, k, s.place)
+        a_at = places(s.a_rows, i, s.a_row)[:, None] + along.reshape(1, -1)
+        b_at = right.reshape(-1, 1) + (j // run * step + j % run)[None, :]
+        a, b = self._box(s.a, (s.a_start,), {0: a_at}), self._box(s.b, (s.b_start,), {0: b_at})
+        every = (np.arange(s.height)[:, None] + self._value(s.acc_row), j[None, :])
+        place = self._offset(s.acc, every)
+        acc = self._memory(s.acc)
+        total = np.array(acc.data[place]) if s.onward else np.zeros(place.shape, acc.data.dtype)
+        for step in range(outer * length):
+            total = fma(a[:, step, None], b[step, None, :], total)
+        acc.data[place] = total
 
     def _inner(self, s: Inner) -> None:
         outer, length, rows = (self._extent(e) for e in (s.outer, s.length, s.rows))
@@ -513,7 +531,7 @@ def _nest(loop: For) -> list[For] | None:
         chain.append(last)
     body = chain[-1].body
     if isinstance(loop.order, Serial) or any(
-        isinstance(s, (Copy, Contract, Inner, Unfold)) for s in nested(body)
+        isinstance(s, (Copy, Contract, Inner, Placed, Unfold)) for s in nested(body)
     ):
         return None
     inside = [s for s in nested(body) if isinstance(s, For)]

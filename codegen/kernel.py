@@ -14,7 +14,8 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              | unfold NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0    windows
              | contract NAME[VAR, VAR] = [(expr ? itself) +] NAME[expr, ...] . NAME[expr, ...]
              for VAR < expr, ...                                                a register tile
-             | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
+             | contract NAME[VAR, VAR] (=|+=) NAME[expr] . NAME[expr] for VAR < expr, ...  at places
+         | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
     KIND   ::= (serial | any | tree(MONOID, ...))
                [parallel | vector(lanes, unroll) | unroll
                | grid(threads, TEAM) | block(lanes, unroll) | warp(lanes, unroll)]
@@ -79,6 +80,7 @@ __all__ = [
     "Order",
     "Parallel",
     "Param",
+    "Placed",
     "Prefetch",
     "Role",
     "Serial",
@@ -329,10 +331,6 @@ class Contract(Stmt):
     repeats row `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along
     `b_sum_axis` and by j along `b_column_axis`, whose stride must be 1; columns at or beyond
     `columns` count as zero. 16-bit floats in either are converted to the float32 of ``acc``.
-
-    With `b_sums`, pairs of an extent and an axis, k runs over all of them, the last one fastest,
-    and `b` moves along these axes instead. With `b_run`, a length and an axis, `b` moves along that
-    axis after every so many columns, and begins at the first column again.
     """
 
     acc: Buffer
@@ -349,8 +347,49 @@ class Contract(Stmt):
     columns: Expr
     acc_row: Expr = _FIRST
     onward: Expr | None = None
-    b_sums: tuple[tuple[int, int], ...] = ()
-    b_run: tuple[int, int] | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Placed(Stmt):
+    """``acc[i, j] += sum over n, k of a[...] * b[...]``: a tile of operands that lie anywhere.
+
+    `a` is read at ``a_start + a_rows[a_row + i] + n*a_step + a_places[place + k]``, and `b` at
+    ``b_start + n*b_step + b_places[place + k] + j``; with `b_run`, a length and a step, j moves on
+    by that step after every so many columns. A buffer of int64 says where each of these lies, a
+    number how far they are apart; a buffer of places has an element more than are used. `a` and `b`
+    have one axis, ``acc`` two: its first `columns` columns are written, from row
+    `acc_row` on. n is below `outer`, k below `length`. A row of the tile at or beyond `rows`
+    repeats row `rows` - 1. The sum runs in order, with fused multiply-adds, from zero, or from what
+    ``acc`` holds where it goes `onward`.
+    """
+
+    acc: Buffer
+    acc_row: Expr
+    height: int
+    columns: int
+    a: Buffer
+    a_start: Expr
+    a_rows: Buffer | int
+    a_row: Expr
+    a_step: int
+    a_places: Buffer | int
+    b: Buffer
+    b_start: Expr
+    b_step: int
+    b_places: Buffer | int
+    b_run: tuple[int, int] | None
+    place: Expr
+    outer: Expr
+    length: Expr
+    rows: Expr
+    onward: bool
+
+    @property
+    def tables(self) -> tuple[Buffer, ...]:
+        """The buffers that say where something lies."""
+        places = (self.a_rows, self.a_places, self.b_places)
+        return tuple(p for p in places if isinstance(p, Buffer))
 
 
 @final

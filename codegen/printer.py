@@ -24,6 +24,7 @@ from .kernel import (
     Kernel,
     Let,
     Param,
+    Placed,
     Prefetch,
     Stmt,
     Store,
@@ -420,7 +421,7 @@ class _Printer:
         if isinstance(s, If):
             head = f"{indent}if {self.expressions.text(s.condition)} {{"
             return [*lines, *self._nested(head, self.block(s.then, (), depth + 1), s, indent)]
-        if isinstance(s, (Copy, Contract, Inner, Unfold)):
+        if isinstance(s, (Copy, Contract, Inner, Placed, Unfold)):
             return [*lines, *_filled(self._parts(s), indent, s)]
         return [*lines, (indent + self._simple(s), s)]
 
@@ -463,7 +464,9 @@ class _Printer:
                 return [(f"{head} {line} }}", s)]
         return [(head, s), *body, (f"{indent}}}", None)]
 
-    def _parts(self, s: Copy | Contract | Inner | Unfold) -> list[str]:
+    def _parts(self, s: Copy | Contract | Inner | Placed | Unfold) -> list[str]:
+        if isinstance(s, Placed):
+            return self._placed(s)
         if isinstance(s, (Contract, Inner)):
             return self._contract(s) if isinstance(s, Contract) else self._inner(s)
         return self._copy(s) if isinstance(s, Copy) else self._unfold(s)
@@ -510,7 +513,7 @@ class _Printer:
         names = self.expressions.names
         acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: k})
-        b = self._box(s.b, s.b_starts, _moves(s, k, j))
+        b = self._box(s.b, s.b_starts, {s.b_sum_axis: k, s.b_column_axis: j})
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
         limits = (
             f"{names[k]} < {self._extent(s.extent)}, {names[i]} < {rows}, {names[j]} < {columns}"
@@ -520,6 +523,33 @@ class _Printer:
             return [f"contract {acc} = {a}", f". {b}", f"for {limits}"]
         head = f"contract {acc} = ({self.expressions.text(s.onward)} ? itself) + {a}"
         return [head, f". {b}", f"for {limits}"]
+
+    def _placed(self, s: Placed) -> list[str]:
+        self.names.enter()
+        i, j, n, k = (Var(name) for name in "ijnk")
+        list(map(self._declare, (i, j, n, k)))
+        names, text = self.expressions.names, self.expressions.text
+
+        def moved(given: Buffer | int, by: Var, first: Expr) -> str:
+            if not isinstance(given, Buffer):
+                return f"{names[by]} * {given}"
+            return f"{names[given]}[{text(_moved(first, by))}]"
+
+        acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
+        along = f"{names[n]} * {s.a_step} + {moved(s.a_places, k, s.place)}"
+        a = f"{text(s.a_start)} + {moved(s.a_rows, i, s.a_row)} + {along}"
+        column = names[j]
+        if s.b_run is not None:
+            length, step = s.b_run
+            column = f"{names[j]} / {length} * {step} + {names[j]} % {length}"
+        along = f"{names[n]} * {s.b_step} + {moved(s.b_places, k, s.place)}"
+        b = f"{text(s.b_start)} + {along} + {column}"
+        counts = (text(s.outer), text(s.length), f"{s.height}, {text(s.rows)}", s.columns)
+        bounds = ", ".join(f"{names[v]} < {c}" for v, c in zip((n, k, i, j), counts, strict=True))
+        self.names.leave()
+        sign = "+=" if s.onward else "="
+        operands = (f"{names[memory(s.a)]}[{a}]", f". {names[memory(s.b)]}[{b}]")
+        return [f"contract {acc} {sign} {operands[0]}", operands[1], f"for {bounds}"]
 
     def _inner(self, s: Inner) -> list[str]:
         self.names.enter()
@@ -553,22 +583,6 @@ class _Printer:
 def _moved(start: Expr, step: Var) -> Expr:
     """A place in a view; where it starts at zero, the step alone."""
     return step if isinstance(start, Const) and start.value == 0 else apply("add", start, step)
-
-
-def _moves(s: Contract, k: Var, j: Var) -> dict[int, Expr]:
-    """How the right operand of a contraction moves along its axes."""
-    moves: dict[int, Expr] = {s.b_column_axis: j}
-    if s.b_run is not None:
-        length, axis = s.b_run
-        moves = {s.b_column_axis: apply("remtrunc", j, index(length))}
-        moves[axis] = apply("divtrunc", j, index(length))
-    inner = 1
-    for extent, axis in reversed(s.b_sums or ((0, s.b_sum_axis),)):
-        digit = apply("divtrunc", k, index(inner))
-        outermost = not s.b_sums or (extent, axis) == s.b_sums[0]
-        moves[axis] = digit if outermost else apply("remtrunc", digit, index(extent))
-        inner *= extent
-    return moves
 
 
 def _filled(parts: Sequence[str], indent: str, s: Stmt) -> list[Line]:

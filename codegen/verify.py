@@ -25,6 +25,7 @@ from .kernel import (
     Let,
     Parallel,
     Param,
+    Placed,
     Prefetch,
     Role,
     Serial,
@@ -221,7 +222,7 @@ class _Check:
         elif isinstance(s, Sync):
             if self.team not in (Team.WARP, Team.BLOCK) or self.dealt:
                 self.fail("a sync where no team of threads runs together")
-        elif isinstance(s, (Copy, Contract, Inner, Unfold)):
+        elif isinstance(s, (Copy, Contract, Inner, Placed, Unfold)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")
         else:
@@ -263,7 +264,7 @@ class _Check:
             self.fail(f"{buffer.name} is partial, and read before finish")
 
     def _boxes(self, s: Stmt) -> None:
-        if not isinstance(s, (Copy, Contract, Inner, Unfold)):
+        if not isinstance(s, (Copy, Contract, Inner, Placed, Unfold)):
             return
         for buffer in read_boxes(s):
             self._readable(buffer)
@@ -276,6 +277,9 @@ class _Check:
             return
         if isinstance(s, Inner):
             self._inner(s)
+            return
+        if isinstance(s, Placed):
+            self._placed(s)
             return
         if isinstance(s, Copy):
             boxes = [(s.source, s.starts, (s.row_axis, s.column_axis), s.target)]
@@ -306,6 +310,20 @@ class _Check:
             self.fail("a tile without rows or columns")
         self._place(s.acc, (s.acc_row, s.acc_column))
         for count in (s.outer, s.length, s.rows):
+            self._integer(count)
+
+    def _placed(self, s: Placed) -> None:
+        for source, start in ((s.a, s.a_start), (s.b, s.b_start)):
+            self._place(source, (start,))
+            if source.dtype is not s.acc.dtype:
+                self.fail(f"{source.name} is {source.dtype.short}, not {s.acc.dtype.short}")
+        for table in s.tables:
+            if table.dtype is not int64 or len(table.shape) != 1:
+                self.fail(f"{table.name} does not hold places")
+        width = s.acc.shape[1]
+        if s.height < 1 or not isinstance(width, int) or not 0 < s.columns <= width:
+            self.fail("a tile without rows or columns")
+        for count in (s.acc_row, s.a_row, s.place, s.outer, s.length, s.rows):
             self._integer(count)
 
     def _unfold(self, s: Unfold) -> None:

@@ -20,6 +20,7 @@ from ..kernel import (
     If,
     Inner,
     Let,
+    Placed,
     Prefetch,
     Stmt,
     Store,
@@ -69,6 +70,15 @@ def replaced(expr: Expr, values: Mapping[Any, Expr]) -> Expr:
     return _mapped(expr, values, {})
 
 
+_VALUES: dict[type[Stmt], tuple[str, ...]] = {
+    Copy: ("rows", "columns", "target_row"),
+    Unfold: ("offset", "first_row", "rows", "first_column", "columns"),
+    Placed: ("acc_row", "a_start", "a_row", "b_start", "place", "outer", "length", "rows"),
+    Inner: ("acc_row", "acc_column", "a_start", "b_start", "outer", "length", "rows"),
+}
+"""The expressions in statements about boxes."""
+
+
 def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[Stmt, ...]:
     """The statements with variables and loads replaced by expressions."""
     memo: dict[int, Expr] = {}
@@ -99,33 +109,10 @@ def substitute(statements: Sequence[Stmt], values: Mapping[Any, Expr]) -> tuple[
                 next=es(s.next),
             )
         if isinstance(s, Copy):
-            return replace(
-                s,
-                starts=es(s.starts),
-                rows=e(s.rows),
-                columns=e(s.columns),
-                target_row=e(s.target_row),
-            )
-        if isinstance(s, Unfold):
-            return replace(
-                s,
-                offset=e(s.offset),
-                first_row=e(s.first_row),
-                rows=e(s.rows),
-                first_column=e(s.first_column),
-                columns=e(s.columns),
-            )
-        if isinstance(s, Inner):
-            return replace(
-                s,
-                acc_row=e(s.acc_row),
-                acc_column=e(s.acc_column),
-                a_start=e(s.a_start),
-                b_start=e(s.b_start),
-                outer=e(s.outer),
-                length=e(s.length),
-                rows=e(s.rows),
-            )
+            s = replace(s, starts=es(s.starts))
+        if isinstance(s, (Copy, Unfold, Placed, Inner)):
+            changed = {name: e(getattr(s, name)) for name in _VALUES[type(s)]}
+            return replace(s, **changed)  # type: ignore[arg-type]
         if isinstance(s, Contract):
             return replace(
                 s,

@@ -1,4 +1,4 @@
-"""Short windows, one apart: read from a padded copy of rows, without a panel of windows.
+"""Short windows with lanes along a row of places: read from a padded copy of rows.
 
 Holds the heuristics of direct convolution on the CPU.
 """
@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from typing import final
 
+from ..affine import canonical
+from ..dtypes import int64
 from ..expr import Buffer, Expr, Extent, Load, Var, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
-    Contract,
     For,
     Let,
+    Placed,
     Serial,
     Stmt,
+    Store,
     Vector,
 )
 from ..scalar import apply
@@ -28,143 +31,313 @@ from .window_tiling import (
     WindowProduct,
     number,
     rounded,
+    spread,
+    tile_time,
     two_axes,
 )
 
 __all__ = ["Direct"]
 
-FULL = 0.6
-"""How full vectors along a row of places are at least when windows are read directly."""
+FEW = 4
+"""Of so few rows a tile has more vectors, or else its sums wait for each other."""
+COPY = 3.0
+"""What a vector of the padded copy takes, in cycles."""
+SUMS = 1 << 16
+"""Bytes of sums that wait for those of other channels."""
+CLIPPED = 0.9
+"""Where fewer of the rows of windows lie inside than this, the others are left out."""
 
 
 @final
 class Direct(Tiling):
-    """Short windows, one apart: from a padded copy of some rows, of which all windows are read.
+    """Short windows: from a padded copy of some rows, of which all windows are read.
 
-    A tile has vectors from one row of places, or from two where a row fills less than one.
+    Windows that are several places apart are read from as many copies, each of every so many
+    columns, so that neighbouring windows are neighbours in memory. A tile has vectors from one row
+    of places, or from several where a row fills less than one.
     """
 
     def __init__(self, product: WindowProduct, size: int, target: Features) -> None:
         super().__init__(product, size, target)
         u = product.unfold
-        self.plain = len(u.low) <= 2 and u.column_steps[-1] == 1
+        self.rank = len(u.low)
         (self.kernel1, self.kernel2) = two_axes(u.row_extents[1:], 1)
         (self.places1, self.places2) = two_axes(u.column_extents[1:], 1)
-        (self.step1, _) = two_axes(u.column_steps, 1)
+        (self.step1, self.step2) = two_axes(u.column_steps, 1)
         (self.dilation1, self.dilation2) = two_axes(u.row_steps, 1)
+        (self.low1, _) = two_axes(u.low, 0)
         self.channels = u.row_extents[0]
-        self.lines = 2 if self.places2 <= self.lanes and self.places1 > 1 else 1
-        self.run = self.lanes if self.places2 <= self.lanes else 2 * self.lanes
-        self.runs = -(-self.places2 // self.run)
-        self.pitch = self.runs * self.run + (self.kernel2 - 1) * self.dilation2
+        self.taps = self.kernel1 * self.kernel2
+        moves = [tap * self.dilation2 for tap in range(self.kernel2)]
+        self.phases = 1 + max(move % self.step2 for move in moves)
+        self.reach = max(move // self.step2 for move in moves)
         self.budget = target.l2_bytes // 4
+        self.vectors = self._vectors(target)
+        self.most = min(14 if self.vectors == 1 else 12, self._most(self.vectors, target))
+        narrow = self.places2 <= self.lanes
+        self.lines = min(self.vectors, self.places1) if narrow else 1
+        self.run = self.lanes if narrow else self.vectors * self.lanes
+        self.runs = -(-self.places2 // self.run)
+        self.pitch = self.runs * self.run + self.reach
+
+    def _most(self, vectors: int, target: Features) -> int:
+        """Rows of a tile that leave registers for the operands."""
+        return max(1, (target.registers - 1 - vectors) // vectors)
+
+    def _vectors(self, target: Features) -> int:
+        """Vectors side by side in a tile."""
+        if self.places2 <= self.lanes and self.places1 == 1:
+            return 1
+        if self.rows > FEW:
+            return 2
+
+        def time(vectors: int) -> float:
+            height = min(self.rows, self._most(vectors, target))
+            runs = -(-self.places2 // (vectors * self.lanes)) * self.places1
+            if self.places2 <= self.lanes:
+                runs = -(-self.places1 // vectors)
+            return runs * -(-self.rows // height) * tile_time(height, vectors)
+
+        return min((2, 4, 6, 8), key=time)
 
     @property
     def fits(self) -> bool:
-        """Whether vectors are mostly full, and windows overlap."""
-        full = self.places2 / rounded(self.places2, self.lanes)
-        several = self.kernel1 * self.kernel2 > 1
-        return self.plain and several and full >= FULL and self._bytes(self.lines) <= self.budget
+        """Whether windows have several elements, and rows of a copy stay near."""
+        near = self._bytes(self.lines) <= self.channels * self.budget
+        return self.rank <= 2 and self.taps > 1 and near
+
+    @property
+    def time(self) -> float:
+        """About how long an image takes."""
+        height = self.height(self.rows)
+        tiles = -(-self.places1 // self.lines) * self.runs * -(-self.rows // height)
+        vectors = self.lines * self.run // self.lanes
+        depth = self.channels * self.taps * self._inside
+        copied = self._bytes(self.places1) / (self.dtype.itemsize * self.lanes)
+        return tiles * depth * tile_time(height, vectors) + COPY * copied * (
+            1 if self.step2 <= 2 else 4
+        )
+
+    @property
+    def _inside(self) -> float:
+        """How many of the rows of windows lie in the image, or 1 where nearly all do."""
+        (extent, _) = two_axes(self.p.unfold.source.shape[3:], 1)  # type: ignore[arg-type]
+        if self.rank < 2 or self.kernel1 == 1:
+            return 1.0
+        inside = 0
+        for place in range(self.places1):
+            first = place * self.step1 - self.low1
+            rows = (first + tap * self.dilation1 for tap in range(self.kernel1))
+            inside += sum(0 <= row < extent for row in rows)
+        share = inside / (self.places1 * self.kernel1)
+        return share if share < CLIPPED else 1.0
 
     def _read(self, places: int) -> int:
         """Rows of the input that so many rows of places read."""
         return (places - 1) * self.step1 + (self.kernel1 - 1) * self.dilation1 + 1
 
     def _bytes(self, places: int) -> int:
-        return self.channels * self._read(places) * self.pitch * self.dtype.itemsize
+        return self.channels * self.phases * self._read(places) * self.pitch * self.dtype.itemsize
 
-    def tiled(self) -> Tiled:
+    def _deal(self) -> tuple[int, int]:
+        """Rows of places of an item, and channels that are summed at once.
+
+        Where the rows of all channels do not stay near, sums of some wait for those of others.
+        """
         wanted = -(-ITEMS // self.trips)
         block = rounded(max(1, -(-self.places1 // wanted)), self.lines)
-        while block > self.lines and self._bytes(block) > self.budget:
+        if self._bytes(self.lines) <= self.budget:
+            while self._bytes(block) > self.budget:
+                block = rounded(block // 2, self.lines)
+            return block, self.channels
+        height = self.height(self.rows)
+        waiting = self.runs * self.run * rounded(self.rows, height) * self.dtype.itemsize
+        block = min(block, max(self.lines, SUMS // waiting // self.lines * self.lines))
+        while block > self.lines and self._bytes(block) > self.channels * self.budget:
             block = rounded(block // 2, self.lines)
+        parts = -(-self._bytes(block) // self.budget)
+        return block, -(-self.channels // min(parts, self.channels))
+
+    def tiled(self) -> Tiled:
+        block, together = self._deal()
         blocks = -(-self.places1 // block)
         read = self._read(block)
         self.panels = 1
         item, values, first, _ = self.item(block, blocks)
-        copy = Buffer("rows", self.dtype, (self.channels, read * self.pitch), space="chunk")
+        shape = (together * self.phases, spread(read * self.pitch))
+        copy = Buffer("rows", self.dtype, shape, space="chunk")
         total = blocks * block * self.step1 + read
-        rank = len(self.p.unfold.low)
+        parts = -(-self.channels // together)
+        channel: Expr = Var("channel") if parts > 1 else index(0)
+        count: Expr = index(together)
+        if self.channels % together:
+            count = apply("minimum", count, apply("sub", index(self.channels), channel))
         unfold = self.unfolded(
             values,
             target=copy,
-            row_extents=(self.channels, *(1,) * rank),
-            column_extents=(1, *(total, self.pitch)[2 - rank :]),
-            column_steps=(1,) * rank,
-            rows=index(self.channels),
+            row_extents=(self.channels, *(1, self.phases)[2 - self.rank :]),
+            column_extents=(1, *(total, self.pitch)[2 - self.rank :]),
+            row_steps=(1,) * self.rank,
+            column_steps=(1, self.step2)[2 - self.rank :],
+            first_row=apply("mul", channel, index(self.phases)),
+            rows=apply("mul", count, index(self.phases)),
             first_column=apply("mul", first, index(self.step1 * self.pitch)),
             columns=index(read * self.pitch),
         )
         height = self.height(self.rows)
-        acc = Buffer("acc", self.dtype, (height, self.lines * self.run), space="tile")
-        tiles = self._lines(acc, copy, values, first, block)
-        body = self.loop(item, blocks, [Alloc(copy), unfold, Alloc(acc), tiles])
+        self.weight = self.taps_of_weight(values, self.taps)
+        table = Buffer("taps", int64, (self.taps + 1,), space="chunk")
+        inside: list[Stmt] = [Alloc(table), self._places(table, shape[1]), Alloc(copy)]
+        width = self.lines * self.run
+        operands, channels = (copy, table), (channel, count)
+        if parts == 1:
+            acc = Buffer("acc", self.dtype, (height, width), space="tile")
+            tiles = self._lines(acc, operands, channels, (values, first, block), True, True)
+            inside += [unfold, Alloc(acc), tiles]
+        else:
+            tall = block // self.lines * self.runs * rounded(self.rows, height)
+            acc = Buffer("sums", self.dtype, (tall, width), space="chunk")
+            part = Var("part")
+            assert isinstance(channel, Var)
+            place = values, first, block
+            summed = (
+                Let(channel, apply("mul", part, index(together))),
+                unfold,
+                self._lines(acc, operands, channels, place, True, False),
+            )
+            inside += [Alloc(acc), self.cleared(acc), For(part, parts, Serial(), summed)]
+            inside.append(self._lines(acc, operands, channels, place, False, True))
+        body = self.loop(item, blocks, inside)
         depth = number(self.p.sums[0].extent)
         cost = 2.0 * self.rows * min(block, self.places1) * self.runs * self.run * depth
         return Tiled(body, self.trips * blocks, cost / self.lanes)
 
+    def _places(self, table: Buffer, plane: int) -> Stmt:
+        """Where each element of a window lies in the copy."""
+        t = Var("t", extent=self.taps)
+        tap: Expr = t
+        if self.weight.backwards:
+            tap = apply("sub", index(self.taps - 1), t)
+        tap1 = apply("divtrunc", tap, index(self.kernel2))
+        move = apply("mul", apply("remtrunc", tap, index(self.kernel2)), index(self.dilation2))
+        value = apply("mul", tap1, index(self.dilation1 * self.pitch))
+        phase = apply("remtrunc", move, index(self.step2))
+        value = apply("add", value, apply("mul", phase, index(plane)))
+        value = apply("add", value, apply("divtrunc", move, index(self.step2)))
+        return For(t, self.taps, Serial(), (Store(table, (t,), canonical(value)),))
+
     def _lines(
-        self, acc: Buffer, copy: Buffer, values: dict[Var, Expr], first: Expr, block: int
+        self,
+        acc: Buffer,
+        operands: tuple[Buffer, Buffer],
+        channels: tuple[Expr, Expr],
+        item: tuple[dict[Var, Expr], Expr, int],
+        summed: bool,
+        finished: bool,
     ) -> Stmt:
-        """Loops over rows of places, runs in them, and rows of the product."""
-        height = number(acc.shape[0])
+        """Loops over rows of places, runs in them, and rows of the product.
+
+        A tile is summed, or what follows its sums is computed, or both.
+        """
+        values, first, block = item
+        height = self.height(self.rows)
         step, run, t = Var("step"), Var("run"), Var("t")
-        line, column, tile0 = Var("line"), Var("column"), Var("i0")
+        line, column, tile0, row0 = Var("line"), Var("column"), Var("i0"), Var("row0")
         alive, let_alive = self.rows_left(tile0, height)
-        inside = (
-            Let(tile0, apply("mul", t, index(height))),
-            *let_alive,
-            self._contract(acc, copy, values, (tile0, alive, line, column)),
-            self._epilogue(acc, values, first, (tile0, alive, line, column)),
-        )
-        tiles = For(t, -(-self.rows // height), Serial(), inside)
+        inside: list[Stmt] = [Let(tile0, apply("mul", t, index(height))), *let_alive]
+        place: tuple[Expr, ...] = (tile0, alive, line, column, index(0))
+        tiles = -(-self.rows // height)
+        if not (summed and finished):
+            before = apply("add", apply("mul", step, index(self.runs)), run)
+            before = apply(
+                "mul", apply("add", apply("mul", before, index(tiles)), t), index(height)
+            )
+            inside.append(Let(row0, before))
+            place = (*place[:4], row0)
+        lets: tuple[Let, ...] = ()
+        if summed:
+            taps, lets = self._taps(apply("add", first, line))
+            inside.append(self._contract(acc, operands, channels, taps, place, not finished))
+        if finished:
+            inside.append(self._epilogue(acc, values, first, place))
         runs = For(
             run,
             self.runs,
             Serial(),
-            (Let(column, apply("mul", run, index(self.run))), tiles),
+            (
+                Let(column, apply("mul", run, index(self.run))),
+                For(t, tiles, Serial(), tuple(inside)),
+            ),
         )
         left = apply("minimum", index(block), apply("sub", index(self.places1), first))
         count = apply("add", left, index(self.lines - 1))
         count = apply("divtrunc", count, index(self.lines))
-        body = (Let(line, apply("mul", step, index(self.lines))), runs)
+        body = (Let(line, apply("mul", step, index(self.lines))), *lets, runs)
         return For(step, count, Serial(), body)
+
+    def _taps(self, line: Expr) -> tuple[tuple[Expr, Expr], tuple[Let, ...]]:
+        """The first element of the windows of some rows of places that counts, and how many do."""
+        if self._inside == 1.0:
+            return (index(0), index(self.taps)), ()
+        (extent, _) = two_axes(self.p.unfold.source.shape[3:], 1)  # type: ignore[arg-type]
+        zero, all_ = index(0), index(self.kernel1)
+
+        def rows_before(line: Expr, bound: int) -> Expr:
+            """Rows of windows that begin before a row of the input."""
+            left = apply("sub", index(bound + self.low1), apply("mul", line, index(self.step1)))
+            left = apply("add", left, index(self.dilation1 - 1))
+            count = apply("divtrunc", apply("maximum", left, zero), index(self.dilation1))
+            return apply("minimum", count, all_)
+
+        last = apply("add", line, index(self.lines - 1))
+        start, stop = Var("from"), Var("to")
+        lets = [Let(start, rows_before(last, 0)), Let(stop, rows_before(line, extent))]
+        first, end = apply("mul", start, index(self.kernel2)), None
+        length = apply("maximum", apply("sub", stop, start), zero)
+        length = apply("mul", length, index(self.kernel2))
+        if self.weight.backwards:
+            end = apply("mul", apply("maximum", stop, start), index(self.kernel2))
+            first = apply("sub", index(self.taps), end)
+        return (first, length), tuple(lets)
 
     def _contract(
         self,
         acc: Buffer,
-        copy: Buffer,
-        values: dict[Var, Expr],
-        place: tuple[Expr, Expr, Expr, Expr],
-    ) -> Contract:
-        tile0, alive, line, column = place
-        base, steps = self.weight_at(values)
-        row_step, sum_step = steps[self.p.rows.var], steps[self.p.sums[0].var]
-        left = self.p.weight.buffer
-        matrix = Buffer(left.name, left.dtype, (1, 1, 1), (1, row_step, sum_step), "view", left)
-        start = apply("add", base, apply("mul", tile0, index(row_step)))
-        plane = number(copy.shape[1])
-        down, next_line = self.dilation1 * self.pitch, self.step1 * self.pitch
-        strides = (1, plane, down, self.dilation2, next_line, 1)
-        view = Buffer(copy.name, self.dtype, (1,) * 6, strides, "view", copy)
-        at = apply("add", apply("mul", line, index(next_line)), column)
-        zero = index(0)
-        sums = ((self.channels, 1), (self.kernel1, 2), (self.kernel2, 3))
-        return Contract(
-            acc,
-            matrix,
-            (start, zero, zero),
-            1,
-            2,
-            view,
-            (at, *(zero,) * 5),
-            1,
-            5,
-            number(self.p.sums[0].extent),
-            alive,
-            index(number(acc.shape[1])),
-            b_sums=sums,
-            b_run=(self.run, 4) if self.lines > 1 else None,
+        operands: tuple[Buffer, Buffer],
+        channels: tuple[Expr, Expr],
+        taps: tuple[Expr, Expr],
+        place: tuple[Expr, ...],
+        onward: bool,
+    ) -> Placed:
+        (copy, table), (tile0, alive, line, column, row0) = operands, place
+        w, (first, length) = self.weight, taps
+        buffer = self.p.weight.buffer
+        matrix = Buffer(buffer.name, buffer.dtype, (1,), (1,), "view", buffer)
+        start = apply("add", w.base, apply("mul", tile0, index(w.row)))
+        start = apply("add", start, apply("mul", first, index(w.tap)))
+        start = apply("add", start, apply("mul", channels[0], index(w.channel)))
+        next_line = self.step1 * self.pitch
+        return Placed(
+            acc=acc,
+            acc_row=row0,
+            height=self.height(self.rows),
+            columns=number(acc.shape[1]),
+            a=matrix,
+            a_start=start,
+            a_rows=w.row,
+            a_row=index(0),
+            a_step=w.channel,
+            a_places=w.tap,
+            b=Buffer(copy.name, self.dtype, (1,), (1,), "view", copy),
+            b_start=apply("add", apply("mul", line, index(next_line)), column),
+            b_step=self.phases * number(copy.shape[1]),
+            b_places=table,
+            b_run=(self.run, next_line) if self.lines > 1 else None,
+            place=first,
+            outer=channels[1],
+            length=length,
+            rows=alive,
+            onward=onward,
         )
 
     def _epilogue(
@@ -172,11 +345,11 @@ class Direct(Tiling):
         acc: Buffer,
         values: dict[Var, Expr],
         first: Expr,
-        place: tuple[Expr, Expr, Expr, Expr],
+        place: tuple[Expr, ...],
     ) -> Stmt:
         """What follows for each place of the tile."""
-        tile0, alive, line, column = place
-        i, which = Var("r", extent=number(acc.shape[0])), Var("s", extent=self.lines)
+        tile0, alive, line, column, row0 = place
+        i, which = Var("r", extent=self.height(self.rows)), Var("s", extent=self.lines)
         j = Var("v", extent=self.run)
         row = apply("add", apply("add", first, line), which)
         at = {
@@ -189,7 +362,10 @@ class Direct(Tiling):
             ),
         }
         from_ = apply("add", apply("mul", which, index(self.run)), j)
-        inner = (Let(self.p.acc, Load(acc, (i, from_))), *substitute(self.p.after, at))
+        inner = (
+            Let(self.p.acc, Load(acc, (apply("add", row0, i), from_))),
+            *substitute(self.p.after, at),
+        )
         valid = apply("minimum", index(self.run), apply("sub", index(self.places2), column))
         whole = self.places2 % self.run == 0 or self.runs == 1
         extent: Extent | Expr = min(self.run, self.places2) if whole else valid

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import final
 
-from ..expr import Buffer, Expr, Extent, Load, Var, const, index, number_or_expr
-from ..kernel import Alloc, Any, For, Inner, Let, Serial, Stmt, Store, Vector
+from ..expr import Buffer, Expr, Extent, Load, Var, index, number_or_expr
+from ..kernel import Alloc, Any, For, Inner, Let, Serial, Stmt, Vector
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
@@ -119,7 +119,7 @@ class Sums(Tiling):
         some = self.columns_left(out0)
         inside = [
             Alloc(self.sums),
-            self._cleared(),
+            self.cleared(self.sums),
             *self._parts(values, (channel0, out0, some), groups),
             *self._epilogue(values, (channel0, out0, some), block),
         ]
@@ -127,12 +127,6 @@ class Sums(Tiling):
         cost = 2.0 * min(block, self.channels) * taps * min(self.width, self.columns)
         cost *= self.images * rounded(self.lines * self.line, self.lanes) / self.lanes
         return Tiled(body, self.trips * blocks * self.panels, cost)
-
-    def _cleared(self) -> Stmt:
-        height, width = (number(e) for e in self.sums.shape)
-        i, j = Var("i"), Var("j")
-        clear = (Store(self.sums, (i, j), const(0, self.dtype)),)
-        return For(i, height, Any(), (For(j, width, Any(), clear, mapping=Vector(self.lanes, 1)),))
 
     # --- parts of the sum -------------------------------------------------------------------------
 

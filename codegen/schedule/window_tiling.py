@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import final
 
 from ..affine import canonical, linear
-from ..expr import Apply, Const, Expr, Extent, Load, Var, index, number_or_expr
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, const, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -20,8 +20,10 @@ from ..kernel import (
     Let,
     Parallel,
     Stmt,
+    Store,
     Tree,
     Unfold,
+    Vector,
     nested,
 )
 from ..records import dataclass
@@ -31,15 +33,20 @@ from .rewrite import flat_offset, substitute
 
 __all__ = [
     "ITEMS",
+    "Taps",
     "Tiling",
     "WindowProduct",
     "divisor",
     "match_windows",
     "number",
     "rounded",
+    "spread",
+    "tile_time",
     "two_axes",
 ]
 
+LINE = 16
+"""Elements of a line of a cache."""
 ITEMS = 16
 """Items that a product is dealt in when it is large enough."""
 
@@ -115,8 +122,33 @@ def divisor(number: int, most: int) -> int:
     return next((d for d in range(min(number, most), 1, -1) if number % d == 0), 1)
 
 
+def tile_time(rows: int, vectors: int) -> float:
+    """Cycles of a term of the sum in a register tile: of multiplications, loads, or latency."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, 4)
+
+
 def rounded(value: int, unit: int) -> int:
     return -(-value // unit) * unit
+
+
+@final
+@dataclass(frozen=True)
+class Taps:
+    """Where a weight begins, and its steps along channels of the result, channels, and taps.
+
+    One that lies `backwards` is read from its end, the taps of the windows in that order, too.
+    """
+
+    base: Expr
+    row: int
+    channel: int
+    tap: int
+    backwards: bool
+
+
+def spread(width: int) -> int:
+    """A width of rows that do not all lie in the same sets of a cache: an odd number of lines."""
+    return LINE * (-(-width // LINE) | 1)
 
 
 class Tiling:
@@ -184,11 +216,42 @@ class Tiling:
                 base = apply("add", base, apply("mul", values[atom], index(factor)))
         return base, {var: form.coefficient(var) for var in inner}
 
+    def taps_of_weight(self, values: dict[Var, Expr], taps: int) -> Taps:
+        """Where the weight begins for an item, and its steps; of one that lies backwards the end.
+
+        The sum is over channels and taps.
+        """
+        form = linear(flat_offset(self.p.weight.buffer, self.p.weight.indices))
+        (k,) = (f.var for f in self.p.sums)
+        row, column = self.p.rows.var, self.p.columns.var
+        step = form.coefficient(k)
+        channel_step, tap_step = step * taps, step
+        base: Expr = index(form.constant)
+        for atom, factor in form.terms:
+            if isinstance(atom, Var):
+                if atom not in (k, row, column):
+                    base = apply("add", base, apply("mul", values[atom], index(factor)))
+            elif isinstance(atom, Apply) and atom.op == "divtrunc":
+                channel_step = factor
+            else:
+                tap_step = factor
+        if tap_step < 0:
+            base = apply("add", base, index(tap_step * (taps - 1)))
+        steps = (form.coefficient(row) or form.coefficient(column), channel_step, abs(tap_step))
+        return Taps(base, *steps, tap_step < 0)
+
     def unfolded(self, values: dict[Var, Expr], **parts: object) -> Unfold:
         """The statement for a part of the matrix."""
         (moved,) = substitute([self.p.unfold], values)
         assert isinstance(moved, Unfold)
         return replace(moved, **parts)  # type: ignore[arg-type]
+
+    def cleared(self, sums: Buffer) -> Stmt:
+        """Zeros in a matrix of sums."""
+        height, width = (number(e) for e in sums.shape)
+        i, j = Var("i"), Var("j")
+        clear = (Store(sums, (i, j), const(0, self.dtype)),)
+        return For(i, height, Any(), (For(j, width, Any(), clear, mapping=Vector(self.lanes, 1)),))
 
     def rows_left(self, tile0: Expr, height: int) -> tuple[Expr, tuple[Let, ...]]:
         """How many rows of a tile that begins at `tile0` there are, and what binds that."""

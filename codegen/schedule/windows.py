@@ -23,6 +23,7 @@ from ..scalar import apply
 from ..targets.base import Features
 from .contraction import Tiled
 from .rewrite import substitute
+from .window_channels import Channels
 from .window_direct import Direct
 from .window_rows import Rows
 from .window_sums import Sums
@@ -46,8 +47,10 @@ def tile_windows(product: WindowProduct, size: int, target: Features) -> Tiled:
     if product.in_rows:
         sums = Sums(product, size, target)
         return sums.tiled() if sums.fits else Rows(product, size, target).tiled()
-    direct = Direct(product, size, target)
-    return direct.tiled() if direct.fits else Columns(product, size, target).tiled()
+    direct, channels = Direct(product, size, target), Channels(product, size, target)
+    if direct.fits and not (channels.fits and channels.time < direct.time):
+        return direct.tiled()
+    return channels.tiled() if channels.fits else Columns(product, size, target).tiled()
 
 
 @final

@@ -24,6 +24,7 @@ from ..kernel import (
     Inner,
     Kernel,
     Let,
+    Placed,
     Prefetch,
     Stmt,
     Store,
@@ -292,6 +293,10 @@ class Threads(Teams):
 
     def contract(self, s: Contract) -> None:
         """A register tile of the CPU."""
+        raise ValueError(f"kernel {self.kernel.name} is mapped to a register tile of the CPU")
+
+    def placed(self, s: Placed) -> None:
+        """A tile of operands that lie anywhere, of the CPU."""
         raise ValueError(f"kernel {self.kernel.name} is mapped to a register tile of the CPU")
 
     def inner(self, s: Inner) -> None:

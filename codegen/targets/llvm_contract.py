@@ -33,7 +33,7 @@ class Contracts(Unfolds):
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
         a, b = (o.dtype if o.dtype.is_half else None for o in (s.a, s.b))
-        form = TileForm(dtype, lanes, height, width, alive, bool(s.b_sums), (a, b))
+        form = TileForm(dtype, lanes, height, width, alive, (a, b))
         if height <= 0 or alive <= 0:
             return
         pointers = [
@@ -49,8 +49,6 @@ class Contracts(Unfolds):
             self.stride(s.b, s.b_sum_axis),
             columns,
         ]
-        if s.b_sums:
-            numbers = self._nested(s, numbers, lanes)
         onward = None if s.onward is None else self.operand(self.value(s.onward), 0)
         numbers.append(0 if onward is None else self.emit(f"zext i1 {onward} to i64"))
         if isinstance(columns, int):
@@ -64,19 +62,6 @@ class Contracts(Unfolds):
         name = self.begin_if()
         self._call(replace(form, alive=None), pointers, numbers)
         self.end_if(name, edge)
-
-    def _nested(self, s: Contract, numbers: list[int | str], lanes: int) -> list[int | str]:
-        """The arguments of a sum over several axes, and of columns in runs."""
-        outer, *inner = [(1, s.b_sum_axis)] * (3 - len(s.b_sums)) + list(s.b_sums)
-        strides = [self.stride(s.b, axis) for _, axis in inner]
-        length, axis = s.b_run or (lanes, s.b_column_axis)
-        step = self.stride(s.b, axis) if length == lanes and s.b_run else lanes
-        return [
-            *(outer[0], *numbers[1:4], self.stride(s.b, outer[1]), *numbers[5:]),
-            *(extent for extent, _ in inner),
-            *strides,
-            step,
-        ]
 
     def _call(self, form: TileForm, pointers: list[str], numbers: list[int | str]) -> None:
         self.declarations |= tile_function(form, self.target)

@@ -18,6 +18,7 @@ from ..kernel import (
     Inner,
     Let,
     Monoid,
+    Placed,
     Prefetch,
     Stmt,
     Store,
@@ -418,6 +419,6 @@ def written(statements: Sequence[Stmt]) -> frozenset[Buffer]:
             buffers.add(statement.buffer)
         elif isinstance(statement, (Copy, Unfold)):
             buffers.add(statement.target)
-        elif isinstance(statement, (Contract, Inner)):
+        elif isinstance(statement, (Contract, Inner, Placed)):
             buffers.add(statement.acc)
     return frozenset(buffers)

@@ -18,6 +18,7 @@ from ..kernel import (
     Inner,
     Let,
     Monoid,
+    Placed,
     Prefetch,
     Stmt,
     Store,
@@ -59,6 +60,9 @@ class Statements(Loops):
             elif isinstance(s, Contract):
                 self.contract(s)
                 self.forget(frozenset((s.acc,)))
+            elif isinstance(s, Placed):
+                self.placed(s)
+                self.forget(frozenset((s.acc,)))
             elif isinstance(s, Inner):
                 self.inner(s)
                 self.forget(frozenset((s.acc,)))
@@ -78,6 +82,10 @@ class Statements(Loops):
 
     def contract(self, s: Contract) -> None:
         """Write a register tile; in another file."""
+        raise NotImplementedError
+
+    def placed(self, s: Placed) -> None:
+        """Write a tile of operands that lie anywhere; in another file."""
         raise NotImplementedError
 
     def inner(self, s: Inner) -> None:

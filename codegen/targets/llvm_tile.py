@@ -33,9 +33,6 @@ class TileForm:
         The size of the tile.
     alive : int, optional
         How many columns exist; None when that is an argument.
-    nested : bool
-        Whether the sum runs over three axes of b, and vectors of columns lie anywhere: both are
-        arguments.
     halves : pair of DType, optional
         The dtypes of a and b where these are 16-bit floats.
     """
@@ -45,15 +42,13 @@ class TileForm:
     rows: int
     columns: int
     alive: int | None
-    nested: bool = False
     halves: tuple[DType | None, DType | None] = (None, None)
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
-        kind = ".nested" if self.nested else ""
-        kind += "".join(f".{n}{h.short}" for n, h in zip("ab", self.halves, strict=True) if h)
+        kind = "".join(f".{n}{h.short}" for n, h in zip("ab", self.halves, strict=True) if h)
         return f"fg.tile{kind}.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
 
@@ -65,9 +60,7 @@ def tile_function(form: TileForm, target: Features) -> frozenset[str]:
 
     Its parameters are the pointers of a, b and the tile, the extent of the sum, how many rows
     exist, the stride of a from row to row and along the sum, that of b along the sum, and how
-    many columns exist; when nested, also the extents and strides of b of two more axes of the sum,
-    and the distance of two vectors of columns. The last says whether the sum goes on from what the
-    tile holds.
+    many columns exist. The last says whether the sum goes on from what the tile holds.
     """
     key = (form, target)
     if key not in _MADE:
@@ -95,10 +88,7 @@ class _Tile(Memory):
         states = self._sum(offsets, masks)
         self._write(masks, states)
         lines = self.levels[0].region.lines
-        names = ["extent", "rows", "row_step", "a_step", "b_step", "columns"]
-        if form.nested:
-            names += ["extent1", "extent2", "b_step1", "b_step2", "vector_step"]
-        names.append("onward")
+        names = ["extent", "rows", "row_step", "a_step", "b_step", "columns", "onward"]
         parameters = ", ".join(["ptr %a", "ptr %b", "ptr %acc", *(f"i64 %{n}" for n in names)])
         head = f"define internal void @{form.name}({parameters})"
         body = " ".join(line.strip() for line in lines)
@@ -139,8 +129,6 @@ class _Tile(Memory):
         """
         types = ["ptr", "ptr", *[self.kind] * (len(offsets) * len(masks))]
         state = ["%a", "%b", *self._starts(len(offsets) * len(masks), len(masks))]
-        if self.form.nested:
-            return self._nested_sum(state, types, offsets, masks)
         going = self.emit("icmp slt i64 0, %extent")
         name = self.begin_if()
         loop = self.begin_loop("0", "%extent", 1, list(zip(types, state, strict=True)))
@@ -160,26 +148,6 @@ class _Tile(Memory):
             loaded.append(self.emit(f"load {self.kind}, ptr {pointer}, align {align}"))
         kinds = [self.kind] * count
         return self.end_if(name, going, list(zip(kinds, loaded, zeros, strict=True)))
-
-    def _nested_sum(
-        self, state: list[str], types: list[str], offsets: list[str], masks: list[str | None]
-    ) -> list[str]:
-        """The sum over three axes of b, the last one fastest."""
-        outer = self.begin_loop("0", "%extent", 1, list(zip(types, state, strict=True)))
-        a, b0, *states = outer.phis
-        middle = self.begin_loop(
-            "0", "%extent1", 1, list(zip(types, [a, b0, *states], strict=True))
-        )
-        a, b1, *states = middle.phis
-        inner = self.begin_loop("0", "%extent2", 1, list(zip(types, [a, b1, *states], strict=True)))
-        a, b2, *states = inner.phis
-        a, b2 = (self.emit(f"freeze ptr {p}") for p in (a, b2))
-        states = self._multiply(a, b2, states, offsets, masks)
-        after = [self._moved(a, "%a_step", 0), self._moved(b2, "%b_step2", 1), *states]
-        a, _, *states = self.end_loop(inner, after)
-        a, _, *states = self.end_loop(middle, [a, self._moved(b1, "%b_step1", 1), *states])
-        _, _, *states = self.end_loop(outer, [a, self._moved(b0, "%b_step", 1), *states])
-        return states
 
     def _step(self, state: list[str], offsets: list[str], masks: list[str | None]) -> list[str]:
         """One product.
@@ -208,8 +176,6 @@ class _Tile(Memory):
         right = []
         for j, mask in enumerate(masks):
             pointer = self._moved(b, j * lanes, 1)
-            if self.form.nested and j:
-                pointer = self._moved(b, self.emit(f"mul nsw i64 %vector_step, {j}"), 1)
             right.append(self._right(pointer, mask))
         suffix = f"v{lanes}f{dtype.bits}"
         result = []

@@ -12,7 +12,7 @@ from typing import final
 
 from ..affine import canonical
 from ..dtypes import DType
-from ..expr import index
+from ..expr import Const, index
 from ..kernel import Unfold
 from ..scalar import apply
 from ..unfolding import unfold_loops
@@ -20,6 +20,7 @@ from .base import Features
 from .llvm_builder import Region
 from .llvm_copy import Copies
 from .llvm_memory import Memory
+from .llvm_pad import FARTHEST, pad_function, pad_name
 
 __all__ = ["Unfolds", "unfold_function", "unfold_name"]
 
@@ -49,6 +50,8 @@ class Unfolds(Copies):
             for loop in unfold_loops(s):
                 self.run_now(loop)
             return
+        if isinstance(width, int) and self._padded(s, width, strides):
+            return
         last = s.column_steps[-1] * strides[-1] if isinstance(strides[-1], int) else 0
         step = last if last in (1, 2) and strides[-1] == 1 else 0
         plane = math.prod(s.row_extents[1:])
@@ -68,6 +71,36 @@ class Unfolds(Copies):
             f"i64 {self.amount(n)}" for n in numbers
         ]
         self.put(f"call void @{unfold_name(dtype, step)}({', '.join(arguments)})")
+
+    def _padded(self, s: Unfold, width: int, strides: list[int | str]) -> bool:
+        """Write a padded copy of whole lines, if it is one, by its own function."""
+        step, phases = s.column_steps[-1], s.row_extents[-1]
+        single = set(s.row_extents[1:-1]) <= {1} and set(s.column_steps[:-1]) <= {1}
+        if not single or not phases <= step <= FARTHEST or strides[-1] != 1:
+            return False
+        if phases > 1 and s.row_steps[-1] != 1:
+            return False
+        pitch = index(s.column_extents[-1])
+        for number in (s.first_column, s.columns):
+            rest = canonical(apply("remtrunc", number, pitch))
+            if not (isinstance(rest, Const) and rest.value == 0):
+                return False
+        channels = canonical(apply("divtrunc", s.rows, index(phases)))
+        channel = canonical(apply("divtrunc", s.first_row, index(phases)))
+        lines = canonical(apply("divtrunc", s.columns, pitch))
+        first = canonical(apply("divtrunc", s.first_column, pitch))
+        starts = (index(0),) * (len(s.low) + 1)
+        source = self.first(s.source, (s.offset, channel, *starts))
+        target = self.first(s.target, (index(0), index(0)))
+        low, extents = _two(s.low, 0), [e for e in s.source.shape[3:] if isinstance(e, int)]
+        each = s.column_extents[1] if len(s.low) == 2 else 1
+        line = strides[3] if len(s.low) == 2 else 0
+        numbers = [width, self.bound(channels), self.bound(lines), s.column_extents[-1], each]
+        numbers += [self.bound(first), *low, *_two(extents, 1), strides[1], strides[2], line]
+        self.declarations |= pad_function(s.target.dtype, step, phases, self.target)
+        arguments = [f"ptr {p}" for p in (source, target)] + [f"i64 {n}" for n in numbers]
+        self.put(f"call void @{pad_name(s.target.dtype, step, phases)}({', '.join(arguments)})")
+        return True
 
 
 def _two(numbers: tuple[int, ...] | list[int], missing: int) -> list[int]:

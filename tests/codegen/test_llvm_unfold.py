@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from fusegrad.codegen.dtypes import DType, bool_, float32, float64
+from fusegrad.codegen.dtypes import DType, float32, float64
 from fusegrad.codegen.expr import Buffer, Load, Var, const, index
 from fusegrad.codegen.interpret import interpret_kernel
 from fusegrad.codegen.kernel import (
     Alloc,
-    Contract,
     For,
     Kernel,
     Parallel,
@@ -64,6 +63,12 @@ CASES: dict[str, Case] = {
     "three axes": ((1, 2, 3, 4, 5), ((2, 2, 2, 2), (1, 2, 3, 4), (1,) * 3, (1,) * 3), (0,) * 3,
                    (0, 16, 0, 24), 32),
     "beyond": ((1, 1, 3, 4), ((1, 5, 5), (1, 9, 10), (1, 1), (1, 1)), (5, 5), (0, 25, 0, 90), 96),
+    "lines": ((2, 3, 5, 7), ((3, 1, 1), (2, 6, 9), (1, 1), (1, 1)), (1, 2), (1, 2, 36, 54), 64),
+    "lines apart": ((2, 3, 5, 40), ((3, 1, 2), (2, 5, 19), (1, 1), (1, 2)), (0, 2),
+                    (0, 6, 38, 152), 160),
+    "one in two lines": ((2, 3, 5, 15), ((3, 1, 1), (2, 5, 9), (1, 1), (1, 2)), (0, 1),
+                         (0, 2, 0, 90), 90),
+    "lines three apart": ((2, 3, 50), ((3, 3), (2, 18), (1,), (3,)), (2,), (0, 9, 0, 36), 64),
     "no lane": ((1, 2, 4, 4), ((2, 1, 1), (1, 4, 4), (1, 1), (1, 1)), (0, 0), (0, 2, 0, 0), 16),
 }  # fmt: skip
 
@@ -119,49 +124,6 @@ def test_windows_are_unfolded(case: str, target: str) -> None:
         found = np.zeros_like(meant)
         Native(kernel, named(target))(values, found, chunks=((0, 1),))
         np.testing.assert_array_equal(found, expected)
-
-
-def nested_product(dtype: DType, run: int | None, adds: bool) -> Kernel:
-    """A tile whose sum runs over channels, rows and columns of a window."""
-    channels, height, width, rows, columns = 3, 2, 3, 5, 32
-    pitch, lines = 40, 6
-    a = Buffer("a", dtype, (rows, channels * height * width))
-    b = Buffer("b", dtype, (channels * lines * pitch,))
-    strides = (1, lines * pitch, pitch, 1, 2 * pitch, 1)
-    view = Buffer("b", dtype, (1,) * 6, strides, "view", b)
-    out = Buffer("out", dtype, (rows, columns))
-    acc = Buffer("acc", dtype, (rows, columns), space="tile")
-    contract = Contract(
-        acc, a, (index(0), index(0)), 0, 1, view, (index(1), *(index(0),) * 5), 1, 5,
-        channels * height * width, index(rows), index(columns),
-        onward=const(True, bool_) if adds else None,
-        b_sums=((channels, 1), (height, 2), (width, 3)), b_run=(run, 4) if run else None,
-    )  # fmt: skip
-    extents = (rows, columns)
-    body = [Alloc(acc), each(extents, acc), contract, each(extents, out, acc)]
-    params = [Param(a, Role.IN), Param(b, Role.IN), Param(out, Role.OUT)]
-    return kernel_of(body, params)
-
-
-@pytest.mark.parametrize("target", [t for t in TARGETS if t != "sse4"])
-@pytest.mark.parametrize("adds", [False, True])
-@pytest.mark.parametrize("two", [False, True])
-def test_a_sum_over_several_axes(target: str, adds: bool, two: bool) -> None:
-    lanes = named(target).lanes(float32)
-    kernel = nested_product(float32, lanes if two and lanes == 16 else None, adds)
-    rng = np.random.default_rng(2)
-    shapes = [p.buffer.shape for p in kernel.params]
-    a, b = (rng.standard_normal(s).astype(np.float32) for s in shapes[:2])  # type: ignore[arg-type]
-    meant, found = (np.zeros(shapes[2], np.float32) for _ in range(2))  # type: ignore[arg-type]
-    interpret_kernel(kernel, [a, b, meant], [])
-    Native(kernel, named(target))(a, b, found, chunks=((0, 1),))
-    np.testing.assert_array_equal(found, meant)
-    planes = b.reshape(3, 6, 40)
-    start = UNTOUCHED if adds else 0
-    for column in (0, 15, 16, 31):
-        line, at = (2 * (column // 16), column % 16) if two and lanes == 16 else (0, column)
-        part = planes[:, line : line + 2, 1 + at : 4 + at].ravel()
-        np.testing.assert_allclose(found[:, column], a @ part + start, 1e-4, 1e-5)
 
 
 def test_windows_are_printed() -> None:

@@ -183,16 +183,17 @@ class _Trial:
         """The kernel in one way, compiled, with memory to run on."""
         kernel, items = self.lowered.kernel, self.lowered.items
         mapped = schedule(kernel, items, self.features, self.streamed, choice)
-        text = llvm.emit_kernel(replace(mapped.kernel, name="kernel"), self.features)
+        text, sizes = llvm.emit_sized(replace(mapped.kernel, name="kernel"), self.features)
         with Emission(self.features) as emission:
             emission.add(text, mapped.finishes)
-            code, _ = emission.finish()
+            code = emission.finish().objects
         library = loader.load(code, [symbol_of(text)], {})
         blocks = [_filled(node.dtype, size_of(node)) for node in self.lowered.arguments]
         layout = llvm.kernel_layout(mapped.kernel, self.features)
         stride = -(-layout.scratch_bytes // 64) * 64
         scratch = memory.allocate(stride * threads.max_threads())
         words = [block.address for block in blocks] + [items] * len(kernel.sizes)
+        words += sizes
         arguments = (ctypes.c_int64 * len(words))(*words)
         launch = _launcher()
         fixed = (library.address(symbol_of(text)), ctypes.addressof(arguments))

@@ -54,7 +54,10 @@ __all__ = [
 @final
 @dataclass
 class Artifacts:
-    """What the stages made, for explain and dumps; not kept otherwise."""
+    """What the stages made, for explain and dumps; not kept otherwise.
+
+    ``expect`` is told about how many bytes the arena will have, long before the plan is there.
+    """
 
     graphs: list[tuple[str, tuple[Node, ...]]] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
@@ -67,6 +70,7 @@ class Artifacts:
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     plan: Plan | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
+    expect: Callable[[int], object] = field(default=lambda _: None, repr=False)
 
     @property
     def ir(self) -> str:
@@ -192,6 +196,7 @@ def _build(
             observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
             goal=goal,
         )
+        made.expect(kept_bytes(unit.regions, unit.roots))
         units = [*units_inside(unit), unit]
         mapped_donations = shared_outputs(donations, unit, units, inputs)
         kept_cached = {unit.roots[o] for o, _ in mapped_donations} | {

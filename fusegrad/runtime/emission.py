@@ -119,6 +119,7 @@ class Emission:
         self._open = threading.Semaphore(0)
         self._over = False
         self._workers: list[threading.Thread] = []
+        self._most = min(config.available_cpus() - 1, _MOST_WORKERS)
 
     def add(self, text: str, finishes: bool, draft: bool = False) -> None:
         """One more kernel, whose function is named ``kernel``; one that is known costs nothing."""
@@ -244,8 +245,7 @@ class Emission:
         self._hire(number + 1)
 
     def _hire(self, wanted: int) -> None:
-        most = min(config.available_cpus() - 1, _MOST_WORKERS)
-        if self._compiles and len(self._workers) < min(most, wanted):
+        if self._compiles and len(self._workers) < min(self._most, wanted):
             worker = threading.Thread(target=self._run, daemon=True)
             worker.start()
             self._workers.append(worker)

@@ -59,6 +59,11 @@ class _Pause:
     def _restore(self) -> None:
         sys.setswitchinterval(self._turn)
         if self._before:
+            if gc.get_freeze_count() == 0:
+                # What is there now counts as old, in no time: the next collection would walk over
+                # all that a compilation has made.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -18,7 +18,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,10 @@ from ..codegen.records import dataclass
 __all__ = [
     "Block",
     "MemoryStatistics",
+    "Spare",
+    "add_spare",
     "allocate",
+    "drop_spares",
     "set_cache_limit",
     "size_class",
     "statistics",
@@ -43,6 +46,7 @@ _MOST_IN_SLAB = 32 << 10
 _LEAST_SLAB = 64 << 10
 _SLOTS_OF_SLAB = 16
 _MOST_CACHED = 1 << 30
+_ROOM = 4
 _PRIVATE = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 )
@@ -86,26 +90,50 @@ def _slots(capacity: int) -> int:
 # --- mappings -------------------------------------------------------------------------------------
 
 
+class Spare(NamedTuple):
+    """Memory of the system that nobody has asked for yet."""
+
+    memory: mmap.mmap
+    address: int
+    size: int
+
+
+def _mapped(size: int) -> Spare:
+    """New memory: aligned to 2 MiB, in huge pages, from 1 MiB on."""
+    huge = size >= _LEAST_HUGE
+    memory = mmap.mmap(-1, size + (_HUGE_PAGE if huge else 0), **_PRIVATE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    address = _round_up(start, _HUGE_PAGE) if huge else start
+    if huge and hasattr(mmap, "MADV_HUGEPAGE"):
+        # A kernel without huge pages refuses.
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE, address - start, size)
+    return Spare(memory, address, size)
+
+
 class _Mappings:
     """The memory that the system gave to this process and did not get back."""
 
     def __init__(self) -> None:
         self._maps: dict[int, tuple[mmap.mmap, int]] = {}
+        self.spares: list[Spare] = []
         self.count = 0
 
     def map(self, size: int) -> int:
-        """The address of new memory: aligned to 2 MiB, in huge pages, from 1 MiB on."""
-        huge = size >= _LEAST_HUGE
-        memory = mmap.mmap(-1, size + (_HUGE_PAGE if huge else 0), **_PRIVATE)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        address = _round_up(start, _HUGE_PAGE) if huge else start
-        if huge and hasattr(mmap, "MADV_HUGEPAGE"):
-            # A kernel without huge pages refuses.
-            with suppress(OSError):
-                memory.madvise(mmap.MADV_HUGEPAGE, address - start, size)
-        self._maps[address] = (memory, size)
+        """The address of new memory, or of a spare one of about the size."""
+        found = self._spare(size) or _mapped(size)
+        self._maps[found.address] = (found.memory, size)
         self.count += 1
-        return address
+        return found.address
+
+    def _spare(self, size: int) -> Spare | None:
+        for spare in tuple(self.spares):
+            if spare.size // _ROOM <= size <= spare.size:
+                # Another thread may have been faster.
+                with suppress(ValueError):
+                    self.spares.remove(spare)
+                    return spare
+        return None
 
     def unmap(self, address: int) -> None:
         self._maps.pop(address)[0].close()
@@ -398,6 +426,32 @@ def size_class(nbytes: int) -> _SizeClass:
     128
     """
     return _allocator.class_of(nbytes)
+
+
+def add_spare(nbytes: int) -> Spare:
+    """Have the next block of about so many bytes, down to a fourth, lie in memory known now.
+
+    Parameters
+    ----------
+    nbytes : int
+        At least 1 MiB. The system gives pages when they are touched, so more costs nothing.
+
+    Raises
+    ------
+    OSError
+        If there is no room for it.
+    """
+    spare = _mapped(nbytes)
+    _allocator.mappings.spares.append(spare)
+    return spare
+
+
+def drop_spares() -> bool:
+    """Give back what `add_spare` got and nobody took; whether there was any."""
+    spares = _allocator.mappings.spares
+    found = bool(spares)
+    spares.clear()
+    return found
 
 
 def trim() -> None:

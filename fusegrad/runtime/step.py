@@ -28,6 +28,7 @@ from ..ir.digest import digest
 from ..ir.node import Node
 from . import cache, executor, improvement, loader, machine, memory, preparation, threads
 from .calls import HostCall, find_calls, raising, resolve
+from .foresight import Foresight
 from .native import NativeLoop
 from .record import Clock, Draft, Record, array_constants, noted, target
 
@@ -253,37 +254,53 @@ def load_step(
     record = _from_disk(disk, key) if disk is not None and observe is None else None
     origin = "disk" if record is not None else "compiled"
     clock.lap("cache")
-    if record is None:
-        if disk is not None and "cache" in config.current().explain:
-            sys.stderr.write(f"fusegrad: {disk.explain_miss(key)}\n")
-        _load_compiler()
-        clock.lap("imports")
-        artifacts = build.Artifacts()
-        try:
-            tuner = None if tune is None else tuning.Tuner(*tune)
-            record = build.build_record(
-                outputs, inputs, donations, artifacts, memory_limit, tuner=tuner
-            )
-        except MemoryLimitError:
-            raise
-        except RuntimeError as error:
-            raise CompileError(f"LLVM refuses the code of this graph: {error}") from error
-        for stage, value in artifacts.milliseconds.items():
-            milliseconds[stage] = milliseconds.get(stage, 0.0) + value
-        if observe is not None:
-            observe(artifacts)
-        clock.last = time.perf_counter()
-        preparation.wait()
-        if disk is not None:
-            _to_disk(disk, key, record)
-        clock.lap("cache")
-    save = None if disk is None else functools.partial(_to_disk, disk, key)
-    data = [np.ascontiguousarray(n.op.data) for n in array_constants(outputs)]  # type: ignore[attr-defined]
-    calls = resolve(record.program.calls, find_calls(outputs)) if record.program.calls else []
-    step = Step(record, data, calls, save)
+    with Foresight() as foresight:
+        if record is None:
+            if disk is not None and "cache" in config.current().explain:
+                sys.stderr.write(f"fusegrad: {disk.explain_miss(key)}\n")
+            _load_compiler()
+            clock.lap("imports")
+            graph = outputs, inputs, donations
+            record = _compiled(graph, milliseconds, observe, memory_limit, tune, foresight)
+            clock.last = time.perf_counter()
+            if disk is not None:
+                _to_disk(disk, key, record)
+            clock.lap("cache")
+        else:
+            foresight.expect(record.program.arena_bytes)
+        save = None if disk is None else functools.partial(_to_disk, disk, key)
+        data = [np.ascontiguousarray(n.op.data) for n in array_constants(outputs)]  # type: ignore[attr-defined]
+        calls = resolve(record.program.calls, find_calls(outputs)) if record.program.calls else []
+        step = Step(record, data, calls, save)
+        step.arenas.append(step.take_arena())
     _loaded[key.digest] = step
     clock.lap("load")
     return step, origin
+
+
+def _compiled(
+    graph: tuple[Sequence[Node], Sequence[Node], Sequence[tuple[int, int]]],
+    milliseconds: dict[str, float],
+    observe: Callable[[build.Artifacts], None] | None,
+    memory_limit: int | None,
+    tune: Tuning | None,
+    foresight: Foresight,
+) -> Record:
+    """The record of a graph that nobody has compiled."""
+    artifacts = build.Artifacts(expect=foresight.expect)
+    try:
+        tuner = None if tune is None else tuning.Tuner(*tune)
+        record = build.build_record(*graph, artifacts, memory_limit, tuner=tuner)
+    except MemoryLimitError:
+        raise
+    except RuntimeError as error:
+        raise CompileError(f"LLVM refuses the code of this graph: {error}") from error
+    for stage, value in artifacts.milliseconds.items():
+        milliseconds[stage] = milliseconds.get(stage, 0.0) + value
+    if observe is not None:
+        observe(artifacts)
+    preparation.wait()
+    return record
 
 
 def _load_compiler() -> None:

@@ -449,7 +449,9 @@ class _Run:
             total[:] = acc.data[place]
         for step in range(depth):
             head = total[:, : j.size]
-            total[:, : j.size] = fma(a[:, step, None], b[step, None, :], head)
+            factors = a[:, step, None], b[step, None, :]
+            exact = s.acc.dtype.is_integer
+            total[:, : j.size] = head + factors[0] * factors[1] if exact else fma(*factors, head)
         acc.data[place] = total
 
     def _placed(self, s: Placed) -> None:

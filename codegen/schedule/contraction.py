@@ -151,7 +151,7 @@ def _contraction(
     from_zero = isinstance(start, Const) and start.value == 0
     if not plain or not from_zero or not isinstance(reduction.extent, int):
         return None
-    if not (isinstance(product, Apply) and product.op == "mul" and product.dtype.is_float):
+    if not (isinstance(product, Apply) and product.op == "mul" and has_tiles(product.dtype)):
         return None
     left, right = (_element(e) for e in product.args)
     if left is None or right is None:
@@ -173,6 +173,11 @@ def _contraction(
         reduction.carry[0][0],
         (*lets, *after),
     )
+
+
+def has_tiles(dtype: DType) -> bool:
+    """Whether there are register tiles of sums of that dtype."""
+    return dtype.itemsize >= 4 and (dtype.is_float or dtype.is_integer)
 
 
 def _element(expr: Expr) -> Load | None:

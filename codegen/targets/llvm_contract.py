@@ -23,7 +23,7 @@ class Contracts(Unfolds):
         if self.vector is not None:
             raise ValueError("a contraction inside a vector loop")
         dtype = s.acc.dtype
-        if not dtype.is_float:
+        if not (dtype.is_float or dtype.is_integer):
             raise ValueError(f"no register tile of {dtype}")
         height, width = (self._number(extent) for extent in s.acc.shape)
         lanes = self.target.lanes(dtype)

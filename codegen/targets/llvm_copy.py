@@ -48,7 +48,8 @@ class Copies(Statements):
         if not (isinstance(height, int) and isinstance(width, int)):
             raise ValueError(f"{s.target.name} needs known extents")
         whole = width % self.target.lanes(dtype) == 0 and self.strides_of(s.target)[1] == 1
-        if not (whole and dtype.is_float and not dtype.is_half and self.target.masked_memory):
+        wide = dtype.itemsize >= 4 and (dtype.is_float or dtype.is_integer)
+        if not (whole and wide and self.target.masked_memory):
             return None
         if s.source.dtype.is_half and not self._cheap_mask(s.source.dtype):
             return None

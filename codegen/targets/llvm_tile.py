@@ -76,8 +76,8 @@ class _Tile(Memory):
     def __init__(self, form: TileForm, target: Features) -> None:
         super().__init__(target)
         self.form = form
-        self.scalar = "float" if form.dtype.bits == 32 else "double"
-        self.kind = f"<{form.lanes} x {self.scalar}>"
+        self.kind, _ = self._vector(form.dtype, form.lanes)
+        self.scalar = self.kind.split(" x ")[1][:-1]
 
     def definition(self) -> str:
         """The function in one line, so that a module can leave out the second of two."""
@@ -172,20 +172,26 @@ class _Tile(Memory):
         self, a: str, b: str, states: list[str], offsets: list[str], masks: list[str | None]
     ) -> list[str]:
         """One step of the sum: a row of `b` times a column of `a`."""
-        dtype, lanes, kind = self.form.dtype, self.form.lanes, self.kind
+        lanes = self.form.lanes
         right = []
         for j, mask in enumerate(masks):
             pointer = self._moved(b, j * lanes, 1)
             right.append(self._right(pointer, mask))
-        suffix = f"v{lanes}f{dtype.bits}"
         result = []
         for i, start in enumerate(offsets):
             left = self._left(self._moved(a, start, 0))
             for j, vector in enumerate(right):
-                operands = [left, vector, states[i * len(right) + j]]
-                call = self.intrinsic(kind, f"fma.{suffix}", [kind] * 3, operands)
-                result.append(self.emit(call))
+                result.append(self._added(left, vector, states[i * len(right) + j]))
         return result
+
+    def _added(self, left: str, right: str, total: str) -> str:
+        """A sum and one more product."""
+        dtype, kind = self.form.dtype, self.kind
+        if dtype.is_integer:
+            product = self.emit(f"mul {kind} {left}, {right}")
+            return self.emit(f"add {kind} {total}, {product}")
+        suffix = f"v{self.form.lanes}f{dtype.bits}"
+        return self.emit(self.intrinsic(kind, f"fma.{suffix}", [kind] * 3, [left, right, total]))
 
     def _right(self, pointer: str, mask: str | None) -> str:
         """A vector of `b`."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import final
 
+from ..codegen.dtypes import float32, float64
 from ..codegen.records import dataclass
 from ..ir.node import Node, Op
 from ..ir.rewrite import only, rewrite
@@ -73,10 +74,13 @@ def find_products(outputs: Sequence[Node]) -> list[Node]:
 def _product(node: Node) -> Node | None:
     if not isinstance(node.op, Reduce) or node.op.monoid is not Monoid.SUM:
         return None
-    if not node.dtype.is_float or node.dtype.is_half or known_size(node.inputs[0].shape) is None:
+    exact = node.dtype.is_integer and node.dtype.itemsize >= 4
+    if not (exact or node.dtype in (float32, float64)):
+        return None
+    if known_size(node.inputs[0].shape) is None:
         return None
     summed = list(node.op.axes)
-    terms, scales = _scaled(node.inputs[0])
+    terms, scales = (node.inputs[0], []) if exact else _scaled(node.inputs[0])
     if terms.op is not _MUL:
         return None
     left, right = (_spread(operand) for operand in terms.inputs)

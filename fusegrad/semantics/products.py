@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..codegen.dtypes import bool_, int64
+from ..codegen.dtypes import bool_, int32, int64
 from ..errors import ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, known_size
@@ -23,6 +23,12 @@ def _dot(a: Node, b: Node) -> Node:
     """Batched product of matrices whose batch axes are equal."""
     if a.dtype.is_float:
         return build.dot(narrowed(a), narrowed(b))
+    if a.dtype.itemsize >= 4:
+        return build.dot(a, b)
+    if 1 not in (a.shape[-2], b.shape[-1]):
+        # Sums that wrap around in more bits have the same lower ones.
+        wide = build.dot(build.cast(a, int32), build.cast(b, int32))
+        return build.cast(wide, a.dtype)
     shape = (*a.shape, b.shape[-1])
     ndim = len(shape)
     left = build.broadcast(a, shape, tuple(range(ndim - 1)))

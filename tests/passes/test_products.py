@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fusegrad as fg
-from fusegrad.codegen.dtypes import DType, float16, float32, float64, int64
+from fusegrad.codegen.dtypes import DType, float16, float32, float64, int8, int32, int64
 from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.types import TensorType
@@ -96,7 +96,7 @@ def test_no_contraction(formula: str) -> None:
     ("dtype", "extents"),
     [
         (float16, SIZES),  # products of halves are rounded
-        (int64, SIZES),
+        (int8, SIZES),  # no tiles of so few bits
         (float32, {"i": 1, "k": 100, "j": 100}),
         (float32, {"i": 100, "k": 100, "j": 1}),
         (float32, {"i": 3, "k": 4, "j": 5}),  # too few terms to pay
@@ -106,6 +106,12 @@ def test_no_contraction(formula: str) -> None:
 def test_what_stays_a_sum(dtype: DType, extents: dict[str, int]) -> None:
     before, _ = written("ik,kj->ij", extents, dtype)
     assert find_products([before])[0] is before
+
+
+@pytest.mark.parametrize("dtype", [int64, int32])
+def test_whole_numbers(dtype: DType) -> None:
+    before, _ = written("aik,akj->aij", SIZES, dtype)
+    assert dots(find_products([before])[0]) == 1
 
 
 def product(a: Any, b: Any) -> Any:

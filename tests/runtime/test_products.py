@@ -110,3 +110,61 @@ def test_bits_do_not_depend_on_threads(shape: tuple[int, int, int], layout: str)
         threads.set_num_threads(count)
         results.append(np.asarray(multiply(a, b, bias)[0]).tobytes())
     assert len(set(results)) == 1
+
+
+WHOLE = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((37, 45, 130), "NN"),
+        ((130, 33, 64), "TN"),
+        ((12, 70, 300), "NT"),
+        ((75, 80, 61), "TT"),
+        ((1, 90, 300), "NN"),
+        ((70, 2, 40), "NN"),
+        ((0, 3, 4), "NN"),
+        ((3, 4, 0), "NN"),
+    ],
+    ids=str,
+)
+def test_products_of_whole_numbers_wrap_around(
+    shape: tuple[int, int, int], layout: str, dtype: str
+) -> None:
+    m, n, k = shape
+    random = np.random.default_rng(5)
+    limits = (0, 2) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    kind = np.uint8 if dtype == "bool" else dtype
+    a, b = (random.integers(*limits, size=s, dtype=kind) for s in ((m, k), (k, n)))
+    if dtype == "bool":
+        a, b = a.astype(bool), b.astype(bool)
+        a[:, : k // 2] = False
+    x = a if layout[0] == "N" else np.ascontiguousarray(a.T)
+    y = b if layout[1] == "N" else np.ascontiguousarray(b.T)
+
+    def multiply(x: Any, y: Any) -> Any:
+        return (x if layout[0] == "N" else x.mT) @ (y if layout[1] == "N" else y.mT)
+
+    expected = a @ b
+    recorded = np.asarray(multiply(fg.asarray(x), fg.asarray(y)))
+    compiled = np.asarray(fg.compile(multiply)(x, y))
+    assert recorded.dtype == compiled.dtype == expected.dtype
+    np.testing.assert_array_equal(recorded, expected)
+    np.testing.assert_array_equal(compiled, expected)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_sums_of_products_of_whole_numbers(dtype: str) -> None:
+    """Written out, with batch axes, and in blocks: exact in any order."""
+    random = np.random.default_rng(6)
+    a = random.integers(0, 1 << 31, size=(3, 40, 300)).astype(dtype)
+    b = random.integers(0, 1 << 31, size=(3, 300, 50)).astype(dtype)
+    written = fg.compile(lambda x, y: (x[:, :, :, None] * y[:, None]).sum(2, dtype=x.dtype))
+    product = fg.compile(lambda x, y: fg.einsum("bik,bkj->bij", x, y))
+    np.testing.assert_array_equal(np.asarray(written(a, b)), a @ b)
+    np.testing.assert_array_equal(np.asarray(product(a, b)), a @ b)
+    a, b = (random.integers(0, 1 << 31, size=s).astype(dtype) for s in ((9000, 70), (9000, 90)))
+    blocks = fg.compile(lambda x, y: x.mT @ y)
+    np.testing.assert_array_equal(np.asarray(blocks(a, b)), a.T @ b)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..affine import canonical, linear
-from ..expr import Buffer, Expr, Extent, Var, index
+from ..expr import Buffer, Const, Expr, Var, index
 from ..kernel import (
     Alloc,
     Any,
     For,
     Grid,
+    If,
     Kernel,
     Let,
     Serial,
@@ -27,7 +28,14 @@ from ..kernel import (
 )
 from ..scalar import apply
 from .gpu_columns import column_blocks
-from .gpu_rewrite import as_expr, flattened, independent_loops, rebuffered, total_of
+from .gpu_rewrite import (
+    as_expr,
+    flattened,
+    independent_loops,
+    own_variables,
+    rebuffered,
+    total_of,
+)
 from .gpu_rows import deal_rows, lanes_of
 from .rewrite import each_access, stride_of, substitute
 
@@ -238,18 +246,41 @@ def _blocks(
     count = canonical(apply("divtrunc", apply("add", total, index(piece - 1)), index(piece)))
     number = Var("block")
     pieces = replace(inner, var=number, extent=_number(count))
-    start = canonical(apply("mul", number, index(piece)))
-    left = apply("sub", total, start)
-    whole = isinstance(inner.extent, int) and inner.extent % piece == 0
-    extent: Extent | Expr = piece if whole else apply("minimum", index(piece), left)
-    own = Var(inner.var.name, extent=piece)
-    inside = substitute(body, {inner.var: canonical(apply("add", start, own))})
-    loop = For(own, extent, Any(), inside)
     item, values, lets = _items([*chain[:-1], pieces])
-    made = deal_rows((*lets, *substitute((loop,), values)), kernel, Team.BLOCK, THREADS, FLIGHT)
+    parts = _piece(inner, body, number, piece, total)
+    made = tuple(
+        x
+        for part, flight in parts
+        for x in deal_rows(substitute((part,), values), kernel, Team.BLOCK, THREADS, flight)
+    )
+    made = (*lets, *made)
     grid = Grid(THREADS, Team.BLOCK)
     extents = total_of([f.extent for f in (*chain[:-1], pieces)])
     return _with(kernel, before, For(item, _number(extents), Any(), made, mapping=grid))
+
+
+def _piece(
+    loop: For, body: Sequence[Stmt], number: Var, piece: int, total: Expr
+) -> list[tuple[Stmt, int]]:
+    """The iterations of one block, and how many rounds of them are in flight.
+
+    A block whose piece is whole runs straight through; only the last one looks where it ends.
+    """
+    start = canonical(apply("mul", number, index(piece)))
+    own = Var(loop.var.name, extent=piece)
+    at = canonical(apply("add", start, own))
+    whole = For(own, piece, Any(), substitute(body, {loop.var: at}))
+    if isinstance(total, Const) and int(total.value) % piece == 0:
+        return [(whole, FLIGHT)]
+    left = apply("sub", total, start)
+    rest = Var(loop.var.name, extent=piece)
+    at = canonical(apply("add", start, rest))
+    inside = substitute(own_variables(body), {loop.var: at})
+    last = For(rest, apply("minimum", index(piece), left), Any(), inside)
+    return [
+        (If(apply("ge", left, index(piece)), (whole,)), FLIGHT),
+        (If(apply("lt", left, index(piece)), (last,)), 1),
+    ]
 
 
 def _number(extent: Expr) -> Expr | int:
@@ -359,10 +390,7 @@ def _pieces(kernel: Kernel, before: Sequence[Stmt], last: For) -> Kernel:
     count = _number(
         canonical(apply("divtrunc", apply("add", total, index(piece - 1)), index(piece)))
     )
-    number, own = Var("block"), Var(last.var.name, extent=piece)
-    start = canonical(apply("mul", number, index(piece)))
-    extent = apply("minimum", index(piece), apply("sub", total, start))
-    inside = substitute(last.body, {last.var: canonical(apply("add", start, own))})
-    loop = For(own, extent, Any(), inside)
-    made = deal_rows((*before, loop), kernel, Team.BLOCK, THREADS, FLIGHT)
+    number = Var("block")
+    parts = _piece(last, last.body, number, piece, total)
+    made = deal_rows((*before, *(part for part, _ in parts)), kernel, Team.BLOCK, THREADS, FLIGHT)
     return _with(kernel, (), For(number, count, Any(), made, mapping=Grid(THREADS, Team.BLOCK)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,10 @@ from fusegrad.codegen.kernel import Kernel
 from fusegrad.codegen.targets.gpu import compile_gpu, processor
 from fusegrad.ir.node import Node
 from fusegrad.runtime import build, cache, step
-from tests.codegen.gpu_support import check
+from fusegrad.runtime.device_code import code_of
+from fusegrad.runtime.devices import DeviceKernel
+from tests.codegen.gpu_support import PTXAS, assembled, check
+from tests.codegen.test_nvptx import dot_kernel
 from tests.lower.test_gpu_ops import logical_kernels
 
 NAMES = [w.name for w in workloads.WORKLOADS if "fusegrad" in w.builders]
@@ -52,13 +58,51 @@ def test_small(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not re.search(r"\b(add|sub|mul)\.f32", made.ptx), "the assembler may fuse these"
 
 
-@pytest.mark.parametrize("name", ["gelu", "softmax", "layer_norm", "cross_entropy", "adam"])
-def test_streams_have_accesses_of_128_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kernel, size in kernels_of(name, "full", monkeypatch):
-        if size == 1:
-            continue
-        for architecture in ("sm_80", "sm_90"):
-            ptx = compile_gpu(kernel, size, processor(architecture)).ptx
-            assert f".target {architecture}" in ptx
-            assert re.search(r"ld\.global\.v4\.\w32", ptx)
-            assert re.search(r"st\.global\.v4\.\w32", ptx)
+@pytest.mark.parametrize("name", NAMES)
+def test_full_size(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kernels = kernels_of(name, "full", monkeypatch)
+    for architecture in ("sm_80", "sm_90"):
+        made = [compile_gpu(k, size, processor(architecture)).ptx for k, size in kernels]
+        whole = "\n".join(made)
+        assert whole.count(f".target {architecture}") == len(kernels)
+        assert ".local" not in whole
+        assert ".f64" not in whole
+        assert not re.search(r"\b(add|sub|mul)\.f32", whole), "the assembler may fuse these"
+        assert not re.search(r"\b(div|rem)\.[su]64", whole)
+        if name != "add":  # of a few elements
+            assert re.search(r"ld\.global\.v4\.\w32", whole)
+            assert re.search(r"st\.global\.v4\.\w32", whole)
+        if PTXAS is not None:
+            for threads, registers, spilled in assembled(made, architecture, tmp_path):
+                assert spilled == 0
+                assert registers <= 128
+                assert registers * threads <= 1 << 16
+
+
+@pytest.mark.skipif(PTXAS is None, reason="ptxas is not installed")
+def test_what_ptxas_says_of_spills_is_understood(tmp_path: Path) -> None:
+    """The other tests ask it where it is there: of code with too few registers it tells."""
+    ptx = compile_gpu(dot_kernel(256, 256), 1 << 14).ptx
+    assert [s for *_, s in assembled([ptx], "sm_90", tmp_path)] == [0]
+    squeezed = ptx.replace(".maxntid 256", ".maxntid 256\n.minnctapersm 8")
+    assert max(s for *_, s in assembled([squeezed], "sm_90", tmp_path)) > 0
+
+
+def test_a_large_step_compiles_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """60 kernels: in time of this process and of those it started, whatever else runs."""
+    kernels = kernels_of("resnet", "full", monkeypatch)[:60]
+    assert len(kernels) == 60
+    monkeypatch.setattr(cache, "default", lambda: disk)
+    disk = cache.DiskCache(tmp_path)
+    asked = [DeviceKernel(kernel, size, "sm_90") for kernel, size in kernels]
+    start = sum(os.times()[:4])
+    made = code_of(asked)
+    if PTXAS is not None:
+        assembled([each.ptx for each in made], "sm_90", tmp_path)
+    cold = sum(os.times()[:4]) - start
+    start = time.process_time()
+    again = code_of(asked)
+    cached = time.process_time() - start
+    assert again == made
+    assert cold < 3
+    assert cached < 0.1

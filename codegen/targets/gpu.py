@@ -20,7 +20,7 @@ from ..records import dataclass
 from ..scalar import apply
 from ..schedule.gpu import map_gpu
 from .base import Features
-from .gpu_threads import BASE_ALIGNMENT, Threads, slot_bytes
+from .gpu_threads import BASE_ALIGNMENT, Threads, launch_bounds, slot_bytes
 from .llvm_layout import elements
 from .numba_intrinsic import numba_ptx
 from .nvptx import processor, ptx
@@ -126,6 +126,7 @@ def compile_gpu(
     texts: list[str] = []
     declarations: set[str] = set()
     stages: list[GpuStage] = []
+    bounds: list[tuple[int, ...]] = []
     for number, logical in enumerate(mapped.stages):
         stage = replace(logical, name=f"{_identifier(kernel.name)}_{number}")
         emitter = Threads(stage, chosen, len(kernel.params), offsets, slots)
@@ -135,13 +136,15 @@ def compile_gpu(
         assert isinstance(top, For)
         teams = grid.threads // grid.width * (grid.blocks or 0)
         workspace = max(workspace, slots + slot_bytes(stage)[1] * teams)
+        bounds.append(launch_bounds(grid, emitter.shared_bytes))
         blocks = _blocks(top, grid)
         stages.append(GpuStage(stage, stage.name, blocks, grid.threads, emitter.shared_bytes))
     head = [f'target triple = "{chosen.triple}"', *sorted(declarations), ""]
     text = "\n".join([*head, *texts])
     if emission == "numba":
         counts = len(kernel.params) + 1, len(kernel.sizes)
-        made = numba_ptx(text, [(s.entry, *counts, s.block) for s in stages], chosen)
+        entries = [(s.entry, *counts, b) for s, b in zip(stages, bounds, strict=True)]
+        made = numba_ptx(text, entries, chosen)
     else:
         made = ptx(text, chosen)
     return GpuKernel(kernel, tuple(stages), made, workspace)

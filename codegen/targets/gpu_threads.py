@@ -43,12 +43,27 @@ from .llvm_layout import elements
 from .llvm_loops import Bound, _Accumulators, written
 from .llvm_scalar import Rule
 
-__all__ = ["BASE_ALIGNMENT", "Threads", "slot_bytes"]
+__all__ = ["BASE_ALIGNMENT", "Threads", "launch_bounds", "slot_bytes"]
 
 BASE_ALIGNMENT = 16
 """Every parameter of a kernel on the GPU begins at a multiple of so many bytes."""
 
 _LINE = 128
+
+
+_RESIDENT = 512
+"""Threads that a multiprocessor must have room for, of those that sweep over memory."""
+
+
+def launch_bounds(grid: Grid, shared_bytes: int) -> tuple[int, ...]:
+    """The threads of a block, and how many blocks a multiprocessor must have room for.
+
+    Not told how many, the assembler makes room for more blocks than sweeps need, and spills
+    registers; told so of kernels with shared memory, it unrolls loops until they spill.
+    """
+    if grid.team is Team.BLOCK and not shared_bytes:
+        return grid.threads, max(1, _RESIDENT // grid.threads)
+    return (grid.threads,)
 
 
 def slot_bytes(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
@@ -112,7 +127,9 @@ class Threads(Teams):
         self.body(kernel.body[:-1])
         self._grid_loop()
         lines = self.levels[0].region.lines
-        bounds = f'nounwind "nvvm.maxntid"="{grid.threads}"'
+        threads, *blocks = launch_bounds(grid, self.shared_bytes)
+        bounds = f'nounwind "nvvm.maxntid"="{threads}"'
+        bounds += "".join(f' "nvvm.minctasm"="{count}"' for count in blocks)
         head = f"define ptx_kernel void @{kernel.name}({', '.join(parameters)}) {bounds} {{"
         text = "\n".join([head, "entry:", *self.privates, *lines, "  ret void", "}", ""])
         if self.shared_bytes:

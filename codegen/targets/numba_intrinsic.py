@@ -27,7 +27,7 @@ _KERNEL = """def {name}({parameters}):
 _HEADER = re.compile(r"^\s*\.(?:version|target|address_size)\b.*$", re.MULTILINE)
 _ENVIRONMENT = re.compile(r"^\s*\.common \.global .*_ZN08NumbaEnv.*;$", re.MULTILINE)
 _ENTRY = re.compile(r"\.visible \.entry ([\w$]+)\(")
-_FUNCTION = re.compile(r"^\s*\.func (?:\([^)]*\) *)?([\w$]+)\s*\(.*?^\}", re.MULTILINE | re.DOTALL)
+_FUNCTION = re.compile(r"^\s*\.func (?:\s*\([^)]*\))?\s*([\w$]+)\s*\(", re.MULTILINE)
 
 
 def installed() -> bool:
@@ -46,22 +46,24 @@ def why_not() -> str | None:
         return f"numba.cuda cannot be imported: {error}"
     empty = "define ptx_kernel void @empty(i64 %s0) nounwind {\nentry:\n  ret void\n}\n"
     try:
-        package.ptx(nvvm_module(empty), "empty", 0, 1, 32, (9, 0))
+        package.ptx(nvvm_module(empty), "empty", 0, 1, (32,), (9, 0))
     except Exception as error:
         return f"numba.cuda cannot compile kernels: {error}"
     return None
 
 
-def numba_ptx(text: str, entries: Sequence[tuple[str, int, int, int]], target: Features) -> str:
+def numba_ptx(
+    text: str, entries: Sequence[tuple[str, int, int, tuple[int, ...]]], target: Features
+) -> str:
     """One PTX module with a kernel of numba.cuda for each entry.
 
     Parameters
     ----------
     text : str
         LLVM's, as the emitter of GPU kernels writes it.
-    entries : sequence of (str, int, int, int)
-        The name of each, how many pointers and how many integers it takes, and the threads of a
-        block.
+    entries : sequence of (str, int, int, tuple of int)
+        The name of each, how many pointers and how many integers it takes, the threads of a block
+        and maybe how many blocks a multiprocessor must have room for.
     target : Features
         A `processor`.
 
@@ -76,28 +78,23 @@ def numba_ptx(text: str, entries: Sequence[tuple[str, int, int, int]], target: F
     number = int(target.cpu.removeprefix("sm_"))
     module = nvvm_module(text)
     parts: list[str] = []
-    functions: set[str] = set()
-    for name, pointers, integers, threads in entries:
-        made = _package().ptx(module, name, pointers, integers, threads, divmod(number, 10))
-        parts.append(_part(made, name, functions))
+    for name, pointers, integers, bounds in entries:
+        made = _package().ptx(module, name, pointers, integers, bounds, divmod(number, 10))
+        parts.append(_part(made, name))
     version = language_version(target)
     # NVVM names the newest version that it knows, which older drivers refuse.
     head = f".version {version}\n.target {target.cpu}\n.address_size 64\n"
     return head + "\n".join(parts)
 
 
-def _part(ptx: str, name: str, functions: set[str]) -> str:
-    """What numba.cuda made for one kernel, to stand beside others: under the name that it has."""
+def _part(ptx: str, name: str) -> str:
+    """What numba.cuda made for one kernel, to stand beside others: names are its own."""
     match = _ENTRY.search(ptx)
     assert match is not None
     ptx = _ENVIRONMENT.sub("", _HEADER.sub("", ptx)).replace(match[1], name)
-
-    def once(found: re.Match[str]) -> str:
-        known = found[1] in functions
-        functions.add(found[1])
-        return "" if known else found[0]
-
-    return _FUNCTION.sub(once, ptx)
+    for function in sorted(set(_FUNCTION.findall(ptx))):
+        ptx = re.sub(rf"{re.escape(function)}(?![\w$])", f"{function}_{name}", ptx)
+    return ptx
 
 
 @functools.cache
@@ -124,7 +121,7 @@ class _NumbaCuda:
         name: str,
         pointers: int,
         integers: int,
-        threads: int,
+        bounds: tuple[int, ...],
         capability: tuple[int, int],
     ) -> str:
         """PTX of a kernel whose body is the function `name` of a module."""
@@ -134,7 +131,7 @@ class _NumbaCuda:
         scope: dict[str, Any] = {"body": self._body(module, name, parameters)}
         exec(_KERNEL.format(name=name, parameters=", ".join(parameters)), scope)
         text, _ = self.cuda.compile_ptx(
-            scope[name], types.void(*kinds), cc=capability, launch_bounds=(threads,)
+            scope[name], types.void(*kinds), cc=capability, launch_bounds=bounds
         )
         return str(text)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +22,8 @@ from fusegrad.codegen.targets.ptx_simulator import simulate
 from fusegrad.codegen.verify import verify_kernel
 
 Array = np.ndarray[Any, Any]
+
+PTXAS = shutil.which("ptxas")
 
 TOLERANCES = {"bfloat16": 2e-2, "float16": 4e-3, "float32": 2e-5, "float64": 1e-11}
 
@@ -87,3 +94,40 @@ def compare(buffer: Buffer, expected: Array, found: Array, label: str) -> None:
         near = np.abs(a - b) <= tolerance * (largest + np.abs(a))
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     assert (near | same).all(), f"{label}: {int((~(near | same)).sum())} of {a.size} differ"
+
+
+def joined(modules: Sequence[str]) -> str:
+    """Modules of PTX as one, in which every entry and function has a name of its own."""
+    parts: list[str] = []
+    for number, text in enumerate(modules):
+        names = re.findall(r"\.(?:entry|func)\s+(?:\([^)]*\)\s*)?([\w$]+)\s*\(", text)
+        for name in sorted(set(names)):
+            text = re.sub(rf"(?<![\w$]){re.escape(name)}(?!\d)", f"m{number}_{name}", text)
+        if number:
+            text = re.sub(r"^\.(version|target|address_size).*$", "", text, flags=re.MULTILINE)
+        parts.append(text)
+    return "\n".join(parts)
+
+
+def assembled(
+    modules: Sequence[str], architecture: str, folder: Path
+) -> list[tuple[int, int, int]]:
+    """Modules assembled by ptxas: of each entry the threads of a block, registers and spills."""
+    assert PTXAS is not None
+    path = folder / f"{architecture}.ptx"
+    text = joined(modules)
+    path.write_text(text)
+    done = subprocess.run(
+        [PTXAS, "-v", f"-arch={architecture}", "-o", str(path.with_suffix(".cubin")), str(path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[:2000]
+    threads = dict(re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", text))
+    told = re.findall(
+        r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers",
+        done.stderr,
+        re.DOTALL,
+    )
+    assert len(told) == len(threads)
+    return [(int(threads[name]), int(used), int(spilled)) for name, spilled, used in told]

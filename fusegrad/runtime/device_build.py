@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from .. import config
+from ..codegen.kernel import Role
 from ..codegen.program import verify_program
 from ..codegen.verify import verify_kernel
 from ..ir.node import Node
@@ -74,6 +75,15 @@ def build_device_record(
         tuple(unit.positions),
         made.plan.donated,
         len(made.plan.program.groups),
+        tuple(map(_spans, code)),
+    )
+
+
+def _spans(lowered: Lowered) -> tuple[tuple[int, bool, bool], ...]:
+    """Of each argument of a kernel the bytes, and whether it is read and written."""
+    return tuple(
+        (_bytes(lowered, position), param.role is not Role.OUT, param.role is not Role.IN)
+        for position, param in enumerate(lowered.kernel.params)
     )
 
 

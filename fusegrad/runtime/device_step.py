@@ -22,6 +22,7 @@ from ..codegen.program import (
     Copy,
     Cursor,
     Group,
+    Launch,
     Loop,
     Program,
     Rotation,
@@ -50,6 +51,8 @@ __all__ = ["DeviceStep", "load_device_step"]
 
 _MOST_CAPTURED = 8
 """How many captured forms of a step are kept: its outputs move between a few places."""
+_ALIGNMENT = 16
+"""What kernels take for granted of their arguments' addresses."""
 _MOST_COMMANDS = 20_000
 """Steps of more commands, as long loops have, are asked for one command after the other."""
 
@@ -85,6 +88,7 @@ class DeviceStep:
         # What the functions of the host are lives as long as the step.
         self.calls = resolve(program.calls, {c.symbol: c for c in callees})
         self.arena: DeviceBlock | None = None
+        self._asides: dict[tuple[int, int], DeviceBlock] = {}
         self.lock = recursive_lock()
         self.captured: dict[tuple[int, ...], Any] = {}
         self.may_fail = bool(program.calls) or _count(program.commands) == math.inf
@@ -117,6 +121,13 @@ class DeviceStep:
             self.captured[key] = work
             while len(self.captured) > _MOST_CAPTURED:
                 del self.captured[next(iter(self.captured))]
+
+    def aside(self, kernel: int, position: int, nbytes: int) -> int:
+        """Memory for an argument of a kernel that is not aligned where it lies."""
+        block = self._asides.get((kernel, position))
+        if block is None:
+            block = self._asides[kernel, position] = self.gpu.allocate(nbytes)
+        return block.address
 
     def _run(self, addresses: tuple[int, ...]) -> None:
         assert self.arena is not None
@@ -183,6 +194,9 @@ class _Run:
             case Group(launches):
                 for e in launches:
                     places = [self.at(slot) for slot in e.slots]
+                    if any(place % _ALIGNMENT for place in places):
+                        self.launch_aside(e, places)
+                        continue
                     function = self.step.functions[e.kernel]
                     self.driver.launch(self.index, function, places, e.sizes)
             case Copy(target, source, count):
@@ -204,6 +218,23 @@ class _Run:
             case Switch(index, branches):
                 number = int(self.value(index, np.dtype(np.int64)))
                 self.block(branches[min(max(number, 0), len(branches) - 1)])
+
+    def launch_aside(self, launch: Launch, places: list[int]) -> None:
+        """Run a kernel on copies of the arguments that are not aligned, as slices may be."""
+        spans = self.step.record.spans[launch.kernel]
+        moved = [n for n, place in enumerate(places) if place % _ALIGNMENT]
+        aside = list(places)
+        for n in moved:
+            nbytes, read, _ = spans[n]
+            aside[n] = self.step.aside(launch.kernel, n, nbytes)
+            if read:
+                self.driver.copy(self.index, aside[n], places[n], nbytes)
+        function = self.step.functions[launch.kernel]
+        self.driver.launch(self.index, function, aside, launch.sizes)
+        for n in moved:
+            nbytes, _, written = spans[n]
+            if written:
+                self.driver.copy(self.index, places[n], aside[n], nbytes)
 
     def enter(self, cursors: Sequence[Cursor]) -> None:
         places = self.starts[SlotKind.CURSOR]
@@ -344,6 +375,7 @@ def _from_disk(gpu: GPU, disk: cache.DiskCache, key: cache.Key) -> tuple[DeviceR
         tuple(h["outputs"]),
         tuple((o, i) for o, i in h["donated"]),
         h["kernels"],
+        tuple(tuple((n, r, w) for n, r, w in spans) for spans in h["spans"]),
     )
     return record, gpu.driver.restored(h["code"], entry.blobs["code"])
 
@@ -359,6 +391,7 @@ def _to_disk(
         "outputs": list(record.outputs),
         "donated": [list(d) for d in record.donated],
         "kernels": record.kernels,
+        "spans": [list(map(list, spans)) for spans in record.spans],
         "code": stored[0],
     }
     disk.put(key, header, {"code": stored[1]})

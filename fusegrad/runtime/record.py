@@ -139,7 +139,8 @@ class Record:
 class DeviceRecord:
     """A step for a GPU: its program, and the kernels that the program launches, none in a draft.
 
-    ``code`` is empty where the step is from the disk: the driver has its code.
+    ``code`` is empty where the step is from the disk: the driver has its code. ``spans`` has for
+    each kernel the bytes of every argument, and whether it is read and whether it is written.
     """
 
     program: Program
@@ -147,6 +148,7 @@ class DeviceRecord:
     outputs: tuple[int, ...]
     donated: tuple[tuple[int, int], ...]
     kernels: int
+    spans: tuple[tuple[tuple[int, bool, bool], ...], ...] = ()
     drafts: tuple[()] = ()
     made: int = 0
 

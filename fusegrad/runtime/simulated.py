@@ -27,6 +27,8 @@ _FIRST = 1 << 60
 """Where the memory of the first GPU begins."""
 _APART = 1 << 56
 _POISON = 0xA5
+_ALIGNMENT = 16
+"""What kernels may take for granted of their arguments."""
 
 
 @final
@@ -137,6 +139,8 @@ class SimulatedDriver(Driver):
         code: DeviceCode | None
         kernel, code = function
         given = list(zip(kernel.params, addresses, strict=True))
+        if any(address % _ALIGNMENT for address in addresses):
+            raise RuntimeError(f"an argument of {kernel.name} is not aligned")
         numbers = {str(v): n for v, n in zip(kernel.sizes, sizes, strict=True)}
 
         def run() -> None:

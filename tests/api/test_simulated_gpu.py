@@ -465,3 +465,22 @@ def test_the_code_of_whole_steps(make: Any) -> None:
     with simulated_gpus(ptx=True):
         there = trained("cuda")
     np.testing.assert_allclose(there, trained("cpu"), rtol=2e-5)
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 7])
+def test_slices_that_are_not_aligned(gpu: SimulatedDriver, width: int) -> None:
+    def run(xs: Any, start: Any) -> Any:
+        def body(carry: Any, x: Any) -> Any:
+            following = fg.tanh(carry * 0.5 + x) @ matrix
+            return following, following * x
+
+        matrix = fg.asarray(values(width, width), device=xs.device)
+        return fg.scan(body, start, xs)
+
+    xs, start = fg.asarray(values(5, width)), fg.asarray(values(width, seed=1))
+    expected = fg.pytree.flatten(run(xs, start))[0]
+    compiled = fg.compile(run)
+    for _ in range(3):
+        found = fg.pytree.flatten(compiled(xs.cuda(), start.cuda()))[0]
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a.cpu().numpy(), b.numpy(), rtol=1e-5, atol=1e-6)

@@ -163,6 +163,7 @@ class Bindings:
         count, sizes = len(kernel.params), len(kernel.sizes)
         pointers = (ctypes.c_void_p * (count + 1 + sizes)).from_address(at)
         words = [ctypes.c_int64.from_address(p).value for p in pointers]
+        assert not any(word % 16 for word in words[: count + 1]), "arguments are aligned"
         return self._work(lambda: self._run(kernel, words[:count], words[count + 1 :]))
 
     def _run(self, kernel: Any, addresses: list[int], sizes: list[int]) -> None:

@@ -1,8 +1,10 @@
-"""The GPU, checked and measured in one run: ``python -m benchmarks.gpu``.
+"""The GPU, checked and measured in one run of less than 8 minutes: ``python -m benchmarks.gpu``.
 
-Every workload runs in a process of its own for each library, so that what fails takes nothing with
-it. Results are compared with the float64 reference on the CPU first, and then timed; the last lines
-are the table. Where there is no GPU it says so, and measures nothing.
+It prints what is installed; what the card reaches (copies, sums); every kernel of `gpu_kernels` and
+every workload, compared with a float64 reference on the CPU first, in memory that was filled with
+NaN, and then timed beside torch's and jax's; and what compute-sanitizer finds. Every part runs in a
+process of its own, so that what fails or is not installed takes nothing with it. The last lines are
+the tables. Where there is no GPU it says so, and measures nothing.
 """
 
 from __future__ import annotations
@@ -12,19 +14,24 @@ import contextlib
 import importlib.util
 import json
 import os
+import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 import fusegrad as fg
+from fusegrad.runtime import devices
+from fusegrad.runtime.cuda_driver import CudaDriver
 from fusegrad.runtime.devices import find
 
-from . import check, workloads
+from . import check, gpu_kernels, workloads
 from .libraries import Fused, Jax, Library, Torch
 from .libraries import find as find_library
 from .process import ROOT
@@ -48,7 +55,12 @@ SCALES: dict[str, dict[str, dict[str, Any]]] = {
 TRAINING = ("mlp_small", "mlp_large", "gpt", "lenet", "resnet", "lstm")
 SECONDS = 450.0
 """What the whole run may take."""
-PART_SECONDS = 60.0
+PART_SECONDS, KERNEL_SECONDS, SANITIZER_SECONDS = 60.0, 75.0, 60.0
+UNKNOWN: dict[str, Any] = {
+    **{"name": "unknown GPU", "capability": (0, 0), "memory": 0, "copy": 1e9, "read": 1e9},
+    **{"host": 0.0, "host of a training step": 0.0},
+}
+"""In place of what could not be measured."""
 
 
 # --- libraries ------------------------------------------------------------------------------------
@@ -207,16 +219,68 @@ def ceilings() -> dict[str, Any]:
         order.append(order.pop(0))
 
     rounds = timed(copy, lambda _: fg.cuda.synchronize(), 1.0)
+    source = fg.ones(count // 4, device="cuda")
+    total = fg.compile(lambda x: x.sum())
+    reads = timed(lambda: total(source), lambda _: fg.cuda.synchronize(), 1.0)
     one = fg.ones(1).cuda()
     step = fg.compile(lambda x: x + 1)
     host = timed(lambda: step(one), lambda _: None, 0.5)
     return {
+        "environment": environment(),
         "name": fg.cuda.get_device_name(),
         "capability": fg.cuda.get_device_capability(),
         "memory": fg.cuda.mem_get_info()[1],
         "copy": 2 * count / statistics.median(rounds),
+        "read": count / min(reads),
         "host": statistics.median(host),
+        "host of a training step": host_of_training(),
     }
+
+
+def host_of_training() -> float:
+    """Seconds that a small training step costs the host, asked for again and again."""
+    workload = workloads.find("mlp_small")
+    library = FusedGpu()
+    task = workload.builders[library.family](library, workload.make_inputs("small"))
+    for _ in range(10):
+        task.step()
+    fg.cuda.synchronize()
+    rounds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        for _ in range(50):
+            task.step()
+        rounds.append((time.perf_counter() - start) / 50)
+        fg.cuda.synchronize()
+    return statistics.median(rounds)
+
+
+def environment() -> list[str]:
+    """What is installed, and what is missing."""
+    found = [f"Python {platform.python_version()}, numpy {np.__version__}"]
+    for name in ("llvmlite", "numba", "numba-cuda", *_PACKAGES):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"{name} is missing")
+    driver = devices.driver()
+    if isinstance(driver, CudaDriver):
+        without = driver.libraries()
+        found += [f"{name}: {'found' if why is None else why}" for name, why in without.items()]
+    tools = ("compute-sanitizer", "ptxas", "ncu")
+    found += [f"{tool}: {shutil.which(tool) or 'missing'}" for tool in tools]
+    return found
+
+
+_PACKAGES = (
+    "cuda-bindings",
+    "cuda-core",
+    "torch",
+    "triton",
+    "jax",
+    "cupy-cuda13x",
+    "nvidia-cublas",
+)
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -224,25 +288,83 @@ def ceilings() -> dict[str, Any]:
 
 def child(arguments: Sequence[str], seconds: float) -> dict[str, Any]:
     """A part in a process of its own; what went wrong is in ``error``."""
-    variables = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.gpu", *arguments],
-            cwd=ROOT,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"took longer than {seconds:.0f} s"}
+    found, error = lines_of(arguments, seconds)
+    known = [record for record in found if isinstance(record, dict)]
+    return known[0] if known else {"error": error or "it said nothing"}
+
+
+def kernels_in(library: str, seconds: float, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Every kernel in one library; a process that ends early is started again after what it did."""
+    known = gpu_kernels.cases()
+    end, found = time.monotonic() + seconds, list[dict[str, Any]]()
+    while len(found) < len(known):
+        left = end - time.monotonic()
+        if left < 5:
+            say(f"no time left for {len(known) - len(found)} kernels in {library}")
+            break
+        lines, error = lines_of(["--kernels", library, str(len(found))], left)
+        found += lines
+        if len(found) < len(known) and error is not None:
+            title = known[len(found)].title
+            found.append({"title": title, "library": library, "error": error})
+    return found
+
+
+def sanitized(seconds: float, say: Callable[[str], None]) -> int:
+    """Run the small kernels under compute-sanitizer where it is; 1 where it finds something."""
+    tool = shutil.which("compute-sanitizer")
+    if tool is None:
+        say("compute-sanitizer is not installed: memory and races were not checked")
+        return 0
+    bad = 0
+    for kind in ("memcheck", "racecheck"):
+        command = [tool, "--tool", kind, "--error-exitcode", "9", sys.executable]
+        command += ["-m", "benchmarks.gpu", "--check"]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, timeout=seconds / 2
+            )
+        except subprocess.TimeoutExpired:
+            say(f"compute-sanitizer {kind}: took longer than {seconds / 2:.0f} s")
+            continue
+        last = [line for line in done.stdout.splitlines() if "SUMMARY" in line or "Error" in line]
+        say(f"compute-sanitizer {kind}: {' | '.join(last[-3:]) or f'ended with {done.returncode}'}")
+        bad |= done.returncode == 9
+    return bad
+
+
+def lines_of(arguments: Sequence[str], seconds: float) -> tuple[list[dict[str, Any]], str | None]:
+    """The records that a child prints, one a line, and why it ended early if it did."""
+    done = ended(arguments, seconds)
+    found = []
     for line in done.stdout.splitlines():
         with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                return found
+            found.append(json.loads(line))
+    if done.returncode == 0:
+        return found, None
     last = [line for line in done.stderr.splitlines() if line.strip()][-3:]
-    return {"error": " | ".join(last) or f"ended with {done.returncode}"}
+    return found, " | ".join(last) or f"ended with {done.returncode}"
+
+
+def ended(arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """A child that has ended, if need be because its time was up."""
+    variables = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "benchmarks.gpu", *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            err = f"took longer than {seconds:.0f} s"
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def installed(contender: str) -> bool:
@@ -261,20 +383,84 @@ def row(title: str, contender: str, times: dict[str, Any], copy: float) -> str:
     )
 
 
+def kernel_rows(found: Sequence[dict[str, Any]], limits: dict[str, Any]) -> list[str]:
+    """The table of kernels: one line each, beside what was asked and what torch takes."""
+    torch = {r["title"]: r for r in found if r["library"] == "torch" and "median" in r}
+    rows = []
+    for case in gpu_kernels.cases():
+        mine = [r for r in found if r["title"] == case.title and r["library"] == "fused"]
+        if not mine:
+            continue
+        own = mine[0]
+        if "median" not in own:
+            rows.append(f"{case.title:48} {own.get('error', 'was not timed')}")
+            continue
+        peer = torch.get(case.title, {}).get("median")
+        if case.roof == "product":
+            share = None if peer is None else peer / own["median"]
+            rate = f"{own['flops'] / own['median'] * 1e-12:8.1f} TFLOP/s"
+        else:
+            share = own["moved"] / own["median"] / limits[case.roof]
+            rate = f"{own['moved'] / own['median'] * 1e-9:8.0f} GB/s   "
+        reached = "   -   " if share is None else f"{share:7.1%}"
+        ratio = "-" if peer is None else f"{peer / own['median']:.2f}"
+        verdict = own["wrong"] or "right"
+        rows.append(
+            f"{case.title:48} {own['median'] * 1e3:9.3f} ms {rate} {reached} of {case.roof:8} "
+            f"(asked {case.asked:.0%})  torch/own {ratio:>5}  {verdict}"
+        )
+    return rows
+
+
 def run(names: Sequence[str], contenders: Sequence[str], say: Callable[[str], None]) -> int:
     """Check and measure; the exit status is 1 where fusegrad failed or was wrong."""
     end = time.monotonic() + SECONDS
     limits = child(["--ceilings"], PART_SECONDS)
     if "error" in limits:
         say(f"the ceilings could not be measured: {limits['error']}")
-        return 1
+        limits = dict(UNKNOWN)
+    for line in limits.get("environment", []):
+        say(line)
     say(
         f"{limits['name']}, compute capability {'.'.join(map(str, limits['capability']))}, "
         f"{limits['memory'] / 2**30:.0f} GiB; copy {limits['copy'] * 1e-9:.0f} GB/s, "
-        f"a step costs the host {limits['host'] * 1e6:.1f} us"
+        f"sum {limits['read'] * 1e-9:.0f} GB/s; the host spends {limits['host'] * 1e6:.1f} us on "
+        f"x + 1, {limits['host of a training step'] * 1e6:.1f} us on a training step (asked 15)"
     )
-    failed = 0
-    table: list[str] = []
+    failed = int(limits["name"] == UNKNOWN["name"])
+    kernels: list[dict[str, Any]] = []
+    for library in ("fused", "torch"):
+        if installed(library):
+            kernels += kernels_in(library, KERNEL_SECONDS, say)
+    for own in kernels:
+        if own.get("wrong") or "error" in own:
+            say(f"{own['library']} {own['title']}: {own.get('wrong') or own.get('error')}")
+            failed += own["library"] == "fused"
+    failed += sanitized(SANITIZER_SECONDS, say)
+    wrong, table = workloads_in(names, contenders, limits, end, say)
+    failed += wrong
+    say("")
+    for line in kernel_rows(kernels, limits):
+        say(line)
+    say("")
+    say(
+        f"{'workload':34} {'library':14} {'ms':>10} {'best':>10} {'GB/s':>9} {'of copy':>7} "
+        f"{'TFLOP/s':>8} {'first s':>8}"
+    )
+    for line in sorted(table):
+        say(line)
+    return 1 if failed else 0
+
+
+def workloads_in(
+    names: Sequence[str],
+    contenders: Sequence[str],
+    limits: dict[str, Any],
+    end: float,
+    say: Callable[[str], None],
+) -> tuple[int, list[str]]:
+    """How many workloads fusegrad failed, and the lines of the table."""
+    failed, table = 0, list[str]()
     # fusegrad first: where time runs out the peers are left out.
     for contender in [c for c in contenders if installed(c)]:
         for name in names:
@@ -291,14 +477,7 @@ def run(names: Sequence[str], contenders: Sequence[str], say: Callable[[str], No
             say(f"{contender} {name}: {'right' if found['ok'] else 'WRONG: ' + found['message']}")
             failed += mine and not found["ok"]
             table += [row(t, contender, v, limits["copy"]) for t, v in found["times"].items()]
-    say("")
-    say(
-        f"{'workload':34} {'library':14} {'ms':>10} {'best':>10} {'GB/s':>9} {'of copy':>7} "
-        f"{'TFLOP/s':>8} {'first s':>8}"
-    )
-    for line in sorted(table):
-        say(line)
-    return 1 if failed else 0
+    return failed, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -309,6 +488,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", nargs="*", choices=CONTENDERS[1:], default=CONTENDERS[1:])
     parser.add_argument("--ceilings", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--kernels", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     reason = fg.cuda.why_not()
     if reason is not None:
@@ -317,6 +498,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.ceilings:
         print(json.dumps(ceilings()))
         return 0
+    if options.kernels:
+        library, first = options.kernels
+        if library == "fused":
+            poison(FusedGpu())
+        for case in gpu_kernels.cases()[int(first) :]:
+            print(json.dumps(gpu_kernels.record(case, library, case.full, 0.4)), flush=True)
+        return 0
+    if options.check:
+        wrong = [(c.title, gpu_kernels.checked(c)) for c in gpu_kernels.cases()]
+        return int(any(why for _, why in wrong))
     if options.part:
         name, contender = options.part
         print(json.dumps(part(name, contender, 2.0)))

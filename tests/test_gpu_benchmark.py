@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import fusegrad as fg
-from benchmarks import check, gpu, workloads
+from benchmarks import check, gpu, gpu_kernels, workloads
 from fusegrad.testing import simulated_gpus
 
 
@@ -45,15 +46,68 @@ def test_it_says_that_there_is_no_gpu(
     assert "there is no GPU that can be used, and nothing was" in capsys.readouterr().out
 
 
+def test_every_kernel_is_right_there(simulated: None) -> None:
+    for case in gpu_kernels.cases():
+        if not case.title.startswith(
+            ("softmax 4k", "layer norm backward 32k", "softmax backward 32k")
+        ):
+            short = [tuple(min(n, 1100) for n in shape) for shape in case.small]
+            assert gpu_kernels.checked(replace(case, small=short)) is None, case.title
+
+
+def test_a_record(simulated: None) -> None:
+    case = gpu_kernels.cases()[0]
+    found = gpu_kernels.record(case, "fused", [(100,)], 0.01)
+    assert found["wrong"] is None
+    assert found["median"] > 0
+    wrong = replace(case, reference=lambda x: x)
+    assert "result 0 is wrong by" in gpu_kernels.record(wrong, "fused", [(100,)], 0.01)["wrong"]
+    broken = replace(case, fused=lambda x: x.reshape(7, 7))
+    assert "ShapeError" in gpu_kernels.record(broken, "fused", [(100,)], 0.01)["error"]
+
+
 def test_a_run_goes_on_where_a_part_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"median": 1e-3, "best": 1e-3, "first": 1.0, "bytes": 4, "flops": 2}
+    first, third, second = gpu_kernels.cases()[:3]
+    timed = {"library": "fused", "median": 1e-3, "best": 1e-3, "moved": 1 << 20, "flops": 0}
     answers: dict[str, Any] = {
-        "--ceilings": {"name": "X", "capability": [9, 0], "memory": 1, "copy": 1e12, "host": 1e-6},
-        "gelu": {"error": "it broke"},
-        "softmax": {"ok": True, "message": "", "times": {"softmax 1k": times}},
+        "--ceilings": [gpu.UNKNOWN | {"name": "X", "environment": ["torch is missing"]}],
+        "gelu": [],
+        "softmax": [{"ok": True, "message": "", "times": {"softmax 1k": times}}],
+        "0": [timed | {"title": first.title, "wrong": None}],
+        "2": [timed | {"title": second.title, "wrong": "result 0 is wrong"}],
     }
-    monkeypatch.setattr(gpu, "child", lambda arguments, _: answers[arguments[:2][-1]])
+
+    def lines_of(arguments: Any, seconds: float) -> Any:
+        key = arguments[2] if arguments[0] == "--kernels" else arguments[:2][-1]
+        found = answers.get(key, [])
+        return found, None if found and key != "0" else "it broke"
+
+    monkeypatch.setattr(gpu, "lines_of", lines_of)
+    monkeypatch.setattr(gpu, "installed", lambda contender: contender == "fused")
+    monkeypatch.setattr(gpu.gpu_kernels, "cases", lambda: [first, third, second])
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
     said: list[str] = []
     assert gpu.run(["gelu", "softmax"], ["fused"], said.append) == 1
+    assert "torch is missing" in said
     assert "fused gelu: it broke" in said
+    assert f"fused {third.title}: it broke" in said
+    assert f"fused {second.title}: result 0 is wrong" in said
+    assert any("compute-sanitizer is not installed" in line for line in said)
     assert said[-1].startswith("softmax 1k")
+
+
+def test_a_run_ends_where_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "lines_of", lambda arguments, seconds: ([], "no such device"))
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+    said: list[str] = []
+    assert gpu.run(["gelu"], gpu.CONTENDERS, said.append) == 1
+    assert said[0] == "the ceilings could not be measured: no such device"
+
+
+def test_children_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, error = gpu.lines_of(["--ceilings"], 60)
+    assert found == []
+    assert error
+    found, error = gpu.lines_of(["--ceilings"], 0.01)
+    assert error == "took longer than 0 s"

@@ -226,6 +226,11 @@ class CudaDriver(Driver):
                     self.without_cublas = f"{type(problem).__name__}: {problem}".split("\n")[0]
             return self._cublas
 
+    def libraries(self) -> dict[str, str | None]:
+        """NVIDIA's libraries that are called where they are installed, and why one is not."""
+        self._products()
+        return {"cuBLASLt": self.without_cublas}
+
     def identity(self, index: int) -> str:
         products = self._products()
         version = None if products is None else products.version

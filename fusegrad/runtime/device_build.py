@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 from .. import config
-from ..codegen.kernel import Role
 from ..codegen.program import verify_program
 from ..codegen.verify import verify_kernel
 from ..ir.node import Node
@@ -82,8 +81,8 @@ def build_device_record(
 def _spans(lowered: Lowered) -> tuple[tuple[int, bool, bool], ...]:
     """Of each argument of a kernel the bytes, and whether it is read and written."""
     return tuple(
-        (_bytes(lowered, position), param.role is not Role.OUT, param.role is not Role.IN)
-        for position, param in enumerate(lowered.kernel.params)
+        (_bytes(lowered, n), n not in lowered.written, n not in lowered.read)
+        for n in range(len(lowered.arguments))
     )
 
 

@@ -29,6 +29,8 @@ TOGETHER = 8
 """Channels at most whose windows are unfolded together."""
 LOAD = 0.75
 """What loading a vector costs, in multiply-adds: many of them lie across two lines of a cache."""
+UNFOLD = 10.0
+"""What a vector of unfolded windows takes, in cycles."""
 FULL = 0.5
 """How full vectors along the sum are at least."""
 
@@ -89,6 +91,8 @@ class Sums(Tiling):
         moves = [tap * self.move1 for tap in range(self.taps1)]
         self.phases = 1 + max(move % self.step1 for move in moves)
         self.reach = max(move // self.step1 for move in moves)
+        taps = self.taps1 * self.taps2
+        self.tile = _tile(taps, self.channels, self.columns, target, self.lanes)
 
     @property
     def fits(self) -> bool:
@@ -102,10 +106,22 @@ class Sums(Tiling):
         plain = dtype is self.dtype and not dtype.is_half
         return plain and steps[self.p.sums[1].var] == 1 and full >= FULL
 
-    def tiled(self) -> Tiled:
-        taps = self.taps1 * self.taps2
-        self.tile = _tile(taps, self.channels, self.columns, self.target, self.lanes)
+    @property
+    def time(self) -> float:
+        """About how long it takes for one of the batch."""
         tile = self.tile
+        groups = -(-self.channels // tile.channels)
+        tiles = groups * tile.steps * -(-self.columns // tile.rows)
+        vectors = self.images * -(-self.lines * self.line // self.lanes)
+        each = max(tile.rows * tile.columns, LOAD * (tile.rows + tile.columns), 8) / 2
+        lines = self.images * (self.lines + self.reach) * -(-self.line // self.lanes)
+        unfolded = self.channels * self.phases * self.taps2 * lines
+        slow = 1 if self.p.unfold.column_steps[-1] == 1 else 2
+        return tiles * vectors * each + UNFOLD * slow * unfolded
+
+    def tiled(self) -> Tiled:
+        tile = self.tile
+        taps = self.taps1 * self.taps2
         groups = -(-self.channels // tile.channels)
         blocks = min(groups, -(-ITEMS // self.trips))
         block = tile.channels * -(-groups // blocks)

@@ -45,8 +45,8 @@ LEAST_ROWS = 24
 def tile_windows(product: WindowProduct, size: int, target: Features) -> Tiled:
     """The mapped form: items of (batch, block of rows, panel of columns)."""
     if product.in_rows:
-        sums = Sums(product, size, target)
-        return sums.tiled() if sums.fits else Rows(product, size, target).tiled()
+        sums, rows = Sums(product, size, target), Rows(product, size, target)
+        return sums.tiled() if sums.fits and sums.time <= rows.time else rows.tiled()
     direct, channels = Direct(product, size, target), Channels(product, size, target)
     if direct.fits and not (channels.fits and channels.time < direct.time):
         return direct.tiled()

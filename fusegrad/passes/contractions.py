@@ -27,7 +27,8 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
     The sums run over the same products in the same order, so no bit changes. A weight's gradient
     then comes out in the layout of the weight, and its update is the contraction's epilogue.
 
-    A single sum over many products becomes a reduction, which threads share.
+    A single sum over many products becomes a reduction, which threads share, and what has nothing
+    to sum becomes a product of elements, which fuses with what is around it.
     """
     uses = Counter(i for node in toposort(outputs) for i in node.inputs)
     uses.update(outputs)
@@ -44,7 +45,16 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
         a, b = dot.inputs
         return build.dot(build.transpose(b, swapped), build.transpose(a, swapped))
 
-    return rewrite(outputs, [rule, _single_sum])
+    return rewrite(outputs, [_outer, rule, _single_sum])
+
+
+@only(lambda op: isinstance(op, Dot))
+def _outer(node: Node) -> Node | None:
+    """dot(a, b) = a * b, where each sum has one term."""
+    if not isinstance(node.op, Dot) or node.inputs[0].shape[-1] != 1:
+        return None
+    a, b = (build.broadcast_to(operand, node.shape) for operand in node.inputs)
+    return build.mul(a, b)
 
 
 @only(lambda op: isinstance(op, Dot))

@@ -192,3 +192,22 @@ def test_infinities_and_nan_come_through() -> None:
     with np.errstate(invalid="ignore"):
         expected = (a[:, :, None] * b[None]).sum(1)
     np.testing.assert_array_equal(fg.compile(product)(a, b).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((5, 1), (1, 7)), ((2, 3, 1), (2, 1, 4)), ((1, 1), (1, 1)), ((0, 1), (1, 3)), ((40, 1), (1,))],
+    ids=str,
+)
+def test_what_has_nothing_to_sum_is_a_product_of_elements(left: Any, right: Any) -> None:
+    a = RNG.standard_normal(left).astype(np.float32)
+    b = RNG.standard_normal(right).astype(np.float32)
+    if a.size > 1:
+        a.flat[:2] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    compiled = fg.compile(lambda x, y: fg.exp(x @ y))
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.testing.assert_allclose(compiled(a, b).numpy(), np.exp(expected), rtol=1e-6)
+    assert compiled.stats().kernels <= 1
+    check_grads(lambda x, y: x @ y, (RNG.standard_normal(left), RNG.standard_normal(right)))

@@ -37,7 +37,7 @@ from ..kernel import (
 )
 from ..records import dataclass
 from ..scalar import apply
-from .gpu_rewrite import flattened, own_variables, total_of
+from .gpu_rewrite import flattened, own_variables, spelled, total_of
 from .rewrite import each_access, replaced, stride_of, substitute
 
 __all__ = ["Product", "match_product", "tile_contraction"]
@@ -143,7 +143,7 @@ def _product(
     position = list(body).index(tree)
     ahead = [*lets, *body[:position]]
     names = {s.var: s.value for s in ahead if isinstance(s, Let)}
-    left, right = (replaced(_spelled(a, names), {}) for a in value.args)
+    left, right = (replaced(spelled(a, names), {}) for a in value.args)
     variables = {f.var for f in chain}
     of_left, of_right = (
         {e for e in walk(side) if isinstance(e, Var) and e in variables} for side in (left, right)
@@ -171,13 +171,6 @@ def _product(
         tree.carry[0][0],
         tuple(body[position + 1 :]),
     )
-
-
-def _spelled(e: Expr, lets: dict[Var, Expr]) -> Expr:
-    """`e` with names replaced by what they stand for."""
-    while any(isinstance(x, Var) and x in lets for x in walk(e)):
-        e = replaced(e, lets)
-    return e
 
 
 # --- tiles ---------------------------------------------------------------------------------------

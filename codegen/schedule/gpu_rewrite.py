@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..affine import canonical
 from ..dtypes import DType, bool_
-from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, const, index
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, const, index, walk
 from ..kernel import Alloc, Any, For, If, Let, Monoid, Stmt, Store
 from ..scalar import apply
 from .rewrite import replaced, substitute
@@ -24,6 +24,7 @@ __all__ = [
     "known",
     "own_variables",
     "rebuffered",
+    "spelled",
     "total_of",
 ]
 
@@ -158,6 +159,13 @@ def own_variables(
         else:
             result += substitute((s,), values)
     return tuple(result)
+
+
+def spelled(e: Expr, lets: Mapping[Var, Expr]) -> Expr:
+    """`e` with names replaced by what they stand for."""
+    while any(isinstance(x, Var) and x in lets for x in walk(e)):
+        e = replaced(e, lets)
+    return e
 
 
 def known(extent: Extent | Expr) -> int | None:

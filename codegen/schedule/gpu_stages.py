@@ -33,6 +33,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from .gpu_rewrite import as_expr, identities, identity, independent_loops, rebuffered
+from .gpu_scatter import walks_by_place
 from .rewrite import depends_on, expressions, substitute
 
 __all__ = ["split_stages"]
@@ -67,19 +68,22 @@ def split_stages(kernel: Kernel, size: int) -> tuple[tuple[Kernel, ...], tuple[B
 @final
 @dataclass(frozen=True)
 class _Pieces:
-    """An extent cut into a fixed number of pieces."""
+    """An extent cut into a fixed number of pieces, each so many units long."""
 
     count: int
-    each: Expr
+    units: Expr
+    unit: int
     total: Expr
 
     def start(self, piece: Expr) -> Expr:
-        return canonical(apply("mul", piece, self.each))
+        # As a multiple of the unit, so that it is seen to be aligned.
+        return canonical(apply("mul", apply("mul", piece, self.units), index(self.unit)))
 
     def length(self, piece: Expr) -> Expr:
         """Iterations of one piece; none in the last ones, maybe."""
         left = apply("sub", self.total, self.start(piece))
-        return apply("maximum", apply("minimum", self.each, left), index(0))
+        each = canonical(apply("mul", self.units, index(self.unit)))
+        return apply("maximum", apply("minimum", each, left), index(0))
 
 
 def _pieces(extent: Extent | Expr, size: int, least: int, most: int) -> _Pieces:
@@ -88,11 +92,12 @@ def _pieces(extent: Extent | Expr, size: int, least: int, most: int) -> _Pieces:
     known = extent if isinstance(extent, int) else size
     count = max(1, min(most, -(-known // least)))
     if isinstance(extent, int):
-        each: Expr = index(-(-extent // (count * least)) * least)
-        count = max(1, -(-extent // int(each.value)))  # type: ignore[attr-defined]
-        return _Pieces(count, each, total)
-    rounds = apply("divtrunc", apply("add", total, index(count * least - 1)), index(count * least))
-    return _Pieces(count, canonical(apply("mul", rounds, index(least))), total)
+        units = -(-extent // (count * least))
+        count = max(1, -(-extent // (units * least)))
+        return _Pieces(count, index(units), least, total)
+    block = index(count * least)
+    rounds = apply("divtrunc", apply("add", total, index(count * least - 1)), block)
+    return _Pieces(count, rounds, least, total)
 
 
 @final
@@ -158,7 +163,10 @@ class _Stages:
         """One stage, its long sums cut into pieces first."""
         loops = [s for s in group if isinstance(s, For)]
         if len(group) == 1 and loops and not isinstance(loops[0].order, Tree):
-            self.bodies.append((*lets, *group))
+            made = walks_by_place(loops[0], self.temporary) or loops
+            self.bodies += [
+                (*_lets_for([s for s in lets if isinstance(s, Let)], [s]), s) for s in made
+            ]
             return
         own = _in_order(lets, group)
         done: list[Stmt] = []

@@ -103,6 +103,7 @@ def test_a_sum_over_everything_takes_pieces_and_workspace() -> None:
     compiled = compile_gpu(total_kernel(), 1 << 24)
     assert len(compiled.stages) == 3
     assert compiled.workspace_bytes == 512 * 4
+    assert re.search(r"ld\.global\.v4\.\w32", compiled.ptx)
 
 
 @pytest.mark.parametrize("name", ["sin", "tan", "fmod", "floordiv", "mod", "trigamma", "lgamma"])

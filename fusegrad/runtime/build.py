@@ -23,20 +23,20 @@ from ..errors import MemoryLimitError
 from ..ir.node import Node
 from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
-from ..lower.work import operations
 from ..ops import build
 from ..ops.base import CallOp
 from ..ops.identities import Barrier
 from ..passes.fuse import fuse, is_leaf
 from ..passes.pipeline import Observer, run_passes
 from ..passes.recompute import kept_bytes, within
-from ..passes.regions import Kind, Region, results_of, size_of
+from ..passes.regions import Kind, Region, results_of
 from .bodies import Planned, body_task, functions_of, most_trips
 from .calls import callee_of
 from .emission import Emission, symbol_of
 from .plan import Alias, CommandTask, Plan, Task, plan
 from .record import Clock, Record, array_constants, target
 from .tuning import Tuner
+from .worth import bytes_of, is_heavy, is_light, nbytes_of
 
 __all__ = [
     "Artifacts",
@@ -379,7 +379,8 @@ def _compile(
         text, sizes = _kernel_text(mapped, features)
         made.texts.append(text)
         made.sizes.append(sizes)
-        emission.add(text, mapped.finishes, draft=not _is_heavy(lowered, region, unit.runs))
+        draft = not is_heavy(lowered, region, unit.runs)
+        emission.add(text, mapped.finishes, draft, draft and is_light(lowered, unit.runs))
         clock.lap("emit")
 
 
@@ -401,29 +402,10 @@ def _tuned(
     return {n: chosen[first] for n, first in enumerate(firsts) if first in chosen}
 
 
-_HEAVY_BYTES, _HEAVY_OPERATIONS = 1 << 25, 1 << 25
-"""A kernel that moves or computes more takes longer as a draft than its compilation saves."""
-
-
-def _is_heavy(lowered: Lowered, region: Region, runs: int) -> bool:
-    """Whether a kernel is worth the time to compile it well before its first run."""
-    # Of matrix products most of the work is in functions that are never drafts.
-    if region.kind is Kind.DOT:
-        return runs * _bytes_of(lowered, lowered.written) > _HEAVY_BYTES
-    if runs * _bytes_of(lowered, (*lowered.read, *lowered.written)) > _HEAVY_BYTES:
-        return True
-    return region.kind is not Kind.MAP and runs * operations(lowered) > _HEAVY_OPERATIONS
-
-
-def _bytes_of(lowered: Lowered, positions: Sequence[int]) -> int:
-    """The bytes of some arguments of a kernel, those that it has twice once."""
-    return sum(nbytes_of(a) for a in {lowered.arguments[p] for p in positions})
-
-
 def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) -> frozenset[int]:
     """The large outputs that nobody reads: they go around the cache if the kernel moves more
     than it holds."""
-    moved = _bytes_of(lowered, (*lowered.read, *lowered.written))
+    moved = bytes_of(lowered, (*lowered.read, *lowered.written))
     return frozenset(
         p
         for p in lowered.written
@@ -431,10 +413,6 @@ def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) 
         and moved > features.l3_bytes
         and nbytes_of(lowered.arguments[p]) > features.l2_bytes
     )
-
-
-def nbytes_of(node: Node) -> int:
-    return size_of(node) * node.dtype.itemsize
 
 
 def read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int, frozenset[Node]]:

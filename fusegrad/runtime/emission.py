@@ -7,7 +7,8 @@ a register tile, is a module of its own: compiled once for all programs, and kep
 
 Most kernels are *drafts* at first: compiled without optimisation, in an eighth of the time. Their
 texts are kept, so that they can be compiled well when the step is used again (`improvement`). The
-functions that they share are never drafts: the time of matrix products is spent there.
+functions that they share are drafts, and in their modules, only where all that calls them does
+little work, and nobody has compiled them before: the time of matrix products is spent there.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class _Module:
         self.declarations: dict[str, None] = {}
         self.bodies: list[str] = []
         self.symbols: list[str] = []
+        self.inside: set[str] = set()
         self.size = 0
 
     def write(self, declarations: Iterable[str], body: Sequence[str]) -> None:
@@ -76,6 +78,13 @@ class _Module:
         self.declarations.update(dict.fromkeys(declarations))
         self.bodies += body
         self.size += sum(map(len, body))
+
+    def define(self, functions: Sequence[str]) -> None:
+        """Functions of its own, each once; another module may have to have them again, so that they
+        do not count in its size."""
+        new = [line for line in functions if line not in self.inside]
+        self.inside.update(new)
+        self.bodies += new
 
     def text(self) -> str:
         """The module as LLVM IR."""
@@ -121,8 +130,11 @@ class Emission:
         self._workers: list[threading.Thread] = []
         self._most = min(config.available_cpus() - 1, _MOST_WORKERS)
 
-    def add(self, text: str, finishes: bool, draft: bool = False) -> None:
-        """One more kernel, whose function is named ``kernel``; one that is known costs nothing."""
+    def add(self, text: str, finishes: bool, draft: bool = False, light: bool = False) -> None:
+        """One more kernel, whose function is named ``kernel``; one that is known costs nothing.
+
+        A `light` one does so little that what it calls may be a draft as well.
+        """
         if text in self.symbols:
             return
         symbol = symbol_of(text)
@@ -135,13 +147,19 @@ class Emission:
                 declared.append(line)
             else:
                 body.append(line)
+        if draft and light and self._compiles:
+            shared, inside = self._split(shared, declared)
+        else:
+            inside = []
         self._share(shared, declared)
         if symbol in self._provided or self._find(symbol):
             return
         self._provided.add(symbol)
         module = self._draft if draft else self._best
         module.symbols.append(symbol)
-        module.write([*declared, *(self._shared[name] for name in map(_name, shared))], body)
+        own = [line for line in shared if line not in module.inside]
+        module.write([*declared, *(self._shared[name] for name in map(_name, own))], body)
+        module.define(inside)
         self._submit_large(_LEAST_TEXT, _LEAST_DRAFT)
 
     def _find(self, symbol: str) -> bool:
@@ -210,15 +228,36 @@ class Emission:
             head = line[: line.index("{")]
             self._shared[name] = head.replace("define internal", "declare", 1)
         for name, line in new.items():
-            module = _Module(self.features.triple)
-            used = [d for d in declared if (f := _DECLARED.match(d)) and f.group(1) in line]
-            called = (n for n in _CALLED.findall(line) if n in self._shared)
-            module.write(
-                [*sorted(used), *sorted(self._shared[n] for n in called)],
-                [line.replace("define internal ", "define ", 1)],
-            )
-            module.symbols.append(name)
-            self._submit(module, _LEVEL, shared=True)
+            self._submit(self._alone(name, line, declared), _LEVEL, shared=True)
+
+    def _split(
+        self, functions: Sequence[str], declared: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """Those that are code of their own, and those that go into the module of a draft."""
+        known: list[str] = []
+        inside: list[str] = []
+        if any(map(_CALLED.search, functions)):
+            return [*functions], inside
+        for line in functions:
+            name = _name(line)
+            found = name in self._shared
+            if not found:
+                text = self._alone(name, line, declared).text()
+                found = _found(text, self.features, _LEVEL) is not None
+            (known if found else inside).append(line)
+        return known, inside
+
+    def _alone(self, name: str, line: str, declared: Sequence[str]) -> _Module:
+        """A shared function as a module."""
+        module = _Module(self.features.triple)
+        used = [d for d in declared if (f := _DECLARED.match(d)) and f.group(1) in line]
+        called = (n for n in _CALLED.findall(line) if n in self._shared)
+        module.write(
+            [*sorted(used), *sorted(self._shared[n] for n in called)],
+            [line.replace("define internal ", "define ", 1)],
+        )
+        module.symbols.append(name)
+        return module
 
     def _submit_large(self, least: int, least_draft: int) -> None:
         """Compile the modules that have so many characters."""
@@ -283,14 +322,26 @@ _known: dict[tuple[str, Features], bytes] = {}
 
 def _shared_code(text: str, features: Features, level: int) -> bytes:
     """The object code of a function that programs share: of this process, from disk, or made."""
-    code = _known.get((text, features))
+    code = _found(text, features, level)
     if code is None:
-        parts = [("kind", b"shared function"), machine.parts()[0], ("text", text.encode())]
-        key = cache.Key([*parts, ("target", repr((features, level)).encode())])
+        code = _known[text, features] = llvm.compile_module(text, features, level)
         disk = cache.default()
-        found = disk.get(key) if disk is not None else None
-        code = llvm.compile_module(text, features, level) if found is None else found.blobs["code"]
-        if disk is not None and found is None:
-            disk.put(key, {}, {"code": code})
-        _known[text, features] = code
+        if disk is not None:
+            disk.put(_key(text, features, level), {}, {"code": code})
     return code
+
+
+def _found(text: str, features: Features, level: int) -> bytes | None:
+    """The code of a shared function that this process or the disk has."""
+    code = _known.get((text, features))
+    disk = cache.default()
+    if code is None and disk is not None:
+        entry = disk.get(_key(text, features, level))
+        if entry is not None:
+            code = _known[text, features] = entry.blobs["code"]
+    return code
+
+
+def _key(text: str, features: Features, level: int) -> cache.Key:
+    parts = [("kind", b"shared function"), machine.parts()[0], ("text", text.encode())]
+    return cache.Key([*parts, ("target", repr((features, level)).encode())])

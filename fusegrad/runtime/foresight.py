@@ -19,7 +19,7 @@ from . import memory
 __all__ = ["Foresight"]
 
 _LEAST = 16 << 20
-_PIECE = 4 << 20
+_PIECE = 2 << 20
 _POPULATE_WRITE = 23
 """The advice of Linux 5.14 and later: pages as if they had been written."""
 

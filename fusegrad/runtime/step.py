@@ -266,8 +266,6 @@ def load_step(
             if disk is not None:
                 _to_disk(disk, key, record)
             clock.lap("cache")
-        else:
-            foresight.expect(record.program.arena_bytes)
         save = None if disk is None else functools.partial(_to_disk, disk, key)
         data = [np.ascontiguousarray(n.op.data) for n in array_constants(outputs)]  # type: ignore[attr-defined]
         calls = resolve(record.program.calls, find_calls(outputs)) if record.program.calls else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 import fusegrad as fg
 from fusegrad import config
 from fusegrad.codegen.targets import base, llvm
-from fusegrad.runtime import emission, loader
+from fusegrad.runtime import cache, emission, loader
 from fusegrad.runtime.emission import Emission
 
 TWICE = "define internal i64 @fg.twice(i64 %x) noinline { entry: %y = add i64 %x, %x ret i64 %y }"
@@ -113,6 +115,61 @@ def test_drafts_import_what_is_compiled_well() -> None:
         library = loader.load([*objects, *code], symbols, {})
         values = [call(library.address(symbol))(10) for symbol in symbols]
         assert values == [20, 21, 22, 23, 24]
+
+
+@pytest.fixture
+def nothing_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = cache.DiskCache(tmp_path / "cache")
+    monkeypatch.setattr(cache, "default", lambda: disk)
+    monkeypatch.setattr(emission, "_known", {})
+    gc.collect()
+
+
+def kinds(given: str, start: int) -> emission.Code:
+    """Kernels that are (b) no drafts, (d) drafts or (l) light, one after the other; all tried."""
+    texts = [kernel(start + n) for n in range(len(given))]
+    with Emission(base.host()) as made:
+        for kind, text in zip(given, texts, strict=True):
+            made.add(text, False, draft=kind != "b", light=kind == "l")
+        code = made.finish()
+    symbols = [emission.symbol_of(text) for text in texts]
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+    better = [draft.improved(base.host()) for draft in code.drafts]
+    for drafts in ([d.code for d in code.drafts], better):
+        library = loader.load([*code.objects, *drafts], symbols, {})
+        values = [call(library.address(symbol))(10) - 20 - start for symbol in symbols]
+        assert values == [*range(len(given))]
+    return code
+
+
+@pytest.mark.usefixtures("nothing_known")
+@pytest.mark.parametrize("least", [1, 100_000])
+def test_light_kernels_have_their_functions_with_them(
+    least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emission, "_LEAST_DRAFT", least)
+    light = kinds("lll", 300)
+    assert (len(light.objects), len(light.drafts)) == (0, 3 if least == 1 else 1)
+    # One that needs it well has it compiled, also for those that come later.
+    assert len(kinds("lbl", 310).objects) == 2
+    assert len(kinds("ldldbll", 320).objects) == 2
+    # From then on it is there.
+    assert len(kinds("lll", 330).objects) == 1
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_a_light_step_is_improved_with_its_functions() -> None:
+    weight = np.random.default_rng(0).standard_normal((20, 30), dtype=np.float32)
+    f = fg.compile(lambda x: fg.tanh(x @ weight))
+    x = np.ones((5, 20), np.float32)
+    first = f(x).numpy().tobytes()
+    assert f.stats().drafts
+    end = time.monotonic() + 60
+    while f.stats().drafts and time.monotonic() < end:
+        assert f(x).numpy().tobytes() == first
+        time.sleep(0.01)
+    assert not f.stats().drafts
+    assert f(x).numpy().tobytes() == first
 
 
 def test_what_the_compiler_refuses_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

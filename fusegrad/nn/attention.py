@@ -36,8 +36,15 @@ from .linear import linear
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 
-_LONG, _MANY_SCORES, _RUN, _MOST_RUNS = 1024, 1 << 22, 256, 8
-"""Attention from so many queries and scores on goes in runs: so long, and so many of them."""
+_LONG, _MANY_SCORES = 1024, 1 << 22
+"""Attention of so many queries and scores goes in runs."""
+
+_RUN, _MOST_RUNS = 128, 32
+_CAUSAL_RUN, _MOST_CAUSAL_RUNS = 256, 24
+"""How long runs are, and how many there are at most. Causal ones are all different code."""
+
+_NOT_KEPT = 1 << 20
+"""So many scores are computed again for the derivative: that takes less than to keep them."""
 
 
 @in_float32
@@ -171,8 +178,8 @@ def _in_runs(
 ) -> Tensor:
     """Runs of queries, each with all keys, or where query i sees keys up to i with those alone.
 
-    For few scores one run is faster. For many they are computed again for the derivative, a run
-    at a time, so that memory does not grow with the square of the length.
+    Few scores are kept for the derivative. More are computed again for it, and many a run at a
+    time, so that memory does not grow with the square of the length.
     """
     length = q.shape[-2]
 
@@ -182,10 +189,16 @@ def _in_runs(
         # The first key is seen by all.
         return matmul(dropout(_weights(q, k, mask, scale, not causal), p), v)
 
-    many = length * k.shape[-2] * math.prod(q.shape[:-2]) >= _MANY_SCORES
-    if not many or length < _LONG:
+    scores = length * k.shape[-2] * math.prod(q.shape[:-2])
+    if scores < _NOT_KEPT:
         return run(0, length, q, k, v, mask)
-    runs = min(_MOST_RUNS, length // _RUN)
+    many = scores >= _MANY_SCORES and length >= _LONG
+    if not many:
+        runs = 1
+    elif causal:
+        runs = min(_MOST_CAUSAL_RUNS, length // _CAUSAL_RUN)
+    else:
+        runs = min(_MOST_RUNS, length // _RUN)
     bounds = [length * i // runs for i in range(runs + 1)]
     of_queries = mask is not None and mask.ndim >= 2 and mask.shape[-2] == length
     outputs = []

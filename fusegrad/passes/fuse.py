@@ -38,6 +38,7 @@ from .regions import (
     size_of,
 )
 from .repeats import store_repeats
+from .sums import store_sums_of_products
 from .views import operand_base
 
 __all__ = ["fuse", "is_leaf"]
@@ -119,6 +120,7 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
         elif pattern in (Pattern.LOOP, Pattern.CALL):
             written.update(read_from_memory(node, is_leaf))
     _store_expensive_repeats(order, written)
+    store_sums_of_products(order, written)
     # First, so that what comes after it sees no chain without an end.
     _limit_depth(order, written)
     store_repeats(order, written, is_leaf, cost_of)

@@ -5,6 +5,7 @@ Knows kernels by what they read and write; knows no machine code and no graph be
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -381,7 +382,8 @@ def _steps(
     """The tasks of each step: each as early as it can be, unless that takes much more memory.
 
     What is large fills all threads by itself. Then what waits for it may run before its neighbours,
-    so that not all of them hold their results at the same time.
+    or what a result needs before what another one needs, so that not all of them hold their values
+    at the same time.
     """
     early = _longest(before)
     assert early is not None
@@ -389,8 +391,12 @@ def _steps(
     held = _peak(tasks, together, local)
     if held < MUCH:
         return together
-    apart = _by_step(_one_by_one(tasks, before, local))
-    return apart if _peak(tasks, apart, local) < 0.9 * held else together
+    for order in (_waiting_first, _result_by_result):
+        apart = _by_step(_one_by_one(tasks, before, local, order(tasks, before, local)))
+        needed = _peak(tasks, apart, local)
+        if needed < 0.9 * held:
+            held, together = needed, apart
+    return together
 
 
 def _by_step(levels: Sequence[int]) -> list[list[int]]:
@@ -401,28 +407,108 @@ def _by_step(levels: Sequence[int]) -> list[list[int]]:
 
 
 def _one_by_one(
-    tasks: Sequence[Task | CommandTask], before: Sequence[set[int]], local: Mapping[Value, int]
+    tasks: Sequence[Task | CommandTask],
+    before: Sequence[set[int]],
+    local: Mapping[Value, int],
+    order: Sequence[int],
 ) -> list[int]:
-    """The step of each task: large ones have their own, first what was waiting for the last."""
-    after: list[list[int]] = [[] for _ in before]
-    for number, sources in enumerate(before):
-        for s in sources:
-            after[s].append(number)
-    waiting = [len(b) for b in before]
-    ready = [n for n in reversed(range(len(before))) if not waiting[n]]
+    """The step of each task: large ones have their own, in this order."""
     levels = [0] * len(before)
     last = -1
-    while ready:
-        number = ready.pop()
+    for number in order:
         level = max((levels[s] + 1 for s in before[number]), default=0)
         if _bytes([tasks[number]], local) >= LARGE or not isinstance(tasks[number], Task):
             level = last = max(level, last + 1)
         levels[number] = level
+    return levels
+
+
+def _after(before: Sequence[set[int]]) -> list[list[int]]:
+    """Who waits for each task."""
+    after: list[list[int]] = [[] for _ in before]
+    for number, sources in enumerate(before):
+        for s in sources:
+            after[s].append(number)
+    return after
+
+
+def _waiting_first(
+    tasks: Sequence[Task | CommandTask], before: Sequence[set[int]], local: Mapping[Value, int]
+) -> list[int]:
+    """An order in which what was waiting for the last task comes next."""
+    after = _after(before)
+    waiting = [len(b) for b in before]
+    ready = [n for n in reversed(range(len(before))) if not waiting[n]]
+    order: list[int] = []
+    while ready:
+        number = ready.pop()
+        order.append(number)
         for other in sorted(after[number], reverse=True):
             waiting[other] -= 1
             if not waiting[other]:
                 ready.append(other)
-    return levels
+    return order
+
+
+def _result_by_result(
+    tasks: Sequence[Task | CommandTask], before: Sequence[set[int]], local: Mapping[Value, int]
+) -> list[int]:
+    """An order in which comes next what the earliest result needs, and first of all what frees
+    as many bytes as it takes."""
+    after = _after(before)
+    place = _places_for_results(before, after)
+    readers: dict[Value, set[int]] = {}
+    for number, task in enumerate(tasks):
+        for value in task.reads & local.keys():
+            readers.setdefault(value, set()).add(number)
+
+    def frees(number: int) -> bool:
+        task = tasks[number]
+        taken = sum(local.get(v, 0) for v in task.writes)
+        freed = sum(local[v] for v in task.reads & local.keys() if len(readers[v]) == 1)
+        return freed >= taken
+
+    waiting = [len(b) for b in before]
+    ready = [(place[n], n) for n in range(len(before)) if not waiting[n]]
+    heapq.heapify(ready)
+    urgent = [n for _, n in sorted(ready, reverse=True) if frees(n)]
+    done: set[int] = set()
+    order: list[int] = []
+    while ready:
+        number = urgent.pop() if urgent else heapq.heappop(ready)[1]
+        if number in done:
+            continue
+        done.add(number)
+        order.append(number)
+        touched = set(after[number])
+        for value in tasks[number].reads & local.keys():
+            readers[value].discard(number)
+            touched |= readers[value] if len(readers[value]) == 1 else set()
+        for other in after[number]:
+            waiting[other] -= 1
+            if not waiting[other]:
+                heapq.heappush(ready, (place[other], other))
+        urgent += [n for n in sorted(touched, reverse=True) if not waiting[n] and frees(n)]
+    return order
+
+
+def _places_for_results(before: Sequence[set[int]], after: Sequence[list[int]]) -> list[int]:
+    """Where each task comes if one result after the other is computed, with all that it needs."""
+    place = [-1] * len(before)
+    count = 0
+    for result in (n for n, others in enumerate(after) if not others):
+        stack = [result]
+        while stack:
+            number = stack[-1]
+            missing = [s for s in before[number] if place[s] < 0]
+            if missing:
+                stack += sorted(missing, reverse=True)
+                continue
+            stack.pop()
+            if place[number] < 0:
+                place[number] = count
+                count += 1
+    return place
 
 
 def _peak(

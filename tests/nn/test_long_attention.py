@@ -27,9 +27,15 @@ def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
     """Runs of four queries, at most three of them; or one run."""
     if request.param == "one run":
         return 1
-    for name, value in {"_LONG": 12, "_MANY_SCORES": 1, "_RUN": 4, "_MOST_RUNS": 3}.items():
-        monkeypatch.setattr(attention, name, value)
+    set_limits(monkeypatch, _MOST_RUNS=3, _MOST_CAUSAL_RUNS=3)
     return 3
+
+
+def set_limits(monkeypatch: pytest.MonkeyPatch, **others: int) -> None:
+    """Runs of four queries, of scores that are computed again."""
+    limits = {"_LONG": 12, "_MANY_SCORES": 1, "_NOT_KEPT": 1, "_RUN": 4, "_CAUSAL_RUN": 4}
+    for name, value in {**limits, **others}.items():
+        monkeypatch.setattr(attention, name, value)
 
 
 def normal(*shape: int) -> Any:
@@ -70,8 +76,7 @@ def test_gradients_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = [normal(2, 17, 4), normal(2, 17, 4), normal(2, 17, 5)]
     hessian = gradients(lambda *a: sum((g * g).sum() for g in gradients(attend)(*a)))
     whole = gradients(attend)(*arrays), hessian(*arrays)
-    for name, value in {"_LONG": 12, "_MANY_SCORES": 1, "_RUN": 4}.items():
-        monkeypatch.setattr(attention, name, value)
+    set_limits(monkeypatch)
     for function, expected in zip((gradients(attend), hessian), whole, strict=True):
         for found in (function(*arrays), fg.compile(function)(*arrays)):
             for one, other in zip(found, expected, strict=True):
@@ -157,3 +162,34 @@ def test_memory_of_long_sequences() -> None:
     step(*arrays)
     everything = 4 * 2048 * 2048 * 4
     assert step.stats().arena_bytes < everything
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_scores_of_one_run_are_not_kept(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of deep attention only what the layers hand on lies in memory until the way back."""
+    arrays = [normal(1, 64, 4).astype(np.float32) for _ in range(3)]
+
+    def deep(q: Any, k: Any, v: Any) -> Any:
+        for _ in range(6):
+            v = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return v
+
+    kept = fg.compile(gradients(deep))
+    wanted, before = kept(*arrays), kept.memory(*arrays).peak
+    set_limits(monkeypatch, _LONG=1000)
+    again = fg.compile(gradients(deep))
+    scores = 4 * 64 * 64
+    assert before > 6 * scores
+    assert again.memory(*arrays).peak < before - 3 * scores
+    for one, other in zip(again(*arrays), wanted, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_memory_of_runs_grows_with_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores of one run at a time, and no gradient of the keys for each run."""
+    monkeypatch.setattr(attention, "_MANY_SCORES", 1)
+    rows, width = 4096, 64
+    arrays = [normal(1, rows, width).astype(np.float32) for _ in range(3)]
+    step = fg.compile(gradients(F.scaled_dot_product_attention))
+    run = 4 * attention._RUN * rows
+    assert step.memory(*arrays).peak < 5 * run + 6 * 4 * rows * width

@@ -11,7 +11,7 @@ import pytest
 from fusegrad.codegen.dtypes import bool_, int64
 from fusegrad.ir.node import Node
 from fusegrad.ops import build
-from fusegrad.passes import repeats
+from fusegrad.passes import repeats, sums
 from fusegrad.passes.fuse import MAX_DEPTH, fuse
 from fusegrad.passes.pipeline import run_passes
 from fusegrad.passes.regions import COLUMN_LIMIT, MANY_ROWS, Kind, Region
@@ -223,3 +223,29 @@ def test_what_would_wait_in_memory_is_computed_again(size: int, times: int) -> N
     # Where nothing else is read of it, the function itself is what to store.
     lonely = build.mul(build.dot(build.mul(h, t), w), t)
     assert t in written(regions(lonely)) or size < 1024
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_partial_sums_follow_products(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many products no one is stored that the next one can add to the sum so far."""
+    monkeypatch.setattr(sums, "LARGE", 1)
+    products = [build.dot(variable((40, 8)), variable((8, 30))) for _ in range(count)]
+    total = products[0]
+    for product in products[1:]:
+        total = build.add(total, product)
+    found = regions(build.exp(total))
+    assert len(found) <= count + 1
+    adds = [n for n in written(found) if n.op.name == "add"]
+    assert len(adds) == max(count - 2, 0)
+
+
+def test_padded_products_are_added_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "LARGE", 1)
+    total: Node | None = None
+    for rows in range(30, 41):
+        product = build.dot(variable((rows, 8)), variable((8, 30)))
+        padded = build.pad(product, (0, 0), (41 - rows, 0))
+        total = padded if total is None else build.add(total, padded)
+    assert total is not None
+    adds = [n for n in written(regions(total)) if n.op.name == "add"]
+    assert 3 <= len(adds) <= 4

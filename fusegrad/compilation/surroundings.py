@@ -46,6 +46,8 @@ _MOST = 4096
 _CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque)
 _LEAVES = ("fusegrad", "numpy")
 """The packages whose objects are compared by identity; tensors and arrays are inputs."""
+_HEAP_TYPE = 1 << 9
+"""Among the flags of a class: it is not built in."""
 _LARGEST = 1 << 14
 """The bytes of arrays whose elements are compared."""
 _CREATING = frozenset({"__init__", "__new__", "__post_init__"})
@@ -71,6 +73,13 @@ def _is_users_module(name: str) -> bool:
         # Scripts and notebooks are in __main__.
         return root == "__main__"
     return _is_users(getattr(sys.modules.get(name), "__file__", None))
+
+
+def _is_users_class(cls: type) -> bool:
+    if cls.__module__ == "builtins":
+        # Code that runs without a module's name has this one, too.
+        return bool(cls.__flags__ & _HEAP_TYPE)
+    return _is_users_module(cls.__module__)
 
 
 @final
@@ -275,12 +284,12 @@ class Surroundings:
 
     def _class(self, cls: type, more: frozenset[str]) -> None:
         """The methods that Python or a library calls; others are found by their names."""
-        if not _is_users_module(cls.__module__):
+        if not _is_users_class(cls):
             return
         if not any(o.value is cls for o in self._owners):
             self._owners.append(_Owner(cls.__name__, cls))
         owner = _Owner(cls.__name__, cls)
-        libraries = [b for b in cls.__mro__ if not _is_users_module(b.__module__)]
+        libraries = [b for b in cls.__mro__ if not _is_users_class(b)]
         for name, found in self._table(cls).items():
             implied = name.startswith("__") and name.endswith("__")
             overriding = any(name in base.__dict__ for base in libraries)
@@ -293,7 +302,7 @@ class Surroundings:
         if known is None:
             known = {}
             for base in reversed(cls.__mro__):
-                if _is_users_module(base.__module__):
+                if _is_users_class(base):
                     known.update(base.__dict__)
             self._tables[cls] = known
         return known

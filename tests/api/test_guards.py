@@ -202,3 +202,12 @@ def test_effects_that_results_depend_on_happen_at_every_call() -> None:
         return x * count * len(log)
 
     assert [float(f(fg.ones(1))[0]) for _ in range(3)] == [2.0, 6.0, 12.0]
+
+
+def test_classes_of_code_without_a_modules_name() -> None:
+    scope: dict[str, Any] = {"fg": fg}
+    exec("class Settings:\n    k = 2.0\nf = fg.compile(lambda x: x * Settings().k)", scope)
+    assert scope["Settings"].__module__ == "builtins"
+    assert float(scope["f"](fg.ones(1))[0]) == 2
+    scope["Settings"].k = 3.0
+    assert float(scope["f"](fg.ones(1))[0]) == 3

@@ -355,7 +355,8 @@ class _Loops:
             inside
         )
         body = self._vectorised(substitute(inside, values))
-        work = [_ops(s.body) if isinstance(s, For) else 0.0 for s in body]
+        passes = (isinstance(s, For) and isinstance(s.mapping, Vector) for s in body)
+        work = [_ops([s]) if own else 0.0 for s, own in zip(body, passes, strict=True)]
         body = prefetch_next(body, item, items, work, self.lets, self.target)
         extent: Extent | Expr = item.extent if item.extent is not None else items
         parallel = For(item, extent, Any(), body, mapping=Parallel())
@@ -390,7 +391,10 @@ class _Loops:
                 continue
             s = flattened(s)
             inner = [x for x in nested(s.body) if isinstance(x, For)]
-            if in_order and not inner and _is_short(s.extent) and self._adds(s):
+            turned = self._turned(s)
+            if turned is not None:
+                result.append(turned)
+            elif in_order and not inner and _is_short(s.extent) and self._adds(s):
                 # What the last iteration stored is loaded soon, and not as parts of a vector.
                 result.append(replace(s, mapping=Unroll()))
             elif not inner or (isinstance(s.order, Any) and self._better_across(s, inner)):
@@ -398,6 +402,18 @@ class _Loops:
             else:
                 result.append(replace(s, body=self._vectorised(s.body, _in_order(s))))
         return tuple(result)
+
+    def _turned(self, loop: For) -> For | None:
+        """Two loops, the inner one of which steps through memory, in tiles."""
+        last = loop.body[0] if len(loop.body) == 1 else None
+        if not isinstance(last, For) or not isinstance(loop.order, Any):
+            return None
+        plain = isinstance(last.order, Any) and not any(isinstance(s, For) for s in last.body)
+        known = isinstance(loop.extent, int) and isinstance(last.extent, int)
+        if not plain or not known or self._accumulates(last):
+            return None
+        tiled = tile_transposed([loop], last, self.size, self.lanes, self.lets)
+        return None if tiled is None else replace(tiled.loop, mapping=None)
 
     def _adds(self, loop: For) -> bool:
         """Whether iterations add to what is in memory, each at a place of its own."""

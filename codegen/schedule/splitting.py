@@ -26,6 +26,9 @@ MOST_STATEMENTS: Final = 600
 LONG: Final = 64
 """Rows of so many elements are worth a branch."""
 
+SHUFFLED: Final = 16
+"""Quotients and rests of so few iterations are patterns of lanes: what they read is shuffled."""
+
 Bounds = tuple[float, float]
 _COMPARED: dict[str, Callable[[Bounds], bool | None]] = {
     # What the bounds of a - b say about the comparison of a with b.
@@ -269,6 +272,8 @@ def _bounds(args: Sequence[Expr]) -> Bounds:
 def _tiled(loop: For) -> For:
     """The loop as two, if its quotients and remainders by one divisor are affine then."""
     assert isinstance(loop.extent, int)
+    if loop.extent <= SHUFFLED:
+        return loop
     divisors = {
         int(e.args[1].value)
         for s in loop.body

@@ -110,6 +110,7 @@ def _trip(extent: Extent | Expr, size: int) -> int:
 def _turned_loads(outer: Sequence[For], last: For, lets: Mapping[Var, Expr]) -> list[_Turned]:
     found: dict[Load, _Turned] = {}
     loops = {f.var for f in (*outer, last)}
+    bound = {s.var for f in (*outer, last) for s in nested(f.body) if isinstance(s, Let)}
     written = {s.buffer for s in nested(last.body) if hasattr(s, "buffer")}
     for statement in nested(last.body):
         stack = list(expressions(statement))
@@ -123,7 +124,8 @@ def _turned_loads(outer: Sequence[For], last: For, lets: Mapping[Var, Expr]) -> 
             if stride is None or stride in (0, 1, -1) or e.dtype.itemsize < 4:
                 continue
             # The tile is copied before anything that the loops' bodies bind is known.
-            if any(atom not in loops for atom, _ in linear(flat_offset(e.buffer, e.indices)).terms):
+            atoms = [atom for atom, _ in linear(flat_offset(e.buffer, e.indices)).terms]
+            if any(a not in loops and (a in bound or not isinstance(a, Var)) for a in atoms):
                 continue
             for position, loop in enumerate(outer):
                 if stride_of(e.buffer, e.indices, loop.var, lets) == 1 and stride > 1:

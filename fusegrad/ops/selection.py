@@ -18,7 +18,7 @@ from ..codegen.scalar import apply
 from .base import Array, InputSpec, LoopOp, Node, Sample, TensorType, op_class, shape_error
 from .cumulative import nested_loops
 from .sorting import order_of
-from .sorting_rows import key_of, key_type
+from .sorting_keys import key_of, key_type
 
 __all__ = ["FirstPlaces"]
 

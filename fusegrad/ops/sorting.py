@@ -48,7 +48,10 @@ def _check_axis(name: str, x: TensorType) -> None:
         shape_error(name, (x,), "there is no axis to sort along", "reshape it to one axis first")
 
 
-_SHAPES = ((5,), (1,), (3, 7), (2, 3, 17), (100,), (2, 65), (0,), (0, 3), (19, 33), (2, 16, 5))
+_SHAPES = (
+    *((5,), (1,), (3, 7), (2, 3, 17), (100,), (2, 65), (0,), (0, 3), (19, 33), (2, 16, 5)),
+    (300,),
+)
 
 
 def _samples() -> Iterator[tuple[bool, InputSpec]]:

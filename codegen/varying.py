@@ -50,6 +50,9 @@ class Varying(int):
     def __neg__(self) -> int:
         return varying(-int(self), -self.probe)
 
+    def __abs__(self) -> int:
+        return varying(abs(int(self)), abs(self.probe))
+
     def __divmod__(self, other: int) -> tuple[int, int]:
         return self // other, self % other
 

@@ -31,6 +31,7 @@ def labels(count: int, *shape: int) -> np.ndarray:
 
 def test_arithmetic_keeps_the_origin() -> None:
     n = Varying(64, PROBES[0])
+    assert (abs(-n).probe, abs(n).probe) == (n.probe, n.probe)  # type: ignore[attr-defined]
     for value, probe in (
         (n * 28 * 28, PROBES[0] * 784),
         (784 * n, PROBES[0] * 784),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast, final
 
 from .dtypes import int64
 from .expr import Apply, Const, Expr, Var, index, remembered
-from .varying import Varying
+from .varying import Varying, likely
 
 __all__ = [
     "Linear",
@@ -307,7 +307,7 @@ def _outside(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
 
 @_of_forms
 def _divided(form: Linear, divisor: int) -> Linear:
-    if divisor == 1:
+    if divisor == 1 and likely(divisor) == 1:
         return form
     parts = _split(form, divisor)
     if parts is not None:
@@ -329,7 +329,7 @@ def quotient(x: Expr, divisor: int) -> Expr:
 
 @_of_forms
 def _reduced(form: Linear, divisor: int) -> Linear:
-    if divisor == 1:
+    if divisor == 1 and likely(divisor) == 1:
         return _ZERO
     parts = _split(form, divisor)
     if parts is not None:
@@ -378,7 +378,7 @@ def split_index(flat: Expr, extents: Sequence[int]) -> tuple[Expr, ...]:
     inner = 1
     first = next((a for a, e in enumerate(extents) if e != 1), 0)
     for axis in range(len(extents) - 1, -1, -1):
-        if extents[axis] == 1:
+        if extents[axis] == 1 and likely(extents[axis]) == 1:
             result.append(index(0))
             continue
         part = _divided(form, inner)

@@ -108,7 +108,7 @@ _UNHELD = _forget_unheld({0: Expr()})
 """The references that the function above sees where nothing but the table has an expression."""
 
 
-_ARGUMENTS = frozenset({"int32", "int64", "float32", "float64"})
+_ARGUMENTS = frozenset({"int32", "int64", "uint64", "float32", "float64"})
 """The dtypes in which code takes a varying size as an argument."""
 
 
@@ -139,7 +139,7 @@ class Const(Expr):
             bits = value.to_bytes(9, "little", signed=True)
             if origin is not None and value == origin:
                 value = origin
-        key = (bits, dtype) if origin is None else (bits, dtype, origin.probe)
+        key = (bits, dtype) if origin is None else (bits, dtype, origin.probe, origin.likely)
         known = _made.get(key)
         if known is not None:
             return cast("Const", known)

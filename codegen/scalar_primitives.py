@@ -15,6 +15,7 @@ from . import meanings
 from .dtypes import DType, bfloat16, bool_, float32, float64, int32, int64
 from .expr import Apply, Const, Expr
 from .records import dataclass
+from .varying import likely
 
 __all__ = [
     "ANY",
@@ -223,8 +224,8 @@ def _convert(name: str, x: Expr, dtype: DType | None) -> Expr:
             raise TypeError(f"cannot bitcast {x.dtype} to {dtype}: the widths differ")
         return Apply(name, (x,), dtype)
     if isinstance(x, Const) and not (x.dtype.is_float and not dtype.is_float):
-        if dtype.is_half:
-            return Const(x.value, dtype)
+        if dtype.is_half or x.origin is not None:
+            return Const(x.value if x.origin is None else x.origin, dtype)
         return Const(meanings.cast(meanings.number(x.value, x.dtype), dtype).item(), dtype)
     if x.dtype.is_half and dtype is not float32:
         return _convert(name, Apply(name, (x,), float32), dtype)
@@ -282,11 +283,11 @@ def _fold_index(name: str, args: Sequence[Expr]) -> Expr | None:
     a, b = args
     x = a.value if isinstance(a, Const) else None
     y = b.value if isinstance(b, Const) else None
-    if x is not None and y is not None:
-        return _fold_numbers(name, int(x), int(y))
-    if y is not None and _RIGHT_UNIT.get(name) == y:
+    if isinstance(x, int) and isinstance(y, int):
+        return _fold_numbers(name, x, y)
+    if y is not None and _RIGHT_UNIT.get(name) == y == likely(y):
         return a
-    if x is not None and _LEFT_UNIT.get(name) == x:
+    if x is not None and _LEFT_UNIT.get(name) == x == likely(x):
         return b
     if name == "mul" and 0 in (x, y):
         return Const(0, int64)
@@ -300,6 +301,8 @@ def _fold_numbers(name: str, x: int, y: int) -> Const | None:
         if x < 0 or y <= 0:
             return None
         return Const(x // y if name == "divtrunc" else x % y, int64)
+    if name in ("minimum", "maximum") and (x < y) != (likely(x) < likely(y)):
+        return None
     function = _INDEX.get(name)
     return None if function is None else Const(function(x, y), int64)
 
@@ -310,7 +313,9 @@ def _fold_bool(name: str, args: Sequence[Expr]) -> Expr | None:
     if len(args) == 2 and first.dtype is not bool_:
         a, b = args
         if isinstance(a, Const) and isinstance(b, Const) and name in _COMPARE:
-            return Const(_COMPARE[name](a.value, b.value), bool_)
+            found = _COMPARE[name](a.value, b.value)
+            if found == _COMPARE[name](likely(a.value), likely(b.value)):
+                return Const(found, bool_)
         return None
     if name == "not":
         if isinstance(first, Const):

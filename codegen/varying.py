@@ -8,15 +8,20 @@ unusual number. Arithmetic computes both. So a number that follows from a size o
 by its probe, and two that follow in the same way have equal probes, however they were computed.
 Code for kernels takes such numbers as arguments, and is the same for every value.
 
-Nothing relies on probes but sharing: a number whose origin was lost is a constant of the code.
+And it has a *likely* value, for the size of earlier calls that were as large or larger. Schedules
+choose by that, so that a last partial batch is computed as the others were.
+
+Nothing relies on either but sharing: a number whose origin was lost is a constant of the code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["PROBES", "Varying", "joined", "origins", "varying"]
+__all__ = ["PROBES", "Varying", "divides", "joined", "likely", "origins", "varying"]
+
+N = TypeVar("N", int, float)
 
 PROBES = (2147483647, 2147483629, 2147483587, 2147483579, 2147483563, 2147483549)
 """Primes, so that what follows from one in different ways is different."""
@@ -30,25 +35,29 @@ class Varying(int):
     value : int
     probe : int
         What the value would be for another size.
+    likely : int, optional
+        What it is in most calls; the value when not given.
 
     Examples
     --------
-    >>> n = Varying(64, PROBES[0])
-    >>> n, n == 64, n // 16 * 16 == n
-    (64, True, True)
+    >>> n = Varying(37, PROBES[0], 64)
+    >>> n, n == 37, n // 16 * 16, likely(n // 16)
+    (37, True, 32, 4)
     >>> (n * 28 * 28).probe == (784 * n).probe, type(n - n) is int
     (True, True)
     """
 
     probe: int
+    likely: int
 
-    def __new__(cls, value: int, probe: int) -> Varying:
+    def __new__(cls, value: int, probe: int, likely: int | None = None) -> Varying:
         self = int.__new__(cls, value)
         self.probe = probe
+        self.likely = int(value) if likely is None else likely
         return self
 
     def __neg__(self) -> int:
-        return varying(-int(self), -self.probe)
+        return varying(-int(self), -self.probe, -self.likely)
 
     def __abs__(self) -> int:
         return varying(abs(int(self)), abs(self.probe))
@@ -63,15 +72,25 @@ class Varying(int):
         return int, (int(self),)
 
 
-def varying(value: int, probe: int) -> int:
+def varying(value: int, probe: int, likely: int) -> int:
     """`value`, with its origin if that can be told from a plain number.
 
     Examples
     --------
-    >>> type(varying(3, 3)) is int
+    >>> type(varying(3, 3, 3)) is int
     True
     """
-    return value if value == probe else Varying(value, probe)
+    return value if value == probe == likely else Varying(value, probe, likely)
+
+
+def likely(number: N) -> N:
+    """What a number is in most calls: what choices shall depend on that change no result."""
+    return number.likely if isinstance(number, Varying) else number
+
+
+def divides(unit: int, number: int) -> bool:
+    """Whether `number` is a multiple of `unit` in every call."""
+    return not isinstance(number, Varying) and number % unit == 0
 
 
 def _operation(name: str) -> Callable[[Any, Any], Any]:
@@ -81,11 +100,14 @@ def _operation(name: str) -> Callable[[Any, Any], Any]:
         value = compute(self, other)
         if value is NotImplemented:
             return value
-        by = other.probe if isinstance(other, Varying) else other
-        # Zero for the probe alone: there is nothing to tell the value by.
-        if (not by and other) or (not self.probe and self):
+        by, often = other, other
+        if isinstance(other, Varying):
+            by, often = other.probe, other.likely
+        try:
+            return varying(value, compute(self.probe, by), compute(self.likely, often))
+        except ZeroDivisionError:
+            # Of the others alone: there is nothing to tell the value by.
             return value
-        return varying(value, compute(self.probe, by))
 
     method.__name__ = name
     return method
@@ -112,20 +134,20 @@ def joined(shapes: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 
 def origins(values: tuple[Any, ...]) -> tuple[int, ...]:
-    """The probes of all varying numbers in `values` and tuples in it; empty when there are none.
+    """Where all varying numbers in `values`, and tuples in it, come from; empty without any.
 
     Beside `values` in a key, they keep apart what is equal and comes from elsewhere.
 
     Examples
     --------
-    >>> origins((64, (Varying(64, 7), 3), "same"))
-    (7,)
+    >>> origins((64, (Varying(64, 7), 3), "same")), origins((64, (3, Varying(64, 7)), "same"))
+    ((1, 0, 7, 64), (1, 1, 7, 64))
     """
     found: tuple[int, ...] = ()
-    for value in values:
+    for place, value in enumerate(values):
         kind = type(value)
         if kind is Varying:
-            found += (value.probe,)
-        elif kind is tuple:
-            found += origins(value)
+            found += (place, value.probe, value.likely)
+        elif kind is tuple and (inside := origins(value)):
+            found += (place, *inside)
     return found

@@ -29,6 +29,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import divides, likely
 from .contraction import (
     Choice,
     Contraction,
@@ -90,14 +91,14 @@ def block_rule(c: Contraction, size: int, target: Features) -> Choice | None:
 
 def may_block(c: Contraction, rows: int) -> bool:
     """Whether packing can be paid back at all."""
-    return min(rows, number(c.columns.extent)) >= LEAST
+    return min(likely(rows), likely(number(c.columns.extent))) >= LEAST
 
 
 def block_choice(c: Contraction, rows: int, target: Features, most: int) -> Choice:
     """Blocks with parts of at most so many steps of the sum."""
-    depth = _share(c.depth, most, 4)
-    columns = number(c.columns.extent)
-    height, vectors = tile_shape(rows, columns, target, c.acc.dtype.itemsize, depth)
+    depth = _share(likely(c.depth), most, 4)
+    columns = likely(number(c.columns.extent))
+    height, vectors = tile_shape(likely(rows), columns, target, c.acc.dtype.itemsize, depth)
     return Choice(height, vectors, True, 0, depth)
 
 
@@ -107,20 +108,21 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
     The left one is far larger than the cache, and it is read across its rows or these fall on the
     same sets of a cache; or a panel of the right one is larger than the cache.
     """
-    left = rows * c.depth * c.a.buffer.dtype.itemsize
+    depth = likely(c.depth)
+    left = likely(rows) * depth * c.a.buffer.dtype.itemsize
     if left <= target.l2_bytes:
         return False
-    columns = number(c.columns.extent)
+    columns = likely(number(c.columns.extent))
     wide = columns >= 4 * LEAST and left > FAR * target.l2_bytes
-    across = c.a.column != 1 and (wide or c.depth >= PAGE)
+    across = c.a.column != 1 and (wide or depth >= PAGE)
     far = _far(c) and left > 8 * target.l2_bytes
-    panel = c.depth * 2 * target.vector_bytes
+    panel = depth * 2 * target.vector_bytes
     return across or far or panel > target.l2_bytes
 
 
 def _far(c: Contraction) -> bool:
     """Whether the rows of the left operand fall on the same sets of a cache."""
-    pages, rest = divmod(c.a.row * c.a.buffer.dtype.itemsize, PAGE)
+    pages, rest = divmod(likely(c.a.row) * c.a.buffer.dtype.itemsize, PAGE)
     return pages > 1 and rest == 0
 
 
@@ -149,7 +151,8 @@ def _deal(c: Contraction, rows: int, batch: int, target: Features, choice: Choic
     one a small part of the last cache, which threads share.
     """
     dtype = c.acc.dtype
-    columns = number(c.columns.extent)
+    extents = rows, number(c.columns.extent)
+    rows, columns, batch = likely(rows), likely(extents[1]), likely(batch)
     depth, height = choice.depth, choice.height
     width = choice.vectors * target.lanes(dtype)
     most = max(height, target.l2_bytes // 2 // (depth * dtype.itemsize))
@@ -166,7 +169,7 @@ def _deal(c: Contraction, rows: int, batch: int, target: Features, choice: Choic
     _, item_rows, item_columns = best
     block = _share(item_rows, most, height)
     item_rows = -(-item_rows // block) * block
-    counts = (-(-rows // item_rows), -(-columns // item_columns))
+    counts = (-(-extents[0] // item_rows), -(-extents[1] // item_columns))
     parts = -(-c.depth // depth)
     return _Dealt(height, width, block, item_rows, item_columns, depth, parts, counts)
 
@@ -246,7 +249,7 @@ class _Block:
         self.right_step = _apart(dealt.depth, dealt.width * c.acc.dtype.itemsize)
         self.right = self._buffer("right", self.panels * self.right_step, dealt.width)
         self.group = min(self.panels, max(1, GROUP // dealt.width))
-        count = self.blocks * self.panels if dealt.parts > 1 else self.group
+        count = self.blocks * self.panels if likely(dealt.parts) > 1 else self.group
         self.sums = self._buffer("sums", count * dealt.block, dealt.width)
 
     def _buffer(self, name: str, rows: int, columns: int) -> Buffer:
@@ -282,7 +285,7 @@ class _Block:
         statements: list[Stmt] = []
         k0 = let(statements, "k0", canonical(apply("mul", part, index(dealt.depth))))
         depth: Extent = dealt.depth
-        if c.depth % dealt.depth:
+        if not divides(dealt.depth, c.depth):
             rest = apply("sub", index(c.depth), k0)
             depth = Var("depth")
             statements.append(Let(depth, apply("minimum", index(dealt.depth), rest)))
@@ -323,14 +326,14 @@ class _Block:
         q, t = Var("q", extent=self.group), Var("t", extent=self.tiles)
         panel = canonical(apply("add", p0, q))
         own: Expr = q
-        if self.dealt.parts > 1:
+        if likely(self.dealt.parts) > 1:
             own = _moved(panel, block, self.panels)
         sums0 = canonical(apply("mul", own, index(self.dealt.block)))
         tile = self._tile((part, panel, t), sums0, first, a_start, depth)
         statements.append(For(q, count, Serial(), (For(t, tiles, Serial(), tile),)))
         column = _moved(column0, panel, self.dealt.width)
         after: Stmt = self._after((q, count), sums0, (first, column), values)
-        if self.dealt.parts > 1:
+        if likely(self.dealt.parts) > 1:
             last = apply("eq", part, const(self.dealt.parts - 1, part.dtype))
             after = If(last, (after,))
         return (*statements, after)
@@ -338,7 +341,7 @@ class _Block:
     def _left_columns(self, column: Expr) -> Expr:
         """How many columns of a panel exist."""
         total, width = number(self.c.columns.extent), index(self.dealt.width)
-        if total % self.dealt.width == 0:
+        if divides(self.dealt.width, total):
             return width
         return canonical(apply("minimum", width, apply("sub", index(total), column)))
 
@@ -354,7 +357,7 @@ class _Block:
         left = apply("sub", index(number(c.columns.extent)), column0)
         if c.b.column == 1:
             count = canonical(apply("minimum", index(dealt.columns), left))
-            whole = number(c.columns.extent) % dealt.width == 0
+            whole = divides(dealt.width, number(c.columns.extent))
             rows = _Rows(self.right, self.right_step, source, start, False, self.lanes)
             return rows.packed(depth, count, panels if whole else None)
         p = Var("p", extent=self.panels)
@@ -402,7 +405,7 @@ class _Block:
         a, a_starts, axes = self._left_rows(t, row, a_start)
         shape = (dealt.height, dealt.width)
         acc = Buffer("sums", c.acc.dtype, shape, (dealt.width, 1), "view", self.sums)
-        onward = apply("gt", part, const(0, part.dtype)) if dealt.parts > 1 else None
+        onward = apply("gt", part, const(0, part.dtype)) if likely(dealt.parts) > 1 else None
         place = (canonical(apply("mul", panel, index(self.right_step))), index(0))
         acc_row = _moved(sums0, t, dealt.height)
         contract = Contract(
@@ -449,7 +452,7 @@ class _Block:
         first_column = let(statements, "j0", column)
         columns = self._left_columns(first_column)
         extent: Extent | Expr = dealt.width
-        if number(c.columns.extent) % dealt.width:
+        if not divides(dealt.width, number(c.columns.extent)):
             extent = let(statements, "columns", columns)
         row = canonical(apply("add", first, r))
         at = {**values, c.rows.var: row, c.columns.var: apply("add", first_column, v)}

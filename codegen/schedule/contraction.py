@@ -30,6 +30,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import divides, likely
 from .rewrite import flat_offset, substitute
 
 __all__ = ["Choice", "Contraction", "Tiled", "match", "rule", "tile"]
@@ -258,16 +259,17 @@ def row_count(c: Contraction, size: int) -> int:
 def rule(c: Contraction, size: int, target: Features) -> Choice:
     """How a product in one part is computed where nobody says how."""
     itemsize = c.acc.dtype.itemsize
-    rows, columns = row_count(c, size), number(c.columns.extent)
-    height, vectors = tile_shape(rows, columns, target, itemsize, c.depth)
+    rows, extent = likely(row_count(c, size)), number(c.columns.extent)
+    columns, depth = likely(extent), likely(c.depth)
+    height, vectors = tile_shape(rows, columns, target, itemsize, depth)
     width = vectors * target.lanes(c.acc.dtype)
-    least = PACK_ROWS_OF_FLAT if c.depth <= FLAT else PACK_ROWS
+    least = PACK_ROWS_OF_FLAT if depth <= FLAT else PACK_ROWS
     packed = c.b.column != 1 or (
-        rows >= least and (columns % width != 0 or c.b.row * itemsize >= 1024)
+        rows >= least and (not divides(width, extent) or likely(c.b.row) * itemsize >= 1024)
     )
     packed |= must_pack(c, target)
     panels = -(-columns // width)
-    block = _block_rows(rows, height, batches(c, size) * panels, packed)
+    block = _block_rows(rows, height, likely(batches(c, size)) * panels, packed)
     return Choice(height, vectors, packed, block)
 
 
@@ -429,7 +431,7 @@ class _TileBuilder:
         a_base, b_base = (base_of(o, values) for o in (c.a, c.b))
         b_start = apply("add", b_base, apply("mul", column0, index(c.b.column)))
         valid: Expr = index(self.width)
-        if self.columns % self.width:
+        if not divides(self.width, self.columns):
             left = apply("sub", index(self.columns), column0)
             valid = let(statements, "valid", apply("minimum", index(self.width), left))
         depth = index(c.depth)

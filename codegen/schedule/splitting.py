@@ -15,6 +15,7 @@ from ..dtypes import bool_, int64
 from ..expr import Apply, Const, Expr, Load, Var, const, index, walk
 from ..kernel import Any, For, If, Kernel, Let, Stmt, Store, nested
 from ..scalar import apply
+from ..varying import likely
 from .rewrite import expressions, substitute
 
 __all__ = ["outermost_pieces", "split_ranges"]
@@ -85,7 +86,7 @@ def _chosen(loop: For) -> For:
     changes.
     """
     rows = [s for s in loop.body if isinstance(s, For)]
-    long = all(isinstance(s.extent, int) and s.extent >= LONG for s in rows)
+    long = all(isinstance(s.extent, int) and likely(s.extent) >= LONG for s in rows)
     if not rows or not long or not _is_plain(loop):
         return loop
     points = sorted(_points(loop))
@@ -275,13 +276,14 @@ def _tiled(loop: For) -> For:
     if loop.extent <= SHUFFLED:
         return loop
     divisors = {
-        int(e.args[1].value)
+        _number(e.args[1])
         for s in loop.body
         for expr in expressions(s)
         for e in walk(expr)
         if _divides(e, loop.var) and isinstance(e, Apply) and isinstance(e.args[1], Const)
     }
-    width = math.gcd(*divisors) if divisors else 0
+    # One that varies is a divisor of its own, not what it is equal to.
+    width = divisors.pop() if len(divisors) == 1 else math.gcd(*divisors) if divisors else 0
     if width < 2 or width >= loop.extent or loop.extent % width:
         return loop
     outer = Var(loop.var.name, extent=loop.extent // width)
@@ -292,6 +294,10 @@ def _tiled(loop: For) -> For:
     if any(_divides(e, inner) for e in left):
         return loop
     return For(outer, loop.extent // width, Any(), (For(inner, width, Any(), body),))
+
+
+def _number(e: Const) -> int:
+    return e.value if isinstance(e.value, int) else int(e.value)
 
 
 def _divides(e: Expr, var: Var) -> bool:

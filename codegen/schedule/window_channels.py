@@ -26,6 +26,7 @@ from ..kernel import (
 )
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import divides, likely
 from .contraction import Tiled
 from .rewrite import substitute
 from .window_tiling import (
@@ -82,13 +83,14 @@ class Channels(Tiling):
         """
         self.image = image
         self.image_step = linear(self.p.unfold.offset).coefficient(image)
-        others = self.trips // self.batch * self.panels
+        batch = likely(self.batch)
+        others = likely(self.trips) // batch * self.panels
         blocks = -(-ITEMS // others)
-        rows = min(MOST_ROWS, max(LEAST_ROWS, -(-self.batch * self.places // blocks)))
+        rows = min(MOST_ROWS, max(LEAST_ROWS, -(-batch * self.places // blocks)))
         self.images, self.lines = 1, self.places1
         if rows >= self.places:
-            images = min(self.batch, rows // self.places)
-            self.images = -(-self.batch // -(-self.batch // images))
+            images = min(batch, rows // self.places)
+            self.images = -(-batch // -(-batch // images))
         else:
             lines = max(1, rows // self.places2)
             self.lines = -(-self.places1 // -(-self.places1 // lines))
@@ -131,7 +133,7 @@ class Channels(Tiling):
             "turned", self.dtype, (self.width, rounded(self.block, self.lanes)), space="chunk"
         )
         images: Expr = index(self.images)
-        if self.batch % self.images:
+        if not divides(self.images, self.batch):
             left = apply("sub", index(self.batch), image0)
             images = apply("minimum", images, left)
         lines: Expr = index(self.lines)

@@ -23,6 +23,7 @@ from ..kernel import (
 )
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import likely
 from .contraction import Tiled
 from .rewrite import substitute
 from .window_tiling import (
@@ -144,7 +145,7 @@ class Direct(Tiling):
 
         Where the rows of all channels do not stay near, sums of some wait for those of others.
         """
-        wanted = -(-ITEMS // self.trips)
+        wanted = -(-ITEMS // likely(self.trips))
         block = rounded(max(1, -(-self.places1 // wanted)), self.lines)
         if self._bytes(self.lines) <= self.budget:
             while self._bytes(block) > self.budget:

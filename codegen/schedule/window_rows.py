@@ -27,6 +27,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import divides, likely
 from .contraction import Tiled
 from .rewrite import substitute
 from .window_tiling import (
@@ -36,7 +37,9 @@ from .window_tiling import (
     rounded,
     spread,
     tile_time,
+    together,
     two_axes,
+    usual,
 )
 
 __all__ = ["Rows"]
@@ -81,6 +84,7 @@ class Rows(Tiling):
         self.taps = self.taps1 * self.taps2
         self.pitch = (self.line - 1) * self.step2 + (self.taps2 - 1) * self.move2 + 1
         self.budget = target.l2_bytes // 4
+        self.usual = usual(self.images)
         self.part = self._part()
         self.read = (self.part.lines - 1) * self.step1 + (self.taps1 - 1) * self.move1 + 1
         self.plane = self.read * self.pitch
@@ -90,8 +94,7 @@ class Rows(Tiling):
     def _part(self) -> _Part:
         places = self.lines * self.line
         if places <= LONG:
-            images = min(self.images, LONG // places)
-            return _Part(-(-self.images // -(-self.images // images)), self.lines, self.line)
+            return _Part(together(self.images, LONG // places), self.lines, self.line)
         if self.line <= LONGEST:
             lines = max(1, LONG // self.line)
             return _Part(1, -(-self.lines // -(-self.lines // lines)), self.line)
@@ -101,7 +104,7 @@ class Rows(Tiling):
         """Channels of an item."""
         each = self.part.images * self.plane * self.dtype.itemsize
         most = min(max(1, MOST_ROWS // self.taps), max(1, self.budget // each))
-        wanted = -(-ITEMS // (self.trips * self.panels))
+        wanted = -(-ITEMS // (likely(self.trips) * self.panels))
         block = max(1, min(most, -(-self.channels // wanted)))
         return -(-self.channels // -(-self.channels // block))
 
@@ -110,10 +113,10 @@ class Rows(Tiling):
         """About how long it takes for one of the batch."""
         vectors = self.width // self.lanes
         blocks = -(-self.channels // self.block)
-        rows, places = self.block * self.taps, self.images * self.lines * self.line
+        rows, places = self.block * self.taps, self.usual * self.lines * self.line
         tiles = -(-rows // self.height_of_tile)
         parts = places / self.part.places
-        copied = self.block * self.images * self.plane / self.lanes
+        copied = self.block * self.usual * self.plane / self.lanes
         copied *= self.lines / self.part.lines
         each = tiles * places * tile_time(self.height_of_tile, vectors)
         each += parts * rows * vectors * ADD
@@ -182,7 +185,7 @@ class Rows(Tiling):
 
     def _least(self, most: int, total: int, start: Expr) -> Expr:
         """How many of `most` are left of `total` from `start` on."""
-        if total % most == 0:
+        if divides(most, total):
             return index(most)
         return apply("minimum", index(most), apply("sub", index(total), start))
 

@@ -15,9 +15,10 @@ from ..kernel import Alloc, Any, For, Inner, Let, Serial, Stmt, Vector
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import Varying, divides, likely
 from .contraction import Tiled
 from .rewrite import substitute
-from .window_tiling import Tiling, WindowProduct, number, rounded, two_axes
+from .window_tiling import Tiling, WindowProduct, number, rounded, two_axes, usual
 
 __all__ = ["Sums"]
 
@@ -112,9 +113,9 @@ class Sums(Tiling):
         tile = self.tile
         groups = -(-self.channels // tile.channels)
         tiles = groups * tile.steps * -(-self.columns // tile.rows)
-        vectors = self.images * -(-self.lines * self.line // self.lanes)
+        vectors = usual(self.images) * -(-self.lines * self.line // self.lanes)
         each = max(tile.rows * tile.columns, LOAD * (tile.rows + tile.columns), 8) / 2
-        lines = self.images * (self.lines + self.reach) * -(-self.line // self.lanes)
+        lines = usual(self.images) * (self.lines + self.reach) * -(-self.line // self.lanes)
         unfolded = self.channels * self.phases * self.taps2 * lines
         slow = 1 if self.p.unfold.column_steps[-1] == 1 else 2
         return tiles * vectors * each + UNFOLD * slow * unfolded
@@ -123,10 +124,11 @@ class Sums(Tiling):
         tile = self.tile
         taps = self.taps1 * self.taps2
         groups = -(-self.channels // tile.channels)
-        blocks = min(groups, -(-ITEMS // self.trips))
+        blocks = min(groups, -(-ITEMS // likely(self.trips)))
         block = tile.channels * -(-groups // blocks)
         blocks = -(-self.channels // block)
-        panels = min(-(-ITEMS // (self.trips * blocks)), -(-self.columns // tile.rows))
+        panels = -(-ITEMS // (likely(self.trips) * blocks))
+        panels = min(panels, -(-self.columns // tile.rows))
         self.width = rounded(-(-self.columns // panels), tile.rows)
         self.panels = -(-self.columns // self.width)
         item, values, channel0, out0 = self.item(block, blocks)
@@ -153,7 +155,11 @@ class Sums(Tiling):
         whole = unfolded * (self.lines + self.reach) * self.line
         whole += self.tile.rows * self.lines * self.line
         if whole <= budget:
-            return min(self.images, budget // whole), self.lines * self.line
+            images = self.images
+            most = budget // whole
+            return most if isinstance(images, Varying) else min(
+                images, most
+            ), self.lines * self.line
         unit = self.line if self.rank == 2 else 1
         places = (budget - unfolded * self.reach * self.line) // (unfolded + self.tile.rows)
         # Lines that a part shares with the next one are unfolded twice.
@@ -235,7 +241,7 @@ class Sums(Tiling):
 
     def _least(self, most: int, total: int, start: Expr) -> Expr:
         """How many of `most` are left of `total` from `start` on."""
-        if total % most == 0:
+        if divides(most, total):
             return index(most)
         return apply("minimum", index(most), apply("sub", index(total), start))
 

@@ -29,6 +29,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import Varying, divides
 from .rewrite import flat_offset, substitute
 
 __all__ = [
@@ -42,7 +43,9 @@ __all__ = [
     "rounded",
     "spread",
     "tile_time",
+    "together",
     "two_axes",
+    "usual",
 ]
 
 LINE = 16
@@ -120,6 +123,22 @@ def two_axes(numbers: tuple[int, ...], missing: int) -> tuple[int, ...]:
 def divisor(number: int, most: int) -> int:
     """The largest divisor that is no larger than `most`."""
     return next((d for d in range(min(number, most), 1, -1) if number % d == 0), 1)
+
+
+USUAL = 64
+"""Images of a batch whose number varies: what orders a sum shall not depend on it."""
+
+
+def usual(images: int) -> int:
+    """How many images a choice is made for that orders a sum."""
+    return USUAL if isinstance(images, Varying) else images
+
+
+def together(images: int, most: int) -> int:
+    """How many images, at most so many, are summed together, as equal parts as they can be."""
+    if isinstance(images, Varying):
+        return max(1, most)
+    return -(-images // -(-images // max(1, min(images, most))))
 
 
 def tile_time(rows: int, vectors: int) -> float:
@@ -255,14 +274,14 @@ class Tiling:
 
     def rows_left(self, tile0: Expr, height: int) -> tuple[Expr, tuple[Let, ...]]:
         """How many rows of a tile that begins at `tile0` there are, and what binds that."""
-        if self.rows % height == 0:
+        if divides(height, self.rows):
             return index(height), ()
         alive = Var("rows")
         left = apply("sub", index(self.rows), tile0)
         return alive, (Let(alive, apply("minimum", index(height), left)),)
 
     def columns_left(self, column0: Expr) -> Expr:
-        if self.columns % self.width == 0:
+        if divides(self.width, self.columns):
             return index(self.width)
         left = apply("sub", index(self.columns), column0)
         return self.let("valid", apply("minimum", index(self.width), left))

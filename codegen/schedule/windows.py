@@ -21,6 +21,7 @@ from ..kernel import (
 )
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import likely
 from .contraction import Tiled
 from .rewrite import substitute
 from .window_channels import Channels
@@ -59,7 +60,7 @@ class Columns(Tiling):
 
     def tiled(self) -> Tiled:
         depth = number(self.p.sums[0].extent)
-        wanted = -(-ITEMS // (self.trips * self.panels))
+        wanted = -(-ITEMS // (likely(self.trips) * self.panels))
         height = self.height(min(self.rows, max(LEAST_ROWS, -(-self.rows // wanted))))
         block = rounded(min(self.rows, max(LEAST_ROWS, -(-self.rows // wanted))), height)
         blocks = -(-self.rows // block)

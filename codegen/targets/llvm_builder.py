@@ -387,6 +387,8 @@ class Builder:
             position = self.sizes.setdefault(name, self.first_size + len(self.sizes))
             pointer = self.emit(f"getelementptr i64, ptr %args, i64 {position}", 0)
             text = self.emit(f"load i64, ptr {pointer}, align 8", 0)
+        elif dtype.bits == 64 and not dtype.is_float:
+            text = self.sized(number).text
         else:
             how = "sitofp" if dtype.is_float else "trunc"
             text = self.emit(f"{how} i64 {self.sized(number).text} to {scalar_type(dtype)}", 0)

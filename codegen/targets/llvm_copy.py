@@ -32,7 +32,8 @@ class Copies(Statements):
         for alive, size in zip((s.rows, s.columns), s.target.shape, strict=True):
             bound = self.bound(alive)
             if not isinstance(bound, int):
-                call = self.intrinsic("i64", "smin.i64", ["i64", "i64"], [bound, str(size)])
+                both = [bound, str(self.amount(size))]
+                call = self.intrinsic("i64", "smin.i64", ["i64", "i64"], both)
                 bound = self.emit(call)
             numbers.append(bound)
         numbers.append(self.stride(s.target, 0))

@@ -24,11 +24,37 @@ from ..tensors.trace import Trace
 from .layout import Layout, layout_of
 from .signature import FLOAT, check_array, leaf_key
 
-__all__ = ["Arguments", "Kind", "borrowed", "check_apart", "pattern_of"]
+__all__ = ["Arguments", "Kind", "Leading", "borrowed", "check_apart", "pattern_of"]
 
 Kind = Literal["array", "view", "number", "static", "bound"]
 """What an argument is: an input, one read in place, a number, part of the signature, or a tensor
 that the function knows from elsewhere too."""
+
+
+_FEWER = 64
+"""A batch of so many times fewer elements is computed in its own way."""
+
+
+@final
+class Leading:
+    """The leading extents of arguments for which a function chose how to compute.
+
+    Examples
+    --------
+    >>> seen = Leading()
+    >>> [seen.likely("x", extent) for extent in (64, 37, 100, 37, 70)]
+    [64, 64, 100, 64, 100]
+    """
+
+    def __init__(self) -> None:
+        self._extents: dict[str, set[int]] = {}
+
+    def likely(self, name: str, extent: int) -> int:
+        """That of calls which were as large or larger; the extent itself if there were none."""
+        known = self._extents.setdefault(name, set())
+        found = min((e for e in known if extent <= e <= _FEWER * extent), default=extent)
+        known.add(found)
+        return found
 
 
 @final
@@ -49,6 +75,8 @@ class Arguments:
         Tensors that the function uses from outside too: they are passed as they are.
     together : bool
         Whether a tensor that is passed twice is one inside of the function as well.
+    leading : Leading
+        What the arguments were before.
 
     Attributes
     ----------
@@ -73,6 +101,7 @@ class Arguments:
         static: Sequence[bool],
         bound: Collection[int],
         together: bool,
+        leading: Leading,
     ) -> None:
         self.values: list[Any] = []
         self.kinds: list[Kind] = []
@@ -83,7 +112,8 @@ class Arguments:
         self._trace = trace
         self._variables: dict[int, Node] = {}
         self._grad_nodes: dict[int, tuple[Tensor, Node]] = {}
-        self._leading: dict[int, int] = {}
+        self._leading = leading
+        self._extents: dict[int, int] = {}
         known: dict[int, Tensor] = {}
         for place, (value, name, fixed) in enumerate(zip(leaves, names, static, strict=True)):
             layout = layout_of(value) if type(value) is np.ndarray and not fixed else None
@@ -115,7 +145,7 @@ class Arguments:
         weak = isinstance(value, Tensor) and value._weak
         device = device_of_cell(value) if use.on and isinstance(value, Tensor) else ""
         trained = isinstance(value, Tensor) and value.requires_grad
-        shape = value.shape if trained else self._varying(value.shape)
+        shape = value.shape if trained else self._varying(value.shape, name)
         tensor, node = trace.input(shape, value.dtype, name, weak, device)
         if not isinstance(value, Tensor):
             number = isinstance(value, np.generic)
@@ -130,19 +160,20 @@ class Arguments:
             node.op.token.tensor = weakref.ref(tensor)  # type: ignore[attr-defined]
         return tensor, node
 
-    def _varying(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _varying(self, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
         """A shape whose leading extent is known to differ from call to call, as a batch does.
 
         Equal ones come from the same: arguments with a batch have it in common.
         """
         if not shape or shape[0] < 2:
             return shape
-        leading = self._leading
-        if shape[0] not in leading:
-            number = len(leading)
-            known = number < len(PROBES)
-            leading[shape[0]] = Varying(shape[0], PROBES[number]) if known else shape[0]
-        return (leading[shape[0]], *shape[1:])
+        extent, known = shape[0], self._extents
+        if extent not in known:
+            number = len(known)
+            often = self._leading.likely(name, extent)
+            varies = number < len(PROBES)
+            known[extent] = Varying(extent, PROBES[number], often) if varies else extent
+        return (known[extent], *shape[1:])
 
     def _number(self, value: float, name: str) -> Tensor:
         dtype = "float64" if leaf_key(value) is FLOAT else "int64"

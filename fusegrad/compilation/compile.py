@@ -25,7 +25,7 @@ from ..runtime.step import Step, load_step
 from ..tensors.context import active
 from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
-from .arguments import Arguments, borrowed, pattern_of
+from .arguments import Arguments, Leading, borrowed, pattern_of
 from .background import Background, Interpreted
 from .device_calls import check_on_host, device_of_trace, on_device
 from .fast import FastCalls, Form
@@ -70,7 +70,7 @@ class CompiledFunction:
         self._lock = recursive_lock()
         self._last: tuple[Any, Any] | None = None
         self._fast = FastCalls(self._lock)
-        self._hits = 0
+        self._hits, self._leading = 0, Leading()
         self._changing: dict[int, ArrayReference] = {}
         preparation.begin_where_nothing_is_known()
 
@@ -326,7 +326,7 @@ class CompiledFunction:
         trace = Trace(self._changing)
         try:
             with trace:
-                given = Arguments(trace, leaves, names, static, bound, together)
+                given = Arguments(trace, leaves, names, static, bound, together, self._leading)
                 traced.kinds, traced.argument_grads_in = given.kinds, given.grads
                 traced.inputs += given.inputs
                 traced.scalars += [FORMATS[dtype] for dtype in given.formats]

@@ -166,7 +166,8 @@ def _plus(offset: Node, count: int) -> Node:
     if offset.op.name == "add":
         before = build.constant_value(offset.inputs[1])
         if before is not None:
-            offset, count = offset.inputs[0], count + int(before)
+            number = before if isinstance(before, int) else int(before)
+            offset, count = offset.inputs[0], count + number
     return build.add(offset, build.constant(count, uint64))
 
 
@@ -200,7 +201,7 @@ def seed(seed: int) -> None:
 def _draw(shape: Any, generator: Generator | None, name: str) -> Node:
     """Random bits, one number of the stream for each element."""
     extents = extents_of(shape)
-    count = math.prod(int(extent) for extent in extents if isinstance(extent, int))
+    count = math.prod(extent for extent in extents if isinstance(extent, int))
     key, first = _reserved(generator or default_generator, count)
     counter = build.add(build.iota(count, uint64), build.broadcast(first, (count,), ()))
     words = build.elementwise(name, build.broadcast(key, (count,), ()), counter)
@@ -313,7 +314,7 @@ def parameters(
 
 def extents_of(shape: Any) -> tuple[int, ...]:
     """A shape argument as numbers."""
-    extents = tuple(int(e) for e in as_shape((shape,)))  # type: ignore[arg-type]
+    extents = tuple(e if isinstance(e, int) else int(e) for e in as_shape((shape,)))  # type: ignore[call-overload]
     if any(extent < 0 for extent in extents):
         raise ShapeError(
             f"a draw of shape {extents}: an extent is negative", remedy="extents are 0 or more"

@@ -248,7 +248,7 @@ def batch_norm(
         centred = flat - mean
         variance = (centred * centred).mean(axis=(0, 2), keepdims=True)
         _track(running_mean, reshape(mean, (channels,)), momentum)
-        unbiased = variance * (count / (count - 1))
+        unbiased = variance * count / (count - 1)
         _track(running_var, reshape(unbiased, (channels,)), momentum)
         if weight is not None and bias is not None and weight.dtype == bias.dtype == flat.dtype:
             columns = (reshape(vector, (-1, 1)) for vector in (weight, bias))

@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
+from ..codegen.varying import likely
 from ..ir.node import Item, Node, toposort
 from ..ir.types import TupleType
 from ..ops.base import Pattern
@@ -511,7 +512,7 @@ def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
 
 def _is_far(node: Node, leaves: frozenset[Node], users: Iterable[Region]) -> bool:
     """Whether `node` would wait in memory, and all who use it read anyway what it is made of."""
-    if size_of(node) * node.dtype.itemsize < FAR:
+    if likely(size_of(node)) * node.dtype.itemsize < FAR:
         return False
     whole = [n for n in leaves if size_of(n) >= size_of(node)]
     return len(whole) == 1 and all(_needed_beside(node, whole[0], region) for region in users)

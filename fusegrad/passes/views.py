@@ -111,7 +111,7 @@ def steps_of(node: Node, base: Node) -> tuple[int, tuple[int, ...]] | None:
         ops.append(step.op)
         step = step.inputs[0]
     # Equal layers, and the rounds of fusion, ask for the same again and again.
-    key = (*ops, shape_of(base))
+    key = (*ops, base.type)
     if key in _steps:
         return _steps[key]
     indices = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(node)))

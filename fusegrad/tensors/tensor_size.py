@@ -26,7 +26,8 @@ class Size(Varying):
     def __new__(cls, count: Any, shape: tuple[int, ...]) -> Size:
         """The number of elements of an array of that shape."""
         self = int.__new__(cls, count)
-        self.probe = count.probe if isinstance(count, Varying) else count
+        known = isinstance(count, Varying)
+        self.probe, self.likely = (count.probe, count.likely) if known else (count, count)
         self._shape = shape
         return self
 

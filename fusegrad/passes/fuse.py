@@ -512,9 +512,8 @@ def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
 
 def _is_far(node: Node, leaves: frozenset[Node], users: Iterable[Region]) -> bool:
     """Whether `node` would wait in memory, and all who use it read anyway what it is made of."""
-    if likely(size_of(node)) * node.dtype.itemsize < FAR:
-        return False
-    whole = [n for n in leaves if size_of(n) >= size_of(node)]
+    large = likely(size_of(node)) * node.dtype.itemsize >= FAR
+    whole = [n for n in leaves if size_of(n) >= size_of(node)] if large else []
     return len(whole) == 1 and all(_needed_beside(node, whole[0], region) for region in users)
 
 

@@ -60,7 +60,7 @@ class Varying(int):
         return varying(-int(self), -self.probe, -self.likely)
 
     def __abs__(self) -> int:
-        return varying(abs(int(self)), abs(self.probe))
+        return varying(abs(int(self)), abs(self.probe), abs(self.likely))
 
     def __divmod__(self, other: int) -> tuple[int, int]:
         return self // other, self % other

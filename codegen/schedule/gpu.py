@@ -13,6 +13,7 @@ from ..kernel import Kernel
 from ..records import dataclass
 from .gpu_contraction import tile_contraction
 from .gpu_nests import map_nest
+from .gpu_scans import map_scan
 from .gpu_stages import split_stages
 from .gpu_windows import without_windows
 
@@ -59,5 +60,8 @@ def map_gpu(kernel: Kernel, size: int) -> GpuMapped:
     }
     """
     stages, temporaries = split_stages(without_windows(kernel), size)
-    mapped = tuple(tile_contraction(stage, size) or map_nest(stage, size) for stage in stages)
+    mapped = tuple(
+        tile_contraction(stage, size) or map_scan(stage) or map_nest(stage, size)
+        for stage in stages
+    )
     return GpuMapped(mapped, temporaries)

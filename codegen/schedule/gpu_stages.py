@@ -33,6 +33,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from .gpu_rewrite import as_expr, identities, identity, independent_loops, rebuffered
+from .gpu_scans import split_scan
 from .gpu_scatter import walks_by_place
 from .rewrite import depends_on, expressions, substitute
 
@@ -163,10 +164,10 @@ class _Stages:
         """One stage, its long sums cut into pieces first."""
         loops = [s for s in group if isinstance(s, For)]
         if len(group) == 1 and loops and not isinstance(loops[0].order, Tree):
+            known = [s for s in lets if isinstance(s, Let)]
             made = walks_by_place(loops[0], self.temporary) or loops
-            self.bodies += [
-                (*_lets_for([s for s in lets if isinstance(s, Let)], [s]), s) for s in made
-            ]
+            bodies = [(*_lets_for(known, [s]), s) for s in made]
+            self.bodies += split_scan(bodies[0], self.temporary) or bodies
             return
         own = _in_order(lets, group)
         done: list[Stmt] = []

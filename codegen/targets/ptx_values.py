@@ -132,7 +132,11 @@ def _extreme(least: bool) -> Callable[..., Any]:
     return lambda op, a, b: (np.fmin if least else np.fmax)(a, b)
 
 
-def _convert(op: tuple[str, ...], a: Array) -> Array:
+def _convert(op: tuple[str, ...], a: Array, *low: Array) -> Array:
+    if low:
+        halves = [x.astype(np.float16).view(np.uint16).astype(np.uint32) for x in (a, *low)]
+        pair: Array = halves[0] << np.uint32(16) | halves[1]
+        return pair
     target, source = KINDS[op[-2]], KINDS[op[-1]]
     rounding = op[1] if op[1] in _ROUND else ""
     if rounding and source.kind == "f":

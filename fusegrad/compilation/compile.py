@@ -101,9 +101,9 @@ class CompiledFunction:
     # --- calling ----------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        fast = self._fast.flat
-        if fast is not None and not kwargs:
-            result = fast(*args)
+        fast = self._fast.named.get((len(args), *kwargs)) if kwargs else self._fast.flat
+        if fast is not None:
+            result = fast(*args, *kwargs.values()) if kwargs else fast(*args)
             if result is not MISS:
                 return result
         if active.trace is not None:

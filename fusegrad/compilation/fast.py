@@ -35,6 +35,9 @@ class FastCalls:
     ----------
     flat : callable or None
         Takes positional arguments without nesting.
+    named : dict
+        From a number of positional arguments and the names of others, none of them nested, to what
+        takes them all in order.
     nested : dict
         From the form of the arguments to what takes their leaves.
     series : dict
@@ -43,6 +46,7 @@ class FastCalls:
 
     def __init__(self, lock: Any) -> None:
         self.flat: Callable[..., Any] | None = None
+        self.named: dict[tuple[int | str, ...], Callable[..., Any]] = {}
         self.nested: dict[Form, Callable[..., Any]] = {}
         self.series: dict[Form, Callable[..., int]] = {}
         self._lock = lock
@@ -71,6 +75,8 @@ class FastCalls:
             self.flat = entry.fast
         elif flat:
             self.flat = self.nested.get(form)
+        elif form in self.nested and (names := _names(form)) is not None:
+            self.named[names] = self.nested[form]
 
     def series_for(self, count: int) -> Callable[..., int] | None:
         """What makes many calls with so many positional arguments, None if there is none yet."""
@@ -86,6 +92,18 @@ class FastCalls:
         functions = caller.functions([p.address for p in plans], plans)
         self.nested[form], self.series[form] = functions
         return True
+
+
+def _names(form: Form) -> tuple[int | str, ...] | None:
+    """How many positional arguments there are, and the names of others; None if one is nested."""
+    structure, keywords = form
+    if not keywords:
+        return None
+    positional, named = structure.children
+    if any(leaf is not pytree.LEAF for leaf in (*positional.children, *named.children)):
+        return None
+    metadata: Any = named.metadata
+    return len(positional.children), *metadata[0]
 
 
 @functools.cache

@@ -404,3 +404,39 @@ def test_a_call_outlives_what_it_belongs_to() -> None:
     gc.collect()
     np.testing.assert_array_equal(inner(x).numpy(), [1, 1, 1])
     assert ctypes.c_uint32.from_address(id(inner)).value >= 1
+
+
+def test_keyword_arguments_of_any_order_and_number() -> None:
+    @fg.compile
+    def f(x: Any, y: Any = 2.0, *, z: Any = None, flag: bool = False) -> Any:
+        result = x - y if z is None else (x - y) * z["a"] if isinstance(z, dict) else (x - y) * z
+        return result + 1 if flag else result
+
+    x, y, z = (fg.asarray(np.arange(3, dtype=np.float32) + k) for k in (1, 5, 9))
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((x,), {"y": y}),
+        ((), {"x": x, "y": y}),
+        ((), {"y": y, "x": x}),
+        ((x, y), {"z": z}),
+        ((x,), {"z": z, "y": y}),
+        ((x,), {"y": y, "z": z}),
+        ((x,), {"y": y, "z": {"a": z}}),
+        ((x,), {"flag": True}),
+        ((x,), {"flag": False}),
+        ((x,), {"y": 3.0}),
+        ((x,), {"y": 4.0}),
+        ((x,), {}),
+    ]
+    for _ in range(4):
+        for args, kwargs in calls:
+            expected = np.asarray(f.function(*args, **kwargs))
+            np.testing.assert_array_equal(np.asarray(f(*args, **kwargs)), expected)
+    compiles = f.stats().compiles
+    names = set(f._fast.named)
+    assert {(1, "y"), (0, "x", "y"), (0, "y", "x"), (2, "z"), (1, "z", "y")} <= names
+    longer = fg.asarray(np.arange(5, dtype=np.float32))
+    np.testing.assert_array_equal(np.asarray(f(longer, y=longer)), np.zeros(5))
+    np.testing.assert_array_equal(np.asarray(f(x, y=y)), np.asarray(x) - np.asarray(y))
+    assert f.stats().compiles == compiles + 1
+    with pytest.raises(fg.errors.FusegradError, match="unexpected keyword argument 'w'"):
+        f(x, w=y)

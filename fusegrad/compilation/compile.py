@@ -27,7 +27,7 @@ from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
 from .arguments import Arguments, Leading, borrowed, pattern_of
 from .background import Background, Interpreted
-from .device_calls import check_on_host, device_of_trace, on_device
+from .device_calls import device_of_trace, on_device
 from .fast import FastCalls, Form
 from .guards import Guards
 from .looks import explaining, observer, planning, profiling
@@ -255,7 +255,7 @@ class CompiledFunction:
 
             if device != "cpu":
                 with _COMPILING, UNCOLLECTED:
-                    entry, origin = on_device(traced, device, guards, stages, observe)
+                    entry, origin = on_device(traced, device, guards, self.options, stages, observe)
                 self._note((entry.step, origin), stages, reason)
             elif self.options.background:
                 entry = Specialisation(traced, Interpreted(traced.inputs, traced.outputs), guards)
@@ -468,10 +468,9 @@ class CompiledFunction:
             Printable.
         """
         traced = self._traced_for("explain", args, kwargs)
-        graph = traced.outputs, traced.inputs, traced.donations
         name = getattr(self.function, "__name__", "function")
         limit, device = self.options.memory_limit, device_of_trace(traced)
-        return explaining.explain(name, *graph, self.stats(), limit, device)
+        return explaining.explain(name, *traced.graph, self.stats(), limit, device)
 
     def memory(self, *args: Any, **kwargs: Any) -> planning.Memory:
         """What a call with these arguments takes, before there is one: the planned arena.
@@ -484,9 +483,8 @@ class CompiledFunction:
             Printable: the peak, and every value with its bytes, its life and the user's line.
         """
         traced = self._traced_for("memory", args, kwargs)
-        graph = traced.outputs, traced.inputs, traced.donations
         name = getattr(self.function, "__name__", "function")
-        return planning.memory(name, *graph, self.options.memory_limit)
+        return planning.memory(name, *traced.graph, self.options.memory_limit)
 
     def _traced_for(self, method: str, args: Any, kwargs: Any) -> Traced:
         if not args and not kwargs and self._last is None and self._positional:
@@ -530,13 +528,14 @@ class CompiledFunction:
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         made: list[Any] = []
         with _TRACING, UNCOLLECTED:
-            static = self._static_mask(structure, bool(kwargs))
-            guards = Guards(self.function)
+            guards, static = Guards(self.function), self._static_mask(structure, bool(kwargs))
             traced = self._trace(leaves, structure, bool(kwargs), static)
-            check_on_host(traced)
-            graph = (traced.outputs, traced.inputs, traced.donations)
-            step, _ = load_step(*graph, {}, made.append, tune=self.options.tuning)
-        entry = Specialisation(traced, step, guards)
+            device = device_of_trace(traced)
+            if device != "cpu":
+                entry, _ = on_device(traced, device, guards, self.options, {}, made.append)
+            else:
+                step, _ = load_step(*traced.graph, {}, made.append, tune=self.options.tuning)
+                entry = Specialisation(traced, step, guards)
         name = getattr(self.function, "__name__", "function")
         return profiling.profile(name, entry, leaves, made[0], rounds)
 

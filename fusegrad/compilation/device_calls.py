@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DeviceError
+from ..errors import DeviceError, OptionError
 from ..ir.node import Node, all_nodes
 from ..ops.identities import Transfer
 from ..ops.source import Input
@@ -28,12 +28,13 @@ from ..tensors.storage import DeviceStorage, Storage
 from ..tensors.tensor_class import Tensor
 from .guards import Guards
 from .layout import layout_of
+from .options import Options
 from .specialisation import OWNED, Specialisation, Traced, address_of
 
 if TYPE_CHECKING:
     from ..runtime import build
 
-__all__ = ["DeviceSpecialisation", "check_on_host", "device_of_trace", "on_device"]
+__all__ = ["DeviceSpecialisation", "device_of_trace", "on_device"]
 
 _ALIGN = 256
 
@@ -58,26 +59,40 @@ def device_of_trace(traced: Traced) -> str:
     return found
 
 
-def check_on_host(traced: Traced) -> None:
-    """Raise DeviceError where a profile would be that of another program than the one that runs."""
-    found = device_of_trace(traced)
-    if found != "cpu":
-        raise DeviceError(
-            f"profile() times kernels of the CPU, and the function runs on {found}",
-            remedy="profile the process with the tools of the GPU, as Nsight Systems",
-        )
+def _check_options(options: Options, device: str) -> None:
+    """Raise OptionError for what `compile` was told that a GPU does not know."""
+    said = {
+        "background": options.background,
+        "threads": options.threads,
+        "tune_ms": options.tune_ms is not None,
+    }
+    for name, value in said.items():
+        if value:
+            raise OptionError(
+                f"`{name}` is for the CPU, and the function runs on {device}",
+                remedy="compile it without, for the GPU",
+            )
 
 
 def on_device(
     traced: Traced,
     device: str,
     guards: Guards,
+    options: Options,
     stages: dict[str, float],
     observe: Callable[[build.Artifacts], None] | None,
 ) -> tuple[Specialisation, str]:
-    """A traced signature with its step on a GPU, and where the step came from."""
+    """A traced signature with its step on a GPU, and where the step came from.
+
+    Raises
+    ------
+    OptionError
+        If an option is for the CPU alone.
+    """
+    _check_options(options, device)
     step, origin = load_device_step(
-        *(gpu_of(device), traced.outputs, traced.inputs, traced.donations), *(stages, observe)
+        *(gpu_of(device), traced.outputs, traced.inputs, traced.donations),
+        *(stages, observe, options.memory_limit),
     )
     return DeviceSpecialisation(traced, step, guards), origin
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import html
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, final
@@ -21,9 +22,11 @@ from ..lower.work import operations
 from ..ops import build
 from ..passes.regions import size_of
 from ..runtime.build import Artifacts
+from ..runtime.device_step import DeviceStep
+from ..runtime.devices import GPU
 from ..runtime.profile import Timing, time_launches
-from ..runtime.step import Step, load_step
-from ..tensors.storage import Storage
+from ..runtime.step import load_step
+from ..tensors.storage import DeviceStorage, Storage
 from .specialisation import Specialisation
 
 __all__ = ["Profile", "Row", "profile"]
@@ -70,7 +73,8 @@ class Profile:
     name : str
     rows : tuple of Row
     bandwidth, arithmetic : float
-        The limits that were measured: GB/s of a copy, GFLOP/s of a product of matrices.
+        The limits that were measured: GB/s of a copy, GFLOP/s of a product of matrices (infinite
+        on a GPU, where it is not measured).
     """
 
     name: str
@@ -85,9 +89,12 @@ class Profile:
 
     def __str__(self) -> str:
         total = self.milliseconds
+        roofs = f"{self.bandwidth:.0f} GB/s"
+        if math.isfinite(self.arithmetic):
+            roofs += f", {self.arithmetic:.0f} GFLOP/s"
         lines = [
             f"{self.name}: {total:.3f} ms in {sum(row.calls for row in self.rows)} launches, timed "
-            f"one by one; roofs: {self.bandwidth:.0f} GB/s, {self.arithmetic:.0f} GFLOP/s",
+            f"one by one; roofs: {roofs}",
             f"{'ms':>9} {'share':>6} {'calls':>6} {'GB/s':>7} {'GFLOP/s':>8} {'roof':>6}  kernel",
         ]
         for row in self.rows:
@@ -110,6 +117,8 @@ def profile(
     name: str, entry: Specialisation, leaves: Sequence[Any], made: Artifacts, rounds: int
 ) -> Profile:
     """Time every kernel of `entry`, on copies of what it would change."""
+    if isinstance(entry.step, DeviceStep):
+        return _profile_on_gpu(name, entry, leaves, made, rounds)
     addresses, _, keep = entry.inputs(leaves)
     donated = dict(entry.step.record.donated)
     for position, kind in enumerate(entry.types):
@@ -123,11 +132,35 @@ def profile(
         addresses.append(storage.address)
     entry.step.improve()
     timings = time_launches(entry.step, addresses, rounds)
-    bandwidth, arithmetic = _roofs()
+    return _table(name, timings, made, *_roofs())
+
+
+def _profile_on_gpu(
+    name: str, entry: Any, leaves: Sequence[Any], made: Artifacts, rounds: int
+) -> Profile:
+    """The same on a GPU, timed by its own clock; the step is that of a `DeviceSpecialisation`."""
+    addresses, _, keep = entry.inputs(leaves)
+    gpu: GPU = entry.gpu
+    donated = dict(entry.step.record.donated)
+    for position, kind in enumerate(entry.types):
+        storage = DeviceStorage(kind, gpu)
+        keep.append(storage)
+        source = donated.get(position)
+        if source is not None:
+            gpu.driver.copy(gpu.index, storage.address, addresses[source], _nbytes(kind))
+            addresses[source] = storage.address
+        addresses.append(storage.address)
+    timings = entry.step.timed(addresses, rounds)
+    return _table(name, timings, made, _bandwidth_of(gpu), math.inf)
+
+
+def _table(
+    name: str, timings: Sequence[Timing], made: Artifacts, bandwidth: float, arithmetic: float
+) -> Profile:
     works = _works(made)
     rows: dict[int | str, Row] = {}
     for timing in timings:
-        key, row = _row(timing, entry.step, works, bandwidth, arithmetic)
+        key, row = _row(timing, works, bandwidth, arithmetic)
         rows[key] = _joined(rows[key], row) if key in rows else row
     ordered = sorted(rows.values(), key=lambda row: -row.milliseconds)
     return Profile(name, tuple(ordered), bandwidth, arithmetic)
@@ -161,7 +194,7 @@ def _works(made: Artifacts) -> dict[int, _Work]:
 
 
 def _row(
-    timing: Timing, step: Step, works: dict[int, _Work], bandwidth: float, arithmetic: float
+    timing: Timing, works: dict[int, _Work], bandwidth: float, arithmetic: float
 ) -> tuple[int | str, Row]:
     milliseconds = timing.nanoseconds * 1e-6
     command = timing.command
@@ -194,6 +227,19 @@ def _roofs() -> tuple[float, float]:
     copied = _best(build.neg(x), [x])
     multiplied = _best(build.dot(a, b), [a, b])
     return 8 * elements / copied, 2 * width**3 / multiplied
+
+
+def _bandwidth_of(gpu: GPU) -> float:
+    """GB/s of a copy on a GPU, bytes read and written."""
+    count = min(1 << 28, gpu.driver.memory(gpu.index)[0] // 4)
+    first, second = gpu.allocate(count), gpu.allocate(count)
+    driver, index = gpu.driver, gpu.index
+    taken = []
+    for _ in range(8):
+        before = driver.mark(index)
+        driver.copy(index, first.address, second.address, count)
+        taken.append(driver.seconds(index, before, driver.mark(index)))
+    return 2e-9 * count / max(min(taken), 1e-9)
 
 
 def _best(output: Any, inputs: Sequence[Any]) -> float:

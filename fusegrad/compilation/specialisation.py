@@ -79,6 +79,11 @@ class Traced:
         self.bound: dict[int, Tensor] = {}
         self.pattern: tuple[int, ...] = ()
 
+    @property
+    def graph(self) -> tuple[list[Node], list[Node], list[tuple[int, int]]]:
+        """What is compiled: outputs, inputs, and which of them would like to share memory."""
+        return self.outputs, self.inputs, self.donations
+
     def changed_arrays(self) -> list[ArrayReference]:
         """The NumPy arrays among the constants that have other contents now."""
         found = []

@@ -18,6 +18,7 @@ from ..semantics.promotion import as_dtype
 from ..tensors import dlpack
 from ..tensors.context import active
 from ..tensors.device import check_device
+from ..tensors.dlpack_device import CUDA, read_capsule
 from ..tensors.storage import DeviceStorage, SharedStorage
 from ..tensors.tensor_class import Tensor, as_tensor, finished, tensor_of
 
@@ -97,6 +98,8 @@ def of_gpu(x: Any) -> Tensor:
     CopyError
         If its elements do not lie one after the other.
     """
+    if _speaks_dlpack(x):
+        return _taken(x)
     interface = x.__cuda_array_interface__
     dtype = as_dtype(np.dtype(interface["typestr"]))
     type_ = TensorType(tuple(interface["shape"]), dtype)
@@ -106,7 +109,7 @@ def of_gpu(x: Any) -> Tensor:
             f"an array on a GPU has the strides {tuple(strides)} in bytes",
             remedy="make it contiguous first, x.contiguous() in torch, cupy.ascontiguousarray(x)",
         )
-    device = x.__dlpack_device__() if hasattr(x, "__dlpack_device__") else (2, 0)
+    device = x.__dlpack_device__() if hasattr(x, "__dlpack_device__") else (CUDA, 0)
     gpu = find(int(device[1]))
     storage = DeviceStorage(type_, gpu)
     # Its library may still write it, and may write it again as soon as this returns.
@@ -125,9 +128,31 @@ def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
+def _taken(x: Any) -> Tensor:
+    """A copy by DLPack: the array's library orders its work before what is asked for here."""
+    gpu = find(int(x.__dlpack_device__()[1]))
+    foreign = read_capsule(x.__dlpack__(stream=gpu.driver.stream(gpu.index) or None))
+    storage = DeviceStorage(TensorType(foreign.shape, foreign.dtype), gpu)
+    gpu.driver.copy(gpu.index, storage.address, foreign.address, storage.type.nbytes)
+    # Its library may write it again as soon as this returns.
+    gpu.driver.synchronize(gpu.index)
+    foreign.release()
+    return tensor_of(storage)
+
+
+def _speaks_dlpack(x: Any) -> bool:
+    return (
+        hasattr(x, "__dlpack__")
+        and hasattr(x, "__dlpack_device__")
+        and int(x.__dlpack_device__()[0]) == CUDA
+    )
+
+
 def is_on_gpu(x: Any) -> bool:
     """Whether another library has an array on a GPU."""
-    return not isinstance(x, (Tensor, np.ndarray)) and hasattr(x, "__cuda_array_interface__")
+    if isinstance(x, (Tensor, np.ndarray)):
+        return False
+    return _speaks_dlpack(x) or hasattr(x, "__cuda_array_interface__")
 
 
 def from_numpy(x: Any) -> Tensor:

@@ -19,7 +19,6 @@ from ..codegen.schedule.contraction import Choice
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel
-from ..errors import MemoryLimitError
 from ..ir.node import Node
 from ..lower import Lowered, lower_region
 from ..lower.equal import structure_of
@@ -33,6 +32,7 @@ from ..passes.regions import Kind, Region, results_of
 from .bodies import Planned, body_task, functions_of, most_trips
 from .calls import callee_of
 from .emission import Emission, symbol_of
+from .limit import Goal, NotWorthwhile, within_limit
 from .plan import Alias, CommandTask, Plan, Task, plan
 from .record import Clock, Record, array_constants, target
 from .tuning import Tuner
@@ -70,6 +70,11 @@ class Artifacts:
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     plan: Plan | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def restart(self) -> None:
+        """Begin anew, but for the time that was spent."""
+        vars(self).update(vars(Artifacts(milliseconds=self.milliseconds)))
+
     expect: Callable[[int], object] = field(default=lambda _: None, repr=False)
 
     @property
@@ -109,48 +114,12 @@ def build_record(
         If it needs more even where values are computed again.
     """
     made = artifacts if artifacts is not None else Artifacts()
-    if memory_limit is None:
-        return _build(outputs, inputs, donations, made, objects=objects, tuner=tuner)
-    least: int | None = None
-    seen: set[int] = set()
-    # The same steps for every limit, so that what one limit reached another one of its size keeps.
-    for part in _PARTS:
-        tried = Artifacts(milliseconds=made.milliseconds)
-        goal = _Goal(part, memory_limit + memory_limit // 4 if part else None, seen)
-        try:
-            record = _build(outputs, inputs, donations, tried, goal, objects, tuner)
-        except _NotWorthwhile:
-            continue
-        needed = record.program.arena_bytes
-        if needed <= memory_limit:
-            vars(made).update(vars(tried))
-            return record
-        least = needed if least is None else min(least, needed)
-    raise MemoryLimitError(
-        f"the step needs {least} bytes between its kernels, and the limit is {memory_limit}",
-        remedy=f"allow memory_limit={least}, or take smaller batches",
-    )
 
+    def build(goal: Goal | None) -> Record:
+        made.restart()
+        return _build(outputs, inputs, donations, made, goal, objects, tuner)
 
-_PARTS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.0)
-"""How much is kept in each attempt to stay within a limit, of what is kept without one."""
-
-
-class _NotWorthwhile(Exception):
-    """An attempt that keeps as much as an earlier one, or far too much."""
-
-
-@final
-@dataclass(frozen=True)
-class _Goal:
-    """How much may be kept: a part of what is kept otherwise, and no attempt if it is too much.
-
-    ``seen`` has the bytes of earlier attempts: the same number of bytes is the same step.
-    """
-
-    part: float
-    most: int | None
-    seen: set[int]
+    return within_limit(build, memory_limit)
 
 
 def _build(
@@ -158,7 +127,7 @@ def _build(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     made: Artifacts,
-    goal: _Goal | None = None,
+    goal: Goal | None = None,
     objects: bool = True,
     tuner: Tuner | None = None,
 ) -> Record:
@@ -173,7 +142,7 @@ def _build(
         (output, input) positions that the caller would like to share memory.
     made : Artifacts
         Filled with what every stage made.
-    goal : _Goal, optional
+    goal : Goal, optional
         Values that are read late again are computed again until so much is kept.
     objects : bool
         Whether there shall be code.
@@ -264,7 +233,7 @@ def analyse(
     clock: Clock,
     observe: Observer | None = None,
     distinct: bool = False,
-    goal: _Goal | None = None,
+    goal: Goal | None = None,
     runs: int = 1,
 ) -> Unit:
     """Passes and fusion; with `distinct`, no two results are the same value in memory."""
@@ -285,7 +254,7 @@ def analyse(
         roots, regions = within(roots, regions, int(goal.part * bytes_))
         bytes_ = kept_bytes(regions, roots)
         if bytes_ in goal.seen or (goal.most is not None and bytes_ > goal.most):
-            raise _NotWorthwhile
+            raise NotWorthwhile
         goal.seen.add(bytes_)
     clock.lap("fuse")
     unit = Unit(roots, positions, regions, read_outside(regions, roots), runs=runs)

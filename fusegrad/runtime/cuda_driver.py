@@ -36,6 +36,7 @@ _PINNED = 1 << 23
 _SHORT = 1 << 16
 """What is no longer than this the driver copies before it returns."""
 _NON_BLOCKING = 1
+_NO_TIMING = 2
 _OUT_OF_MEMORY, _NO_DEVICE = 2, 100
 
 
@@ -196,7 +197,7 @@ class CudaDriver(Driver):
         """The buffer that was used least recently, once the GPU has read it."""
         if len(gpu.pinned) < 2:
             address = int(self._ask("cuMemHostAlloc", _PINNED, 0))
-            gpu.pinned.append((address, self._ask("cuEventCreate", 2)))
+            gpu.pinned.append((address, self._ask("cuEventCreate", _NO_TIMING)))
         else:
             gpu.pinned.append(gpu.pinned.pop(0))
             self._ask("cuEventSynchronize", gpu.pinned[-1][1])
@@ -381,6 +382,29 @@ class CudaDriver(Driver):
         work: _Graph = captured
         self._ask("cuGraphLaunch", work.executable, self._gpu(index).stream)
 
+    def mark(self, index: int) -> Any:
+        stream = self._gpu(index).stream
+        event = _Event(self, self._ask("cuEventCreate", 0))
+        self._ask("cuEventRecord", event.handle, stream)
+        return event
+
+    def seconds(self, index: int, before: Any, after: Any) -> float:
+        self._ask("cuEventSynchronize", after.handle)
+        return float(self._ask("cuEventElapsedTime", before.handle, after.handle)) * 1e-3
+
+    def hand_over(self, index: int, stream: int) -> None:
+        self._order(self._gpu(index).stream, stream)
+
+    def take_over(self, index: int, stream: int) -> None:
+        self._gpu(index)
+        self._order(stream, self._gpu(index).stream)
+
+    def _order(self, first: Any, second: Any) -> None:
+        """Let a stream wait for what another has to do so far."""
+        event = _Event(self, self._ask("cuEventCreate", _NO_TIMING))
+        self._ask("cuEventRecord", event.handle, first)
+        self._ask("cuStreamWaitEvent", second, event.handle, 0)
+
     def synchronize(self, index: int) -> None:
         self._gpu(index)
         self._ask("cuCtxSynchronize")
@@ -450,6 +474,18 @@ class _Function:
         self.loaded = loaded
         self.places = places
         self.pieces = pieces
+
+
+@final
+class _Event:
+    """A moment in the work of a GPU."""
+
+    def __init__(self, driver: CudaDriver, handle: Any) -> None:
+        self.driver = driver
+        self.handle = handle
+
+    def __del__(self) -> None:
+        self.driver.quietly("cuEventDestroy", self.handle)
 
 
 @final

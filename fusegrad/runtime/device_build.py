@@ -24,6 +24,7 @@ from .build import (
     shared_outputs,
     units_inside,
 )
+from .limit import Goal, within_limit
 from .plan import Task, plan
 from .record import Clock, DeviceRecord, array_constants
 
@@ -35,6 +36,7 @@ def build_device_record(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     made: Artifacts,
+    memory_limit: int | None = None,
 ) -> DeviceRecord:
     """Compile a graph as far as no architecture needs to be known.
 
@@ -47,7 +49,29 @@ def build_device_record(
         (output, input) positions that the caller would like to share memory.
     made : Artifacts
         Filled with what every stage made.
+    memory_limit : int, optional
+        The most bytes of its arena.
+
+    Raises
+    ------
+    MemoryLimitError
+        If it needs more even where values are computed again.
     """
+
+    def build(goal: Goal | None) -> DeviceRecord:
+        made.restart()
+        return _build(outputs, inputs, donations, made, goal)
+
+    return within_limit(build, memory_limit)
+
+
+def _build(
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    donations: Sequence[tuple[int, int]],
+    made: Artifacts,
+    goal: Goal | None,
+) -> DeviceRecord:
     clock = Clock(made.milliseconds)
     made.graphs.append(("trace", tuple(outputs)))
     unit = analyse(
@@ -55,6 +79,7 @@ def build_device_record(
         outputs,
         clock,
         observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
+        goal=goal,
     )
     units = [*units_inside(unit), unit]
     donated = shared_outputs(donations, unit, units, inputs)

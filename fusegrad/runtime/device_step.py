@@ -38,6 +38,7 @@ from . import cache
 from .calls import Callee, find_calls, raising, resolve
 from .devices import GPU, DeviceBlock, DeviceKernel, products
 from .locks import recursive_lock
+from .profile import Timing
 from .record import Clock, DeviceRecord, array_constants
 from .step import source_version
 
@@ -122,6 +123,28 @@ class DeviceStep:
             while len(self.captured) > _MOST_CAPTURED:
                 del self.captured[next(iter(self.captured))]
 
+    def timed(self, addresses: Sequence[int], rounds: int) -> list[Timing]:
+        """Run it several times, every launch between two marks; the first time warms up."""
+        timings: dict[int, Timing] = {}
+        driver, index = self.gpu.driver, self.gpu.index
+        with self.lock:
+            if self.arena is None:
+                self.arena = self.gpu.allocate(self.arena_bytes)
+            for number in range(1 + rounds):
+                run = _Run(self, tuple(addresses), self.arena.address)
+                marks: list[tuple[Launch | Call | Copy, Any, Any]] = []
+                run.marks = marks
+                run.block(self.record.program.commands)
+                if not number:
+                    continue
+                for timing in timings.values():
+                    timing.times.append([])
+                for command, before, after in marks:
+                    timing = timings.setdefault(id(command), Timing(command, [[]]))
+                    taken = driver.seconds(index, before, after)
+                    timing.times[-1].append(round(taken * 1e9))
+        return list(timings.values())
+
     def aside(self, kernel: int, position: int, nbytes: int) -> int:
         """Memory for an argument of a kernel that is not aligned where it lies."""
         block = self._asides.get((kernel, position))
@@ -177,6 +200,7 @@ class _Run:
             SlotKind.CURSOR: [0] * program.cursors,
         }
         self.arena = arena
+        self.marks: list[tuple[Launch | Call | Copy, Any, Any]] | None = None
 
     def at(self, slot: Slot) -> int:
         """The address of a slot."""
@@ -187,7 +211,22 @@ class _Run:
     def block(self, commands: Sequence[Command]) -> None:
         """Commands in their order."""
         for command in commands:
-            self.command(command)
+            if self.marks is None:
+                self.command(command)
+            elif isinstance(command, Group):
+                for launch in command.launches:
+                    self.marked(launch, Group((launch,)))
+            elif isinstance(command, (Call, Copy)):
+                self.marked(command, command)
+            else:
+                self.command(command)
+
+    def marked(self, key: Launch | Call | Copy, command: Command) -> None:
+        """One command between two marks."""
+        assert self.marks is not None
+        before = self.driver.mark(self.index)
+        self.command(command)
+        self.marks.append((key, before, self.driver.mark(self.index)))
 
     def command(self, command: Command) -> None:
         match command:
@@ -289,6 +328,7 @@ def load_device_step(
     donations: Sequence[tuple[int, int]],
     milliseconds: dict[str, float],
     observe: Callable[[build.Artifacts], None] | None = None,
+    memory_limit: int | None = None,
 ) -> tuple[DeviceStep, str]:
     """The step for a graph on a GPU: from this process, from disk, or compiled now.
 
@@ -301,18 +341,19 @@ def load_device_step(
     with _lock:
         tf32 = products.tf32
         graph = digest(outputs, inputs)
-        own = (gpu, graph, tuple(donations), tf32)
+        own = (gpu, graph, tuple(donations), tf32, memory_limit)
         clock.lap("digest")
         found = _loaded.get(own)
         if found is not None and observe is None:
             _loaded.move_to_end(own)
             return found, "process"
         disk = cache.default()
-        key = _key(gpu, graph, donations, tf32)
+        key = _key(gpu, graph, donations, tf32, memory_limit)
         stored = _from_disk(gpu, disk, key) if disk is not None and observe is None else None
         clock.lap("cache")
         if stored is None:
-            record = _compiled(outputs, inputs, donations, milliseconds, observe)
+            given = outputs, inputs, donations
+            record = _compiled(given, memory_limit, milliseconds, observe)
             clock.lap("load")
             kernels = [DeviceKernel(e.kernel, e.items, gpu.target, tf32) for e in record.code]
             code = gpu.driver.build(gpu.index, kernels)
@@ -333,14 +374,13 @@ def load_device_step(
 
 
 def _compiled(
-    outputs: Sequence[Node],
-    inputs: Sequence[Node],
-    donations: Sequence[tuple[int, int]],
+    given: tuple[Sequence[Node], Sequence[Node], Sequence[tuple[int, int]]],
+    memory_limit: int | None,
     milliseconds: dict[str, float],
     observe: Callable[[build.Artifacts], None] | None,
 ) -> DeviceRecord:
     artifacts = build.Artifacts()
-    record = device_build.build_device_record(outputs, inputs, donations, artifacts)
+    record = device_build.build_device_record(*given, artifacts, memory_limit)
     for stage, value in artifacts.milliseconds.items():
         milliseconds[stage] = milliseconds.get(stage, 0.0) + value
     if observe is not None:
@@ -351,13 +391,20 @@ def _compiled(
 # --- on the disk ----------------------------------------------------------------------------------
 
 
-def _key(gpu: GPU, graph: bytes, donations: Sequence[tuple[int, int]], tf32: bool) -> cache.Key:
+def _key(
+    gpu: GPU,
+    graph: bytes,
+    donations: Sequence[tuple[int, int]],
+    tf32: bool,
+    memory_limit: int | None,
+) -> cache.Key:
     return cache.Key(
         [
             ("kind", b"device step"),
             ("graph", graph),
             ("donations", repr(tuple(donations)).encode()),
             ("precision", repr(tf32).encode()),
+            ("memory", repr(memory_limit).encode()),
             ("target", f"{gpu.target} {gpu.driver.identity(gpu.index)}".encode()),
             ("fusegrad", source_version()),
         ]

@@ -145,6 +145,22 @@ class Driver(ABC):
         """Run captured work."""
 
     @abstractmethod
+    def mark(self, index: int) -> Any:
+        """A moment: when all that was asked for before is done."""
+
+    @abstractmethod
+    def seconds(self, index: int, before: Any, after: Any) -> float:
+        """Between two marks; waits for the later one."""
+
+    @abstractmethod
+    def hand_over(self, index: int, stream: int) -> None:
+        """Let another stream wait for all that was asked for before."""
+
+    @abstractmethod
+    def take_over(self, index: int, stream: int) -> None:
+        """Let all that is asked for from now on wait for what another stream has to do."""
+
+    @abstractmethod
     def synchronize(self, index: int) -> None:
         """Wait until everything is done."""
 

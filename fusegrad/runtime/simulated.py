@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -178,6 +179,19 @@ class SimulatedDriver(Driver):
         self.log.append("replay")
         for work in captured:
             work()
+
+    def mark(self, index: int) -> float:
+        self._refuse_capture("mark")
+        return time.perf_counter()
+
+    def seconds(self, index: int, before: Any, after: Any) -> float:
+        return float(after - before)
+
+    def hand_over(self, index: int, stream: int) -> None:
+        self.log.append(f"hand over to {stream}")
+
+    def take_over(self, index: int, stream: int) -> None:
+        self.log.append(f"take over from {stream}")
 
     def synchronize(self, index: int) -> None:
         self.log.append("synchronize")

@@ -26,6 +26,7 @@ from ..errors import (
 from ..semantics.shapes import show
 from .device import device as Device
 from .dlpack import as_bfloat16
+from .dlpack_device import capsule_of
 from .storage import DeviceStorage, Storage
 
 __all__ = ["Looks"]
@@ -131,11 +132,7 @@ class Looks(ABC):
         copy: bool | None = None,
     ) -> Any:
         if self.device.type == "cuda":
-            raise DeviceError(
-                f"the values are on {self.device}, and DLPack hands over those of the CPU",
-                remedy="let the other library read them as an array of CUDA, torch.as_tensor(x) or "
-                "cupy.asarray(x), or copy them, x.cpu()",
-            )
+            return self._device_capsule(stream, max_version, dl_device, copy)
         if stream is not None:
             raise DeviceError("the CPU has no streams", remedy="leave stream=None")
         storage = self._own_storage()
@@ -146,6 +143,21 @@ class Looks(ABC):
         bits = view.view(np.uint16) if self.dtype is bfloat16 else view
         capsule = bits.__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
         return as_bfloat16(capsule) if self.dtype is bfloat16 else capsule
+
+    def _device_capsule(self, stream: Any, max_version: Any, dl_device: Any, copy: Any) -> Any:
+        """The memory on a GPU for another library, which nothing writes until that lets go."""
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            raise DeviceError(
+                f"the values are on {self.device}, and another device asks for them",
+                remedy="copy them there first, x.cpu() or x.to(...)",
+            )
+        storage = self._own_storage()
+        if not isinstance(storage, DeviceStorage):
+            self._look("DLPack")
+            raise BufferError("the values are not there yet")
+        return capsule_of(
+            DeviceStorage.of(storage, storage.gpu) if copy else storage, stream, max_version
+        )
 
     def __dlpack_device__(self) -> tuple[int, int]:
         index = self.device.index

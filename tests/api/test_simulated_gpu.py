@@ -16,7 +16,7 @@ import pytest
 import fusegrad as fg
 import fusegrad.nn.functional as F
 from fusegrad import nn, optim
-from fusegrad.errors import CaptureError, CopyError, DeviceError
+from fusegrad.errors import CaptureError, CopyError, DeviceError, MemoryLimitError, OptionError
 from fusegrad.runtime.simulated import SimulatedDriver
 from fusegrad.testing import simulated_gpus
 
@@ -77,7 +77,9 @@ def test_looking(gpu: SimulatedDriver) -> None:
     assert float(x.sum()) == 4
     assert x.tolist() == [1.5, 2.5]
     assert bool((x > 0).all())
-    for look in (lambda: x.numpy(), lambda: np.asarray(x), lambda: np.from_dlpack(x)):
+    with pytest.raises(RuntimeError, match="device"):
+        np.from_dlpack(x)
+    for look in (lambda: x.numpy(), lambda: np.asarray(x)):
         with pytest.raises(DeviceError, match="on cuda:0") as error:
             look()
         assert "x.cpu()" in str(error.value)
@@ -357,8 +359,51 @@ def test_positions_and_norms(gpu: SimulatedDriver) -> None:
     norm = nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     assert float(norm) > 1
     assert float(nn.utils.get_total_norm([p.grad for p in net.parameters()])) == pytest.approx(1)
-    with pytest.raises(DeviceError, match="runs on cuda:0"):
-        fg.compile(lambda a: a * 2).profile(x)
+
+
+def test_profile(gpu: SimulatedDriver) -> None:
+    w = fg.asarray(values(20, 30)).cuda()
+
+    @fg.compile
+    def step(x: Any) -> Any:
+        y = fg.tanh(x @ w)
+        w.sub_(0.1)
+        return fg.scan(lambda c, r: (c + r, c * r), fg.zeros(30, device="cuda"), y)[1]
+
+    before = w.tolist()
+    report = step.profile(fg.asarray(values(10, 20)).cuda(), rounds=2)
+    assert w.tolist() == before
+    assert {row.calls for row in report.rows} >= {1, 10}
+    assert all(row.milliseconds > 0 for row in report.rows)
+    assert report.bandwidth > 0
+    assert "test_simulated_gpu.py" in str(report)
+    assert "GFLOP/s, " not in str(report).splitlines()[0]
+
+
+def test_options(gpu: SimulatedDriver) -> None:
+    x = fg.asarray(values(64, 64)).cuda()
+    for options in ({"background": True}, {"threads": 2}, {"tune_ms": 5}):
+        (name,) = options
+        with pytest.raises(OptionError, match=f"`{name}` is for the CPU, and the function runs"):
+            fg.compile(lambda a: a * 2, **options)(x)
+
+    def deep(x: Any) -> Any:
+        def run(x: Any) -> Any:
+            for _ in range(12):
+                x = fg.exp(fg.sin(x)) @ x * 0.01
+            return x.sum()
+
+        return fg.grad(run)(x)
+
+    free = fg.compile(deep)
+    expected = free(x).cpu().numpy()
+    arena = free.stats().arena_bytes
+    limit = arena * 3 // 4
+    tight = fg.compile(deep, memory_limit=limit)
+    np.testing.assert_array_equal(tight(x).cpu().numpy(), expected)
+    assert tight.stats().arena_bytes <= limit < arena
+    with pytest.raises(MemoryLimitError, match="and the limit is 100"):
+        fg.compile(deep, memory_limit=100)(x)
 
 
 def test_arrays_of_other_libraries(gpu: SimulatedDriver) -> None:
@@ -389,8 +434,6 @@ def test_arrays_of_other_libraries(gpu: SimulatedDriver) -> None:
         fg.asarray(Foreign(x, strides=(4, 12)))
     with pytest.raises(CopyError, match="on a GPU"):
         fg.from_dlpack(Foreign(x), copy=False)
-    with pytest.raises(DeviceError, match="DLPack hands over"):
-        x.__dlpack__()
     assert not hasattr(fg.ones(3), "__cuda_array_interface__")
     assert not hasattr(fg.ones(3) + 1, "__cuda_array_interface__")
 

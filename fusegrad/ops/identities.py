@@ -39,6 +39,7 @@ from .base import (
     op_class,
     shape_error,
 )
+from .batch import spread
 
 __all__ = [
     "Barrier",
@@ -305,6 +306,9 @@ class Beside(_Identity):
 
     def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
         return tangents[0]
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(self, tuple(spread(operands, batched)))
 
     def samples(self) -> Iterator[Sample]:
         for shape in ((3,), (15, 7), (), (0, 2)):

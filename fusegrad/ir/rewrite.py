@@ -48,26 +48,45 @@ def rewrite(outputs: Sequence[Node], rules: Sequence[Rule]) -> list[Node]:
     >>> rewrite([build.neg(build.neg(x))], [double_negation])[0] is x
     True
     """
-    done: dict[Node, Node] = {}
+    done = _Done()
     candidates = _Candidates(rules)
+    moved = done.moved
     for node in toposort(outputs):
         if node in done:
             continue
-        inputs = tuple([done[operand] for operand in node.inputs])
-        if inputs == node.inputs and not candidates.of(node.op):
-            done[node] = node
-            continue
+        # Nearly every node stays as it is.
+        if moved.isdisjoint(node.inputs):
+            if not candidates.of(node.op):
+                done[node] = node
+                continue
+            inputs = node.inputs
+        else:
+            inputs = tuple([done[operand] for operand in node.inputs])
         with source(where(node), role(node)):
-            # Nearly every node stays as it is.
-            form = node if inputs == node.inputs else Node(node.op, inputs)
+            form = node if inputs is node.inputs else Node(node.op, inputs)
             known = done.get(form)
             replacement = _apply(form, candidates) if known is None else None
             if replacement is None:
-                done[node] = done[form] = known or form
+                done.note(form, known or form)
+                done.note(node, known or form)
             else:
                 inherit_source(replacement, node)
                 _finish(node, replacement, candidates, done)
     return [done[node] for node in outputs]
+
+
+@final
+class _Done(dict[Node, Node]):
+    """What nodes have become; ``moved`` are those that have become another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved: set[Node] = set()
+
+    def note(self, node: Node, form: Node) -> None:
+        self[node] = form
+        if form is not node:
+            self.moved.add(node)
 
 
 def only(wants: Callable[[Op], bool]) -> Callable[[Rule], Rule]:
@@ -93,17 +112,21 @@ class _Candidates:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._known: dict[Hashable, list[Rule]] = {}
+        self._of_ops: dict[Op, list[Rule]] = {}
 
     def of(self, op: Op) -> list[Rule]:
-        kind = op if op.pattern is Pattern.MAP else type(op)
-        known = self._known.get(kind)
+        known = self._of_ops.get(op)
         if known is None:
-            known = [r for r in self._rules if "wants" not in vars(r) or vars(r)["wants"](op)]
-            self._known[kind] = known
+            kind = op if op.pattern is Pattern.MAP else type(op)
+            known = self._known.get(kind)
+            if known is None:
+                known = [r for r in self._rules if "wants" not in vars(r) or vars(r)["wants"](op)]
+                self._known[kind] = known
+            self._of_ops[op] = known
         return known
 
 
-def _finish(origin: Node, start: Node, rules: _Candidates, done: dict[Node, Node]) -> None:
+def _finish(origin: Node, start: Node, rules: _Candidates, done: _Done) -> None:
     """Fill ``done[origin]``, that `start` replaces, without recursion."""
     # Each frame rewrites one node: (the node it stands for, its present form, replacements).
     stack: list[tuple[Node, Node, int]] = [(origin, start, 1)]
@@ -115,7 +138,7 @@ def _finish(origin: Node, start: Node, rules: _Candidates, done: dict[Node, Node
                 continue
             known = done.get(node)
             if known is not None:
-                done[key] = known
+                done.note(key, known)
                 continue
             missing = [operand for operand in node.inputs if operand not in done]
             if missing:
@@ -130,7 +153,8 @@ def _finish(origin: Node, start: Node, rules: _Candidates, done: dict[Node, Node
                 node = Node(node.op, inputs)
             replacement = _apply(node, rules)
             if replacement is None:
-                done[key] = done[node] = node
+                done[node] = node
+                done.note(key, node)
                 continue
             if count >= _LIMIT:
                 raise InternalError(f"rules replace {node.op} for ever", where=where(origin))

@@ -60,9 +60,12 @@ FAR, CHEAPER_THAN_MEMORY = 1 << 21, 48
 """So many operations cost less than a value that waits in memory: one of so many bytes."""
 
 
+_LEAVES = frozenset({Input, ArrayConstant})
+
+
 def is_leaf(node: Node) -> bool:
     """Whether the value of `node` comes from outside the program."""
-    return isinstance(node.op, (Input, ArrayConstant))
+    return type(node.op) in _LEAVES
 
 
 def fuse(outputs: Sequence[Node]) -> list[Region]:
@@ -98,7 +101,6 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
 def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> set[Node]:
     """The nodes whose values are written to memory."""
     written = {n for n in outputs if not is_leaf(n)} | extra
-
     leaves = {n for n in order if is_leaf(n)}
 
     def is_value(node: Node) -> bool:
@@ -136,11 +138,9 @@ def _store_expensive_repeats(order: Sequence[Node], written: set[Node]) -> None:
     """An expensive value that a broadcast repeats, other than along a row, is computed once."""
     costs: dict[Node, int] = {}
     for node in order:
-        own = cost_of(node)
-        costs[node] = (
-            0 if node in written or is_leaf(node) else max([own, *(costs[i] for i in node.inputs)])
-        )
-        if not isinstance(node.op, Broadcast):
+        inside = node not in written and not is_leaf(node)
+        costs[node] = max([cost_of(node), *[costs[i] for i in node.inputs]]) if inside else 0
+        if type(node.op) is not Broadcast:
             continue
         source = node.inputs[0]
         repeated = size_of(source) > 1 and aligned_input(node, 0, size_of(node)) is None
@@ -151,7 +151,7 @@ def _store_expensive_repeats(order: Sequence[Node], written: set[Node]) -> None:
 def _limit_depth(order: Sequence[Node], written: set[Node]) -> None:
     depth: dict[Node, int] = {}
     for node in order:
-        below = max((depth[i] for i in node.inputs), default=0)
+        below = max([depth[i] for i in node.inputs], default=0)
         depth[node] = 0 if node in written or is_leaf(node) else below + 1
         if depth[node] > MAX_DEPTH and node.op.pattern is Pattern.MAP:
             written.add(node)

@@ -149,9 +149,9 @@ def aligned_input(node: Node, position: int, prefix: int | None) -> int | None:
         return None
     op = node.op
     source = node.inputs[position]
-    if op.pattern is Pattern.MAP or isinstance(op, Reshape):
+    if op.pattern is Pattern.MAP or type(op) is Reshape:
         return prefix if size_of(source) == size_of(node) else None
-    if isinstance(op, Broadcast):
+    if type(op) is Broadcast:
         return _aligned_broadcast(op, source, node, prefix)
     if isinstance(op, TakeAlong):
         return _aligned_pick(op, node, position, prefix)

@@ -41,11 +41,21 @@ def store_repeats(
     """
     position = {node: n for n, node in enumerate(order)}
     costs: dict[Node, int] = {}
+    # Without movement that shifts, all paths to a value are one.
+    shifted: set[Node] = set()
+    roots: set[Node] = set()
     for node in order:
-        below = () if node in written or is_leaf(node) else node.inputs
-        costs[node] = cost_of(node) + sum(costs[i] for i in below)
+        shifts = _shifts(node) or not shifted.isdisjoint(node.inputs)
+        if node in written or is_leaf(node):
+            costs[node] = cost_of(node)
+        else:
+            costs[node] = cost_of(node) + sum([costs[i] for i in node.inputs])
+            if shifts:
+                shifted.add(node)
+        if shifts:
+            roots.add(node)
     # Users first: what they store is looked at in its turn, and not computed again below.
-    waiting = [(-position[node], node) for node in written if node in position]
+    waiting = [(-position[node], node) for node in written if node in roots]
     heapq.heapify(waiting)
     while waiting:
         _, root = heapq.heappop(waiting)
@@ -77,7 +87,7 @@ def _visit(
             written.add(node)
             stored.append(node)
             continue
-        shifts = node.op.pattern is Pattern.MOVE and not isinstance(node.op, (Broadcast, Reshape))
+        shifts = _shifts(node)
         for operand, source in enumerate(node.inputs):
             if source not in cone:
                 continue
@@ -86,6 +96,11 @@ def _visit(
                 step = (path, node, operand)
                 seen.add(known.setdefault(step, len(known) + 1) if shifts else path)
     return stored
+
+
+def _shifts(node: Node) -> bool:
+    """Whether elements come from other places, as several users of a value may take them."""
+    return node.op.pattern is Pattern.MOVE and type(node.op) not in (Broadcast, Reshape)
 
 
 def _cone(root: Node, written: set[Node], is_leaf: Callable[[Node], bool]) -> set[Node]:

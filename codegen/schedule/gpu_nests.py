@@ -28,6 +28,7 @@ from ..kernel import (
 )
 from ..scalar import apply
 from .gpu_columns import column_blocks
+from .gpu_interchange import columns_outside
 from .gpu_rewrite import (
     as_expr,
     flattened,
@@ -62,7 +63,7 @@ def map_nest(kernel: Kernel, size: int) -> Kernel:
     light = all(isinstance(s, Let) for s in before)
     if not isinstance(last, For) or not light or not isinstance(last.order, (Any, Serial)):
         return _together(kernel, before, last, size)
-    top = _interchanged(last) if isinstance(last.order, Serial) else last
+    top = _interchanged(last) if isinstance(last.order, Serial) else columns_outside(last)
     if not isinstance(top.order, Any):
         return _together(kernel, before, last, size)
     chain, lets = independent_loops(top)

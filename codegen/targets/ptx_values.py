@@ -132,9 +132,9 @@ def _extreme(least: bool) -> Callable[..., Any]:
     return lambda op, a, b: (np.fmin if least else np.fmax)(a, b)
 
 
-def _convert(op: tuple[str, ...], a: Array, *low: Array) -> Array:
-    if low:
-        halves = [x.astype(np.float16).view(np.uint16).astype(np.uint32) for x in (a, *low)]
+def _convert(op: tuple[str, ...], a: Array, *second: Array) -> Array:
+    if second:
+        halves = [x.astype(np.float16).view(np.uint16).astype(np.uint32) for x in (a, *second)]
         pair: Array = halves[0] << np.uint32(16) | halves[1]
         return pair
     target, source = KINDS[op[-2]], KINDS[op[-1]]

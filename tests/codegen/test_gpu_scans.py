@@ -97,3 +97,47 @@ def test_pieces_of_pieces() -> None:
 
 def test_short_rows_are_the_work_of_a_thread() -> None:
     assert not is_shared(scan("add", (50,), 100, float32))
+
+
+def columns(width: int, length: int, shift: int) -> Kernel:
+    """``y[k + 1, c] = y[k, c + shift] + x[k + 1, c]``, sixteen columns after the other."""
+    n = Var("n")
+    x, y = (Buffer(name, float32, (length, width + shift)) for name in "xy")
+    block, k = Var("block", extent=-(-width // 16)), Var("k", extent=length - 1)
+    begin = apply("mul", block, index(16))
+    extent = apply("minimum", index(16), apply("sub", index(width), begin))
+
+    def loop(row: bool) -> For:
+        c = Var("c", extent=16)
+        at = apply("add", begin, c)
+        if not row:
+            return For(c, extent, AnyOrder(), (Store(y, (index(0), at), Load(x, (index(0), at))),))
+        after = apply("add", k, index(1))
+        former = Load(y, (k, apply("add", at, index(shift))))
+        value = apply("add", former, Load(x, (after, at)))
+        return For(c, extent, AnyOrder(), (Store(y, (after, at), value),))
+
+    body = (loop(False), For(k, length - 1, Serial(), (loop(True),)))
+    params = (Param(x, Role.IN), Param(y, Role.INOUT))
+    return Kernel("columns", params, (n,), (For(block, -(-width // 16), AnyOrder(), body),))
+
+
+@pytest.mark.parametrize("width", [32, 40])
+def test_every_column_has_a_thread(width: int) -> None:
+    kernel = columns(width, 9, 0)
+    (stage,) = map_gpu(kernel, 1).stages
+    (top,) = stage.body
+    assert isinstance(top, For)
+    assert top.extent == -(-width // 16) * 16
+    x = np.random.default_rng(0).standard_normal((9, width)).astype(np.float32)
+    expected, found = np.zeros_like(x), np.zeros_like(x)
+    interpret_kernel(kernel, [x, expected], [1])
+    run(compile_gpu(kernel, 1), [x.copy(), found], 1, 1)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_columns_that_read_each_other_stay_together() -> None:
+    (stage,) = map_gpu(columns(32, 9, 1), 1).stages
+    (top,) = stage.body
+    assert isinstance(top, For)
+    assert top.extent == 2

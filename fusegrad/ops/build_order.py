@@ -5,6 +5,7 @@ Knows the ops by name only, as `build` does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ..codegen.dtypes import int64
@@ -12,14 +13,17 @@ from ..ir.node import Node
 from ..ir.types import Symbol, known_size
 from . import build
 from .base import CLASSES
+from .sorting_network import TOGETHER
 
 __all__ = [
     "argsort",
     "cumulative",
     "cumulative_places",
     "first_places",
+    "kept_beside",
     "linear_recurrence",
     "neighbour",
+    "pays_beside",
     "searchsorted",
     "sort",
 ]
@@ -29,6 +33,34 @@ _KEPT = 64
 """Elements that are kept in order while a row is passed over."""
 _FEW_ROWS = 8
 """More rows are sorted beside each other, which pays for longer ones."""
+
+
+_CYCLES = {8: 0.7, 16: 1.0, 32: 1.5, 64: 2.0}
+"""Of one element of one lane, by how many are kept."""
+_INSERTED = 170
+"""Cycles that an element takes which one row after the other finds to be among the first."""
+
+
+def kept_beside(count: int) -> int:
+    """How many elements a lane keeps for so many that are wanted."""
+    return max(8, 1 << (count - 1).bit_length())
+
+
+def pays_beside(dtype_bits: int, rows: int, extent: int, count: int) -> bool:
+    """Whether rows beside each other take less time than one after the other.
+
+    Parameters
+    ----------
+    dtype_bits : int
+        Of the elements; positions take the other half of 64 bits.
+    rows, extent, count : int
+        How many rows there are, their elements, and how many of these are wanted.
+    """
+    if not 0 < count <= _KEPT or dtype_bits > 32 or extent < 2 * count:
+        return False
+    together = -(-rows // TOGETHER) * TOGETHER * extent * _CYCLES[kept_beside(count)]
+    single = extent + _INSERTED * count * (1 + math.log(extent / count))
+    return together < rows * single
 
 
 def _apply(name: str, inputs: tuple[Node, ...], *params: object) -> Node:
@@ -116,6 +148,12 @@ def first_places(x: Node, count: int, descending: bool = False) -> Node:
     *lead, extent = x.shape
     rows = known_size(tuple(lead))
     least = 16 if rows is None or rows < _FEW_ROWS else 64
+    if (
+        isinstance(extent, int)
+        and rows is not None
+        and pays_beside(x.dtype.bits, rows, extent, count)
+    ):
+        return _in_rows("first_places", x, count, descending)
     if isinstance(extent, int) and count <= _KEPT and extent >= least * max(count, 4):
         return _in_rows("first_places", x, count, descending)
     return build.slice_axis(argsort(x, descending), len(lead), 0, count)

@@ -17,6 +17,7 @@ from ..codegen.records import dataclass
 from ..codegen.scalar import apply
 from .base import Array, InputSpec, LoopOp, Node, Sample, TensorType, op_class, shape_error
 from .cumulative import nested_loops
+from .selection_rows import first_beside
 from .sorting import order_of
 from .sorting_keys import key_of, key_type
 
@@ -159,13 +160,17 @@ class FirstPlaces(LoopOp):
         return order_of(arrays[0], self.descending)[..., : self.count]
 
     def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
-        return _Best(inputs[0], output, self.descending).nest()
+        beside = first_beside(inputs[0], output, self.descending)
+        return _Best(inputs[0], output, self.descending).nest() if beside is None else beside
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return Node(self, tuple(operands))
 
     def samples(self) -> Iterator[Sample]:
-        for count, shape in ((1, (5,)), (3, (4, 7)), (2, (1, 2)), (5, (2, 3, 300)), (0, (2, 4))):
+        for count, shape in (
+            *((1, (5,)), (3, (4, 7)), (2, (1, 2)), (5, (2, 3, 300)), (0, (2, 4))),
+            *((9, (19, 40)), (33, (5, 170))),
+        ):
             for descending in (False, True):
                 spec = InputSpec(shape, float64, distinct=True)
                 yield Sample(FirstPlaces(count, descending), (spec,), gradient=False)

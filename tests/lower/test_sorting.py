@@ -58,3 +58,19 @@ def test_the_gradient_goes_back_to_where_elements_were() -> None:
     weights = np.arange(900, dtype="f4")
     found = fg.compile(lambda a: fg.grad(lambda v: (fg.sort(v) * weights).sum())(a))(x)
     np.testing.assert_array_equal(found.numpy(), x)
+
+
+@pytest.mark.parametrize("count", [1, 5, 9, 16, 30, 64])
+@pytest.mark.parametrize("rows_and_length", [(17, 200), (40, 131), (3, 128), (16, 64 * 5)])
+def test_the_first_of_many_rows(count: int, rows_and_length: tuple[int, int]) -> None:
+    rows_, length = rows_and_length
+    x = np.random.default_rng(count).integers(-20, 20, (rows_, length)).astype("f4")
+    x[0, ::3], x[1, 5], x[2] = np.nan, np.inf, -0.0
+    run = fg.compile(lambda a: (*fg.topk(a, count), *fg.topk(a, count, largest=False)))
+    values, places, least, least_places = (t.numpy() for t in run(x))
+    order = np.argsort(x, axis=-1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(least_places, order)
+    np.testing.assert_array_equal(least, np.take_along_axis(x, order, -1))
+    down = length - 1 - np.argsort(x[:, ::-1], axis=-1, kind="stable")[:, ::-1][:, :count]
+    np.testing.assert_array_equal(places, down)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, down, -1))

@@ -68,7 +68,7 @@ class Channels(Tiling):
         vectors = 1 if self.out <= self.lanes else 2
         self.width = vectors * self.lanes
         self.panels = -(-self.out // self.width)
-        most = 14 if vectors == 1 else 12
+        most = 10 if vectors == 1 else 12
         self.most = min(most, max(1, (target.registers - 1 - vectors) // vectors))
         self.pitch = (self.places2 - 1) * self.step2 + (self.kernel2 - 1) * self.dilation2 + 1
         self.budget = target.l2_bytes // 4

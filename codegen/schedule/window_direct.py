@@ -74,7 +74,7 @@ class Direct(Tiling):
         self.reach = max(move // self.step2 for move in moves)
         self.budget = target.l2_bytes // 4
         self.vectors = self._vectors(target)
-        self.most = min(14 if self.vectors == 1 else 12, self._most(self.vectors, target))
+        self.most = min(10 if self.vectors == 1 else 12, self._most(self.vectors, target))
         narrow = self.places2 <= self.lanes
         self.lines = min(self.vectors, self.places1) if narrow else 1
         self.run = self.lanes if narrow else self.vectors * self.lanes

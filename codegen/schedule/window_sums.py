@@ -30,8 +30,8 @@ TOGETHER = 8
 """Channels at most whose windows are unfolded together."""
 LOAD = 0.75
 """What loading a vector costs, in multiply-adds: many of them lie across two lines of a cache."""
-UNFOLD = 10.0
-"""What a vector of unfolded windows takes, in cycles."""
+UNFOLD, IMAGE, CALL = 10.0, 20.0, 100.0
+"""What a vector of unfolded windows takes, in cycles, the end of an image, and a tile to begin."""
 FULL = 0.5
 """How full vectors along the sum are at least."""
 
@@ -118,7 +118,10 @@ class Sums(Tiling):
         lines = usual(self.images) * (self.lines + self.reach) * -(-self.line // self.lanes)
         unfolded = self.channels * self.phases * self.taps2 * lines
         slow = 1 if self.p.unfold.column_steps[-1] == 1 else 2
-        return tiles * vectors * each + UNFOLD * slow * unfolded
+        images, length = self._part()
+        parts = -(-self.images // images) * -(-self.lines * self.line // length)
+        begun = tiles * (self.images * IMAGE + parts * CALL)
+        return tiles * vectors * each + begun + UNFOLD * slow * unfolded
 
     def tiled(self) -> Tiled:
         tile = self.tile

@@ -48,6 +48,8 @@ __all__ = [
     "usual",
 ]
 
+ALONE = 0.7
+"""What an element costs that only one multiplication uses, in cycles."""
 LINE = 16
 """Elements of a line of a cache."""
 ITEMS = 16
@@ -143,7 +145,8 @@ def together(images: int, most: int) -> int:
 
 def tile_time(rows: int, vectors: int) -> float:
     """Cycles of a term of the sum in a register tile: of multiplications, loads, or latency."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, 4)
+    loads = rows * ALONE if vectors == 1 else (rows + vectors) / 2
+    return max(rows * vectors / 2, loads, 4)
 
 
 def rounded(value: int, unit: int) -> int:
@@ -181,7 +184,7 @@ class Tiling:
         self.columns = number(product.columns.extent)
         vectors = 1 if self.columns <= self.lanes else 2
         self.width = vectors * self.lanes
-        most = 14 if vectors == 1 else 12
+        most = 10 if vectors == 1 else 12
         self.most = min(most, max(1, (target.registers - 1 - vectors) // vectors))
         self.panels = -(-self.columns // self.width)
         trips = [size if isinstance(f.extent, Var) else number(f.extent) for f in product.batch]

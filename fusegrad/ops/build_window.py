@@ -34,7 +34,7 @@ __all__ = [
 
 Shape = Sequence[Extent]
 FEW_SUMS = 4
-"""Fewer channels than this are summed where the windows lie."""
+"""Fewer channels than this are summed where the windows lie, unless each is a long sum."""
 LANES = 16
 """Elements that a vector is taken to hold when a layout is chosen."""
 
@@ -217,10 +217,11 @@ def _is_product(
             return False
         counts.append(count)
     out, *sizes = (e for e in (w.shape[1], *w.shape[3:]) if isinstance(e, int))
+    batch, channels = (e for e in x.shape[1:3] if isinstance(e, int))
     if math.prod(sizes) > math.prod(counts):
-        return out >= FEW_SUMS
+        return out >= FEW_SUMS or (batch >= FEW_SUMS and max(out, channels) > 1)
     # Fewer places than half a vector leave most of it empty.
-    return out >= FEW_SUMS and math.prod(counts) >= LANES // 2
+    return max(out, channels // 4) >= FEW_SUMS and math.prod(counts) >= LANES // 2
 
 
 def _without_padding(

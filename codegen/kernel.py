@@ -13,7 +13,7 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
              | unfold NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0    windows
              | contract NAME[VAR, VAR] = [(expr ? itself) +] NAME[expr, ...] . NAME[expr, ...]
-             for VAR < expr, ...                                                a register tile
+             for VAR < expr, ... [, INT ahead]                                  a register tile
              | contract NAME[VAR, VAR] (=|+=) NAME[expr] . NAME[expr] for VAR < expr, ...  at places
          | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
     KIND   ::= (serial | any | tree(MONOID, ...))
@@ -330,7 +330,8 @@ class Contract(Stmt):
     moved by i along `a_row_axis` and by k along `a_sum_axis`; a row of the tile at or beyond `rows`
     repeats row `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along
     `b_sum_axis` and by j along `b_column_axis`, whose stride must be 1; columns at or beyond
-    `columns` count as zero. 16-bit floats in either are converted to the float32 of ``acc``.
+    `columns` count as zero. 16-bit floats in either are converted to the float32 of ``acc``. With
+    `ahead` what `b` has so many steps of the sum later is fetched into the caches.
     """
 
     acc: Buffer
@@ -347,6 +348,7 @@ class Contract(Stmt):
     columns: Expr
     acc_row: Expr = _FIRST
     onward: Expr | None = None
+    ahead: int = 0
 
 
 @final

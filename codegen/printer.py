@@ -518,6 +518,7 @@ class _Printer:
         limits = (
             f"{names[k]} < {self._extent(s.extent)}, {names[i]} < {rows}, {names[j]} < {columns}"
         )
+        limits += f", {s.ahead} ahead" * (s.ahead > 0)
         self.names.leave()
         if s.onward is None:
             return [f"contract {acc} = {a}", f". {b}", f"for {limits}"]

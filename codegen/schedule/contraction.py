@@ -35,8 +35,12 @@ from .rewrite import flat_offset, substitute
 
 __all__ = ["Choice", "Contraction", "Tiled", "match", "rule", "tile"]
 
-_WIDE = {1: 8, 2: 6, 3: 6, 4: 4}
+_WIDE = {1: 12, 2: 6, 3: 6, 4: 4}
 """Vectors side by side in a tile of few rows."""
+
+AHEAD = 12
+"""Rows of a large right operand that such a tile fetches before their turn: short pieces of rows
+are nothing that a processor foresees."""
 
 _MOST, _MOST_OF_16 = (14, 12, 8, 6, 5), (14, 6)
 """Rows of a tile of one, two, ... vectors that leave registers for the operands."""
@@ -414,6 +418,8 @@ class _TileBuilder:
         self.width = choice.vectors * self.lanes
         self.block, self.blocks, self.panels = choice.block, blocks, panels
         self.packed = choice.packed
+        far = likely(c.depth) * likely(c.b.row) * c.b.buffer.dtype.itemsize > target.l2_bytes
+        self.ahead = AHEAD if far and not choice.packed and choice.height <= max(_WIDE) else 0
         self.rows = as_expr(c.rows.extent)
         self.columns = number(c.columns.extent)
 
@@ -471,6 +477,7 @@ class _TileBuilder:
                 c.depth,
                 row_count,
                 contract_columns,
+                ahead=self.ahead,
             ),
             epilogue(c, acc, place, row_count, valid, values, self.lanes),
         ]

@@ -33,7 +33,7 @@ class Contracts(Unfolds):
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
         a, b = (o.dtype if o.dtype.is_half else None for o in (s.a, s.b))
-        form = TileForm(dtype, lanes, height, width, alive, (a, b))
+        form = TileForm(dtype, lanes, height, width, alive, (a, b), s.ahead)
         if height <= 0 or alive <= 0:
             return
         pointers = [

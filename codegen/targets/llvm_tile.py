@@ -35,6 +35,8 @@ class TileForm:
         How many columns exist; None when that is an argument.
     halves : pair of DType, optional
         The dtypes of a and b where these are 16-bit floats.
+    ahead : int
+        How many rows of b are fetched before their turn.
     """
 
     dtype: DType
@@ -43,14 +45,19 @@ class TileForm:
     columns: int
     alive: int | None
     halves: tuple[DType | None, DType | None] = (None, None)
+    ahead: int = 0
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
         kind = "".join(f".{n}{h.short}" for n, h in zip("ab", self.halves, strict=True) if h)
+        kind += f".ahead{self.ahead}" * (self.ahead > 0)
         return f"fg.tile{kind}.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
+
+LINE = 64
+"""Bytes of a line of a cache."""
 
 _MADE: dict[tuple[TileForm, Features], frozenset[str]] = {}
 
@@ -129,9 +136,12 @@ class _Tile(Memory):
         """
         types = ["ptr", "ptr", *[self.kind] * (len(offsets) * len(masks))]
         state = ["%a", "%b", *self._starts(len(offsets) * len(masks), len(masks))]
+        ahead = self.emit(f"mul nsw i64 %b_step, {self.form.ahead}") if self.form.ahead else None
         going = self.emit("icmp slt i64 0, %extent")
         name = self.begin_if()
         loop = self.begin_loop("0", "%extent", 1, list(zip(types, state, strict=True)))
+        if ahead is not None:
+            self._fetch(self._moved(loop.phis[1], ahead, 1), len(masks))
         after = self.end_loop(loop, self._step(loop.phis, offsets, masks))
         return self.end_if(name, going, list(zip(types, after, state, strict=True)))[2:]
 
@@ -192,6 +202,13 @@ class _Tile(Memory):
             return self.emit(f"add {kind} {total}, {product}")
         suffix = f"v{self.form.lanes}f{dtype.bits}"
         return self.emit(self.intrinsic(kind, f"fma.{suffix}", [kind] * 3, [left, right, total]))
+
+    def _fetch(self, pointer: str, vectors: int) -> None:
+        """Bring a row of `b` into the caches: every line of it."""
+        self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for j in range(0, vectors, max(1, LINE // self.target.vector_bytes)):
+            line = self._moved(pointer, j * self.form.lanes, 1)
+            self.put(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 3, i32 1)")
 
     def _right(self, pointer: str, mask: str | None) -> str:
         """A vector of `b`."""

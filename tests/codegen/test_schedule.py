@@ -29,6 +29,7 @@ from fusegrad.codegen.kernel import (
     nested,
 )
 from fusegrad.codegen.kernel import Any as AnyOrder
+from fusegrad.codegen.printer import print_kernel
 from fusegrad.codegen.schedule.contraction import match, tile_shape
 from fusegrad.codegen.schedule.cpu import Mapped, schedule
 from fusegrad.codegen.targets.base import named
@@ -141,7 +142,7 @@ def test_tiles_waste_few_rows_and_columns() -> None:
     assert tile_shape(1024, 48, avx512, 4, 256) == (8, 3)
     assert tile_shape(1024, 10, avx512, 4, 256)[1] == 1
     assert tile_shape(1024, 1024, avx2, 4, 256) == (6, 2)
-    assert tile_shape(1, 1024, avx512, 4, 256) == (1, 8)
+    assert tile_shape(1, 1024, avx512, 4, 256) == (1, 12)
     # One panel of 72 columns; of 128 not so wide ones that they leave the nearest cache.
     assert tile_shape(120, 72, avx512, 4, 64) == (5, 5)
     assert tile_shape(64, 128, avx512, 4, 784)[1] == 2 < tile_shape(64, 128, avx512, 4, 64)[1]
@@ -170,6 +171,17 @@ def test_narrow_products_run_along_memory() -> None:
     (tile,) = (s for s in nested(kernel.body) if isinstance(s, Contract))
     assert tile.acc.shape == (2, 80)
     assert tile.b.name == "a"
+
+
+def test_few_rows_fetch_a_large_operand_ahead() -> None:
+    """The text says how many steps; what stays in the cache needs none."""
+    for columns, ahead in ((60, False), (2000, True)):
+        example = matmul("NN", 1, columns, 40, (1,))
+        kernel = schedule(example.kernel, 1, SMALL_CACHE).kernel
+        (tile,) = (s for s in nested(kernel.body) if isinstance(s, Contract))
+        assert (tile.ahead > 0) is ahead
+        assert (f", {tile.ahead} ahead" in print_kernel(kernel)) is ahead
+        check_mapped(example, schedule(example.kernel, 1, SMALL_CACHE))
 
 
 @pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])

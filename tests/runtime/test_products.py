@@ -70,7 +70,9 @@ def test_random_shapes(shape: tuple[int, int, int], layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
-    "shape", [(1, 90, 300), (90, 1, 300), (3, 130, 40), (130, 3, 140), (1, 1, 999)], ids=str
+    "shape",
+    [(1, 90, 300), (90, 1, 300), (3, 130, 40), (130, 3, 140), (1, 1, 999), (1, 907, 1301)],
+    ids=str,
 )
 def test_narrow(shape: tuple[int, int, int], layout: str) -> None:
     for dtype in (np.float32, np.float64):

@@ -97,6 +97,7 @@ def tile_contraction(kernel: Kernel, size: int) -> Kernel | None:
 
 
 def match_product(kernel: Kernel) -> Product | None:
+    """What a kernel multiplies, if it is a product of matrices in loops, and nothing else."""
     """What a kernel multiplies, None if it is no product of two operands summed along loops."""
     *before, top = kernel.body or (None,)
     if not isinstance(top, For) or not all(isinstance(s, Let) for s in before):

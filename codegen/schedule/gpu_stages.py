@@ -35,6 +35,7 @@ from ..scalar import apply
 from .gpu_rewrite import as_expr, identities, identity, independent_loops, rebuffered
 from .gpu_scans import split_scan
 from .gpu_scatter import walks_by_place
+from .gpu_split import split_product
 from .rewrite import depends_on, expressions, substitute
 
 __all__ = ["split_stages"]
@@ -113,6 +114,12 @@ class _Stages:
     def run(self) -> None:
         if self.partial:
             self._partials()
+            return
+        split = (
+            None if self.kernel.finish else split_product(self.kernel, self.size, self.temporary)
+        )
+        if split is not None:
+            self.bodies += split
         else:
             self._sequence(self.kernel.body)
             self._sequence(self.kernel.finish)

@@ -100,3 +100,34 @@ def test_few_rows_are_no_product_of_tiles() -> None:
     kernel = dot_kernel(64, 96)
     assert not is_tiled(kernel, 4)
     check(kernel, 4)
+
+
+@pytest.mark.parametrize(("size", "columns", "depth"), [(40, 24, 1024), (33, 70, 1536)])
+def test_long_sums_of_few_results_are_cut_into_pieces(size: int, columns: int, depth: int) -> None:
+    kernel = batched_rows(size, columns, depth)
+    mapped = map_gpu(kernel, size)
+    assert len(mapped.stages) == 2
+    assert [b.shape for b in mapped.temporaries] == [(depth // 512, size, columns)]
+    spaces = {s.buffer.space for s in nested(mapped.stages[0].body) if isinstance(s, Alloc)}
+    assert spaces == {"shared", "register"}
+    check(kernel, size)
+
+
+def test_what_fills_a_gpu_or_is_short_is_not_cut() -> None:
+    for size, columns, depth in ((40, 24, 512), (640, 640, 4096)):
+        assert len(map_gpu(batched_rows(size, columns, depth), size).stages) == 1
+
+
+def batched_rows(rows: int, columns: int, depth: int) -> Kernel:
+    """A product with a bias after it; its rows are the kernel's size."""
+    n = Var("n")
+    i, j, k = Var("i", extent=n), Var("j", extent=columns), Var("k", extent=depth)
+    x, w = Buffer("x", float32, (rows, depth)), Buffer("w", float32, (depth, columns))
+    bias, y = Buffer("bias", float32, (columns,)), Buffer("y", float32, (rows, columns))
+    s = Var("s", float32)
+    value = apply("mul", Load(x, (i, k)), Load(w, (k, j)))
+    tree = For(k, depth, Tree((Monoid.SUM,)), (), ((s, const(0, float32)),), (value,))
+    store = Store(y, (i, j), apply("add", s, Load(bias, (j,))))
+    loop = For(i, n, AnyOrder(), (For(j, columns, AnyOrder(), (tree, store)),))
+    params = (Param(x, Role.IN), Param(w, Role.IN), Param(bias, Role.IN), Param(y, Role.OUT))
+    return Kernel("product", params, (n,), (loop,))

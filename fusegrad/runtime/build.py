@@ -175,12 +175,13 @@ def _build(
         _compile(made, units, streamable, features, emission, clock, tuner)
         numbers = {text: n for n, text in enumerate(emission.symbols)}
         made.kernel_numbers = [numbers[text] for text in made.texts]
+        leaves = inputs, array_constants(outputs)
+        made.plan = _plan(made, unit, leaves, mapped_donations, features)
+        if check:
+            verify_program(made.plan.program, len(emission.symbols))
+        clock.lap("plan")
         code = emission.finish()
     clock.lap("llvm")
-    made.plan = _plan(made, unit, (inputs, array_constants(outputs)), mapped_donations, features)
-    if check:
-        verify_program(made.plan.program, len(emission.symbols))
-    clock.lap("plan")
     return Record(
         made.plan.program,
         tuple(emission.symbols.values()),

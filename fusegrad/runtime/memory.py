@@ -32,8 +32,10 @@ __all__ = [
     "add_spare",
     "allocate",
     "drop_spares",
+    "is_wanted",
     "set_cache_limit",
     "size_class",
+    "spares",
     "statistics",
     "trim",
 ]
@@ -125,6 +127,11 @@ class _Mappings:
         self._maps[found.address] = (found.memory, size)
         self.count += 1
         return found.address
+
+    def has(self, spare: Spare) -> bool:
+        """Whether memory is spare, or in use."""
+        owner, _ = self._maps.get(spare.address, (None, 0))
+        return owner is spare.memory or spare in self.spares
 
     def _spare(self, size: int) -> Spare | None:
         for spare in tuple(self.spares):
@@ -446,12 +453,19 @@ def add_spare(nbytes: int) -> Spare:
     return spare
 
 
-def drop_spares() -> bool:
-    """Give back what `add_spare` got and nobody took; whether there was any."""
-    spares = _allocator.mappings.spares
-    found = bool(spares)
-    spares.clear()
-    return found
+def spares() -> tuple[Spare, ...]:
+    """What `add_spare` got and nobody took."""
+    return tuple(_allocator.mappings.spares)
+
+
+def is_wanted(spare: Spare) -> bool:
+    """Whether it may still be taken, or is in use."""
+    return _allocator.mappings.has(spare)
+
+
+def drop_spares() -> None:
+    """Give back what `add_spare` got and nobody took."""
+    _allocator.mappings.spares.clear()
 
 
 def trim() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 import fusegrad as fg
 from fusegrad import config
-from fusegrad.runtime import memory
-from fusegrad.runtime.foresight import Foresight
+from fusegrad.runtime import cache, memory
+from fusegrad.runtime.foresight import Foresight, Recollection
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="no /proc on this system"
@@ -46,7 +46,7 @@ def test_it_is_touched_meanwhile_and_taken() -> None:
         block = memory.allocate(61 * MIB)
         place = {block.address: 0}
         assert {small.address, large.address}.isdisjoint(place)
-        assert not memory.drop_spares()
+        assert not memory.spares()
     view = block.view("uint8", (61 * MIB,))
     assert not view[::4096].any()
     view[...] = 3
@@ -62,13 +62,40 @@ def test_what_nobody_takes_goes_back() -> None:
     while resident() - before > 16 * MIB and time.monotonic() < end:
         time.sleep(0.01)
     assert resident() - before <= 16 * MIB
-    assert not memory.drop_spares()
+    assert not memory.spares()
 
 
 def test_little_is_not_expected() -> None:
     with Foresight() as foresight:
         foresight.expect(MIB)
-        assert not memory.drop_spares()
+        assert not memory.spares()
+
+
+def test_what_a_function_needed_is_known_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = cache.DiskCache(tmp_path / "cache")
+    monkeypatch.setattr(cache, "default", lambda: disk)
+    Recollection(resident, 1).note(64 * MIB)
+    before = resident()
+    for function, signature in ((resident, 2), (grows, 1)):
+        Recollection(function, signature)
+        assert not memory.spares()
+    known = Recollection(resident, 1)
+    assert grows(44 * MIB, before)
+    assert len(memory.spares()) == 1
+    with Foresight() as foresight:
+        # It is expected already.
+        foresight.expect(64 * MIB)
+        assert len(memory.spares()) == 1
+        block = memory.allocate(63 * MIB)
+    assert not memory.spares()
+    writes = disk.writes
+    known.note(64 * MIB)
+    assert disk.writes == writes
+    known.note(62 * MIB)
+    assert disk.writes == writes + 1
+    del block
 
 
 def test_a_step_uses_it_and_says_the_same() -> None:
@@ -80,4 +107,4 @@ def test_a_step_uses_it_and_says_the_same() -> None:
     expected = np.cumsum(np.sort(x, 1), 0) + np.sort(x, 0)
     np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-4, atol=1e-3)
     assert f.stats().arena_bytes > 16 * MIB
-    assert not memory.drop_spares()
+    assert not memory.spares()

@@ -157,17 +157,26 @@ class Var(Expr):
 
     Two variables are equal only when they are the same object; `name` is for the
     printer, which makes names unique. `extent` is known for loop variables: they
-    run from 0 to `extent` - 1.
+    run from 0 to `extent` - 1. `bounds` are the smallest and the largest value of others,
+    where these are known.
     """
 
-    __slots__ = ("extent", "name")
+    __slots__ = ("bounds", "extent", "name")
     name: str
     extent: Extent | None
+    bounds: tuple[int, int] | None
 
-    def __init__(self, name: str, dtype: DType = int64, extent: Extent | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        dtype: DType = int64,
+        extent: Extent | None = None,
+        bounds: tuple[int, int] | None = None,
+    ) -> None:
         self.name = name
         self.dtype = dtype
         self.extent = extent
+        self.bounds = bounds
 
     def __repr__(self) -> str:
         return f"Var({self.name})"

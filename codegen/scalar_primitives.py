@@ -13,7 +13,8 @@ import numpy as np
 
 from . import meanings
 from .dtypes import DType, bfloat16, bool_, float32, float64, int32, int64
-from .expr import Apply, Const, Expr
+from .expr import Apply, Const, Expr, Var
+from .ranges import fits, range_of
 from .records import dataclass
 from .varying import likely
 
@@ -194,6 +195,8 @@ def build(
     folded = None
     if result is int64 and args[0].dtype is int64:
         folded = _fold_index(name, args)
+    elif result.is_integer and name in _EXTREMES:
+        folded = _fold_extreme(name, *args)
     elif result is bool_:
         folded = _fold_bool(name, args)
     if folded is None and name in ("select", "rare"):
@@ -202,6 +205,7 @@ def build(
 
 
 _MOVING = ("select", "rare")
+_EXTREMES = ("minimum", "maximum")
 _OF_INDICES = frozenset({"add", "sub", "mul", "divtrunc", "remtrunc", "minimum", "maximum"})
 
 
@@ -291,9 +295,42 @@ def _fold_index(name: str, args: Sequence[Expr]) -> Expr | None:
         return b
     if name == "mul" and 0 in (x, y):
         return Const(0, int64)
+    if name in _EXTREMES:
+        return _fold_extreme(name, a, b)
     if (name == "remtrunc" and y == 1) or (name in ("divtrunc", "remtrunc") and x == 0):
         return Const(0, int64)
     return None
+
+
+def _fold_extreme(name: str, a: Expr, b: Expr) -> Expr | None:
+    """The operand that always is the lesser or the larger one."""
+    (low, high), (least, most) = range_of(a), range_of(b)
+    if high <= least:
+        return a if name == "minimum" else b
+    if most <= low:
+        return b if name == "minimum" else a
+    return None
+
+
+def _fold_order(name: str, a: Expr, b: Expr) -> Expr | None:
+    """A comparison of whole numbers whose result their ranges tell, or in fewer bits."""
+    (low, high), (least, most) = range_of(a), range_of(b)
+    if high < least or most < low:
+        below = high < least
+        return Const(name == "ne" or name in (("lt", "le") if below else ("gt", "ge")), bool_)
+    if (high == least and name in ("gt", "le")) or (low == most and name in ("lt", "ge")):
+        return Const(name in ("le", "ge"), bool_)
+    if a.dtype is int64 and _varies(a) and _varies(b):
+        few = int(int32.lowest), int(int32.highest)
+        if fits((low, high), few) and fits((least, most), few):
+            # Twice as many fit into a vector.
+            return Apply(name, (_convert("cast", a, int32), _convert("cast", b, int32)), bool_)
+    return None
+
+
+def _varies(expr: Expr) -> bool:
+    """Whether it is a loop variable, which is as cheap in fewer bits."""
+    return isinstance(expr, Var) and type(expr.extent) is int
 
 
 def _fold_numbers(name: str, x: int, y: int) -> Const | None:
@@ -316,7 +353,10 @@ def _fold_bool(name: str, args: Sequence[Expr]) -> Expr | None:
             found = _COMPARE[name](a.value, b.value)
             if found == _COMPARE[name](likely(a.value), likely(b.value)):
                 return Const(found, bool_)
-        return None
+            return None
+        return _fold_order(name, a, b) if first.dtype.is_integer and name in _COMPARE else None
+    # Of truth values those that ask whether numbers are zero are the same.
+    name = name.removeprefix("logical_")
     if name == "not":
         if isinstance(first, Const):
             return Const(not first.value, bool_)

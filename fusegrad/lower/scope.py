@@ -13,6 +13,7 @@ from typing import final
 
 from ..codegen.expr import Apply, Const, Expr, Load, Var
 from ..codegen.kernel import Alloc, Any, For, Let, Order, Stmt
+from ..codegen.ranges import known_range
 
 __all__ = ["Scope"]
 
@@ -65,7 +66,7 @@ class Scope:
         """``let t = value`` at its level."""
         if depth is None:
             depth = self.depth_of(value)
-        var = Var(self.fresh("t"), value.dtype)
+        var = Var(self.fresh("t"), value.dtype, bounds=known_range(value))
         self.levels[depth].statements.append(Let(var, value))
         self.depth[var] = depth
         return var

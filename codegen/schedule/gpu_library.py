@@ -19,7 +19,7 @@ from typing import NamedTuple, final
 
 from ..affine import canonical, linear
 from ..dtypes import DType, float32, float64
-from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, index, walk
 from ..kernel import Any, For, Kernel, Let, Param, Role, Stmt, Store
 from ..records import dataclass
 from ..scalar import apply
@@ -43,6 +43,8 @@ class Activation(Enum):
 
     NONE = "none"
     RELU = "relu"
+    GELU = "gelu"
+    """The form with tanh."""
 
 
 @final
@@ -285,6 +287,10 @@ class _Matched:
         if target is None or not self.takes(target.dtype):
             return None
         activation, value = _activation(value)
+        if activation is Activation.NONE:
+            inner = self.under_gelu(value)
+            if inner is not None:
+                activation, value = Activation.GELU, inner
         terms = self.terms(value)
         if terms is None:
             return None
@@ -365,6 +371,22 @@ class _Matched:
             else:
                 return None
         return None if alpha is None else _Terms(alpha, addend, bias)
+
+    def under_gelu(self, value: Expr) -> Expr | None:
+        """What GELU (the form with tanh) is applied to, None if a value is something else."""
+        found = [e for e in walk(value) if isinstance(e, Apply) and e.op == "tanh"]
+        if len(found) != 1 or not found[0].dtype.is_float:
+            return None
+        (bend,) = found
+        for e in walk(bend.args[0]):
+            inner = _unrounded(e)
+            if isinstance(inner, Const) or self.terms(inner) is None:
+                continue
+            outer = _polynomial(value, inner, bend)
+            bent = _polynomial(bend.args[0], inner, bend)
+            if outer is not None and bent is not None:
+                return inner if _near(outer, _GELU) and _near(bent, _BENT) else None
+        return None
 
     def is_vector(self, place: _Place) -> bool:
         used = {v for v, c in place.strides.items() if c and self.extents[v] > 1}
@@ -455,6 +477,49 @@ class _Terms(NamedTuple):
     alpha: float
     addend: _Place | None
     bias: _Place | None
+
+
+_Polynomial = dict[tuple[int, int], float]
+"""Coefficients by the powers of a value and of the tanh of something."""
+_SLOPE = math.sqrt(2 / math.pi)
+_GELU: _Polynomial = {(1, 0): 0.5, (1, 1): 0.5}
+_BENT: _Polynomial = {(1, 0): _SLOPE, (3, 0): _SLOPE * 0.044715}
+
+
+def _polynomial(e: Expr, inner: Expr, bend: Expr) -> _Polynomial | None:
+    """`e` as a polynomial in `inner` and `bend`, None if it is none."""
+    e = _unrounded(e)
+    if e is inner:
+        return {(1, 0): 1.0}
+    if e is bend:
+        return {(0, 1): 1.0}
+    if isinstance(e, Const):
+        return {(0, 0): float(e.value)}
+    if not isinstance(e, Apply) or e.op not in ("add", "sub", "mul", "neg", "square"):
+        return None
+    parts = [_polynomial(a, inner, bend) for a in e.args]
+    first, last = parts[0], parts[-1]
+    if first is None or last is None:
+        return None
+    if e.op in ("mul", "square"):
+        return _multiplied(first, last)
+    if e.op == "neg":
+        return {k: -v for k, v in first.items()}
+    sign = 1.0 if e.op == "add" else -1.0
+    return {k: first.get(k, 0.0) + sign * last.get(k, 0.0) for k in {*first, *last}}
+
+
+def _multiplied(a: _Polynomial, b: _Polynomial) -> _Polynomial:
+    result: _Polynomial = {}
+    for (m, n), x in a.items():
+        for (p, q), y in b.items():
+            result[m + p, n + q] = result.get((m + p, n + q), 0.0) + x * y
+    return result
+
+
+def _near(a: _Polynomial, b: _Polynomial) -> bool:
+    """Whether coefficients are the same, as far as float32 (or a half) can say."""
+    return all(abs(a.get(k, 0.0) - b.get(k, 0.0)) <= 1e-3 * abs(b.get(k, 0.0)) for k in {*a, *b})
 
 
 def _lies_well(product: LibraryProduct) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, final
 from ..codegen.records import dataclass
 from ..codegen.schedule.gpu_library import Activation, LibraryProduct, Matrix
 from ..errors import DeviceError
+from .locks import recursive_lock
 
 __all__ = ["Algorithm", "CublasLt"]
 
@@ -31,6 +32,8 @@ _EPILOGUES = {
     (Activation.RELU, False): 2,
     (Activation.NONE, True): 4,
     (Activation.RELU, True): 6,
+    (Activation.GELU, False): 32,
+    (Activation.GELU, True): 36,
 }
 _DETERMINISTIC = 2 | 4
 """Sums of split products in the compute or output type, added in a fixed order; not in place."""
@@ -105,6 +108,7 @@ class CublasLt:
 
     def __init__(self, library: Any) -> None:
         self._library = library
+        self._lock = recursive_lock()
         self._handles: dict[int, Any] = {}
         self._planned: dict[tuple[LibraryProduct, bool], _Planned] = {}
         get = library.cublasLtGetVersion
@@ -254,6 +258,20 @@ class CublasLt:
             The address of memory that the algorithm may use.
         stream : int
         """
+        with self._lock:
+            # The place of the bias is in the descriptor.
+            self._multiply(index, product, algorithm, tf32, address, workspace, stream)
+
+    def _multiply(
+        self,
+        index: int,
+        product: LibraryProduct,
+        algorithm: Algorithm,
+        tf32: bool,
+        address: Callable[[int], int],
+        workspace: int,
+        stream: int,
+    ) -> None:
         p, planned = product, self._plan(product, tf32)
         if p.bias is not None:
             size = _SIZES[p.bias.dtype]

@@ -25,7 +25,7 @@ ATTRIBUTES = {
     "layout": {5: 4, 6: 8},
     "preference": {1: 8, 3: 4, 5: 4, 6: 4, 7: 4, 8: 4},
 }
-RELU, BIAS = 2, 4
+RELU, BIAS, GELU = 2, 4, 32
 NOT_SUPPORTED, INVALID = 15, 7
 
 
@@ -188,6 +188,9 @@ class Library:
             found = found + self._read(what[8], layout)
         if what[7] & RELU:
             found = np.maximum(found, 0)
+        if what[7] & GELU:
+            bent = np.tanh(np.sqrt(2 / np.pi) * (found + 0.044715 * found**3))
+            found = 0.5 * found * (1 + bent)
         self._write(places[3], layouts[3], found)
 
     def _view(self, place: int, layout: dict[str, Any]) -> Array:

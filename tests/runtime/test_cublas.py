@@ -108,6 +108,12 @@ def test_operands_as_they_lie(machine: Machine, turned: tuple[bool, bool]) -> No
         (lambda x, w, b: F.relu(x @ w.T), 2),
         (lambda x, w, b: F.relu(F.linear(x, w, b)), 6),
         (lambda x, w, b: fg.maximum(x @ w.T * 0.25 + b, 0.0), 6),
+        (lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh"), 36),
+        (lambda x, w, b: F.gelu(x @ w.T, approximate="tanh"), 32),
+        # Nearly GELU, or GELU of two things.
+        (lambda x, w, b: F.gelu(F.linear(x, w, b)), 1),
+        (lambda x, w, b: 0.5 * (x @ w.T) * (1 + fg.tanh(0.8 * (x @ w.T + b))), 1),
+        (lambda x, w, b: F.gelu(F.linear(x, w, b), approximate="tanh") * 2, 1),
         (lambda x, w, b: x[:, :32] @ w.T[:32] + b, 4),
         (lambda x, w, b: b[:, None] + w @ x.T, 1),
         (lambda x, w, b: F.relu(w @ x.T + b[:, None]).T, 1),

@@ -160,11 +160,24 @@ KERNELS: dict[str, Kind] = {
         "xt",
     ),
     "argmax": (same(lambda m, x: m.argmax(x, axis=-1)), "x"),
+    "argmin": (same(lambda m, x: m.argmin(x, axis=-1)), "x"),
+    "variance": (
+        same(lambda m, x: m.var(x, axis=-1)) | {"torch": lambda m, x: m.var(x, -1, correction=0)},
+        "x",
+    ),
     "maximum": (
         same(lambda m, x: m.max(x, axis=-1)) | {"torch": lambda m, x: m.amax(x, -1)},
         "x",
     ),
     "cumsum": (same(lambda m, x: m.cumsum(x, axis=-1)), "x"),
+    "cumulative maximum": (
+        {
+            "numpy": lambda m, x: m.maximum.accumulate(x, -1),
+            **_both(lambda m, x: m.cummax(x, -1)[0]),
+            "jax": lambda m, x: m.lax.cummax(x, 1),
+        },
+        "x",
+    ),
     "softmax gradient": (
         _gradients(_softmax_loss, (0,)) | {"numpy": lambda m, x, g: _softmax_gradient(x, g)},
         "xg",

@@ -16,10 +16,11 @@ Nothing relies on either but sharing: a number whose origin was lost is a consta
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["PROBES", "Varying", "divides", "joined", "likely", "origins", "varying"]
+__all__ = ["PROBES", "Varying", "divides", "integer", "joined", "likely", "origins", "varying"]
 
 N = TypeVar("N", int, float)
 
@@ -95,19 +96,26 @@ def divides(unit: int, number: int) -> bool:
 
 def _operation(name: str) -> Callable[[Any, Any], Any]:
     compute = getattr(int, name)
+    make = int.__new__
 
     def method(self: Varying, other: Any) -> Any:
         value = compute(self, other)
         if value is NotImplemented:
             return value
         by, often = other, other
-        if isinstance(other, Varying):
+        if type(other) is not int and isinstance(other, Varying):
             by, often = other.probe, other.likely
         try:
-            return varying(value, compute(self.probe, by), compute(self.likely, often))
+            probe, often = compute(self.probe, by), compute(self.likely, often)
         except ZeroDivisionError:
             # Of the others alone: there is nothing to tell the value by.
             return value
+        if value == probe == often:
+            return value
+        # As the constructor does: there are thousands of them in a compilation.
+        made = make(Varying, value)
+        made.probe, made.likely = probe, often
+        return made
 
     method.__name__ = name
     return method
@@ -116,6 +124,11 @@ def _operation(name: str) -> Callable[[Any, Any], Any]:
 for _name in ("add", "sub", "mul", "floordiv", "mod"):
     for _side in ("", "r"):
         setattr(Varying, f"__{_side}{_name}__", _operation(f"__{_side}{_name}__"))
+
+
+def integer(value: Any) -> int:
+    """`value` as an int, with its origin if it has one; what is no integer raises TypeError."""
+    return value + 0 if isinstance(value, Varying) else operator.index(value)
 
 
 def joined(shapes: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from ..expr import Buffer, Expr, Var, index
 from ..kernel import For, Prefetch, Stmt, Vector
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import likely
 from .rewrite import depends_on, each_access, replaced, stride_of
 
 __all__ = ["prefetch_next"]
@@ -63,8 +64,8 @@ def prefetch_next(
         extent = stream.loop.extent
         if not isinstance(extent, int):
             continue
-        row = extent * stream.buffer.dtype.itemsize
-        if items * row <= target.l2_bytes or row > target.l2_bytes // 4:
+        row = likely(extent) * stream.buffer.dtype.itemsize
+        if likely(items) * row <= target.l2_bytes or row > target.l2_bytes // 4:
             continue
         host = max(
             (n for n in passes if _extent(body[n]) == extent),

@@ -6,13 +6,13 @@ Knows how constants are recorded; inside of a compiled function they become part
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..codegen.dtypes import DType, bool_, float32, float64, int64
+from ..codegen.varying import integer
 from ..errors import DTypeError, FusegradError, ShapeError
 from ..ir.node import Node
 from ..ops import build
@@ -43,7 +43,7 @@ def _number(value: Any) -> Any:
 
 def _count(name: str, value: Any) -> int:
     try:
-        count = operator.index(value)
+        count = integer(value)
     except TypeError as error:
         if isinstance(error, FusegradError):
             raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..codegen.varying import likely
 from ..ir.node import Node, Pattern
 from ..ops.movement import Pad
 from .regions import size_of
@@ -38,7 +39,7 @@ def store_sums_of_products(order: Sequence[Node], written: set[Node]) -> None:
         elif isinstance(node.op, Pad) and products.get(node.inputs[0]) and users.get(node) == 1:
             products[node] = 1
             apart.add(node)
-        elif node.op.name == "add" and size_of(node) >= LARGE:
+        elif node.op.name == "add" and likely(size_of(node)) >= LARGE:
             a, b = (products.get(x, 0) for x in node.inputs)
             if a and b and 1 in (a, b):
                 products[node] = a + b

@@ -101,7 +101,7 @@ class Box:
         self.shape.append(1)
 
     def range(self, start: int, stop: int, step: int) -> None:
-        count = len(range(start, stop, step))
+        count = max(0, -(-(stop - start) // step))
         if step < 0 and count:
             self.flipped.append(len(self.starts))
             start, stop, step = start + (count - 1) * step, start + 1, -step
@@ -166,7 +166,7 @@ def _one_item(box: Box, shape: Shape, axis: int, item: Any) -> None:
         if item == slice(None):
             box.whole(extent)
         elif isinstance(extent, int):
-            box.range(*item.indices(extent))
+            box.range(*_within(item, extent))
         else:
             raise _symbolic(extent)
     elif not isinstance(extent, int):
@@ -178,6 +178,17 @@ def _one_item(box: Box, shape: Shape, axis: int, item: Any) -> None:
         )
     else:
         box.one(item % extent)
+
+
+def _within(item: slice, extent: int) -> tuple[int, int, int]:
+    """Start, stop and step of a slice; numbers that follow from the extent are known to do so."""
+    found = item.indices(extent)
+    if item.step is None or item.step > 0:
+        ends = (0 if item.start is None else item.start), extent if item.stop is None else item.stop
+        start, stop = (end + extent if end < 0 else end for end in ends)
+        if (start, stop, found[2]) == found:
+            return start, stop, found[2]
+    return found
 
 
 def _symbolic(extent: Extent) -> ShapeError:

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from ..codegen.varying import Varying
+from ..codegen.varying import integer
 from ..errors import AxisError, DTypeError, FusegradError, ShapeError
 from ..ir.node import Node
 from ..ir.types import Extent, Symbol, known_size
@@ -149,9 +149,7 @@ def as_shape(shape: Any) -> Shape:
 
 
 def _extent(given: Any) -> Extent:
-    if isinstance(given, Varying):
-        return given + 0
-    return given if isinstance(given, (int, Symbol)) else operator.index(given)
+    return given if isinstance(given, Symbol) else integer(given)
 
 
 def known_shape(name: str, shape: Any) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast, final
 import numpy as np
 
 from ..codegen.dtypes import bool_
+from ..codegen.varying import integer
 from ..errors import IndexBoundsError
 from ..ir.node import Node
 from ..ops.elementwise import FUNCTIONS, Function
@@ -211,7 +212,7 @@ def _axes_of(item: Any) -> int:
 
 
 def _bound(value: Any) -> int | None:
-    return None if value is None else value.__index__()
+    return None if value is None else integer(value)
 
 
 def _no_index(what: str) -> IndexBoundsError:

@@ -110,7 +110,7 @@ def arange(
     whole = all(isinstance(value, int) for value in (start, stop, step))
     kind = as_dtype(dtype) if dtype is not None else (int64 if whole else float32)
     if whole:
-        count = len(range(start, stop, step))
+        count = max(0, -(-(stop - start) // step))
     else:
         length = (stop - start) / step
         if not math.isfinite(length):

@@ -37,6 +37,7 @@ from .regions import (
     make_stage,
     results_of,
     size_of,
+    usual_size,
 )
 from .repeats import store_repeats
 from .sums import store_sums_of_products
@@ -52,10 +53,7 @@ SEARCH_LIMIT = 2000
 ROUNDS = 3
 SHORT_PARTS = 8
 FEW_ROWS, SMALL = 64, 4096
-"""Elementwise work on fewer rows keeps a kernel of its own, unless all of it is small.
-
-Rows are what threads share.
-"""
+"""Elementwise work on fewer rows, which threads share, has its own kernel, unless it is small."""
 FAR, CHEAPER_THAN_MEMORY = 1 << 21, 48
 """So many operations cost less than a value that waits in memory: one of so many bytes."""
 
@@ -305,7 +303,7 @@ class _Grower:
             return []
         found: dict[int, None] = {}
         for node in stage.access.reads:
-            if size_of(node) * 4 >= stage.total:
+            if usual_size(node) * 4 >= likely(stage.total):
                 found.update(dict.fromkeys(self.readers.get(node, ())[-4:]))
                 if node in self.home:
                     found[self.home[node]] = None
@@ -373,7 +371,7 @@ def _finishes(stage: Stage, inside: dict[Stage, set[int | None]]) -> bool:
     """Whether `stage` can run once at the end, on combined partial results."""
     return (
         stage.kind is Kind.MAP
-        and 0 < stage.total <= MAX_FINISH
+        and 0 < likely(stage.total) <= MAX_FINISH
         and bool(inside)
         and all(
             (s.finish or s.kind in (Kind.COLUMN, Kind.TOTAL))
@@ -409,7 +407,7 @@ def _same_domain(stage: Stage, region: Region, inside: dict[Stage, set[int | Non
             return False
         (level,) = smaller
         if rows is None:
-            if level < FEW_ROWS and total > SMALL:
+            if likely(level) < FEW_ROWS and likely(total) > SMALL:
                 return False
             rows = level
         if level != rows or total % rows:
@@ -501,7 +499,7 @@ def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
         count = len(users.get(node, ()))
         if count < 2 or size_of(node) <= 1:
             continue
-        full = sum(size_of(n) >= size_of(node) for n in leaves)
+        full = sum(usual_size(n) >= usual_size(node) for n in leaves)
         far = cost >= EXPENSIVE and _is_far(node, leaves, [regions[n] for n in users[node]])
         least = CHEAPER_THAN_MEMORY if far else EXPENSIVE
         if cost >= least or (count - 1) * (full - 1) > 2:
@@ -512,8 +510,8 @@ def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
 
 def _is_far(node: Node, leaves: frozenset[Node], users: Iterable[Region]) -> bool:
     """Whether `node` would wait in memory, and all who use it read anyway what it is made of."""
-    large = likely(size_of(node)) * node.dtype.itemsize >= FAR
-    whole = [n for n in leaves if size_of(n) >= size_of(node)] if large else []
+    large = usual_size(node) * node.dtype.itemsize >= FAR
+    whole = [n for n in leaves if usual_size(n) >= usual_size(node)] if large else []
     return len(whole) == 1 and all(_needed_beside(node, whole[0], region) for region in users)
 
 
@@ -523,7 +521,7 @@ def _needed_beside(node: Node, source: Node, region: Region) -> bool:
     if source in region.nodes:
         return True
     below, _ = _cone(node, inlined)
-    made = {source, *(n for n in below if n is not node and size_of(n) >= size_of(node))}
+    made = {source, *(n for n in below if n is not node and usual_size(n) >= usual_size(node))}
     return any(n not in below and not made.isdisjoint(n.inputs) for n in inlined)
 
 

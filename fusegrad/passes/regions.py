@@ -16,6 +16,7 @@ from enum import Enum
 from typing import final
 
 from ..codegen.records import dataclass
+from ..codegen.varying import likely
 from ..ir.node import Item, Node
 from ..ir.types import TensorType, TupleType
 from ..ops.base import Pattern
@@ -41,6 +42,7 @@ __all__ = [
     "make_stage",
     "results_of",
     "size_of",
+    "usual_size",
 ]
 
 COLUMN_LIMIT = 8192
@@ -141,6 +143,11 @@ def size_of(node: Node) -> int:
     size = type_.size if type(type_) is TensorType else node.tensor_type.size
     assert size is not None, "a program has its own for each shape"
     return size
+
+
+def usual_size(node: Node) -> int:
+    """The number of elements in most calls: what costs are compared by."""
+    return likely(size_of(node))
 
 
 def aligned_input(node: Node, position: int, prefix: int | None) -> int | None:

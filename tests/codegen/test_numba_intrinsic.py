@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fusegrad import config
 from fusegrad.codegen.targets import numba_intrinsic
 from fusegrad.codegen.targets.gpu import compile_gpu, processor
 from fusegrad.codegen.targets.numba_intrinsic import numba_ptx, why_not
+from fusegrad.errors import DeviceError
+from fusegrad.runtime import device_code
 from tests.codegen.examples import EXAMPLES
 from tests.codegen.gpu_support import run, shape_of, values
 from tests.codegen.test_nvptx import dot_kernel, gelu_kernel
@@ -62,3 +67,36 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         why_not.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "there", "expected"),
+    [
+        (None, False, "nvptx"),
+        (None, True, "numba"),
+        ("nvptx", True, "nvptx"),
+        ("numba", True, "numba"),
+    ],
+)
+def test_what_makes_the_code(
+    chosen: str | None, there: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(monkeypatch, chosen, there)
+    assert device_code.emission() == expected
+
+
+def test_what_is_asked_for_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(monkeypatch, "numba", False)
+    with pytest.raises(
+        DeviceError, match="FUSEGRAD_CUDA_EMIT is 'numba', but it is not there"
+    ) as e:
+        device_code.emission()
+    assert "set it to nvptx" in str(e.value)
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, chosen: str | None, there: bool) -> None:
+    """The switch, and whether numba.cuda works here."""
+    parsed = replace(config.current(), cuda_emit=chosen)
+    monkeypatch.setattr(config, "current", lambda: parsed)
+    monkeypatch.setattr(device_code, "installed", lambda: there)
+    monkeypatch.setattr(device_code, "why_not", lambda: None if there else "it is not there")

@@ -9,7 +9,7 @@ from typing import final
 
 from ..affine import canonical
 from ..dtypes import int64
-from ..expr import Buffer, Expr, Extent, Load, Var, index, number_or_expr
+from ..expr import Buffer, Const, Expr, Extent, Load, Var, index, number_or_expr
 from ..kernel import (
     Alloc,
     Any,
@@ -80,6 +80,8 @@ class Direct(Tiling):
         self.run = self.lanes if narrow else self.vectors * self.lanes
         self.runs = -(-self.places2 // self.run)
         self.pitch = self.runs * self.run + self.reach
+        self.some_runs: int = self.runs
+        self.run0: Expr = index(0)
 
     def _most(self, vectors: int, target: Features) -> int:
         """Rows of a tile that leave registers for the operands."""
@@ -104,7 +106,7 @@ class Direct(Tiling):
     @property
     def fits(self) -> bool:
         """Whether windows have several elements, and rows of a copy stay near."""
-        near = self._bytes(self.lines) <= self.channels * self.budget
+        near = self.rank == 1 or self._bytes(self.lines) <= self.channels * self.budget
         return self.rank <= 2 and self.taps > 1 and near
 
     @property
@@ -146,13 +148,19 @@ class Direct(Tiling):
         Where the rows of all channels do not stay near, sums of some wait for those of others.
         """
         wanted = -(-ITEMS // likely(self.trips))
+        if self.rank == 1:
+            # A single row is cut into runs.
+            most = self.budget // self.dtype.itemsize // (self.channels * self.phases)
+            runs = min(-(-self.runs // wanted), (most - self.reach) // self.run)
+            self.some_runs = max(1, runs)
+            self.pitch = self.some_runs * self.run + self.reach
         block = rounded(max(1, -(-self.places1 // wanted)), self.lines)
         if self._bytes(self.lines) <= self.budget:
             while self._bytes(block) > self.budget:
                 block = rounded(block // 2, self.lines)
             return block, self.channels
         height = self.height(self.rows)
-        waiting = self.runs * self.run * rounded(self.rows, height) * self.dtype.itemsize
+        waiting = self.some_runs * self.run * rounded(self.rows, height) * self.dtype.itemsize
         block = min(block, max(self.lines, SUMS // waiting // self.lines * self.lines))
         while block > self.lines and self._bytes(block) > self.channels * self.budget:
             block = rounded(block // 2, self.lines)
@@ -162,43 +170,28 @@ class Direct(Tiling):
     def tiled(self) -> Tiled:
         block, together = self._deal()
         blocks = -(-self.places1 // block)
-        read = self._read(block)
         self.panels = 1
-        item, values, first, _ = self.item(block, blocks)
-        shape = (together * self.phases, spread(read * self.pitch))
-        copy = Buffer("rows", self.dtype, shape, space="chunk")
-        total = blocks * block * self.step1 + read
-        parts = -(-self.channels // together)
-        channel: Expr = Var("channel") if parts > 1 else index(0)
-        count: Expr = index(together)
-        if self.channels % together:
-            count = apply("minimum", count, apply("sub", index(self.channels), channel))
-        unfold = self.unfolded(
-            values,
-            target=copy,
-            row_extents=(self.channels, *(1, self.phases)[2 - self.rank :]),
-            column_extents=(1, *(total, self.pitch)[2 - self.rank :]),
-            row_steps=(1,) * self.rank,
-            column_steps=(1, self.step2)[2 - self.rank :],
-            first_row=apply("mul", channel, index(self.phases)),
-            rows=apply("mul", count, index(self.phases)),
-            first_column=apply("mul", first, index(self.step1 * self.pitch)),
-            columns=index(read * self.pitch),
-        )
+        first: Expr = index(0)
+        if self.rank == 1:
+            blocks = -(-self.runs // self.some_runs)
+            item, values, self.run0, _ = self.item(self.some_runs, blocks)
+        else:
+            item, values, first, _ = self.item(block, blocks)
+        copy, unfold, channels = self._copied(values, first, (block, blocks), together)
         height = self.height(self.rows)
         self.weight = self.taps_of_weight(values, self.taps)
         table = Buffer("taps", int64, (self.taps + 1,), space="chunk")
-        inside: list[Stmt] = [Alloc(table), self._places(table, shape[1]), Alloc(copy)]
+        inside: list[Stmt] = [Alloc(table), self._places(table, copy), Alloc(copy)]
         width = self.lines * self.run
-        operands, channels = (copy, table), (channel, count)
-        if parts == 1:
+        operands, channel = (copy, table), channels[0]
+        if isinstance(channel, Const):
             acc = Buffer("acc", self.dtype, (height, width), space="tile")
             tiles = self._lines(acc, operands, channels, (values, first, block), True, True)
             inside += [unfold, Alloc(acc), tiles]
         else:
-            tall = block // self.lines * self.runs * rounded(self.rows, height)
+            tall = block // self.lines * self.some_runs * rounded(self.rows, height)
             acc = Buffer("sums", self.dtype, (tall, width), space="chunk")
-            part = Var("part")
+            part, parts = Var("part"), -(-self.channels // together)
             assert isinstance(channel, Var)
             place = values, first, block
             summed = (
@@ -210,11 +203,42 @@ class Direct(Tiling):
             inside.append(self._lines(acc, operands, channels, place, False, True))
         body = self.loop(item, blocks, inside)
         depth = number(self.p.sums[0].extent)
-        cost = 2.0 * self.rows * min(block, self.places1) * self.runs * self.run * depth
+        cost = 2.0 * self.rows * min(block, self.places1) * self.some_runs * self.run * depth
         return Tiled(body, self.trips * blocks, cost / self.lanes)
 
-    def _places(self, table: Buffer, plane: int) -> Stmt:
+    def _copied(
+        self, values: dict[Var, Expr], first: Expr, blocks: tuple[int, int], together: int
+    ) -> tuple[Buffer, Stmt, tuple[Expr, Expr]]:
+        """The copy of some rows, what makes it, and the first channel in it and their number."""
+        read = self._read(blocks[0])
+        shape = (together * self.phases, spread(read * self.pitch))
+        copy = Buffer("rows", self.dtype, shape, space="chunk")
+        channel: Expr = Var("channel") if together < self.channels else index(0)
+        count: Expr = index(together)
+        if self.channels % together:
+            count = apply("minimum", count, apply("sub", index(self.channels), channel))
+        total, row = blocks[0] * blocks[1] * self.step1 + read, self.pitch
+        first_column = apply("mul", first, index(self.step1 * self.pitch))
+        if self.rank == 1:
+            row = blocks[1] * self.some_runs * self.run + self.reach
+            first_column = apply("mul", self.run0, index(self.run))
+        unfold = self.unfolded(
+            values,
+            target=copy,
+            row_extents=(self.channels, *(1, self.phases)[2 - self.rank :]),
+            column_extents=(1, *(total, row)[2 - self.rank :]),
+            row_steps=(1,) * self.rank,
+            column_steps=(1, self.step2)[2 - self.rank :],
+            first_row=apply("mul", channel, index(self.phases)),
+            rows=apply("mul", count, index(self.phases)),
+            first_column=first_column,
+            columns=index(read * self.pitch),
+        )
+        return copy, unfold, (channel, count)
+
+    def _places(self, table: Buffer, copy: Buffer) -> Stmt:
         """Where each element of a window lies in the copy."""
+        plane = number(copy.shape[1])
         t = Var("t", extent=self.taps)
         tap: Expr = t
         if self.weight.backwards:
@@ -249,7 +273,7 @@ class Direct(Tiling):
         place: tuple[Expr, ...] = (tile0, alive, line, column, index(0))
         tiles = -(-self.rows // height)
         if not (summed and finished):
-            before = apply("add", apply("mul", step, index(self.runs)), run)
+            before = apply("add", apply("mul", step, index(self.some_runs)), run)
             before = apply(
                 "mul", apply("add", apply("mul", before, index(tiles)), t), index(height)
             )
@@ -261,9 +285,13 @@ class Direct(Tiling):
             inside.append(self._contract(acc, operands, channels, taps, place, not finished))
         if finished:
             inside.append(self._epilogue(acc, values, first, place))
+        here: Extent | Expr = self.some_runs
+        if self.runs % self.some_runs:
+            left = apply("sub", index(self.runs), self.run0)
+            here = apply("minimum", index(self.some_runs), left)
         runs = For(
             run,
-            self.runs,
+            here,
             Serial(),
             (
                 Let(column, apply("mul", run, index(self.run))),
@@ -350,6 +378,7 @@ class Direct(Tiling):
     ) -> Stmt:
         """What follows for each place of the tile."""
         tile0, alive, line, column, row0 = place
+        column = apply("add", apply("mul", self.run0, index(self.run)), column)
         i, which = Var("r", extent=self.height(self.rows)), Var("s", extent=self.lines)
         j = Var("v", extent=self.run)
         row = apply("add", apply("add", first, line), which)

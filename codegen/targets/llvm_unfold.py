@@ -80,8 +80,9 @@ class Unfolds(Copies):
             return False
         if phases > 1 and s.row_steps[-1] != 1:
             return False
+        flat = len(s.low) == 1 and s.column_extents[0] == 1
         pitch = index(s.column_extents[-1])
-        for number in (s.first_column, s.columns):
+        for number in () if flat else (s.first_column, s.columns):
             rest = canonical(apply("remtrunc", number, pitch))
             if not (isinstance(rest, Const) and rest.value == 0):
                 return False
@@ -92,10 +93,17 @@ class Unfolds(Copies):
         starts = (index(0),) * (len(s.low) + 1)
         source = self.first(s.source, (s.offset, channel, *starts))
         target = self.first(s.target, (index(0), index(0)))
-        low, extents = _two(s.low, 0), [e for e in s.source.shape[3:] if isinstance(e, int)]
+        extents = [e for e in s.source.shape[3:] if isinstance(e, int)]
+        low: list[int | str] = [*_two(s.low, 0)]
+        columns: int | str = s.column_extents[-1]
+        if flat:
+            # A part of one line.
+            moved = apply("sub", index(s.low[0]), apply("mul", s.first_column, index(step)))
+            low[1], columns = self.bound(moved), self.bound(s.columns)
+            lines, first = index(1), index(0)
         each = s.column_extents[1] if len(s.low) == 2 else 1
         line = strides[3] if len(s.low) == 2 else 0
-        numbers = [width, self.bound(channels), self.bound(lines), s.column_extents[-1], each]
+        numbers = [width, self.bound(channels), self.bound(lines), columns, each]
         numbers += [self.bound(first), *low, *_two(extents, 1), strides[1], strides[2], line]
         self.declarations |= pad_function(s.target.dtype, step, phases, self.target)
         arguments = [f"ptr {p}" for p in (source, target)] + [f"i64 {n}" for n in numbers]

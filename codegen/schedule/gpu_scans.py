@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from ..affine import canonical
@@ -32,6 +32,7 @@ from ..kernel import (
     Team,
     Tree,
 )
+from ..records import dataclass
 from ..scalar import apply
 from .gpu_rewrite import flattened, identity, independent_loops, own_variables
 from .rewrite import expressions, substitute

@@ -19,7 +19,6 @@ from .. import config, pytree
 from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
 from ..ir.node import Node
 from ..runtime import preparation
-from ..runtime.foresight import Recollection
 from ..runtime.garbage import UNCOLLECTED
 from ..runtime.locks import recursive_lock
 from ..runtime.step import Step, load_step
@@ -238,7 +237,7 @@ class CompiledFunction:
             stages: dict[str, float] = {}
             start = time.perf_counter()
             static = self._static_mask(structure, bool(kwargs))
-            recollection, guards = Recollection(self.function, key), Guards(self.function)
+            guards = Guards(self.function)
             traced = self._trace(leaves, structure, bool(kwargs), static)
             guards.traced(traced.met)
             stages["trace"] = (time.perf_counter() - start) * 1e3
@@ -251,7 +250,6 @@ class CompiledFunction:
                         *(traced.outputs, traced.inputs, traced.donations, stages, observe),
                         *(self.options.memory_limit, self.options.tuning),
                     )
-                recollection.note(made[0].record.program.arena_bytes)
                 self._note(made, stages, reason)
                 return made
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
+from ..codegen.records import dataclass
 from ..ir.node import Node, Pattern, role, source, toposort, where
 from ..ir.types import TensorType
 from ..ops import build

@@ -14,40 +14,14 @@ import threading
 from typing import Any, final
 
 from .. import config
-from . import cache, memory
+from . import memory
 
-__all__ = ["Foresight", "Recollection"]
+__all__ = ["Foresight"]
 
 _LEAST = 16 << 20
 _PIECE = 2 << 20
 _POPULATE_WRITE = 23
 """The advice of Linux 5.14 and later: pages as if they had been written."""
-
-
-def expect(nbytes: int) -> None:
-    """A block of about so many bytes is going to be asked for."""
-    if nbytes < _LEAST or not hasattr(mmap, "MADV_HUGEPAGE") or config.available_cpus() < 2:
-        return
-    try:
-        spare = memory.add_spare(2 * nbytes)
-    except OSError:
-        return
-    sure = nbytes - nbytes // 4
-    threading.Thread(
-        target=_touch, args=(spare, sure), name="fusegrad.foresight", daemon=True
-    ).start()
-
-
-def _touch(spare: memory.Spare, nbytes: int) -> None:
-    # The mapping lives as long as this refers to it.
-    advise: Any = ctypes.CDLL(None).madvise
-    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    # In pieces: whoever else maps memory waits for one of them at most.
-    for offset in range(0, nbytes, _PIECE):
-        if not memory.is_wanted(spare):
-            return
-        if advise(spare.address + offset, _PIECE, _POPULATE_WRITE):
-            return
 
 
 @final
@@ -60,9 +34,6 @@ class Foresight:
     ...     foresight.expect(0)
     """
 
-    def __init__(self) -> None:
-        self._known = bool(memory.spares())
-
     def __enter__(self) -> Foresight:
         return self
 
@@ -70,38 +41,26 @@ class Foresight:
         memory.drop_spares()
 
     def expect(self, nbytes: int) -> None:
-        """A block of about so many bytes is going to be asked for, if that is news."""
-        if not self._known:
-            expect(nbytes)
+        """A block of about so many bytes is going to be asked for."""
+        if nbytes < _LEAST or not hasattr(mmap, "MADV_HUGEPAGE") or config.available_cpus() < 2:
+            return
+        try:
+            spare = memory.add_spare(2 * nbytes)
+        except OSError:
+            return
+        sure = nbytes - nbytes // 4
+        threading.Thread(
+            target=_touch, args=(spare, sure), name="fusegrad.foresight", daemon=True
+        ).start()
 
 
-@final
-class Recollection:
-    """How much memory a function needed when it was compiled for such arguments, by this process or
-    another one: it is got ready while the function is traced.
-
-    Parameters
-    ----------
-    function : callable
-    signature : object
-        Of its arguments; spelt equally in every process.
-
-    Examples
-    --------
-    >>> Recollection(len, ("float32", (3,))).note(100)
-    """
-
-    def __init__(self, function: object, signature: object) -> None:
-        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-        parts = [("kind", b"memory"), ("function", name.encode())]
-        self._key = cache.Key([*parts, ("signature", repr(signature).encode())])
-        disk = cache.default()
-        found = None if disk is None else disk.get(self._key)
-        self._nbytes = 0 if found is None else int(found.header["bytes"])
-        expect(self._nbytes)
-
-    def note(self, nbytes: int) -> None:
-        """It needs so much."""
-        disk = cache.default()
-        if disk is not None and nbytes >= _LEAST and nbytes != self._nbytes:
-            disk.put(self._key, {"bytes": nbytes}, {})
+def _touch(spare: memory.Spare, nbytes: int) -> None:
+    # The mapping lives as long as this refers to it.
+    advise: Any = ctypes.CDLL(None).madvise
+    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    # In pieces: whoever else maps memory waits for one of them at most.
+    for offset in range(0, nbytes, _PIECE):
+        if not memory.is_wanted(spare):
+            return
+        if advise(spare.address + offset, _PIECE, _POPULATE_WRITE):
+            return

@@ -10,8 +10,8 @@ import pytest
 
 import fusegrad as fg
 from fusegrad import config
-from fusegrad.runtime import cache, memory
-from fusegrad.runtime.foresight import Foresight, Recollection
+from fusegrad.runtime import memory
+from fusegrad.runtime.foresight import Foresight
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="no /proc on this system"
@@ -69,33 +69,6 @@ def test_little_is_not_expected() -> None:
     with Foresight() as foresight:
         foresight.expect(MIB)
         assert not memory.spares()
-
-
-def test_what_a_function_needed_is_known_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = cache.DiskCache(tmp_path / "cache")
-    monkeypatch.setattr(cache, "default", lambda: disk)
-    Recollection(resident, 1).note(64 * MIB)
-    before = resident()
-    for function, signature in ((resident, 2), (grows, 1)):
-        Recollection(function, signature)
-        assert not memory.spares()
-    known = Recollection(resident, 1)
-    assert grows(44 * MIB, before)
-    assert len(memory.spares()) == 1
-    with Foresight() as foresight:
-        # It is expected already.
-        foresight.expect(64 * MIB)
-        assert len(memory.spares()) == 1
-        block = memory.allocate(63 * MIB)
-    assert not memory.spares()
-    writes = disk.writes
-    known.note(64 * MIB)
-    assert disk.writes == writes
-    known.note(62 * MIB)
-    assert disk.writes == writes + 1
-    del block
 
 
 def test_a_step_uses_it_and_says_the_same() -> None:

@@ -13,8 +13,9 @@ import dis
 import functools
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import final
+
+from ..codegen.records import dataclass
 
 __all__ = ["Loads", "loads_of"]
 

@@ -219,7 +219,8 @@ def _is_product(
     out, *sizes = (e for e in (w.shape[1], *w.shape[3:]) if isinstance(e, int))
     batch, channels = (e for e in x.shape[1:3] if isinstance(e, int))
     if math.prod(sizes) > math.prod(counts):
-        return out >= FEW_SUMS or (batch >= FEW_SUMS and max(out, channels) > 1)
+        several = len(sizes) == 2 and batch >= FEW_SUMS and max(out, channels) > 1
+        return out >= FEW_SUMS or several
     # Fewer places than half a vector leave most of it empty.
     return max(out, channels // 4) >= FEW_SUMS and math.prod(counts) >= LANES // 2
 

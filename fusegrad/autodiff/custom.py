@@ -15,7 +15,7 @@ from ..ir.digest import digest
 from ..ir.interpret import evaluate
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort, where
 from ..ir.rewrite import only, rewrite
-from ..ir.types import Extent, TensorType, TupleType, Type
+from ..ir.types import Extent, TensorType, TupleType, Type, equal_types
 from ..ops.batch import batch_extent, with_batch
 from ..ops.build import add, input_, sum_
 from .forward import jvp
@@ -80,7 +80,7 @@ class Custom(Op):
 
     def infer(self, *types: Any) -> Type:
         expected = tuple(node.type for node in self.parameters)
-        if types != expected:
+        if not equal_types(types, expected):
             raise ShapeError(
                 f"{self.label}{types}: the function was recorded for {expected}",
                 remedy="call it with arguments of these shapes and dtypes",

@@ -28,6 +28,8 @@ _SHORT = 64
 _DIGITS = 256
 _NEAR = 1 << 15
 """Bytes that stay in the first cache."""
+_LONG = 1 << 10
+"""Elements of a row that is sorted by itself, where runs of it fill the lanes."""
 _LARGEST_NETWORK = 1 << 13
 """Elements of a row: more of them, of all rows together, fill the second cache."""
 
@@ -279,9 +281,12 @@ def sorted_rows(x: Buffer, output: Buffer, descending: bool, positions: bool) ->
     """Loops that write every row of `x` in order, or where its elements are."""
     if x.shape[-1] == 0:
         return ()
+    extent = int(x.shape[-1])  # type: ignore[arg-type]
+    runs = not positions and key_type(x.dtype).bits >= 32 and SHORTEST <= extent <= LONGEST
+    if runs and extent >= _LONG:
+        return sorted_by_runs(x, output, descending)
     if _in_lanes(x, positions):
         return _Beside(x, output, descending, positions).nest()
-    wide = key_type(x.dtype).bits >= 32
-    if not positions and wide and SHORTEST <= int(x.shape[-1]) <= LONGEST:  # type: ignore[arg-type]
+    if runs:
         return sorted_by_runs(x, output, descending)
     return _Rows(x, output, descending, positions).nest()

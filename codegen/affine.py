@@ -176,7 +176,7 @@ def _sum(a: Linear, b: Linear) -> Linear:
 
 
 def _scaled(form: Linear, factor: int) -> Linear:
-    if factor == 1:
+    if factor == 1 == likely(factor):
         return form
     if factor == 0:
         return _ZERO
@@ -225,7 +225,7 @@ def _upper(constant: int, terms: Sequence[tuple[Expr, int]]) -> int:
 def _expression(form: Linear) -> Expr:
     result: Expr | None = None
     for e, c in form.terms:
-        term = e if c == 1 else Apply("mul", (e, index(c)), int64)
+        term = e if c == 1 == likely(c) else Apply("mul", (e, index(c)), int64)
         result = term if result is None else Apply("add", (result, term), int64)
     if result is None:
         return index(form.constant)
@@ -307,8 +307,10 @@ def _outside(form: Linear, divisor: int) -> tuple[Linear, Linear] | None:
 
 @_of_forms
 def _divided(form: Linear, divisor: int) -> Linear:
-    if divisor == 1 and likely(divisor) == 1:
-        return form
+    if divisor == 1:
+        if likely(divisor) == 1:
+            return form
+        return Linear(0, ((quotient(_expression(form), divisor), 1),))
     parts = _split(form, divisor)
     if parts is not None:
         return parts[0]
@@ -329,8 +331,10 @@ def quotient(x: Expr, divisor: int) -> Expr:
 
 @_of_forms
 def _reduced(form: Linear, divisor: int) -> Linear:
-    if divisor == 1 and likely(divisor) == 1:
-        return _ZERO
+    if divisor == 1:
+        if likely(divisor) == 1:
+            return _ZERO
+        return Linear(0, ((Apply("remtrunc", (_expression(form), index(divisor)), int64), 1),))
     parts = _split(form, divisor)
     if parts is not None:
         return parts[1]

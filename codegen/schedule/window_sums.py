@@ -119,8 +119,9 @@ class Sums(Tiling):
         unfolded = self.channels * self.phases * self.taps2 * lines
         slow = 1 if self.p.unfold.column_steps[-1] == 1 else 2
         images, length = self._part()
-        parts = -(-self.images // images) * -(-self.lines * self.line // length)
-        begun = tiles * (self.images * IMAGE + parts * CALL)
+        many = usual(self.images)
+        parts = -(-many // images) * -(-self.lines * self.line // length)
+        begun = tiles * (many * IMAGE + parts * CALL)
         return tiles * vectors * each + begun + UNFOLD * slow * unfolded
 
     def tiled(self) -> Tiled:

@@ -297,9 +297,9 @@ def _fold_index(name: str, args: Sequence[Expr]) -> Expr | None:
         return Const(0, int64)
     if name in _EXTREMES:
         return _fold_extreme(name, a, b)
-    if (name == "remtrunc" and y == 1 == likely(y)) or (
-        name in ("divtrunc", "remtrunc") and x == 0
-    ):
+    if name == "remtrunc" and y is not None and y == 1 == likely(y):
+        return Const(0, int64)
+    if name in ("divtrunc", "remtrunc") and x == 0:
         return Const(0, int64)
     return None
 

@@ -53,7 +53,7 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         return (*extent, *starts, *own, *onward)
     if isinstance(statement, Placed):
         starts = (statement.acc_row, statement.a_start, statement.a_row, statement.b_start)
-        return (*starts, statement.place, statement.outer, statement.length, statement.rows)
+        return (*starts, statement.outer, statement.length, statement.rows)
     if isinstance(statement, Inner):
         starts = (statement.a_start, statement.b_start)
         place = (statement.acc_row, statement.acc_column)

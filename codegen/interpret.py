@@ -457,19 +457,19 @@ class _Run:
     def _placed(self, s: Placed) -> None:
         outer, length, rows = (self._extent(e) for e in (s.outer, s.length, s.rows))
 
-        def places(given: Buffer | int, at: Array, first: Expr | None) -> Array:
+        def places(given: Buffer | int, at: Array) -> Array:
             if not isinstance(given, Buffer):
                 return at * given
-            start = 0 if first is None else self._value(first)
-            found: Array = self._memory(given).data[self._offset(given, (at + start,))]
+            found: Array = self._memory(given).data[self._offset(given, (at,))]
             return found
 
         i = np.minimum(np.arange(s.height), rows - 1)
+        row = i + self._value(s.a_row) if isinstance(s.a_rows, Buffer) else i
         n, k, j = np.arange(outer)[:, None], np.arange(length)[None, :], np.arange(s.columns)
         run, step = s.b_run or (s.columns, 0)
-        along = n * s.a_step + places(s.a_places, k, s.place)
-        right = n * s.b_step + places(s.b_places, k, s.place)
-        a_at = places(s.a_rows, i, s.a_row)[:, None] + along.reshape(1, -1)
+        along = n * s.a_step + places(s.a_places, k)
+        right = n * s.b_step + places(s.b_places, k)
+        a_at = places(s.a_rows, row)[:, None] + along.reshape(1, -1)
         b_at = right.reshape(-1, 1) + (j // run * step + j % run)[None, :]
         a, b = self._box(s.a, (s.a_start,), {0: a_at}), self._box(s.b, (s.b_start,), {0: b_at})
         every = (np.arange(s.height)[:, None] + self._value(s.acc_row), j[None, :])

@@ -356,14 +356,14 @@ class Contract(Stmt):
 class Placed(Stmt):
     """``acc[i, j] += sum over n, k of a[...] * b[...]``: a tile of operands that lie anywhere.
 
-    `a` is read at ``a_start + a_rows[a_row + i] + n*a_step + a_places[place + k]``, and `b` at
-    ``b_start + n*b_step + b_places[place + k] + j``; with `b_run`, a length and a step, j moves on
-    by that step after every so many columns. A buffer of int64 says where each of these lies, a
-    number how far they are apart; a buffer of places has an element more than are used. `a` and `b`
-    have one axis, ``acc`` two: its first `columns` columns are written, from row
-    `acc_row` on. n is below `outer`, k below `length`. A row of the tile at or beyond `rows`
-    repeats row `rows` - 1. The sum runs in order, with fused multiply-adds, from zero, or from what
-    ``acc`` holds where it goes `onward`.
+    `a` is read at ``a_start + a_rows[a_row + i] + n*a_step + a_places[k]``, and `b` at
+    ``b_start + n*b_step + b_places[k] + j``; with `b_run`, a length and a step, j moves on by that
+    step after every so many columns. A buffer of int64 says where each of these lies, a number how
+    far they are apart; a buffer of places has an element more than are used. `a` and `b` have one
+    axis, ``acc`` two: its first `columns` columns are written, from row `acc_row` on. n is below
+    `outer`, k below `length`. A row of the tile at or beyond `rows` repeats row `rows` - 1. The sum
+    runs in order, with fused multiply-adds, from zero, or from what ``acc`` holds where it goes
+    `onward`.
     """
 
     acc: Buffer
@@ -381,7 +381,6 @@ class Placed(Stmt):
     b_step: int
     b_places: Buffer | int
     b_run: tuple[int, int] | None
-    place: Expr
     outer: Expr
     length: Expr
     rows: Expr

@@ -537,13 +537,13 @@ class _Printer:
             return f"{names[given]}[{text(_moved(first, by))}]"
 
         acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
-        along = f"{names[n]} * {s.a_step} + {moved(s.a_places, k, s.place)}"
+        along = f"{names[n]} * {s.a_step} + {moved(s.a_places, k, index(0))}"
         a = f"{text(s.a_start)} + {moved(s.a_rows, i, s.a_row)} + {along}"
         column = names[j]
         if s.b_run is not None:
             length, step = s.b_run
             column = f"{names[j]} / {length} * {step} + {names[j]} % {length}"
-        along = f"{names[n]} * {s.b_step} + {moved(s.b_places, k, s.place)}"
+        along = f"{names[n]} * {s.b_step} + {moved(s.b_places, k, index(0))}"
         b = f"{text(s.b_start)} + {along} + {column}"
         counts = (text(s.outer), text(s.length), f"{s.height}, {text(s.rows)}", s.columns)
         bounds = ", ".join(f"{names[v]} < {c}" for v, c in zip((n, k, i, j), counts, strict=True))

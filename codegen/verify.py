@@ -323,7 +323,7 @@ class _Check:
         width = s.acc.shape[1]
         if s.height < 1 or not isinstance(width, int) or not 0 < s.columns <= width:
             self.fail("a tile without rows or columns")
-        for count in (s.acc_row, s.a_row, s.place, s.outer, s.length, s.rows):
+        for count in (s.acc_row, s.a_row, s.outer, s.length, s.rows):
             self._integer(count)
 
     def _unfold(self, s: Unfold) -> None:

@@ -73,7 +73,7 @@ def replaced(expr: Expr, values: Mapping[Any, Expr]) -> Expr:
 _VALUES: dict[type[Stmt], tuple[str, ...]] = {
     Copy: ("rows", "columns", "target_row"),
     Unfold: ("offset", "first_row", "rows", "first_column", "columns"),
-    Placed: ("acc_row", "a_start", "a_row", "b_start", "place", "outer", "length", "rows"),
+    Placed: ("acc_row", "a_start", "a_row", "b_start", "outer", "length", "rows"),
     Inner: ("acc_row", "acc_column", "a_start", "b_start", "outer", "length", "rows"),
 }
 """The expressions in statements about boxes."""

@@ -327,7 +327,6 @@ class Channels(Tiling):
             b_step=self.taps * self.width,
             b_places=self.width,
             b_run=None,
-            place=index(0),
             outer=channels,
             length=index(self.taps),
             rows=exist,

@@ -45,8 +45,6 @@ COPY = 3.0
 """What a vector of the padded copy takes, in cycles."""
 SUMS = 1 << 16
 """Bytes of sums that wait for those of other channels."""
-CLIPPED = 0.9
-"""Where fewer of the rows of windows lie inside than this, the others are left out."""
 
 
 @final
@@ -66,7 +64,6 @@ class Direct(Tiling):
         (self.places1, self.places2) = two_axes(u.column_extents[1:], 1)
         (self.step1, self.step2) = two_axes(u.column_steps, 1)
         (self.dilation1, self.dilation2) = two_axes(u.row_steps, 1)
-        (self.low1, _) = two_axes(u.low, 0)
         self.channels = u.row_extents[0]
         self.taps = self.kernel1 * self.kernel2
         moves = [tap * self.dilation2 for tap in range(self.kernel2)]
@@ -115,25 +112,11 @@ class Direct(Tiling):
         height = self.height(self.rows)
         tiles = -(-self.places1 // self.lines) * self.runs * -(-self.rows // height)
         vectors = self.lines * self.run // self.lanes
-        depth = self.channels * self.taps * self._inside
+        depth = self.channels * self.taps
         copied = self._bytes(self.places1) / (self.dtype.itemsize * self.lanes)
         return tiles * depth * tile_time(height, vectors) + COPY * copied * (
             1 if self.step2 <= 2 else 4
         )
-
-    @property
-    def _inside(self) -> float:
-        """How many of the rows of windows lie in the image, or 1 where nearly all do."""
-        (extent, _) = two_axes(self.p.unfold.source.shape[3:], 1)  # type: ignore[arg-type]
-        if self.rank < 2 or self.kernel1 == 1:
-            return 1.0
-        inside = 0
-        for place in range(self.places1):
-            first = place * self.step1 - self.low1
-            rows = (first + tap * self.dilation1 for tap in range(self.kernel1))
-            inside += sum(0 <= row < extent for row in rows)
-        share = inside / (self.places1 * self.kernel1)
-        return share if share < CLIPPED else 1.0
 
     def _read(self, places: int) -> int:
         """Rows of the input that so many rows of places read."""
@@ -279,10 +262,8 @@ class Direct(Tiling):
             )
             inside.append(Let(row0, before))
             place = (*place[:4], row0)
-        lets: tuple[Let, ...] = ()
         if summed:
-            taps, lets = self._taps(apply("add", first, line))
-            inside.append(self._contract(acc, operands, channels, taps, place, not finished))
+            inside.append(self._contract(acc, operands, channels, place, not finished))
         if finished:
             inside.append(self._epilogue(acc, values, first, place))
         here: Extent | Expr = self.some_runs
@@ -301,49 +282,22 @@ class Direct(Tiling):
         left = apply("minimum", index(block), apply("sub", index(self.places1), first))
         count = apply("add", left, index(self.lines - 1))
         count = apply("divtrunc", count, index(self.lines))
-        body = (Let(line, apply("mul", step, index(self.lines))), *lets, runs)
+        body = (Let(line, apply("mul", step, index(self.lines))), runs)
         return For(step, count, Serial(), body)
-
-    def _taps(self, line: Expr) -> tuple[tuple[Expr, Expr], tuple[Let, ...]]:
-        """The first element of the windows of some rows of places that counts, and how many do."""
-        if self._inside == 1.0:
-            return (index(0), index(self.taps)), ()
-        (extent, _) = two_axes(self.p.unfold.source.shape[3:], 1)  # type: ignore[arg-type]
-        zero, all_ = index(0), index(self.kernel1)
-
-        def rows_before(line: Expr, bound: int) -> Expr:
-            """Rows of windows that begin before a row of the input."""
-            left = apply("sub", index(bound + self.low1), apply("mul", line, index(self.step1)))
-            left = apply("add", left, index(self.dilation1 - 1))
-            count = apply("divtrunc", apply("maximum", left, zero), index(self.dilation1))
-            return apply("minimum", count, all_)
-
-        last = apply("add", line, index(self.lines - 1))
-        start, stop = Var("from"), Var("to")
-        lets = [Let(start, rows_before(last, 0)), Let(stop, rows_before(line, extent))]
-        first, end = apply("mul", start, index(self.kernel2)), None
-        length = apply("maximum", apply("sub", stop, start), zero)
-        length = apply("mul", length, index(self.kernel2))
-        if self.weight.backwards:
-            end = apply("mul", apply("maximum", stop, start), index(self.kernel2))
-            first = apply("sub", index(self.taps), end)
-        return (first, length), tuple(lets)
 
     def _contract(
         self,
         acc: Buffer,
         operands: tuple[Buffer, Buffer],
         channels: tuple[Expr, Expr],
-        taps: tuple[Expr, Expr],
         place: tuple[Expr, ...],
         onward: bool,
     ) -> Placed:
         (copy, table), (tile0, alive, line, column, row0) = operands, place
-        w, (first, length) = self.weight, taps
+        w = self.weight
         buffer = self.p.weight.buffer
         matrix = Buffer(buffer.name, buffer.dtype, (1,), (1,), "view", buffer)
         start = apply("add", w.base, apply("mul", tile0, index(w.row)))
-        start = apply("add", start, apply("mul", first, index(w.tap)))
         start = apply("add", start, apply("mul", channels[0], index(w.channel)))
         next_line = self.step1 * self.pitch
         return Placed(
@@ -362,9 +316,8 @@ class Direct(Tiling):
             b_step=self.phases * number(copy.shape[1]),
             b_places=table,
             b_run=(self.run, next_line) if self.lines > 1 else None,
-            place=first,
             outer=channels[1],
-            length=length,
+            length=index(self.taps),
             rows=alive,
             onward=onward,
         )

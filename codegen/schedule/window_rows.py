@@ -294,7 +294,6 @@ class Rows(Tiling):
             b_step=0,
             b_places=self.width,
             b_run=None,
-            place=index(0),
             outer=index(1),
             length=exist,
             rows=apply("minimum", index(height), apply("sub", rows, row0)),

@@ -89,7 +89,7 @@ class Places(Inners):
             self.first(table, (start,)) if isinstance(table, Buffer) else "null"
             for table, start in (
                 (s.a_rows, s.a_row),
-                (s.a_places if isinstance(s.a_places, Buffer) else s.b_places, s.place),
+                (s.a_places if isinstance(s.a_places, Buffer) else s.b_places, index(0)),
             )
         ]
         bounds = [self.bound(e) for e in (s.outer, s.length, s.rows)]

@@ -22,12 +22,12 @@ from ..passes.views import flat_index, shape_of
 __all__ = ["Domain", "cuts_of"]
 
 
-def _boundaries(node: Node) -> set[int]:
+def _boundaries(node: Node, together: bool) -> set[int]:
     """The suffix sizes of `node`'s shape at which its movement treats axes differently."""
     shape = shape_of(node)
     suffixes = [math.prod(shape[a + 1 :]) for a in range(len(shape))]
     if not isinstance(node.op, Broadcast):
-        return {s for a, s in enumerate(suffixes) if not _runs_on(node, a)}
+        return {s for a, s in enumerate(suffixes) if not (together and _runs_on(node, a))}
     (source,) = node.inputs
     kept = {d for d, e in zip(node.op.dims, source.shape, strict=True) if e != 1}
     cuts = set()
@@ -65,15 +65,21 @@ def cuts_of(region: Region, total: int, rows: int | None) -> list[int]:
     for stage in region.stages:
         if stage.finish:
             continue
-        for node, prefix in stage.access.visits:
-            moves = node.op.pattern is Pattern.MOVE and not isinstance(node.op, Reshape)
-            if not moves or prefix is None or prefix == 0:
+        moving = [
+            (node, prefix)
+            for node, prefix in stage.access.visits
+            if node.op.pattern is Pattern.MOVE and not isinstance(node.op, Reshape)
+        ]
+        # Below an op that moves runs may lie others whose axes only its own show.
+        known = all(prefix for _, prefix in moving)
+        for node, prefix in moving:
+            if not prefix:
                 continue
             position = abs(prefix)
             if position not in (total, rows) and total % position:
                 continue
             stretch = total // position if prefix > 0 else 1
-            cuts |= {c * stretch for c in _boundaries(node)}
+            cuts |= {c * stretch for c in _boundaries(node, known)}
     columns = total // rows if rows else 1
     chain = [total]
     above = [c for c in cuts if columns < c < total and c % columns == 0]

@@ -133,3 +133,19 @@ def test_axes_that_stay_together(order: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(found.numpy(), value)
     taken = fg.compile(lambda a, i: fg.take(a, i, axis=1) - 1)(x, np.array([4, 0, 5]))
     np.testing.assert_array_equal(taken.numpy(), x[:, [4, 0, 5]] - 1)
+
+
+def test_axes_below_another_order_stay_apart() -> None:
+    """What is woven and cut keeps its loops under a transpose: no element divides its place."""
+
+    def woven(a: Any) -> Any:
+        pairs = fg.stack([a * 2, a + 1], -1).reshape(3, 4, 8, 14)
+        return fg.permute_dims(pairs[:, :, :7, :13], (1, 0, 2, 3))
+
+    x = normal(3, 4, 8, 7)
+    compiled = fg.compile(woven)
+    expected = np.stack([x * 2, x + 1], -1).reshape(3, 4, 8, 14)[:, :, :7, :13]
+    np.testing.assert_array_equal(compiled(x).numpy(), expected.transpose(1, 0, 2, 3))
+    kernels = compiled.explain(x)["kernels"]
+    assert "for c0 in 13 any" in kernels
+    assert "c0 // 13" not in kernels

@@ -46,7 +46,7 @@ def product(
         acc=acc, acc_row=index(1), height=rows, columns=32, a=a, a_start=index(5),
         a_rows=first if "r" in tables else 60, a_row=index(2), a_step=17,
         a_places=second if "a" in tables else 3, b=b, b_start=index(4), b_step=201,
-        b_places=second if "b" in tables else 40, b_run=run, place=index(1), outer=index(outer),
+        b_places=second if "b" in tables else 40, b_run=run, outer=index(outer),
         length=index(length), rows=index(alive), onward=onward,
     )  # fmt: skip
     shape = (rows + 2, WIDTH)
@@ -95,8 +95,8 @@ def test_tiles_of_places(
         total = expected[1 + i, :32].copy() if onward else np.zeros(32)
         for n in range(outer):
             for k in range(length):
-                left = at + n * 17 + (second[1 + k] if "a" in tables else k * 3)
-                right = 4 + n * 201 + (second[1 + k] if "b" in tables else k * 40) + columns
+                left = at + n * 17 + (second[k] if "a" in tables else k * 3)
+                right = 4 + n * 201 + (second[k] if "b" in tables else k * 40) + columns
                 total += float(a[left]) * b[right].astype(np.float64)
         expected[1 + i, :32] = total
     np.testing.assert_array_equal(found, meant)
@@ -106,7 +106,7 @@ def test_tiles_of_places(
 
 def test_tables_are_printed_and_checked() -> None:
     text = print_kernel(product(float32, "ra", (16, 90), (5, 4, 3, 7), True))
-    assert "contract acc[1 + i, j] += a[5 + rows[2 + i] + n * 17 + places[1 + k]]" in text
+    assert "contract acc[1 + i, j] += a[5 + rows[2 + i] + n * 17 + places[k]]" in text
     text = " ".join(text.split())
     assert ". b[4 + n * 201 + k * 40 + j / 16 * 90 + j % 16] for n < 3, k < 7" in text
     kernel = product(float32, "b", None, (2, 2, 1, 1), False)

@@ -155,9 +155,13 @@ class _Unfold(Memory):
         name = self.begin_if()
         plane = self.emit("mul nsw i64 %rows1, %rows2")
         row_step = self.emit(f"mul nsw i64 {plane}, %width")
-        run = self.begin_loop("0", "%width", "0")
+        filled = self.emit("icmp sgt i64 %alive, 0")
+        inside = self.begin_if()
+        run = self.begin_loop("0", "%alive", "0")
         run.step = self._run(run.index, row_step)
         self.end_loop(run)
+        self.end_if(inside, filled)
+        self._rest(self.emit(f"mul nsw i64 %channels, {plane}"))
         self.end_if(name, some)
         body = " ".join(line.strip() for line in self.levels[0].region.lines)
         parameters = ", ".join(["ptr %source", "ptr %target", *(f"i64 %{n}" for n in _NAMES)])
@@ -176,15 +180,12 @@ class _Unfold(Memory):
 
     def _run(self, j: str, row_step: str) -> str:
         """Neighbouring windows from column `j` on, at most a vector; returns how many."""
-        inside = self.emit(f"icmp slt i64 {j}, %alive")
         q = self.emit(f"add nsw i64 %first, {j}")
         rest, c2 = (self.emit(f"{op} i64 {q}, %columns2") for op in ("udiv", "urem"))
         c0, c1 = (self.emit(f"{op} i64 {rest}, %columns1") for op in ("udiv", "urem"))
         left = self.emit(f"sub nsw i64 %columns2, {c2}")
         exist = self._least(left, self.emit(f"sub nsw i64 %alive, {j}"))
-        none = self.emit(f"sub nsw i64 %width, {j}")
-        count = self.emit(f"select i1 {inside}, i64 {exist}, i64 {none}")
-        count = self._least(count, str(self.lanes))
+        count = self._least(exist, str(self.lanes))
         image = self._at("%source", self.emit(f"mul nsw i64 {c0}, %c0"))
         zero1, zero2 = (self.emit(f"sub nsw i64 0, %low{a}") for a in (1, 2))
         y0 = self._offset(zero1, c1, "%column1")
@@ -192,25 +193,40 @@ class _Unfold(Memory):
         target = self._at("%target", j)
         written = self.prefix_mask(count, self.lanes).text
         end = self.emit(f"add nsw i64 {j}, {self.lanes}")
-        # What is written behind the run is written again by the next one.
+        # What is written behind the run is written again by the next one, or the rest.
         whole = self.emit(f"icmp sle i64 {end}, %width")
         for condition, mask in ((whole, ""), (self.emit(f"xor i1 {whole}, true"), written)):
             name = self.begin_if()
-            self._channels((image, target, row_step), (y0, x0), (inside, written), mask)
+            self._channels((image, target, row_step), (y0, x0), written, mask)
             self.end_if(name, condition)
         return count
+
+    def _rest(self, rows: str) -> None:
+        """Zeros in the columns behind the last one."""
+        start = self.emit(self.intrinsic("i64", "smax.i64", _KINDS, ["%alive", "0"]))
+        some = self.emit(f"icmp slt i64 {start}, %width")
+        name = self.begin_if()
+        each = self.begin_loop("0", rows, 1, [("ptr", "%target")])
+        (row,) = each.phis
+        run = self.begin_loop(start, "%width", self.lanes)
+        left = self._least(self.emit(f"sub nsw i64 %width, {run.index}"), str(self.lanes))
+        mask = self.prefix_mask(left, self.lanes).text
+        target = self._at(row, run.index)
+        self.masked_store(self.dtype, self.lanes, "zeroinitializer", target, mask)
+        self.end_loop(run)
+        self.end_loop(each, [self._at(row, "%width")])
+        self.end_if(name, some)
 
     def _channels(
         self,
         places: tuple[str, str, str],
         starts: tuple[str, str],
-        masks: tuple[str, str],
+        written: str,
         stored: str,
     ) -> None:
         """All elements of a run of windows, channel by channel."""
         image, target, row_step = places
         y0, x0 = starts
-        inside, written = masks
         bits, whole = f"<{self.lanes} x i1>", f"<{self.lanes} x i32>"
         alive = self._loaded(written)
         narrow = self.emit(f"trunc i64 {x0} to i32")
@@ -225,7 +241,6 @@ class _Unfold(Memory):
         rows1 = self.begin_loop("0", "%rows1", 1, [("ptr", rows)])
         y = self._offset(y0, rows1.index, "%row1")
         exists = self.emit(f"icmp ult i64 {y}, %extent1")
-        exists = self.emit(f"and i1 {exists}, {inside}")
         # A masked load of nothing is slow where no memory is.
         offset = self._offset(begin, y, "%stride1")
         line = self._at(source, self.emit(f"select i1 {exists}, i64 {offset}, i64 0"))

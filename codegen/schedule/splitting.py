@@ -64,7 +64,13 @@ def _inside(statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
         else:
             for piece in _pieces(s):
                 around = any(isinstance(x, For) for x in piece.body)
-                result.append(replace(piece, body=_inside(piece.body)) if around else piece)
+                if around:
+                    result.append(replace(piece, body=_inside(piece.body)))
+                elif piece.extent == 1 and piece is not s and _is_few(s):
+                    # Vectors run along the loop around it.
+                    result += _folded(piece.body, {piece.var: index(0)})
+                else:
+                    result.append(piece)
     return tuple(result)
 
 
@@ -73,6 +79,10 @@ def _is_plain(loop: For) -> bool:
     return isinstance(loop.order, Any) and all(
         isinstance(s, (Let, Store)) or (isinstance(s, For) and _is_plain(s)) for s in loop.body
     )
+
+
+def _is_few(loop: For) -> bool:
+    return isinstance(loop.extent, int) and loop.extent <= SHUFFLED
 
 
 def _too_much(loop: For, count: int) -> bool:
@@ -273,7 +283,7 @@ def _bounds(args: Sequence[Expr]) -> Bounds:
 def _tiled(loop: For) -> For:
     """The loop as two, if its quotients and remainders by one divisor are affine then."""
     assert isinstance(loop.extent, int)
-    if loop.extent <= SHUFFLED:
+    if _is_few(loop):
         return loop
     divisors = {
         _number(e.args[1])

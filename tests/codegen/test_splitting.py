@@ -14,10 +14,12 @@ from fusegrad.codegen.dtypes import float32
 from fusegrad.codegen.expr import Apply, Buffer, Expr, Load, Var, const, index, walk
 from fusegrad.codegen.interpret import interpret_kernel
 from fusegrad.codegen.kernel import Any as AnyOrder
-from fusegrad.codegen.kernel import For, Kernel, Let, Param, Role, Store, nested
+from fusegrad.codegen.kernel import For, Kernel, Let, Param, Role, Store, Vector, nested
 from fusegrad.codegen.scalar import apply
+from fusegrad.codegen.schedule.cpu import schedule
 from fusegrad.codegen.schedule.rewrite import expressions
 from fusegrad.codegen.schedule.splitting import split_ranges
+from fusegrad.codegen.targets.base import host
 from fusegrad.codegen.verify import verify_kernel
 
 ROWS, WIDTH = 3, 24
@@ -155,3 +157,33 @@ def test_compiled_concatenations(widths: tuple[int, ...], axis: int) -> None:
     scale = np.repeat(np.arange(1.0, len(widths) + 1), widths)
     scale = scale.reshape(tuple(-1 if a == axis else 1 for a in range(3)))
     np.testing.assert_allclose(found.numpy(), np.cos(weights) * scale, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [2, 3, 5])
+def test_each_of_few_neighbours_is_computed_in_vectors_of_all_groups(width: int) -> None:
+    """What a transposed convolution weaves together: vectors do not run along rows."""
+    many, rows, n = 30, 20, Var("n")
+    parts = [Buffer(f"x{k}", float32, (n, rows, many)) for k in range(width)]
+    y = Buffer("y", float32, (n, rows, many * width))
+    i, r, c = Var("i", extent=n), Var("r", extent=rows), Var("c", extent=many * width)
+    group, which = (apply(op, c, index(width)) for op in ("divtrunc", "remtrunc"))
+    value: Expr = Load(parts[-1], (i, r, group))
+    for k in reversed(range(width - 1)):
+        value = apply(
+            "select", apply("lt", which, index(k + 1)), Load(parts[k], (i, r, group)), value
+        )
+    inner = For(c, many * width, AnyOrder(), (Store(y, (i, r, c), value),))
+    body = For(i, n, AnyOrder(), (For(r, rows, AnyOrder(), (inner,)),))
+    params = (*(Param(x, Role.IN) for x in parts), Param(y, Role.OUT))
+    mapped = schedule(Kernel("k", params, (n,), (body,)), ROWS, host()).kernel
+    verify_kernel(mapped)
+    (loop,) = (
+        s for s in nested(mapped.body) if isinstance(s, For) and isinstance(s.mapping, Vector)
+    )
+    assert loop.extent == many
+    assert sum(isinstance(s, Store) for s in loop.body) == width
+    assert "select" not in ops(mapped)
+    values = [np.random.default_rng(k).random((ROWS, rows, many), np.float32) for k in range(width)]
+    found = np.zeros((ROWS, rows, many * width), np.float32)
+    interpret_kernel(mapped, [*values, found], [ROWS])
+    np.testing.assert_array_equal(found, np.stack(values, -1).reshape(found.shape))

@@ -20,7 +20,7 @@ from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
 from ..ir.node import Node
 from ..runtime import preparation
 from ..runtime.garbage import UNCOLLECTED
-from ..runtime.locks import recursive_lock
+from ..runtime.locks import TRACING, Turn, recursive_lock
 from ..runtime.step import Step, load_step
 from ..tensors.context import active
 from ..tensors.tensor_class import Tensor, as_tensor
@@ -38,9 +38,6 @@ from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiate
 from .statistics import Statistics
 
 __all__ = ["CompiledFunction", "Statistics", "compile"]
-
-_TRACING = recursive_lock()
-"""Tracing replaces the values of captured tensors for its duration: one thread at a time."""
 
 _COMPILING = recursive_lock()
 """Graphs are compiled one at a time; functions may be traced meanwhile."""
@@ -67,7 +64,7 @@ class CompiledFunction:
         self._positional = self._positional_names()
         self._entries: dict[Any, list[Specialisation]] = {}
         self._statistics = Statistics()
-        self._lock = recursive_lock()
+        self._lock = Turn()
         self._last: tuple[Any, Any] | None = None
         self._fast = FastCalls(self._lock)
         self._hits, self._leading = 0, Leading()
@@ -229,7 +226,11 @@ class CompiledFunction:
         key: Any,
     ) -> Specialisation:
         self._check_call(args, kwargs)
-        with _TRACING, UNCOLLECTED:
+        with TRACING, UNCOLLECTED:
+            for entry in self._entries.get(key, ()):
+                if entry.holds() and entry.traced.fits(leaves):
+                    # Another thread traced it meanwhile.
+                    return entry
             reason = self._reason(key)
             for entry in self._entries.get(key, ()):
                 for found in entry.traced.changed_arrays():
@@ -312,6 +313,7 @@ class CompiledFunction:
         changed = pytree.first_difference(last[0], structure)
         return f"the structure of the arguments changed: {changed}"
 
+    @TRACING.alone()
     def _trace(
         self,
         leaves: Sequence[Any],
@@ -494,7 +496,7 @@ class CompiledFunction:
             )
         self._check_call(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
-        with _TRACING, UNCOLLECTED:
+        with TRACING, UNCOLLECTED:
             static = self._static_mask(structure, bool(kwargs))
             return self._trace(leaves, structure, bool(kwargs), static)
 
@@ -527,7 +529,7 @@ class CompiledFunction:
         self._check_call(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         made: list[Any] = []
-        with _TRACING, UNCOLLECTED:
+        with TRACING, UNCOLLECTED:
             guards, static = Guards(self.function), self._static_mask(structure, bool(kwargs))
             traced = self._trace(leaves, structure, bool(kwargs), static)
             device = device_of_trace(traced)

@@ -63,7 +63,7 @@ def plan_of(
     entry : Specialisation
     leaves : sequence
         The arguments.
-    lock : RLock
+    lock : Turn
         Held by calls that change tensors.
     hits : c_int64
         Counts the calls.

@@ -21,6 +21,7 @@ import fusegrad.nn.functional as F
 from fusegrad import nn, optim
 from fusegrad.compilation import compile as compilation
 from fusegrad.runtime import threads
+from fusegrad.runtime.locks import TRACING
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -211,7 +212,7 @@ def test_a_fork_while_others_trace_and_step() -> None:
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with compilation._TRACING, compilation._COMPILING, step._lock:
+        with TRACING, compilation._COMPILING, step._lock, TRACING.alone():
             held.set()
             over.wait(60)
 
@@ -261,3 +262,42 @@ def test_pools_of_threads_in_pools_of_processes(method: str) -> None:
     with context.Pool(2) as pool:
         found = pool.map_async(call_many, [2.0] * (4 if method == "fork" else 2)).get(90)
     assert set(found) == {first}
+
+
+def test_one_thread_traces_for_all() -> None:
+    total = fg.zeros(3)
+
+    @fg.compile
+    def add(x):
+        total.add_(x)
+
+    together(lambda _: add(np.ones(3, "float32")), 32)
+    assert add.stats().compiles == 1
+    assert total.tolist() == [32.0] * 3
+
+
+def test_a_trace_loses_no_update_of_a_running_step() -> None:
+    total = fg.zeros(1 << 16)
+
+    @fg.compile
+    def add(x):
+        total.add_(x)
+
+    @fg.compile
+    def scale(x):
+        total.mul_(1 + 0 * x.sum())
+        return total * 1
+
+    one = fg.ones(1 << 16)
+    add(one)
+
+    def work(number: int) -> None:
+        for turn in range(30):
+            if number:
+                add(one)
+            else:
+                # A new shape each time: it is traced, and writes what the others write.
+                scale(np.ones(turn + 1, "float32"))
+
+    together(work, 4)
+    assert total.min() == total.max() == 1 + 3 * 30

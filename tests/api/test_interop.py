@@ -189,7 +189,7 @@ def test_arguments_of_compiled_functions_are_inputs_whoever_made_them() -> None:
 
 
 def test_arrays_that_cannot_be_read() -> None:
-    with pytest.raises(DeviceError, match=r"the array is on device \(2, 0\)"):
+    with pytest.raises(DeviceError, match="there is no device 'cuda:0'"):
         fg.from_dlpack(Foreign(np.ones(2), device=(2, 0)))
     with pytest.raises(DeviceError, match="there is no device 'cuda'"):
         fg.from_dlpack(np.ones(2), device="cuda")

@@ -284,20 +284,21 @@ def test_a_trace_loses_no_update_of_a_running_step() -> None:
         total.add_(x)
 
     @fg.compile
-    def scale(x):
-        total.mul_(1 + 0 * x.sum())
-        return total * 1
+    def refuse(x):
+        total.mul_(2.0)
+        time.sleep(0.001)
+        raise ValueError("traced, and no more")
 
     one = fg.ones(1 << 16)
     add(one)
 
     def work(number: int) -> None:
-        for turn in range(30):
+        for _ in range(30):
             if number:
                 add(one)
             else:
-                # A new shape each time: it is traced, and writes what the others write.
-                scale(np.ones(turn + 1, "float32"))
+                with pytest.raises(ValueError, match="traced, and no more"):
+                    refuse(one)
 
     together(work, 4)
     assert total.min() == total.max() == 1 + 3 * 30

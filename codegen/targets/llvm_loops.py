@@ -128,6 +128,8 @@ class Loops(Values):
 
     def _run(self, s: For, start: Bound, stop: Bound, starts: list[str]) -> list[str]:
         """A loop that runs at least once; gives the final values of its carried variables."""
+        # A loop beside may have had the same variable, as a number or by lanes.
+        self.replaced.pop(s.var, None)
         if isinstance(s.mapping, Vector) and self.vector is None:
             return self._vector_loop(s, s.mapping, start, stop, starts)
         if isinstance(start, int) and isinstance(stop, int):

@@ -368,3 +368,23 @@ def test_a_last_lane_that_is_narrowed_is_stored_alone(given: DType, lanes: int) 
     for output, y in zip(outputs, results, strict=True):
         same(output[:count], np.asarray(cast(values, y.dtype)))
         same(output[count:], np.full(GUARD, 77).astype(y.dtype.numpy))
+
+
+def test_loops_beside_each_other_share_a_variable() -> None:
+    """First it counts by lanes, then one by one inside of lanes of another."""
+    rows, columns = 5, 20
+    i, r, c = Var("i", extent=rows), Var("r", extent=3), Var("c", extent=columns)
+    x = Buffer("x", float32, (rows, 4, columns))
+    y = Buffer("y", float32, (rows, 4, columns))
+    first, below = const(0, int64), apply("add", r, const(1, int64))
+    store = Store(y, (i, first, c), Load(x, (i, first, c)))
+    plain = For(c, columns, AnyOrder(), (store,), mapping=Vector(8, 1))
+    doubled = apply("mul", Load(x, (i, below, c)), const(2.0, float32))
+    inner = For(c, columns, AnyOrder(), (Store(y, (i, below, c), doubled),))
+    lanes = For(r, 3, AnyOrder(), (inner,), mapping=Vector(8, 1))
+    loop = For(i, rows, AnyOrder(), (plain, lanes), mapping=Parallel())
+    kernel = Kernel("beside", (Param(x, Role.IN), Param(y, Role.OUT)), (), (loop,))
+    values = np.random.default_rng(0).standard_normal((rows, 4, columns)).astype("f4")
+    result = np.zeros_like(values)
+    run(kernel, values, result, chunks=((0, rows),))
+    same(result, values * np.array([1, 2, 2, 2], "f4")[:, None])

@@ -35,6 +35,7 @@ from .window_tiling import (
     number,
     rounded,
     spread,
+    tap_place,
     tile_time,
     two_axes,
 )
@@ -207,13 +208,9 @@ class Channels(Tiling):
     def _tap_places(self, table: Buffer) -> Stmt:
         """Where each element of a window lies from where it begins."""
         t = Var("t", extent=self.taps)
-        tap: Expr = t
-        if self.weight.backwards:
-            tap = apply("sub", index(self.taps - 1), t)
-        tap1 = apply("divtrunc", tap, index(self.kernel2))
-        tap2 = apply("remtrunc", tap, index(self.kernel2))
-        value = apply("mul", tap1, index(self.dilation1 * self.pitch))
-        value = apply("add", value, apply("mul", tap2, index(self.dilation2)))
+        dilations = self.dilation1, self.dilation2
+        lines, columns = tap_place(t, self.taps, self.kernel2, dilations, self.weight.backwards)
+        value = apply("add", apply("mul", lines, index(self.pitch)), columns)
         return For(t, self.taps, Serial(), (Store(table, (t,), canonical(value)),))
 
     def _summed(

@@ -33,6 +33,7 @@ from .window_tiling import (
     number,
     rounded,
     spread,
+    tap_place,
     tile_time,
     two_axes,
 )
@@ -223,15 +224,12 @@ class Direct(Tiling):
         """Where each element of a window lies in the copy."""
         plane = number(copy.shape[1])
         t = Var("t", extent=self.taps)
-        tap: Expr = t
-        if self.weight.backwards:
-            tap = apply("sub", index(self.taps - 1), t)
-        tap1 = apply("divtrunc", tap, index(self.kernel2))
-        move = apply("mul", apply("remtrunc", tap, index(self.kernel2)), index(self.dilation2))
-        value = apply("mul", tap1, index(self.dilation1 * self.pitch))
-        phase = apply("remtrunc", move, index(self.step2))
+        dilations = self.dilation1, self.dilation2
+        lines, columns = tap_place(t, self.taps, self.kernel2, dilations, self.weight.backwards)
+        phase = apply("remtrunc", columns, index(self.step2))
+        value = apply("mul", lines, index(self.pitch))
         value = apply("add", value, apply("mul", phase, index(plane)))
-        value = apply("add", value, apply("divtrunc", move, index(self.step2)))
+        value = apply("add", value, apply("divtrunc", columns, index(self.step2)))
         return For(t, self.taps, Serial(), (Store(table, (t,), canonical(value)),))
 
     def _lines(

@@ -42,6 +42,7 @@ __all__ = [
     "number",
     "rounded",
     "spread",
+    "tap_place",
     "tile_time",
     "together",
     "two_axes",
@@ -120,6 +121,16 @@ def number(extent: Extent | Expr) -> int:
 def two_axes(numbers: tuple[int, ...], missing: int) -> tuple[int, ...]:
     """The numbers of two axes, of which the first may be missing."""
     return (*(missing,) * (2 - len(numbers)), *numbers[:2])
+
+
+def tap_place(
+    t: Var, taps: int, kernel2: int, dilations: tuple[int, int], backwards: bool
+) -> tuple[Expr, Expr]:
+    """How many lines and columns an element of a window lies behind its first one."""
+    tap: Expr = apply("sub", index(taps - 1), t) if backwards else t
+    lines = apply("divtrunc", tap, index(kernel2))
+    columns = apply("remtrunc", tap, index(kernel2))
+    return apply("mul", lines, index(dilations[0])), apply("mul", columns, index(dilations[1]))
 
 
 def divisor(number: int, most: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import final
 
@@ -61,9 +62,9 @@ def chosen(
     Tuning(milliseconds=50.0, threads=0)
     """
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    if tune_ms is not None and not 0 <= float(tune_ms) < math.inf:
+    if tune_ms is not None and not _is_time(tune_ms):
         raise ConfigError(
-            f"tune_ms cannot be {tune_ms}",
+            f"tune_ms cannot be {tune_ms!r}",
             remedy="pass how many milliseconds the search may take, or None for no search",
         )
     return Options(
@@ -73,6 +74,10 @@ def chosen(
         memory_limit,
         None if tune_ms is None else float(tune_ms),
     )
+
+
+def _is_time(milliseconds: object) -> bool:
+    return isinstance(milliseconds, numbers.Real) and 0 <= float(milliseconds) < math.inf
 
 
 PLAIN = Options()

@@ -41,8 +41,6 @@ __all__ = ["Surroundings"]
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _CODEGEN = str(Path(__file__).resolve().parents[2] / "codegen")
 _LIBRARY = tuple({f"{Path(p).resolve()}/lib" for p in (sys.prefix, sys.base_prefix)})
-_MOST = 4096
-"""How many places are watched at most."""
 _CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque)
 _LEAVES = ("fusegrad", "numpy")
 """The packages whose objects are compared by identity; tensors and arrays are inputs."""
@@ -125,6 +123,8 @@ class Surroundings:
         self._probed: set[str] = set()
         self._any = False
         self._owners: list[_Owner] = []
+        self._classes: dict[type, _Owner] = {}
+        self._implied: set[tuple[type, frozenset[str]]] = set()
         self._tables: dict[type, dict[str, Any]] = {}
         self._watched: set[tuple[int, str]] = set()
         self._seen: set[int] = set()
@@ -147,18 +147,14 @@ class Surroundings:
         while work:
             work = False
             for owner in list(self._owners):
-                names = dict.fromkeys(list(self._names)[owner.position :])
-                owner.position += len(names)
-                if names:
+                if owner.position < len(self._names):
+                    names = dict.fromkeys(list(self._names)[owner.position :])
+                    owner.position += len(names)
                     work = True
                     self._members(owner, names)
                 if self._any and not owner.all:
                     owner.all = work = True
                     self._all_members(owner)
-
-    def _watch(self, watch: Watch) -> None:
-        if len(self.watches) < _MOST:
-            self.watches.append(watch)
 
     # --- values -----------------------------------------------------------------------------------
 
@@ -209,14 +205,14 @@ class Surroundings:
         if isinstance(value, dict):
             # Others than plain ones may have their order elsewhere.
             plain = type(value).__iter__ is dict.__iter__
-            self._watch(Pairs(label, value) if plain else Contents(label, value))
+            self.watches.append(Pairs(label, value) if plain else Contents(label, value))
             for key, item in value.items():
                 self._visit(f"{label}[{key!r}]", item)
             return
         if isinstance(value, list):
-            self._watch(Items(label, value))
+            self.watches.append(Items(label, value))
         elif isinstance(value, (set, collections.deque)):
-            self._watch(Contents(label, value))
+            self.watches.append(Contents(label, value))
         self._visit_all(label, value)
 
     def _object(self, label: str, value: Any) -> None:
@@ -259,7 +255,7 @@ class Surroundings:
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if name in loads.free and self._new(cell):
                 watch = Cell(name, cell)
-                self._watch(watch)
+                self.watches.append(watch)
                 self._visit(name, watch.value)
         defaults = function.__defaults__ or ()
         names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
@@ -277,18 +273,22 @@ class Surroundings:
         value = scope.get(name, MISSING)
         if not isinstance(value, types.ModuleType) and (id(scope), name) not in self._watched:
             self._watched.add((id(scope), name))
-            self._watch(Entry(label, scope, name))
+            self.watches.append(Entry(label, scope, name))
         self._visit(label, value)
 
     # --- attributes -------------------------------------------------------------------------------
 
     def _class(self, cls: type, more: frozenset[str]) -> None:
         """The methods that Python or a library calls; others are found by their names."""
+        if (cls, more) in self._implied:
+            return
+        self._implied.add((cls, more))
         if not _is_users_class(cls):
             return
-        if not any(o.value is cls for o in self._owners):
-            self._owners.append(_Owner(cls.__name__, cls))
-        owner = _Owner(cls.__name__, cls)
+        owner = self._classes.get(cls)
+        if owner is None:
+            owner = self._classes[cls] = _Owner(cls.__name__, cls)
+            self._owners.append(owner)
         libraries = [b for b in cls.__mro__ if not _is_users_class(b)]
         for name, found in self._table(cls).items():
             implied = name.startswith("__") and name.endswith("__")
@@ -327,14 +327,14 @@ class Surroundings:
                 [*_common(names, fields), *_common(names, table), *sorted(probed)]
             )
             if found and self._new(fields):
-                self._watch(Attribute(owner.label, value, "__dict__"))
+                self.watches.append(Attribute(owner.label, value, "__dict__"))
             for name in found:
                 if not isinstance(table.get(name), types.MemberDescriptorType):
                     self._entry(f"{owner.label}.{name}", fields, name)
         for name in _common(names, table):
             if isinstance(table[name], types.MemberDescriptorType):
                 watch = Attribute(f"{owner.label}.{name}", value, name)
-                self._watch(watch)
+                self.watches.append(watch)
                 self._visit(watch.label, watch.value)
 
     def _all_members(self, owner: _Owner) -> None:
@@ -343,7 +343,7 @@ class Surroundings:
         if isinstance(value, (type, types.ModuleType)) or not type(value).__dictoffset__:
             return
         if type(value.__dict__) is dict and len(value.__dict__) <= LONGEST:
-            self._watch(Pairs(owner.label, value.__dict__))
+            self.watches.append(Pairs(owner.label, value.__dict__))
             for name, item in value.__dict__.items():
                 self._visit(f"{owner.label}.{name}", item)
 
@@ -361,7 +361,7 @@ class Surroundings:
             # Other descriptors may give something else each time.
             if watch.value is found and (id(owner.value), name) not in self._watched:
                 self._watched.add((id(owner.value), name))
-                self._watch(watch)
+                self.watches.append(watch)
             self._visit(label, found)
 
 

@@ -305,7 +305,8 @@ def _against_labels(
         raise ShapeError(
             f"{name} of scores of shape {tuple(logs.shape)} needs labels of shape {expected}, "
             f"not {tuple(target.shape)}",
-            remedy="drop the axis of length 1, or pass probabilities as floating numbers",
+            remedy="pass one label for each row of scores, without an axis of length 1; or "
+            "probabilities, as floating numbers of the shape of the scores",
         )
     valid = None if ignore_index is None else target != ignore_index
     labels = target if valid is None else fg.choose(valid, target, 0)

@@ -211,3 +211,14 @@ def test_classes_of_code_without_a_modules_name() -> None:
     assert float(scope["f"](fg.ones(1))[0]) == 2
     scope["Settings"].k = 3.0
     assert float(scope["f"](fg.ones(1))[0]) == 3
+
+
+def test_every_one_of_many_places_counts() -> None:
+    items = [Plain(a=1.0, b=1.0, c=1.0, d=1.0, e=1.0) for _ in range(LONGEST)]
+    f = fg.compile(lambda x: x * sum(i.a * i.b * i.c * i.d * i.e for i in items))
+    x = fg.ones(1)
+    for _ in range(3):
+        assert float(f(x)[0]) == LONGEST
+    items[-1].e = 3.0
+    assert float(f(x)[0]) == LONGEST + 2
+    assert f.stats().compiles == 2

@@ -70,12 +70,11 @@ class Artifacts:
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     plan: Plan | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
+    expect: Callable[[int], object] = field(default=lambda _: None, repr=False)
 
     def restart(self) -> None:
         """Begin anew, but for the time that was spent."""
-        vars(self).update(vars(Artifacts(milliseconds=self.milliseconds)))
-
-    expect: Callable[[int], object] = field(default=lambda _: None, repr=False)
+        vars(self).update(vars(Artifacts(milliseconds=self.milliseconds, expect=self.expect)))
 
     @property
     def ir(self) -> str:

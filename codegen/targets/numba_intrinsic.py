@@ -1,8 +1,9 @@
 """Kernels of numba.cuda whose body is one intrinsic that the emitter wrote, as PTX.
 
-The one file that knows the package numba-cuda, which is imported when the first kernel is compiled;
-knows no schedules and no driver. Compiling needs neither a GPU nor a driver, only the package and
-NVIDIA's libnvvm.
+What is compiled together is one module, in which numba makes the first kernel and the intrinsic
+brings the others along. The one file that knows the package numba-cuda, which is imported when the
+first kernel is compiled; knows no schedules and no driver. Compiling needs neither a GPU nor a
+driver, only the package and NVIDIA's libnvvm.
 """
 
 from __future__ import annotations
@@ -15,19 +16,43 @@ from typing import Any, final
 
 from llvmlite import ir
 
+from ..records import dataclass
 from .base import Features
 from .nvptx import language_version
 from .nvvm import NvvmModule, nvvm_module
 
-__all__ = ["installed", "numba_ptx", "why_not"]
+__all__ = ["Entry", "installed", "numba_ptx", "why_not"]
 
 _KERNEL = """def {name}({parameters}):
     body({parameters})
 """
-_HEADER = re.compile(r"^\s*\.(?:version|target|address_size)\b.*$", re.MULTILINE)
-_ENVIRONMENT = re.compile(r"^\s*\.common \.global .*_ZN08NumbaEnv.*;$", re.MULTILINE)
-_ENTRY = re.compile(r"\.visible \.entry ([\w$]+)\(")
-_FUNCTION = re.compile(r"^\s*\.func (?:\s*\([^)]*\))?\s*([\w$]+)\s*\(", re.MULTILINE)
+_PREFIX = "_entry_"
+_FUNCTION = re.compile(
+    r"^\.(?:visible \.entry|func)\b[^{;]*(?:;|\{.*?^\})", re.MULTILINE | re.DOTALL
+)
+"""What PTX has of one entry or function: a definition, or that there is one."""
+_NAME = re.compile(r"\.(entry|func) +(?:\([^)]*\)\s*)?([\w$]+)\s*\(")
+_WORD = re.compile(r"[\w$]+")
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """A kernel of a module: what it takes, and the launches that it is made for.
+
+    Attributes
+    ----------
+    name : str
+    pointers, integers : int
+        How many it takes of each.
+    bounds : tuple of int
+        The threads of a block, and maybe how many blocks a multiprocessor must have room for.
+    """
+
+    name: str
+    pointers: int
+    integers: int
+    bounds: tuple[int, ...]
 
 
 def installed() -> bool:
@@ -46,24 +71,19 @@ def why_not() -> str | None:
         return f"numba.cuda cannot be imported: {error}"
     empty = "define ptx_kernel void @empty(i64 %s0) nounwind {\nentry:\n  ret void\n}\n"
     try:
-        package.ptx(nvvm_module(empty), "empty", 0, 1, (32,), (9, 0))
+        package.ptx(nvvm_module(empty), [Entry("empty", 0, 1, (32,))], (9, 0))
     except Exception as error:
         return f"numba.cuda cannot compile kernels: {error}"
     return None
 
 
-def numba_ptx(
-    text: str, entries: Sequence[tuple[str, int, int, tuple[int, ...]]], target: Features
-) -> str:
-    """One PTX module with a kernel of numba.cuda for each entry.
+def numba_ptx(modules: Sequence[tuple[str, Sequence[Entry]]], target: Features) -> list[str]:
+    """The PTX of modules, which are compiled together: numba and NVVM have one to do.
 
     Parameters
     ----------
-    text : str
-        LLVM's, as the emitter of GPU kernels writes it.
-    entries : sequence of (str, int, int, tuple of int)
-        The name of each, how many pointers and how many integers it takes, the threads of a block
-        and maybe how many blocks a multiprocessor must have room for.
+    modules : sequence of (str, sequence of Entry)
+        LLVM's text of each, as the emitter of GPU kernels writes it, and its kernels.
     target : Features
         A `processor`.
 
@@ -75,26 +95,65 @@ def numba_ptx(
     reason = why_not()
     if reason is not None:
         raise RuntimeError(reason)
-    number = int(target.cpu.removeprefix("sm_"))
-    module = nvvm_module(text)
-    parts: list[str] = []
-    for name, pointers, integers, bounds in entries:
-        made = _package().ptx(module, name, pointers, integers, bounds, divmod(number, 10))
-        parts.append(_part(made, name))
-    version = language_version(target)
     # NVVM names the newest version that it knows, which older drivers refuse.
-    head = f".version {version}\n.target {target.cpu}\n.address_size 64\n"
-    return head + "\n".join(parts)
+    head = f".version {language_version(target)}\n.target {target.cpu}\n.address_size 64\n"
+    made: dict[int, str] = {}
+    while len(made) < len(modules):
+        together = _apart([n for n in range(len(modules)) if n not in made], modules)
+        pieces = _compiled([modules[n] for n in together], target)
+        for n in together:
+            names = [entry.name for entry in modules[n][1]]
+            made[n] = "\n".join([head, *_needed(names, pieces), ""])
+    return [made[n] for n in range(len(modules))]
 
 
-def _part(ptx: str, name: str) -> str:
-    """What numba.cuda made for one kernel, to stand beside others: names are its own."""
-    match = _ENTRY.search(ptx)
-    assert match is not None
-    ptx = _ENVIRONMENT.sub("", _HEADER.sub("", ptx)).replace(match[1], name)
-    for function in sorted(set(_FUNCTION.findall(ptx))):
-        ptx = re.sub(rf"{re.escape(function)}(?![\w$])", f"{function}_{name}", ptx)
-    return ptx
+def _apart(numbers: Sequence[int], modules: Sequence[tuple[str, Sequence[Entry]]]) -> Sequence[int]:
+    """Those of the modules that have no names in common."""
+    names: set[str] = set()
+    chosen: list[int] = []
+    for n in numbers:
+        own = {entry.name for entry in modules[n][1]}
+        if not own & names:
+            chosen.append(n)
+            names |= own
+    return chosen
+
+
+def _compiled(
+    modules: Sequence[tuple[str, Sequence[Entry]]], target: Features
+) -> dict[str, list[str]]:
+    """What PTX there is of each name."""
+    lines = [line for text, _ in modules for line in text.splitlines()]
+    # Functions that several modules have stand in one line, which tells all of them.
+    shared = dict.fromkeys(line for line in lines if line.startswith("define internal "))
+    own = [line for line in lines if line not in shared]
+    entries = [entry for _, own_entries in modules for entry in own_entries]
+    capability = divmod(int(target.cpu.removeprefix("sm_")), 10)
+    ptx = _package().ptx(nvvm_module("\n".join([*shared, *own])), entries, capability)
+    pieces: dict[str, list[str]] = {}
+    for piece in _FUNCTION.findall(ptx):
+        match = _NAME.search(piece)
+        assert match is not None
+        kind, name = match.groups()
+        if kind == "entry":
+            plain = name.removeprefix(_PREFIX)
+            # The one that numba itself has named comes without the prefix.
+            plain = plain if plain != name else entries[0].name
+            piece, name = piece.replace(name, plain), plain
+        pieces.setdefault(name, []).append(piece)
+    return pieces
+
+
+def _needed(names: Sequence[str], pieces: dict[str, list[str]]) -> list[str]:
+    """Entries and the functions that they call, in the order in which these were written."""
+    found: set[str] = set()
+    open_ = list(names)
+    while open_:
+        name = open_.pop()
+        found.add(name)
+        words = {word for piece in pieces[name] for word in _WORD.findall(piece)}
+        open_ += [word for word in words & pieces.keys() if word not in found]
+    return [piece for name, own in pieces.items() if name in found for piece in own]
 
 
 @functools.cache
@@ -115,33 +174,27 @@ class _NumbaCuda:
         self.types: Any = types
         self.intrinsic: Any = extending.intrinsic
 
-    def ptx(
-        self,
-        module: NvvmModule,
-        name: str,
-        pointers: int,
-        integers: int,
-        bounds: tuple[int, ...],
-        capability: tuple[int, int],
-    ) -> str:
-        """PTX of a kernel whose body is the function `name` of a module."""
-        types = self.types
-        parameters = [f"p{n}" for n in range(pointers + integers)]
-        kinds = [types.CPointer(types.uint8)] * pointers + [types.int64] * integers
-        scope: dict[str, Any] = {"body": self._body(module, name, parameters)}
-        exec(_KERNEL.format(name=name, parameters=", ".join(parameters)), scope)
+    def ptx(self, module: NvvmModule, entries: Sequence[Entry], capability: tuple[int, int]) -> str:
+        """PTX of a kernel whose body is the first entry of a module, and of the other entries."""
+        types, first = self.types, entries[0]
+        parameters = [f"p{n}" for n in range(first.pointers + first.integers)]
+        kinds = [types.CPointer(types.uint8)] * first.pointers + [types.int64] * first.integers
+        scope: dict[str, Any] = {"body": self._body(module, entries, parameters)}
+        exec(_KERNEL.format(name=first.name, parameters=", ".join(parameters)), scope)
         text, _ = self.cuda.compile_ptx(
-            scope[name], types.void(*kinds), cc=capability, launch_bounds=bounds
+            scope[first.name], types.void(*kinds), cc=capability, launch_bounds=first.bounds
         )
         return str(text)
 
-    def _body(self, module: NvvmModule, name: str, parameters: Sequence[str]) -> Any:
-        """The intrinsic: it adds the module to that of the kernel, and calls its function."""
+    def _body(self, module: NvvmModule, entries: Sequence[Entry], parameters: Sequence[str]) -> Any:
+        """The intrinsic: it adds the module to that of the kernel, and calls its first entry."""
         void = self.types.void
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            function = self._added(builder.module, module, name, [a.type for a in arguments])
-            builder.call(function, arguments)
+            first, *others = self._added(builder.module, module, entries)
+            builder.call(first, arguments)
+            for function, entry in zip(others, entries[1:], strict=True):
+                _kernel(function, entry)
             return context.get_dummy_value()
 
         def typed(context: Any, *kinds: Any) -> Any:
@@ -153,7 +206,8 @@ class _NumbaCuda:
         exec(f"def body(context, {names}):\n    return typed(context, {names})\n", scope)
         return self.intrinsic(scope["body"])
 
-    def _added(self, target: Any, module: NvvmModule, name: str, kinds: Sequence[Any]) -> Any:
+    def _added(self, target: Any, module: NvvmModule, entries: Sequence[Entry]) -> list[Any]:
+        """The bodies of entries, in the module of the kernel that is compiled."""
         for function, (result, given) in module.declarations.items():
             if function not in target.globals:
                 type_ = ir.FunctionType(self._type(result), [self._type(g) for g in given])
@@ -162,11 +216,35 @@ class _NumbaCuda:
         class Written(ir.Function):  # type: ignore[misc]
             """A function whose text, and all that it needs, is there."""
 
-            def __str__(self) -> str:
-                return module.definitions
+            text = ""
 
-        return Written(target, ir.FunctionType(ir.VoidType(), kinds), name)
+            def __str__(self) -> str:
+                return self.text
+
+        made = [Written(target, _signature(entry), entry.name) for entry in entries]
+        made[0].text = module.definitions
+        return made
 
     def _type(self, name: str) -> Any:
         simple = {"void": ir.VoidType, "float": ir.FloatType, "double": ir.DoubleType}
         return simple[name]() if name in simple else ir.IntType(int(name.removeprefix("i")))
+
+
+def _signature(entry: Entry) -> Any:
+    pointer = ir.IntType(8).as_pointer()
+    kinds = [pointer] * entry.pointers + [ir.IntType(64)] * entry.integers
+    return ir.FunctionType(ir.VoidType(), kinds)
+
+
+def _kernel(body: Any, entry: Entry) -> None:
+    """A kernel that calls its body, beside the one that numba makes."""
+    module = body.module
+    kernel = ir.Function(module, _signature(entry), _PREFIX + entry.name)
+    builder = ir.IRBuilder(kernel.append_basic_block("entry"))
+    builder.call(body, kernel.args)
+    builder.ret_void()
+    annotations = module.add_named_metadata("nvvm.annotations")
+    told = {"kernel": 1, **dict(zip(("maxntidx", "minctasm"), entry.bounds, strict=False))}
+    for name, value in told.items():
+        number = ir.Constant(ir.IntType(32), value)
+        annotations.add(module.add_metadata((kernel, ir.MetaDataString(module, name), number)))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from ..codegen.printer import print_kernel
-from ..codegen.targets.gpu import compile_gpu, processor
+from ..codegen.targets.gpu import compile_gpu, compile_gpu_together, processor
 from ..codegen.targets.numba_cuda import numba_cuda_source
 from ..codegen.targets.python import python_source
 from ..errors import OptionError
@@ -64,9 +64,9 @@ class Sources:
             return made.ir
         kernels = self.kernels()
         if language == "ptx":
-            return "\n".join(
-                compile_gpu(e.kernel, e.size, processor(e.target), emission()).ptx for e in kernels
-            )
+            pairs = [(e.kernel, e.size) for e in kernels]
+            target = processor(gpu_target() or _ANY)
+            return "\n".join(k.ptx for k in compile_gpu_together(pairs, target, emission()))
         if language == "gpu":
             return "\n\n".join(
                 print_kernel(stage.kernel)

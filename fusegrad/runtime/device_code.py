@@ -14,7 +14,7 @@ from .. import config
 from ..codegen.evaluate import evaluate
 from ..codegen.printer import print_kernel
 from ..codegen.records import dataclass
-from ..codegen.targets.gpu import GpuKernel, compile_gpu, processor
+from ..codegen.targets.gpu import GpuKernel, compile_gpu_together, processor
 from ..codegen.targets.numba_intrinsic import installed, why_not
 from ..errors import DeviceError
 from . import cache
@@ -110,7 +110,7 @@ def code_of(kernels: Sequence[DeviceKernel]) -> list[DeviceCode]:
             )
             for n, (entries, workspace) in enumerate(found.header["kernels"])
         ]
-    made = [_compiled(each) for each in kernels]
+    made = _compiled(kernels)
     if disk is not None:
         header = {
             "kernels": [
@@ -122,11 +122,15 @@ def code_of(kernels: Sequence[DeviceKernel]) -> list[DeviceCode]:
     return made
 
 
-def _compiled(given: DeviceKernel) -> DeviceCode:
-    made = compile_gpu(given.kernel, given.size, processor(given.target), emission())
-    blocks = launched_blocks(made, given.size)
-    entries = [
-        Entry(stage.entry, count, stage.block)
-        for stage, count in zip(made.stages, blocks, strict=True)
-    ]
-    return DeviceCode(tuple(entries), made.workspace_bytes, made.ptx)
+def _compiled(kernels: Sequence[DeviceKernel]) -> list[DeviceCode]:
+    target = processor(kernels[0].target)
+    found = compile_gpu_together([(e.kernel, e.size) for e in kernels], target, emission())
+    result = []
+    for each, made in zip(kernels, found, strict=True):
+        blocks = launched_blocks(made, each.size)
+        entries = [
+            Entry(stage.entry, count, stage.block)
+            for stage, count in zip(made.stages, blocks, strict=True)
+        ]
+        result.append(DeviceCode(tuple(entries), made.workspace_bytes, made.ptx))
+    return result

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,38 @@ from fusegrad.codegen.half import from_bfloat16, to_bfloat16
 from fusegrad.codegen.interpret import interpret_kernel
 from fusegrad.codegen.kernel import Kernel, Role
 from fusegrad.codegen.targets.gpu import GpuKernel, compile_gpu
+from fusegrad.codegen.targets.numba_intrinsic import installed
 from fusegrad.codegen.targets.ptx_simulator import simulate
 from fusegrad.codegen.verify import verify_kernel
 
 Array = np.ndarray[Any, Any]
 
-PTXAS = shutil.which("ptxas")
+
+def _assembler() -> str | None:
+    """NVIDIA's assembler: of a toolkit, or of the package nvidia-cuda-nvcc."""
+    found = find_spec("nvidia")
+    folders = list(found.submodule_search_locations or ()) if found is not None else []
+    packaged = [p for folder in folders for p in Path(folder).glob("*/bin/ptxas")]
+    return shutil.which("ptxas") or (str(packaged[0]) if packaged else None)
+
+
+PTXAS = _assembler()
+
+
+def numba_without_nvrtc() -> None:
+    """Answer for NVIDIA's runtime compiler (90 MB) what numba asks of it, though it is not used."""
+    if not installed():
+        return
+    from cuda import pathfinder
+    from numba.cuda import cuda_paths
+    from numba.cuda.cudadrv import nvrtc
+
+    try:
+        pathfinder.load_nvidia_dynamic_lib("nvrtc")
+    except RuntimeError:
+        nvrtc.get_supported_ccs = lambda: [(8, 0), (9, 0)]
+        cuda_paths._get_nvrtc_path = lambda: None
+
 
 TOLERANCES = {"bfloat16": 2e-2, "float16": 4e-3, "float32": 2e-5, "float64": 1e-11}
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fusegrad import config
 from fusegrad.codegen.targets import numba_intrinsic
-from fusegrad.codegen.targets.gpu import compile_gpu, processor
+from fusegrad.codegen.targets.gpu import compile_gpu, compile_gpu_together, processor
 from fusegrad.codegen.targets.numba_intrinsic import numba_ptx, why_not
 from fusegrad.errors import DeviceError
 from fusegrad.runtime import device_code
 from tests.codegen.examples import EXAMPLES
-from tests.codegen.gpu_support import run, shape_of, values
+from tests.codegen.gpu_support import (
+    PTXAS,
+    assembled,
+    numba_without_nvrtc,
+    run,
+    shape_of,
+    values,
+)
 from tests.codegen.test_nvptx import dot_kernel, gelu_kernel
 
+numba_without_nvrtc()
 needs_package = pytest.mark.skipif(
     not numba_intrinsic.installed() or why_not() is not None,
     reason=f"numba-cuda: {'not installed' if not numba_intrinsic.installed() else why_not()}",
@@ -56,6 +65,27 @@ def test_large_kernels(architecture: str) -> None:
         np.testing.assert_array_equal(arrays[-1], expected[-1])
 
 
+@needs_package
+def test_kernels_together(tmp_path: Path) -> None:
+    """What is compiled together is what each is alone; two of one name are two."""
+    makers = ("softmax", "cross_entropy", "elementwise", "softmax")
+    examples = [EXAMPLES[name]() for name in makers]
+    asked = [(e.kernel, e.sizes[0] if e.sizes else 1) for e in examples]
+    made = compile_gpu_together(asked, None, "numba")
+    for example, (kernel, size), gpu in zip(examples, asked, made, strict=True):
+        assert gpu.logical is kernel
+        assert gpu.ptx.count(".visible .entry") == len(gpu.stages)
+        arrays, alone = example.arrays(), example.arrays()
+        run(gpu, arrays, size)
+        example.check(arrays)
+        run(compile_gpu(kernel, size, None, "numba"), alone, size)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(arrays, alone, strict=True))
+    if PTXAS is not None:
+        bounds = [stage.block for gpu in made for stage in gpu.stages]
+        found = assembled([gpu.ptx for gpu in made], "sm_90", tmp_path)
+        assert sorted(threads for threads, *_ in found) == sorted(bounds)
+
+
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     why_not.cache_clear()
     monkeypatch.setattr(numba_intrinsic, "installed", lambda: False)
@@ -63,7 +93,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(
             RuntimeError, match=r"numba-cuda is missing: pip install 'fusegrad\[cuda"
         ):
-            numba_ptx("", [], processor())
+            numba_ptx([], processor())
     finally:
         monkeypatch.undo()
         why_not.cache_clear()

@@ -39,8 +39,10 @@ Meaning, where it is not plain:
 - A kernel that is mapped has one `parallel` loop as the last statement of its body; a launch runs
   it in chunks [lo, hi). `row` and `tile` memory is private to an iteration, `chunk` memory to a
   chunk.
-- A loop that is mapped to `vector` runs `lanes` iterations at once. Loops nested in it have extents
-  that do not depend on its variable. Buffers allocated inside it are private to each lane.
+- A loop that is mapped to `vector` runs `lanes` iterations at once. A `serial` one is a scan
+  (`scans.py`): what its iterations combine, they combine in an order that depends on lanes. Loops
+  nested in a vector loop have extents that do not depend on its variable. Buffers allocated inside
+  it are private to each lane.
 - A kernel for a GPU has one `grid` loop as the last statement of its body: each iteration is run by
   a team, which is a thread, a warp or a block of threads. What stands in it is computed by every
   thread of the team, and stored by one. The iterations of a `block` or `warp` loop are dealt to the

@@ -41,6 +41,7 @@ from .kernel import (
 )
 from .printer import print_context
 from .scalar import TABLE
+from .scans import scan_of
 
 __all__ = ["VerifyError", "verify_kernel"]
 
@@ -399,8 +400,9 @@ class _Check:
         if isinstance(s.mapping, Unroll) and not isinstance(s.extent, int):
             self.fail("an unrolled loop has a known extent")
         if isinstance(s.mapping, (Vector, Dealt)):
-            if isinstance(s.order, Serial):
-                self.fail("serial iterations cannot run in vectors")
+            scans = isinstance(s.mapping, Vector) and scan_of(s) is not None
+            if isinstance(s.order, Serial) and not scans:
+                self.fail("serial iterations cannot run in vectors, unless they are a scan")
             if s.mapping.lanes < 1 or s.mapping.unroll < 1:
                 self.fail("a vector loop has lanes and vectors in flight")
 

@@ -42,6 +42,7 @@ from .narrow import sums_over_lanes, turned
 from .narrow_columns import NarrowColumns, narrow_columns
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
+from .scanning import scanned
 from .splitting import outermost_pieces, split_ranges
 from .transposition import COLUMNS, ROWS, tile_transposed
 from .windows import match_windows, tile_windows
@@ -438,7 +439,8 @@ class _Loops:
     def _vector(self, loop: For, top: bool = False) -> tuple[Stmt, ...]:
         """`loop` in vectors; what it accumulates into one place is carried in registers."""
         if isinstance(loop.order, Serial):
-            return (loop,)
+            short = _is_short(loop.extent)
+            return (loop if short else scanned(loop, self.lanes, self.lets, self.target),)
         carry = list(loop.carry)
         following = list(loop.next)
         monoids = list(loop.order.monoids) if isinstance(loop.order, Tree) else []

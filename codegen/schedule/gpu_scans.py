@@ -14,7 +14,7 @@ from typing import final
 
 from ..affine import canonical
 from ..dtypes import DType
-from ..expr import Apply, Buffer, Expr, Load, Var, index, walk
+from ..expr import Buffer, Expr, Load, Var, index, walk
 from ..kernel import (
     Alloc,
     Any,
@@ -34,8 +34,9 @@ from ..kernel import (
 )
 from ..records import dataclass
 from ..scalar import apply
-from .gpu_rewrite import flattened, identity, independent_loops, own_variables
-from .rewrite import expressions, substitute
+from ..scans import Scan, scan_of
+from .gpu_rewrite import flattened, independent_loops, own_variables
+from .rewrite import substitute
 
 __all__ = ["map_scan", "split_scan"]
 
@@ -65,23 +66,25 @@ class _Scan:
     rows: tuple[For, ...]
     before: tuple[Stmt, ...]
     loop: For
-    op: str
-    total: Var
-    value: Expr
+    found: Scan
+
+    @property
+    def value(self) -> Expr:
+        return self.found.value
 
     @property
     def carried(self) -> Var:
-        return self.loop.carry[0][0]
+        return self.found.carried
 
     @property
     def start(self) -> Expr:
         return self.loop.carry[0][1]
 
     def combined(self, a: Expr, b: Expr) -> Expr:
-        return apply(self.op, a, b)
+        return self.found.combined(a, b)
 
     def neutral(self) -> Expr:
-        return identity(_MONOIDS[self.op], self.carried.dtype)
+        return self.found.neutral()
 
 
 def _match(body: Sequence[Stmt]) -> _Scan | None:
@@ -96,25 +99,10 @@ def _match(body: Sequence[Stmt]) -> _Scan | None:
         rows, before, last = [], outside, top
     if not isinstance(last, For) or any(not isinstance(s, (Let, Store)) for s in before):
         return None
-    if not isinstance(last.order, Serial) or len(last.carry) != 1:
+    found = scan_of(last)
+    if found is None or found.op not in _MONOIDS:
         return None
-    if any(not isinstance(s, (Let, Store)) for s in last.body):
-        return None
-    carried, total = last.carry[0][0], last.next[0]
-    made = [s for s in last.body if isinstance(s, Let) and s.var is total]
-    if not made or not isinstance(total, Var) or not isinstance(made[0].value, Apply):
-        return None
-    step = made[0].value
-    if step.op not in _MONOIDS or carried.dtype.numpy.kind not in "fiu":
-        return None
-    first, second = step.args
-    if carried not in (first, second) or carried in walk(second if first is carried else first):
-        return None
-    others = [e for s in last.body if s is not made[0] for e in expressions(s)]
-    if any(carried in walk(e) for e in others):
-        return None
-    value = second if first is carried else first
-    return _Scan(tuple(rows), tuple(before), last, step.op, total, value)
+    return _Scan(tuple(rows), tuple(before), last, found)
 
 
 def split_scan(body: Sequence[Stmt], temporary: Temporary) -> list[tuple[Stmt, ...]] | None:
@@ -174,7 +162,7 @@ def _totalled(
     tree = For(
         own,
         piece,
-        Tree((_MONOIDS[scan.op],)),
+        Tree((_MONOIDS[scan.found.op],)),
         _needed(scan),
         ((total, scan.neutral()),),
         (scan.value,),
@@ -341,10 +329,7 @@ def _stored(scan: _Scan, memory: tuple[Buffer, Buffer, Buffer], size: int) -> St
     group = canonical(apply("divtrunc", e, index(EACH * GROUP)))
     base = scan.combined(Load(bases, (group,)), Load(sums, (thread,)))
     running = scan.combined(base, Load(tile, _place(e)))
-    body = tuple(
-        Let(s.var, running) if isinstance(s, Let) and s.var is scan.total else s
-        for s in scan.loop.body
-    )
+    body = tuple(Let(s.var, running) if s is scan.found.step else s for s in scan.loop.body)
     inside = own_variables(substitute(body, {scan.loop.var: e}))
     guarded = If(apply("lt", e, _length(scan)), inside)
     return For(e, size, Any(), (guarded,), mapping=Dealt(Team.BLOCK))

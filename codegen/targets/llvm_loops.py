@@ -29,12 +29,14 @@ from ..kernel import (
     nested,
 )
 from ..records import dataclass
+from ..scans import Scan, scan_of
 from ..varying import Varying
 from .base import Features
 from .llvm_address import Mask, VectorContext
 from .llvm_builder import Region, Value
 from .llvm_reduce import State, across_lanes, combine, first_of, identity, pairwise, split
 from .llvm_scalar import Site
+from .llvm_scan import scanned, started
 from .llvm_values import Values
 
 __all__ = ["Bound", "Loops"]
@@ -186,19 +188,22 @@ class Loops(Values):
     def _vector_loop(
         self, s: For, mapping: Vector, start: Bound, stop: Bound, starts: list[str]
     ) -> list[str]:
-        tree = isinstance(s.order, Tree)
-        if s.carry and not tree:
-            raise ValueError("a vector loop with a carried state that is not a tree")
+        tree, scan = isinstance(s.order, Tree), scan_of(s)
+        if s.carry and not tree and scan is None:
+            raise ValueError("a vector loop with a carried state that is no tree and no scan")
         width = mapping.lanes if mapping.lanes > 1 else 0
         accumulators = _Accumulators(
             [self.type_of(var.dtype, width) for var, _ in s.carry],
             self._identities(s, width) if tree else [],
-            [None] * mapping.unroll,
+            [None] * mapping.unroll if scan is None else [(started(self, scan, starts[0], width),)],
         )
         if isinstance(start, int) and isinstance(stop, int):
             self._known_range(s, mapping, start, stop, accumulators)
         else:
             self._open_range(s, mapping, str(start), str(stop), accumulators)
+        if scan is not None:
+            ((state,),) = (found for found in accumulators.states if found is not None)
+            return [self.emit(f"extractelement {accumulators.types[0]} {state}, i64 0")]
         return list(self._finish_tree(s, width, accumulators, tuple(starts))) if tree else []
 
     def _known_range(
@@ -314,7 +319,8 @@ class Loops(Values):
     ) -> None:
         """The body for `copies` vectors: instruction by instruction in turn, or one by one."""
         region = self.levels[-1].region
-        woven = copies > 1 and self._straight(s)
+        scan = scan_of(s)
+        woven = copies > 1 and scan is None and self._straight(s)
         parts: list[list[str]] = []
         for number in range(copies):
             self.open(Region(region.label) if woven else None)
@@ -322,8 +328,11 @@ class Loops(Values):
             self.replaced[s.var] = (base, at, self.depth)
             if lanes > 1:
                 self.vector = VectorContext(s.var, base, at, lanes, self.depth, mask, aligned)
-            self.body(s.body)
-            if s.carry:
+            if scan is not None:
+                self._scanned(s.body, scan, lanes, mask, accumulators)
+            else:
+                self.body(s.body)
+            if s.carry and scan is None:
                 self._accumulate(s, number, lanes, mask, accumulators)
             self.vector = None
             level = self.close()
@@ -331,6 +340,22 @@ class Loops(Values):
                 parts.append(level.region.lines)
         for lines in zip_longest(*parts):
             region.lines.extend(line for line in lines if line is not None)
+
+    def _scanned(
+        self,
+        body: Sequence[Stmt],
+        scan: Scan,
+        lanes: int,
+        mask: Mask | None,
+        accumulators: _Accumulators,
+    ) -> None:
+        """The body of a scan for one vector, and the state behind it."""
+        ((state,),) = (found for found in accumulators.states if found is not None)
+        for statement in body:
+            if statement is scan.step:
+                accumulators.states = [(scanned(self, scan, lanes, mask, state),)]
+            else:
+                self.body((statement,))
 
     def _straight(self, s: For) -> bool:
         """Whether the body is one block whose copies touch different memory."""

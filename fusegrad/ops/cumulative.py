@@ -1,7 +1,7 @@
 """Results so far along an axis: cumulative sums, products, extrema, and linear recurrences.
 
-Each element follows from the one before it, in order, so that bits are those of a loop. Knows loops
-over buffers; knows nothing of the machine.
+Each element follows from the one before it, in a loop; a schedule may combine elements in another
+order where the op allows it. Knows loops over buffers; knows nothing of the machine.
 """
 
 from __future__ import annotations

@@ -222,6 +222,9 @@ def _bound_in(dtype: DType, node: Node, values: Mapping[Node, Array]) -> Array:
         both = np.maximum(value, _wide(values[node.inputs[0]]))
         largest = both[np.isfinite(both)].max(initial=0.0)
         return np.full(value.shape, 8 * count * epsilon * largest)
+    if isinstance(op, Cumulative) and op.scalar == "add":
+        so_far = op.ref(_wide(values[node.inputs[0]]))
+        return np.asarray(value.shape[op.axis] * epsilon * so_far)
     if isinstance(op, (ScatterAdd, ScatterAddAlong)):
         updates, places = (values[i] for i in node.inputs)
         return np.asarray(max(1, updates.size) * epsilon * op.ref(_wide(updates), places))

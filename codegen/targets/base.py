@@ -5,23 +5,16 @@ Knows LLVM's names of processors; knows no kernels.
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
-from ..deferred import deferred
 from ..dtypes import DType
 from ..records import dataclass
+from . import library
 
-if TYPE_CHECKING:
-    import llvmlite.binding as llvm
-else:
-    llvm = deferred("llvmlite.binding")
+__all__ = ["Features", "described", "host", "named"]
 
-__all__ = ["Features", "described", "host", "initialize", "named"]
-
-_LOCK = threading.Lock()
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _L1, _L2, _L3 = 32 << 10, 512 << 10, 8 << 20
 
@@ -72,18 +65,6 @@ class Features:
         (8, 16)
         """
         return self.vector_bytes // dtype.itemsize
-
-
-def initialize() -> None:
-    """Make LLVM's targets available, once."""
-    with _LOCK:
-        _initialize()
-
-
-@lru_cache(maxsize=1)
-def _initialize() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
 
 
 def _cache_size(level: int) -> int | None:
@@ -169,6 +150,4 @@ def named(name: str) -> Features:
 @lru_cache(maxsize=1)
 def host() -> Features:
     """The processor that this process runs on."""
-    initialize()
-    features = llvm.get_host_cpu_features().flatten()
-    return described(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+    return described(*library.host())

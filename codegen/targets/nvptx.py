@@ -5,13 +5,16 @@ Knows LLVM's code generator for PTX; knows no kernels.
 
 from __future__ import annotations
 
+import threading
+
 import llvmlite.binding as llvm
 
+from . import library
 from .base import Features
-from .llvm_machine import parsed, target_machine
 
 __all__ = ["language_version", "nearest", "processor", "ptx"]
 
+_LOCAL = threading.local()
 _VERSIONS = {"sm_80": "+ptx70", "sm_86": "+ptx71", "sm_89": "+ptx78", "sm_90": "+ptx78"}
 
 
@@ -58,10 +61,25 @@ def nearest(capability: tuple[int, int]) -> str | None:
     return max(fitting, key=lambda name: int(name.removeprefix("sm_")), default=None)
 
 
+def _machine(target: Features) -> llvm.TargetMachine:
+    """The code generator for `target`; one for each thread, kept."""
+    machines: dict[Features, llvm.TargetMachine] | None = getattr(_LOCAL, "machines", None)
+    if machines is None:
+        machines = _LOCAL.machines = {}
+    if target not in machines:
+        library.initialize_others()
+        found = llvm.Target.from_triple(target.triple)
+        machines[target] = found.create_target_machine(
+            cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+        )
+    return machines[target]
+
+
 def ptx(ir: str, target: Features) -> str:
     """The PTX of a module, local arrays made registers first."""
-    module = parsed(ir)
-    machine = target_machine(target)
+    machine = _machine(target)
+    # In a context of its own, so that threads do not meet.
+    module = llvm.parse_assembly(ir, llvm.create_context())
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()

@@ -16,13 +16,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from ..codegen.deferred import deferred
+from ..codegen.targets import base
+from ..codegen.targets.library import initialize
 from ..errors import CompileError
 from . import linker
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
+
+    from ..codegen.targets import llvm_machine
 else:
     llvm = deferred("llvmlite.binding")
+    llvm_machine = deferred("fusegrad.codegen.targets.llvm_machine")
 
 __all__ = ["Library", "c_symbols", "compile_module", "load"]
 
@@ -38,56 +43,28 @@ _C_LIBRARY = (
 )
 _C_LIBRARY_NAME = "fusegrad.c"
 
-# Without initialisers: they run once, and hold for the whole process.
-_initialise_lock = threading.Lock()
+# Whoever forks holds it meanwhile, and gives it back on both sides.
+_compiling = threading.RLock()
 _library_numbers = itertools.count()
-
-
-def _unlock_in_child() -> None:
-    global _initialise_lock
-    _initialise_lock = threading.Lock()
-    _end_pause()
-
-
 _paused: list[Any] = []
 
 
 def _pause() -> None:
     """Let a call of LLVM by another thread end: a forked child would find it half done."""
-    library = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
-    if library is not None:
-        library._lock.__enter__()
-        _paused.append(library._lock)
+    # llvmlite's package has a lock of its own, where somebody has imported it.
+    bindings = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    for lock in (_compiling, *([] if bindings is None else [bindings._lock])):
+        lock.__enter__()
+        _paused.append(lock)
 
 
 def _end_pause() -> None:
-    if _paused:
-        _paused.pop().__exit__()
+    while _paused:
+        _paused.pop().__exit__(None, None, None)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_pause, after_in_parent=_end_pause, after_in_child=_unlock_in_child)
-
-
-@functools.cache
-def _initialise() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-
-
-@functools.cache
-def _target_machine(level: int) -> Any:
-    _initialise()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    # Position-independent code of the small model loads anywhere: calls of imported symbols go
-    # through a table, and what lies in the object itself is near (`_engine`).
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=level,
-        reloc="pic",
-        codemodel="small",
-    )
+    os.register_at_fork(before=_pause, after_in_parent=_end_pause, after_in_child=_end_pause)
 
 
 def compile_module(ir_text: str, *, level: int = 2) -> bytes:
@@ -116,15 +93,11 @@ def compile_module(ir_text: str, *, level: int = 2) -> bytes:
     >>> load(code, ["seven"], {}).address("seven") != 0
     True
     """
-    with _initialise_lock:
-        machine = _target_machine(level)
-    try:
-        module = llvm.parse_assembly(ir_text)
-        module.verify()
-    except RuntimeError as error:
-        raise CompileError(f"LLVM refuses the module: {error}") from error
-    with module:
-        return bytes(machine.emit_object(module))
+    with _compiling:
+        try:
+            return llvm_machine.compile_module(ir_text, base.host(), level, verify=True)
+        except RuntimeError as error:
+            raise CompileError(f"LLVM refuses the module: {error}") from error
 
 
 @functools.cache
@@ -158,10 +131,18 @@ def _c_address(name: str) -> int | None:
 @functools.cache
 def _engine() -> tuple[Any, Any]:
     """The one JIT of the process, and its library of C symbols; both live for ever."""
-    _initialise()
+    initialize()
+    found = llvm.Target.from_triple(llvm.get_process_triple())
+    machine = found.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=2,
+        reloc="pic",
+        codemodel="small",
+    )
     # JITLink gives an object one block of memory. The older linker maps every section alone, and
     # aborts the process when two of them come to lie more than 2 GiB apart.
-    engine = llvm.create_lljit_compiler(_target_machine(2), use_jit_link=True)
+    engine = llvm.create_lljit_compiler(machine, use_jit_link=True)
     builder = llvm.JITLibraryBuilder()
     for name, address in c_symbols(_C_LIBRARY).items():
         builder.import_symbol(name, address)
@@ -272,7 +253,7 @@ def _linked(
 def _linked_by_llvm(
     objects: Sequence[bytes], names: Sequence[str], symbols: Mapping[str, int]
 ) -> Library:
-    with _initialise_lock:
+    with _compiling:
         engine, _ = _engine()
     builder = llvm.JITLibraryBuilder()
     for code in objects:

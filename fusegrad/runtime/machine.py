@@ -6,23 +6,20 @@ Knows the cache and what the system tells of its processor; knows no kernels.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..codegen.deferred import deferred
-from ..codegen.targets import base
+from ..codegen.targets import base, library
 from . import cache
 
 if TYPE_CHECKING:
     import llvmlite
-    import llvmlite.binding as llvm
 else:
     llvmlite = deferred("llvmlite")
-    llvm = deferred("llvmlite.binding")
 
-__all__ = ["Machine", "features", "is_known", "libraries", "machine", "parts"]
+__all__ = ["Machine", "features", "is_known", "machine", "parts"]
 
 _PROCESSORS = Path("/proc/cpuinfo")
 _MOST_READ = 1 << 14
@@ -47,19 +44,8 @@ class Machine(NamedTuple):
 
 
 def _ask() -> Machine:
-    return Machine(
-        repr((llvm.llvm_version_info, llvmlite.__version__)),
-        llvm.get_process_triple(),
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
-    )
-
-
-def libraries() -> list[Path]:
-    """The files of LLVM."""
-    found = importlib.util.find_spec("llvmlite")
-    folder = Path(found.origin or "").parent if found is not None else Path()
-    return sorted((folder / "binding").glob("*llvmlite*.so*"))
+    versions = library.version(), llvmlite.__version__
+    return Machine(repr(versions), *library.host())
 
 
 def _key() -> cache.Key | None:
@@ -68,7 +54,7 @@ def _key() -> cache.Key | None:
         with _PROCESSORS.open("rb") as file:
             processor = file.read(_MOST_READ).split(b"\n\n")[0]
         files = [
-            (file.name, s.st_size, s.st_mtime_ns) for file in libraries() if (s := file.stat())
+            (file.name, s.st_size, s.st_mtime_ns) for file in library.files() if (s := file.stat())
         ]
     except OSError:
         return None

@@ -15,7 +15,7 @@ import os
 import threading
 from contextlib import suppress
 
-from ..codegen.targets import base
+from ..codegen.targets import library
 from . import executor, machine
 from .locks import recursive_lock
 
@@ -57,7 +57,7 @@ def _run() -> None:
     with suppress(Exception):
         _open_library()
         machine.machine()
-        base.initialize()
+        library.initialize()
         executor.entry()
 
 
@@ -65,7 +65,7 @@ def _open_library() -> None:
     """Open LLVM's library without the interpreter's lock, which an import holds all the time."""
     functions = ctypes.CDLL(None)
     functions.dlopen.restype = ctypes.c_void_p
-    for path in machine.libraries():
+    for path in library.files():
         functions.dlopen(os.fsencode(path), ctypes.c_int(os.RTLD_NOW | os.RTLD_LOCAL))
 
 

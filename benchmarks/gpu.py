@@ -265,8 +265,8 @@ def environment() -> list[str]:
             found.append(f"{name} is missing")
     driver = devices.driver()
     if isinstance(driver, CudaDriver):
-        without = driver.libraries()
-        found += [f"{name}: {'found' if why is None else why}" for name, why in without.items()]
+        for name, version in driver.libraries.versions().items():
+            found.append(f"{name} {version or 'is missing: ' + driver.libraries.missing[name]}")
     tools = ("compute-sanitizer", "ptxas", "ncu")
     found += [f"{tool}: {shutil.which(tool) or 'missing'}" for tool in tools]
     return found

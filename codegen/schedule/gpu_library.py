@@ -14,19 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from typing import NamedTuple, final
 
 from ..affine import canonical, linear
 from ..dtypes import DType, float32, float64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, index, walk
 from ..kernel import Any, For, Kernel, Let, Param, Role, Stmt, Store
-from ..records import dataclass
 from ..scalar import apply
 from .gpu_contraction import Product, match_product
+from .gpu_library_calls import Activation, LibraryProduct, Matrix, Split, Vector
 from .rewrite import flat_offset, replaced
 
-__all__ = ["Activation", "LibraryProduct", "Matrix", "Split", "Vector", "split_product"]
+__all__ = ["Matched", "split_product"]
 
 LEAST = 16
 """Rows, columns and steps of a product that a library is asked for."""
@@ -38,103 +37,7 @@ MOST_CALLS = 16
 """Calls of the library for one product whose batches do not lie at equal distances."""
 
 
-class Activation(Enum):
-    """What is done to each element last."""
-
-    NONE = "none"
-    RELU = "relu"
-    GELU = "gelu"
-    """The form with tanh."""
-
-
-@final
-@dataclass(frozen=True)
-class Matrix:
-    """Matrices in a parameter: ``[b, i, j]`` is element ``offset + b*batch + i*row + j*column``.
-
-    Parameter -1 is the memory between a product and the kernel that goes on with it.
-    """
-
-    parameter: int
-    dtype: str
-    offset: int
-    batch: int
-    row: int
-    column: int
-
-
-@final
-@dataclass(frozen=True)
-class Vector:
-    """One number for each column (or row): element `offset` on of a parameter, side by side.
-
-    Parameter -2 is the memory in which a kernel before the product left it.
-    """
-
-    parameter: int
-    dtype: str
-    offset: int
-    of_columns: bool
-
-
-@final
-@dataclass(frozen=True)
-class LibraryProduct:
-    """What a library is asked for: the module says what it means.
-
-    Attributes
-    ----------
-    batch, rows, columns, depth : int
-    left, right, result : Matrix
-    alpha : float
-    addend : Matrix or None
-    bias : Vector or None
-    activation : Activation
-    offsets : tuple of (int, int, int, int)
-        One call for each, with these elements added to the offsets of left, right, result and
-        addend.
-    """
-
-    batch: int
-    rows: int
-    columns: int
-    depth: int
-    left: Matrix
-    right: Matrix
-    result: Matrix
-    alpha: float = 1.0
-    addend: Matrix | None = None
-    bias: Vector | None = None
-    activation: Activation = Activation.NONE
-    offsets: tuple[tuple[int, int, int, int], ...] = ((0, 0, 0, 0),)
-
-
-@final
-@dataclass(frozen=True)
-class Split:
-    """A kernel as a product and kernels around it.
-
-    Attributes
-    ----------
-    product : LibraryProduct
-    between : Buffer or None
-        What the product writes where that is no parameter; the last parameter of `after`.
-    after : Kernel or None
-        What follows, over the parameters of the kernel (and `between`).
-    vector : Buffer or None
-        What `before` writes, its last parameter.
-    before : Kernel or None
-        Makes the bias in the dtype that the library takes.
-    """
-
-    product: LibraryProduct
-    between: Buffer | None = None
-    after: Kernel | None = None
-    vector: Buffer | None = None
-    before: Kernel | None = None
-
-
-def split_product(kernel: Kernel, size: int) -> Split | None:
+def split_product(kernel: Kernel, size: int, shared: frozenset[int] = frozenset()) -> Split | None:
     """The product that a kernel is, None if it is none that a library serves better.
 
     Parameters
@@ -143,11 +46,13 @@ def split_product(kernel: Kernel, size: int) -> Split | None:
         Logical.
     size : int
         The value of its sizes; what is found is right for this one alone.
+    shared : frozenset of int, optional
+        Parameters that are written where another one that is read may lie.
     """
     found = match_product(kernel)
     if found is None or not all(isinstance(s, (Let, Store)) for s in found.after):
         return None
-    matched = _Matched(kernel, found, size)
+    matched = Matched(kernel, found, size, shared)
     if not matched.layout():
         return None
     return matched.whole() or matched.parts()
@@ -159,7 +64,7 @@ def split_product(kernel: Kernel, size: int) -> Split | None:
 Strides = Mapping[Var, int]
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """An access whose position is linear in the loops."""
 
     parameter: int
@@ -202,11 +107,11 @@ def _unrounded(e: Expr) -> Expr:
 
 
 @final
-class _Matched:
+class Matched:
     """A product that was found in a kernel, and where everything lies."""
 
-    def __init__(self, kernel: Kernel, product: Product, size: int) -> None:
-        self.kernel, self.p = kernel, product
+    def __init__(self, kernel: Kernel, product: Product, size: int, shared: frozenset[int]) -> None:
+        self.kernel, self.p, self.shared = kernel, product, shared
         self.positions = {p.buffer: n for n, p in enumerate(kernel.params)}
         self.extents = {
             f.var: f.extent if isinstance(f.extent, int) else size
@@ -217,7 +122,7 @@ class _Matched:
         lets.update((s.var, s.value) for s in product.before if isinstance(s, Let))
         self.lets = lets
 
-    def place(self, buffer: Buffer, indices: Sequence[Expr]) -> _Place | None:
+    def place(self, buffer: Buffer, indices: Sequence[Expr]) -> Place | None:
         """Where an access lies, None where that is not linear in the loops."""
         parameter = self.positions.get(buffer)
         if parameter is None:
@@ -227,9 +132,9 @@ class _Matched:
         if any(atom not in self.extents for atom, _ in form.terms):
             return None
         strides = {v: c for v, c in form.terms if isinstance(v, Var)}
-        return _Place(parameter, buffer.dtype, form.constant, strides)
+        return Place(parameter, buffer.dtype, form.constant, strides)
 
-    def loaded(self, e: Expr) -> _Place | None:
+    def loaded(self, e: Expr) -> Place | None:
         """Where a value lies that is read, maybe converted."""
         e = _unrounded(e)
         return self.place(e.buffer, e.indices) if isinstance(e, Load) else None
@@ -322,7 +227,7 @@ class _Matched:
                 return e
             e = following
 
-    def product(self, groups: _Groups, target: _Place) -> LibraryProduct:
+    def product(self, groups: _Groups, target: Place) -> LibraryProduct:
         """The bare product."""
         offsets = tuple((*o, 0)[:4] for o in groups.offsets)
         return LibraryProduct(
@@ -333,7 +238,7 @@ class _Matched:
             offsets=offsets,  # type: ignore[arg-type]
         )
 
-    def matrix(self, place: _Place, groups: _Groups, which: int, axes: str) -> Matrix:
+    def matrix(self, place: Place, groups: _Groups, which: int, axes: str) -> Matrix:
         along = {
             "i": groups.rows.strides[which],
             "j": groups.columns.strides[which],
@@ -388,12 +293,12 @@ class _Matched:
                 return inner if _near(outer, _GELU) and _near(bent, _BENT) else None
         return None
 
-    def is_vector(self, place: _Place) -> bool:
+    def is_vector(self, place: Place) -> bool:
         used = {v for v, c in place.strides.items() if c and self.extents[v] > 1}
         rows, columns = ({f.var for f in group} for group in (self.p.rows, self.p.columns))
         return used <= rows or used <= columns
 
-    def biased(self, product: LibraryProduct, groups: _Groups, bias: _Place) -> Split | None:
+    def biased(self, product: LibraryProduct, groups: _Groups, bias: Place) -> Split | None:
         """With a bias, converted before where it has not the dtype of the result."""
         rows = {f.var for f in self.p.rows}
         of_columns = not any(
@@ -435,31 +340,76 @@ class _Matched:
         """The product, and all that follows it in a kernel of its own."""
         if self.steps.extent < LEAST_DEPTH:
             return None
+        return self.stored() or self.apart()
+
+    def stored(self) -> Split | None:
+        """The product where the kernel keeps it, for others too."""
+        store = self.bare_store()
+        target = None if store is None else self.place(store.buffer, store.indices)
+        groups = None if target is None else self.groups((target.strides,))
+        if store is None or target is None or groups is None:
+            return None
+        product = self.product(groups, target)
+        return Split(product, after=self.following(store)) if _lies_well(product) else None
+
+    def apart(self) -> Split | None:
+        """The product in memory of its own."""
         p = self.p
-        step = 1
-        strides: dict[Var, int] = {}
         rows, columns = ([f.var for f in group] for group in (p.rows, p.columns))
         batch = [v for v in self.variables if v not in rows and v not in columns]
-        for v in reversed((*batch, *rows, *columns)):
-            strides[v] = step
-            step *= self.extents[v]
+        strides, count = self.in_order((*batch, *rows, *columns))
         groups = self.groups((strides,))
         if groups is None:
             return None
-        between = Buffer("product", p.acc.dtype, (step,))
-        product = self.product(groups, _Place(-1, p.acc.dtype, 0, strides))
+        between = Buffer("product", p.acc.dtype, (count,))
+        product = self.product(groups, Place(-1, p.acc.dtype, 0, strides))
         if not _lies_well(product):
             return None
+        return Split(product, between, self.after(between, strides))
+
+    def in_order(self, variables: Sequence[Var]) -> tuple[dict[Var, int], int]:
+        """The strides of an array over these loops, the last one side by side, and its elements."""
+        step = 1
+        strides: dict[Var, int] = {}
+        for v in reversed(variables):
+            strides[v] = step
+            step *= self.extents[v]
+        return strides, step
+
+    def bare_store(self) -> Store | None:
+        """Where the kernel keeps the product as it is, where nothing lies that it still reads."""
+        for s in self.p.after:
+            if isinstance(s, Store) and s.value is self.p.acc and s.monoid is None:
+                return None if self.positions.get(s.buffer, -1) in self.shared else s
+        return None
+
+    def following(self, store: Store) -> Kernel | None:
+        """What is left of the kernel where a library has done a store; None if it is nothing."""
+        p = self.p
+        rest = [s for s in p.after if s is not store]
+        if not any(isinstance(s, Store) for s in rest):
+            return None
+        places = tuple(self.spelled(i) for i in store.indices)
+        params = tuple(
+            replace(q, role=Role.IN) if q.buffer is store.buffer else q for q in self.kernel.params
+        )
+        return self._going_on(params, Load(store.buffer, places), rest)
+
+    def after(self, between: Buffer, strides: Strides) -> Kernel:
+        """All that follows the product, which is read from memory between them."""
         at: Expr = index(0)
         for v, s in strides.items():
             at = apply("add", at, apply("mul", v, index(s)))
-        body: tuple[Stmt, ...] = (*p.lets, Let(p.acc, Load(between, (canonical(at),))), *p.after)
+        params = (*self.kernel.params, Param(between, Role.IN))
+        return self._going_on(params, Load(between, (canonical(at),)), self.p.after)
+
+    def _going_on(self, params: Sequence[Param], value: Expr, rest: Sequence[Stmt]) -> Kernel:
+        p = self.p
+        body: tuple[Stmt, ...] = (*p.lets, Let(p.acc, value), *rest)
         for f in reversed(p.chain):
             body = (replace(f, body=body),)
-        params = (*self.kernel.params, Param(between, Role.IN))
         name = f"{self.kernel.name}_after"
-        after = Kernel(name, params, self.kernel.sizes, (*p.before, *body))
-        return Split(product, between, after)
+        return Kernel(name, tuple(params), self.kernel.sizes, (*p.before, *body))
 
 
 class _Groups(NamedTuple):
@@ -475,8 +425,8 @@ class _Terms(NamedTuple):
     """What is added up."""
 
     alpha: float
-    addend: _Place | None
-    bias: _Place | None
+    addend: Place | None
+    bias: Place | None
 
 
 _Polynomial = dict[tuple[int, int], float]

@@ -16,6 +16,7 @@ from .. import config
 from ..codegen.printer import print_kernel
 from ..codegen.program import print_program
 from ..codegen.records import dataclass
+from ..codegen.schedule.gpu_library_calls import LibraryCall
 from ..ir.node import Node, all_nodes, where
 from ..ir.printer import print_graph
 from ..passes.regions import Region, size_of
@@ -23,8 +24,12 @@ from ..runtime.bodies import functions_of
 from ..runtime.build import Artifacts, build_record
 from ..runtime.device_build import build_device_record
 from ..runtime.device_code import gpu_target
+from ..runtime.device_image import parts_of
+from ..runtime.devices import DeviceKernel, products
 from ..runtime.garbage import UNCOLLECTED
+from ..runtime.libraries import described
 from ..runtime.record import DeviceRecord, Record
+from ..tensors.placement import gpu_of
 from .sources import Sources
 from .statistics import Statistics
 
@@ -40,7 +45,8 @@ class Explanation:
     ----------
     name : str
     sections : tuple of (str, str)
-        Titles and texts: ``summary``, ``graph``, ``regions``, ``kernels``, ``program``, ``memory``.
+        Titles and texts: ``summary``, ``graph``, ``regions``, ``kernels``, ``program``, ``memory``;
+        for a GPU ``libraries``, the kernels that a library of NVIDIA's does.
     """
 
     name: str
@@ -118,6 +124,7 @@ def explain(
         ("kernels", "\n\n".join(print_kernel(e.kernel) for e in made.lowered)),
         ("program", print_program(record.program, launched)),
         ("memory", _memory(made)),
+        *([("libraries", _libraries(record, device))] if isinstance(record, DeviceRecord) else ()),
     )
     return Explanation(name, sections, Sources(outputs, inputs, donations))
 
@@ -177,6 +184,23 @@ def _region(region: Region, name: str) -> str:
         place = f"  at {line}" if line is not None else ""
         finish = ", at the end" if stage.finish else ""
         lines.append(f"  {node.op} -> {node.type} ({stage.kind.value}{finish}){place}")
+    return "\n".join(lines)
+
+
+def _libraries(record: DeviceRecord, device: str) -> str:
+    """Which kernels a library does: on this machine, or where there is no GPU, may do."""
+
+    def serves(call: LibraryCall) -> bool:
+        if device == "cpu":
+            return True
+        gpu = gpu_of(device)
+        return gpu.driver.serves(gpu.index, call, products.tf32)
+
+    lines = [] if device != "cpu" else ["where these libraries are installed:"]
+    for lowered in record.code:
+        for piece in parts_of(DeviceKernel.of(lowered, "", products.tf32), serves).pieces:
+            if not isinstance(piece, tuple):
+                lines.append(f"{lowered.kernel.name}: {described(piece)}")
     return "\n".join(lines)
 
 

@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
-from ..codegen.records import dataclass
-from ..codegen.schedule.gpu_library import Activation, LibraryProduct, Matrix
+from ..codegen.schedule.gpu_library_calls import Activation, LibraryProduct, Matrix
 from ..errors import DeviceError
+from .libraries import Algorithm
 from .locks import recursive_lock
 
-__all__ = ["Algorithm", "CublasLt"]
+__all__ = ["CublasLt"]
 
 WORKSPACE = 32 << 20
 """Bytes that an algorithm may use between its parts."""
@@ -52,22 +52,6 @@ class _Heuristic(ctypes.Structure):
         ("waves", ctypes.c_float),
         ("reserved", ctypes.c_int * 4),
     )
-
-
-@final
-@dataclass(frozen=True)
-class Algorithm:
-    """What was chosen for a product: plain data, which a step keeps.
-
-    Attributes
-    ----------
-    code : bytes
-    workspace : int
-        Bytes that it needs.
-    """
-
-    code: bytes
-    workspace: int
 
 
 class _Stored(NamedTuple):
@@ -203,10 +187,7 @@ class CublasLt:
     # --- what a step asks for ---------------------------------------------------------------------
 
     def choose(self, index: int, product: LibraryProduct, tf32: bool) -> Algorithm | None:
-        """The algorithm that the library expects to be fastest, None if it has none.
-
-        The context of the GPU is current.
-        """
+        """As of `Library`."""
         planned = self._plan(product, tf32)
         preference = _pointer()
         self._ask("cublasLtMatmulPreferenceCreate", ctypes.byref(preference))
@@ -233,7 +214,7 @@ class CublasLt:
             return None
         return Algorithm(bytes(found.algorithm), int(found.workspace))
 
-    def multiply(
+    def run(
         self,
         index: int,
         product: LibraryProduct,
@@ -243,21 +224,7 @@ class CublasLt:
         workspace: int,
         stream: int,
     ) -> None:
-        """Ask for a product.
-
-        Parameters
-        ----------
-        index : int
-            The GPU, whose context is current.
-        product : LibraryProduct
-        algorithm : Algorithm
-        tf32 : bool
-        address : callable
-            Where a parameter is, by its number.
-        workspace : int
-            The address of memory that the algorithm may use.
-        stream : int
-        """
+        """As of `Library`."""
         with self._lock:
             # The place of the bias is in the descriptor.
             self._multiply(index, product, algorithm, tf32, address, workspace, stream)

@@ -12,22 +12,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
-from ..codegen.schedule.gpu_library import LibraryProduct
+from ..codegen.schedule.gpu_library_calls import LibraryCall
 from ..codegen.targets.nvptx import nearest
 from ..errors import DeviceError
 from . import cache
-from .cublas import Algorithm, CublasLt
+from .cublas import CublasLt
+from .cudnn import Cudnn
 from .device_code import DeviceCode, code_of
-from .device_image import (
-    Image,
-    Memory,
-    Multiplication,
-    Piece,
-    launches,
-    memory_of,
-    parts_of,
-)
+from .device_image import Image, Memory, Piece, Served, launches, memory_of, parts_of
 from .devices import DeviceKernel, Driver
+from .libraries import Algorithm, Libraries, Library
 
 __all__ = ["CudaDriver"]
 
@@ -40,8 +34,11 @@ _NO_TIMING = 2
 _OUT_OF_MEMORY, _NO_DEVICE = 2, 100
 
 
-_UNKNOWN: Any = object()
-"""In place of a library that nobody has looked for."""
+_KNOWN: dict[str, tuple[str, Callable[[Any], Library]]] = {
+    "cuBLASLt": ("cublasLt", CublasLt),
+    "cuDNN": ("cudnn", Cudnn),
+}
+"""Libraries by their titles: what they are opened as, and what knows them."""
 
 
 def _bindings() -> Any:
@@ -70,16 +67,14 @@ class CudaDriver(Driver):
 
     Attributes
     ----------
-    without_cublas : str or None
-        Why products do not go to cuBLASLt, once somebody asked for one.
+    libraries : Libraries
+        What does products and convolutions where it is installed.
     """
 
     def __init__(
         self, bindings: Any = None, open_library: Callable[[str], Any] | None = None
     ) -> None:
-        self.without_cublas: str | None = None
-        self._cublas: CublasLt | None = _UNKNOWN
-        self._open = open_library or _library
+        self.libraries = Libraries(open_library or _library, _KNOWN)
         self._reason: str | None = None
         self._gpus: dict[int, _Gpu] = {}
         self._lock = threading.RLock()
@@ -216,28 +211,10 @@ class CudaDriver(Driver):
 
     # --- work -------------------------------------------------------------------------------------
 
-    def _products(self) -> CublasLt | None:
-        """cuBLASLt, None if it is not installed."""
-        with self._lock:
-            if self._cublas is _UNKNOWN:
-                try:
-                    self._cublas = CublasLt(self._open("cublasLt"))
-                except (OSError, ImportError, AttributeError, RuntimeError) as problem:
-                    self._cublas = None
-                    self.without_cublas = f"{type(problem).__name__}: {problem}".split("\n")[0]
-            return self._cublas
-
-    def libraries(self) -> dict[str, str | None]:
-        """NVIDIA's libraries that are called where they are installed, and why one is not."""
-        self._products()
-        return {"cuBLASLt": self.without_cublas}
-
     def identity(self, index: int) -> str:
-        products = self._products()
-        version = None if products is None else products.version
         return repr(
             (
-                *(self.name(index), self.capability(index), version),
+                *(self.name(index), self.capability(index), self.libraries.versions()),
                 int(self._ask("cuDriverGetVersion")),
             )
         )
@@ -246,33 +223,43 @@ class CudaDriver(Driver):
         if not kernels:
             return Image((), Memory(), False, b"")
         self._gpu(index)
-        library = self._products()
-        chosen: dict[LibraryProduct, Algorithm] = {}
+        chosen: dict[LibraryCall, Algorithm] = {}
 
-        def serves(product: LibraryProduct) -> bool:
-            found = None
-            if library is not None:
-                found = library.choose(index, product, kernels[0].tf32)
+        def serves(call: LibraryCall) -> bool:
+            found = self._choice(index, call, kernels[0].tf32)
             if found is not None:
-                chosen[product] = found
+                chosen[call] = found
             return found is not None
 
-        parts = [parts_of(kernel, None if library is None else serves) for kernel in kernels]
+        parts = [parts_of(kernel, serves) for kernel in kernels]
         codes = code_of([kernel for part in parts for kernel in part.kernels])
         made = iter(codes)
         pieces: list[tuple[Piece, ...]] = []
         for part in parts:
             found: list[Piece] = []
             for piece in part.pieces:
-                if isinstance(piece, LibraryProduct):
-                    best = chosen[piece]
-                    found.append(Multiplication(piece, best.code, best.workspace))
-                else:
+                if isinstance(piece, tuple):
                     found.append(launches(next(made), piece[1]))
+                else:
+                    best = chosen[piece]
+                    found.append(Served(piece, best.code, best.workspace))
             pieces.append(tuple(found))
         memory = memory_of(parts, pieces, max((code.workspace for code in codes), default=0))
         cubin = self._cubin(codes, kernels[0].target) if codes else b""
         return Image(tuple(pieces), memory, kernels[0].tf32, cubin)
+
+    def _choice(self, index: int, call: LibraryCall, tf32: bool) -> Algorithm | None:
+        """The algorithm of a library for a call; None where none does it."""
+        library = self.libraries.serving(call)
+        return None if library is None else library.choose(index, call, tf32)
+
+    def serves(self, index: int, call: LibraryCall, tf32: bool) -> bool:
+        self._gpu(index)
+        return self._choice(index, call, tf32) is not None
+
+    def workspace(self, code: Any) -> int:
+        image: Image = code
+        return image.memory.total
 
     def stored(self, code: Any) -> tuple[dict[str, Any], bytes]:
         image: Image = code
@@ -287,19 +274,15 @@ class CudaDriver(Driver):
             return []
         self._gpu(index)
         module = self._ask("cuModuleLoadData", image.code) if image.code else None
-        size = image.memory.total
-        workspace = self.allocate(index, size) if size else 0
-        loaded = _Loaded(self, index, module, workspace)
-        places = image.memory.places(workspace)
+        loaded = _Loaded(self, index, module)
         return [
-            _Function(loaded, places, [self._prepared(loaded, p, image.tf32) for p in pieces])
+            _Function(loaded, image.memory, [self._prepared(loaded, p, image.tf32) for p in pieces])
             for pieces in image.kernels
         ]
 
-    def _prepared(self, loaded: _Loaded, piece: Piece, tf32: bool) -> _Launched | _Multiplied:
-        if isinstance(piece, Multiplication):
-            algorithm = Algorithm(piece.algorithm, piece.workspace)
-            return _Multiplied(piece.product, algorithm, tf32)
+    def _prepared(self, loaded: _Loaded, piece: Piece, tf32: bool) -> _Launched | _Asked:
+        if isinstance(piece, Served):
+            return _Asked(piece.call, Algorithm(piece.algorithm, piece.workspace), tf32)
         entries = [
             (self._ask("cuModuleGetFunction", loaded.module, e.name.encode()), e.blocks, e.threads)
             for e in piece.entries
@@ -336,14 +319,24 @@ class CudaDriver(Driver):
         return cubin
 
     def launch(
-        self, index: int, function: Any, addresses: Sequence[int], sizes: Sequence[int]
+        self,
+        index: int,
+        function: Any,
+        addresses: Sequence[int],
+        sizes: Sequence[int],
+        workspace: int,
     ) -> None:
         made: _Function = function
         stream = self._gpu(index).stream
-        between, vector, scratch = made.places
+        between, vector, scratch = made.memory.places(workspace)
         for piece in made.pieces:
-            if isinstance(piece, _Multiplied):
-                self._multiply(index, piece, (*addresses, vector, between), scratch, stream)
+            if isinstance(piece, _Asked):
+                library = self.libraries.serving(piece.call)
+                assert library is not None
+                library.run(
+                    *(index, piece.call, piece.algorithm, piece.tf32),
+                    *((*addresses, vector, between).__getitem__, scratch, int(stream)),
+                )
                 continue
             given = (
                 (*addresses, (0, between, vector)[-piece.further]) if piece.further else addresses
@@ -354,16 +347,6 @@ class CudaDriver(Driver):
             at = ctypes.addressof(pointers)
             for entry, blocks, threads in piece.entries:
                 self._ask("cuLaunchKernel", entry, blocks, 1, 1, threads, 1, 1, 0, stream, at, 0)
-
-    def _multiply(
-        self, index: int, piece: _Multiplied, places: Sequence[int], scratch: int, stream: Any
-    ) -> None:
-        library = self._products()
-        assert library is not None
-        library.multiply(
-            *(index, piece.product, piece.algorithm, piece.tf32),
-            *(places.__getitem__, scratch, int(stream)),
-        )
 
     def capture(self, index: int, run: Callable[[], None]) -> Any:
         stream = self._gpu(index).stream
@@ -429,20 +412,17 @@ class _Gpu:
 
 @final
 class _Loaded:
-    """The module of a step, and the workspace of its kernels."""
+    """The module of a step."""
 
-    def __init__(self, driver: CudaDriver, index: int, module: Any, workspace: int) -> None:
+    def __init__(self, driver: CudaDriver, index: int, module: Any) -> None:
         self.driver = driver
         self.index = index
         self.module = module
-        self.workspace = workspace
 
     def __del__(self) -> None:
-        if self.workspace:
-            self.driver.free(self.index, self.workspace)
-        # What it was asked for may still run.
-        self.driver.quietly("cuStreamSynchronize", self.driver.stream(self.index))
         if self.module is not None:
+            # What it was asked for may still run.
+            self.driver.quietly("cuStreamSynchronize", self.driver.stream(self.index))
             self.driver.quietly("cuModuleUnload", self.module)
 
 
@@ -453,10 +433,10 @@ class _Launched(NamedTuple):
     further: int
 
 
-class _Multiplied(NamedTuple):
-    """A product by cuBLASLt."""
+class _Asked(NamedTuple):
+    """A call of a library."""
 
-    product: LibraryProduct
+    call: LibraryCall
     algorithm: Algorithm
     tf32: bool
 
@@ -465,14 +445,9 @@ class _Multiplied(NamedTuple):
 class _Function:
     """One kernel of a step: its pieces, and the memory between them."""
 
-    def __init__(
-        self,
-        loaded: _Loaded,
-        places: tuple[int, int, int],
-        pieces: list[_Launched | _Multiplied],
-    ) -> None:
+    def __init__(self, loaded: _Loaded, memory: Memory, pieces: list[_Launched | _Asked]) -> None:
         self.loaded = loaded
-        self.places = places
+        self.memory = memory
         self.pieces = pieces
 
 

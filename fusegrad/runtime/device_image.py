@@ -1,6 +1,6 @@
-"""The code of a step for a GPU as it is loaded: launches, products by a library, machine code.
+"""The code of a step for a GPU as it is loaded: launches, calls of libraries, machine code.
 
-Knows kernels, what a library multiplies, and plain data; knows no driver.
+Knows kernels, what libraries are asked for, and plain data; knows no driver.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from enum import Enum
 from typing import Any, NamedTuple, TypeAlias, final
 
 from ..codegen.expr import Buffer
 from ..codegen.records import dataclass
-from ..codegen.schedule.gpu_library import (
+from ..codegen.schedule.gpu_library import split_product
+from ..codegen.schedule.gpu_library_calls import (
     Activation,
+    Direction,
+    Lattice,
+    LibraryCall,
+    LibraryConvolution,
     LibraryProduct,
     Matrix,
-    Split,
     Vector,
-    split_product,
 )
+from ..codegen.schedule.gpu_library_windows import split_convolution
 from .device_code import DeviceCode, Entry
 from .devices import DeviceKernel
 
@@ -27,9 +32,9 @@ __all__ = [
     "Image",
     "Launches",
     "Memory",
-    "Multiplication",
     "Parts",
     "Piece",
+    "Served",
     "launches",
     "memory_of",
     "parts_of",
@@ -57,19 +62,19 @@ class Launches:
 
 @final
 @dataclass(frozen=True)
-class Multiplication:
-    """A product, and the algorithm that a library chose for it."""
+class Served:
+    """A call of a library, and the algorithm that it chose for it."""
 
-    product: LibraryProduct
+    call: LibraryCall
     algorithm: bytes
     workspace: int
 
 
-Piece: TypeAlias = Launches | Multiplication
+Piece: TypeAlias = Launches | Served
 
 
 class Memory(NamedTuple):
-    """Bytes between the pieces of one kernel: a product, a vector, and what is no longer than a
+    """Bytes between the pieces of one kernel: a result, a vector, and what is no longer than a
     piece."""
 
     between: int = 0
@@ -98,37 +103,35 @@ def _rounded(nbytes: int) -> int:
 class Parts(NamedTuple):
     """A kernel as what is compiled and what a library does, in order."""
 
-    pieces: tuple[tuple[DeviceKernel, int] | LibraryProduct, ...]
+    pieces: tuple[tuple[DeviceKernel, int] | LibraryCall, ...]
     memory: Memory
 
     @property
     def kernels(self) -> list[DeviceKernel]:
         """What is compiled."""
-        return [p[0] for p in self.pieces if not isinstance(p, LibraryProduct)]
+        return [p[0] for p in self.pieces if isinstance(p, tuple)]
 
 
-def parts_of(kernel: DeviceKernel, serves: Callable[[LibraryProduct], bool] | None) -> Parts:
+def parts_of(kernel: DeviceKernel, serves: Callable[[LibraryCall], bool]) -> Parts:
     """The parts of a kernel; it is one where no library serves.
 
     Parameters
     ----------
     kernel : DeviceKernel
-    serves : callable, optional
-        Whether the library does a product; None where there is no library.
+    serves : callable
+        Whether a library does a call.
     """
-    split = split_product(kernel.kernel, kernel.size) if serves is not None else None
-    if split is None or serves is None or not serves(split.product):
+    given = kernel.kernel, kernel.size, kernel.shared
+    split = split_convolution(*given) or split_product(*given)
+    if split is None or not serves(split.call):
         return Parts(((kernel, 0),), Memory())
-    return _parts(kernel, split)
-
-
-def _parts(kernel: DeviceKernel, split: Split) -> Parts:
-    pieces: list[tuple[DeviceKernel, int] | LibraryProduct] = []
+    pieces: list[tuple[DeviceKernel, int] | LibraryCall] = []
     if split.before is not None:
         pieces.append((DeviceKernel(split.before, kernel.size, kernel.target), -2))
-    pieces.append(split.product)
+    pieces.append(split.call)
     if split.after is not None:
-        pieces.append((DeviceKernel(split.after, kernel.size, kernel.target), -1))
+        further = 0 if split.between is None else -1
+        pieces.append((DeviceKernel(split.after, kernel.size, kernel.target), further))
     return Parts(tuple(pieces), Memory(_bytes(split.between), _bytes(split.vector)))
 
 
@@ -142,7 +145,7 @@ def memory_of(parts: Sequence[Parts], pieces: Sequence[Sequence[Piece]], codes: 
     """What is needed between the pieces of all kernels; `codes` is what generated ones need."""
     found = Memory(scratch=codes)
     for part, made in zip(parts, pieces, strict=True):
-        most = max((p.workspace for p in made if isinstance(p, Multiplication)), default=0)
+        most = max((p.workspace for p in made if isinstance(p, Served)), default=0)
         found = found.joined(part.memory._replace(scratch=most))
     return found
 
@@ -192,19 +195,42 @@ def launches(code: DeviceCode, further: int) -> Launches:
 def _plain(piece: Piece) -> Any:
     if isinstance(piece, Launches):
         return [piece.further, [[e.name, e.blocks, e.threads] for e in piece.entries]]
-    product = asdict(piece.product) | {"activation": piece.product.activation.value}
-    return {"product": product, "algorithm": piece.algorithm.hex(), "workspace": piece.workspace}
+    call = asdict(piece.call)
+    for name, value in call.items():
+        if isinstance(value, Enum):
+            call[name] = value.value
+    kind = type(piece.call).__name__
+    return {
+        "kind": kind,
+        "call": call,
+        "algorithm": piece.algorithm.hex(),
+        "workspace": piece.workspace,
+    }
 
 
 def _made(plain: Any) -> Piece:
     if isinstance(plain, list):
         further, entries = plain
         return Launches(tuple(Entry(*e) for e in entries), further)
-    given = dict(plain["product"])
+    made = _convolution if plain["kind"] == LibraryConvolution.__name__ else _product
+    call = made(dict(plain["call"]))
+    return Served(call, bytes.fromhex(plain["algorithm"]), plain["workspace"])
+
+
+def _product(given: dict[str, Any]) -> LibraryProduct:
     for name in ("left", "right", "result", "addend"):
         given[name] = given[name] and Matrix(**given[name])
     given["bias"] = given["bias"] and Vector(**given["bias"])
     given["activation"] = Activation(given["activation"])
     given["offsets"] = tuple(tuple(o) for o in given["offsets"])
-    product = LibraryProduct(**given)
-    return Multiplication(product, bytes.fromhex(plain["algorithm"]), plain["workspace"])
+    return LibraryProduct(**given)
+
+
+def _convolution(given: dict[str, Any]) -> LibraryConvolution:
+    for name in ("x", "w", "y"):
+        shape, strides = tuple(given[name]["shape"]), tuple(given[name]["strides"])
+        given[name] = Lattice(**given[name] | {"shape": shape, "strides": strides})
+    given["direction"] = Direction(given["direction"])
+    for name in ("steps", "dilations", "low", "high"):
+        given[name] = tuple(given[name])
+    return LibraryConvolution(**given)

@@ -54,6 +54,7 @@ _MOST_CAPTURED = 8
 """How many captured forms of a step are kept: its outputs move between a few places."""
 _ALIGNMENT = 16
 """What kernels take for granted of their arguments' addresses."""
+_WORKSPACE_ALIGNMENT = 256
 _MOST_COMMANDS = 20_000
 """Steps of more commands, as long loops have, are asked for one command after the other."""
 
@@ -84,6 +85,9 @@ class DeviceStep:
         self.record = record
         program = record.program
         self.functions = gpu.driver.load(gpu.index, code)
+        # Behind the planned arena lies what one kernel needs at a time.
+        self.workspace_at = -(-program.arena_bytes // _WORKSPACE_ALIGNMENT) * _WORKSPACE_ALIGNMENT
+        self.workspace_bytes = gpu.driver.workspace(code)
         self.blocks = [_uploaded(gpu, c) for c in constants]
         self.callees = tuple(callees)
         # What the functions of the host are lives as long as the step.
@@ -98,8 +102,10 @@ class DeviceStep:
 
     @property
     def arena_bytes(self) -> int:
-        """The planned memory of one call."""
-        return self.record.program.arena_bytes
+        """The memory of one call: what was planned, and the workspace of its kernels."""
+        if not self.workspace_bytes:
+            return self.record.program.arena_bytes
+        return self.workspace_at + self.workspace_bytes
 
     def __call__(self, addresses: Sequence[int], count: int = 0) -> None:
         """Ask for one run; `addresses` are those of inputs, then of (unique) outputs."""
@@ -200,6 +206,7 @@ class _Run:
             SlotKind.CURSOR: [0] * program.cursors,
         }
         self.arena = arena
+        self.workspace = arena + step.workspace_at
         self.marks: list[tuple[Launch | Call | Copy, Any, Any]] | None = None
 
     def at(self, slot: Slot) -> int:
@@ -236,8 +243,7 @@ class _Run:
                     if any(place % _ALIGNMENT for place in places):
                         self.launch_aside(e, places)
                         continue
-                    function = self.step.functions[e.kernel]
-                    self.driver.launch(self.index, function, places, e.sizes)
+                    self.launch(e, places)
             case Copy(target, source, count):
                 self.driver.copy(self.index, self.at(target), self.at(source), count)
             case Call(callee, slots):
@@ -258,6 +264,10 @@ class _Run:
                 number = int(self.value(index, np.dtype(np.int64)))
                 self.block(branches[min(max(number, 0), len(branches) - 1)])
 
+    def launch(self, launch: Launch, places: Sequence[int]) -> None:
+        function = self.step.functions[launch.kernel]
+        self.driver.launch(self.index, function, places, launch.sizes, self.workspace)
+
     def launch_aside(self, launch: Launch, places: list[int]) -> None:
         """Run a kernel on copies of the arguments that are not aligned, as slices may be."""
         spans = self.step.record.spans[launch.kernel]
@@ -268,8 +278,7 @@ class _Run:
             aside[n] = self.step.aside(launch.kernel, n, nbytes)
             if read:
                 self.driver.copy(self.index, aside[n], places[n], nbytes)
-        function = self.step.functions[launch.kernel]
-        self.driver.launch(self.index, function, aside, launch.sizes)
+        self.launch(launch, aside)
         for n in moved:
             nbytes, _, written = spans[n]
             if written:
@@ -355,7 +364,7 @@ def load_device_step(
             given = outputs, inputs, donations
             record = _compiled(given, memory_limit, milliseconds, observe)
             clock.lap("load")
-            kernels = [DeviceKernel(e.kernel, e.items, gpu.target, tf32) for e in record.code]
+            kernels = [DeviceKernel.of(e, gpu.target, tf32) for e in record.code]
             code = gpu.driver.build(gpu.index, kernels)
             if disk is not None:
                 _to_disk(gpu, disk, key, record, code)

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, final
 from ..codegen.deferred import deferred
 from ..codegen.kernel import Kernel
 from ..codegen.records import dataclass
+from ..codegen.schedule.gpu_library_calls import LibraryCall
 from ..errors import DeviceError
 from .locks import recursive_lock
 
 if TYPE_CHECKING:
     from ..codegen.targets import nvptx
+    from ..lower import Lowered
 else:
     nvptx = deferred("fusegrad.codegen.targets.nvptx")
 
@@ -55,12 +57,21 @@ class DeviceKernel:
         The architecture, as ``"sm_90"``.
     tf32 : bool
         Whether factors of float32 products may be rounded to the 10 bits of tf32.
+    shared : frozenset of int
+        Parameters that are written where another one that is read may lie.
     """
 
     kernel: Kernel
     size: int
     target: str
     tf32: bool = False
+    shared: frozenset[int] = frozenset()
+
+    @staticmethod
+    def of(lowered: Lowered, target: str, tf32: bool) -> DeviceKernel:
+        """What a step has of a lowered kernel."""
+        shared = frozenset(written for written, _ in lowered.in_place)
+        return DeviceKernel(lowered.kernel, lowered.items, target, tf32, shared)
 
 
 class Driver(ABC):
@@ -114,6 +125,10 @@ class Driver(ABC):
     def identity(self, index: int) -> str:
         """What the code of kernels depends on besides these: GPU, driver, libraries."""
 
+    def serves(self, index: int, call: LibraryCall, tf32: bool) -> bool:
+        """Whether a library of this machine does a call."""
+        return False
+
     @abstractmethod
     def build(self, index: int, kernels: Sequence[DeviceKernel]) -> Any:
         """The code of all kernels of a step."""
@@ -121,6 +136,10 @@ class Driver(ABC):
     @abstractmethod
     def load(self, index: int, code: Any) -> list[Any]:
         """Each kernel of a step as what `launch` takes."""
+
+    def workspace(self, code: Any) -> int:
+        """Bytes that the kernels of a step hand things on in, one after the other."""
+        return 0
 
     def stored(self, code: Any) -> tuple[dict[str, Any], bytes] | None:
         """Code as plain data and bytes for the disk; None where it stays in the process."""
@@ -132,9 +151,15 @@ class Driver(ABC):
 
     @abstractmethod
     def launch(
-        self, index: int, function: Any, addresses: Sequence[int], sizes: Sequence[int]
+        self,
+        index: int,
+        function: Any,
+        addresses: Sequence[int],
+        sizes: Sequence[int],
+        workspace: int,
     ) -> None:
-        """Run a kernel on the memory of its parameters."""
+        """Run a kernel on the memory of its parameters; `workspace` is the address of as many bytes
+        as the code of its step needs."""
 
     @abstractmethod
     def capture(self, index: int, run: Callable[[], None]) -> Any:

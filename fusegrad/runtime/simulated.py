@@ -134,7 +134,12 @@ class SimulatedDriver(Driver):
         return list(code)
 
     def launch(
-        self, index: int, function: Any, addresses: Sequence[int], sizes: Sequence[int]
+        self,
+        index: int,
+        function: Any,
+        addresses: Sequence[int],
+        sizes: Sequence[int],
+        workspace: int,
     ) -> None:
         kernel: Kernel
         code: DeviceCode | None

@@ -6,7 +6,7 @@ its descriptors are made with it too; its products need a GPU (`python -m benchm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 import fusegrad as fg
 import fusegrad.nn.functional as F
-from fusegrad.codegen.schedule import gpu_library
+from fusegrad.codegen.schedule import gpu_library, gpu_library_calls
 from fusegrad.errors import DeviceError
 from fusegrad.runtime import cache, cuda_driver
 from fusegrad.runtime.cublas import CublasLt
@@ -24,65 +24,19 @@ from fusegrad.runtime.cuda_driver import CudaDriver
 from fusegrad.runtime.devices import substituted
 from fusegrad.tensors.placement import bring_home
 from tests.runtime.cublas_stand_in import Library
-from tests.runtime.cuda_stand_in import Bindings
+from tests.runtime.nvidia_machine import Machine, normal, running, same
 
 
 @pytest.fixture(autouse=True)
 def small_products_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_library, "LEAST_WORK", 1)
     monkeypatch.setattr(gpu_library, "LEAST_DEPTH", 16)
-    monkeypatch.setattr(cache, "default", lambda: None)
-
-
-class Machine:
-    """Both stand-ins."""
-
-    def __init__(self) -> None:
-        self.cuda = Bindings()
-        self.library = Library(ask=lambda work: self.cuda._work(work))
-        self.opened: list[str] = []
-        self.driver = CudaDriver(self.cuda, self.open)
-
-    def open(self, name: str) -> Any:
-        self.opened.append(name)
-        return self.library
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    made = Machine()
-    code_of = cuda_driver.code_of
-
-    def noted(kernels: Any) -> Any:
-        codes = code_of(kernels)
-        for code, kernel in zip(codes, kernels, strict=True):
-            for number, entry in enumerate(code.entries):
-                made.cuda.kernels[entry.name] = kernel.kernel, number == 0
-        return codes
-
-    monkeypatch.setattr(cuda_driver, "code_of", noted)
-    with substituted(made.driver):
+    with running(Machine("cublasLt", Library), monkeypatch) as made:
         yield made
-        bring_home()
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype("float32")
-
-
-def same(
-    function: Callable[..., Any], *arrays: Any, dtype: str = "float32", tol: float = 1e-5
-) -> None:
-    """A compiled function gives the same on the GPU, twice (captured the second time)."""
-    given = [fg.asarray(a).astype(dtype) for a in arrays]
-    expected = fg.pytree.flatten(function(*given))[0]
-    compiled = fg.compile(function)
-    there = [g.cuda() for g in given]
-    for _ in range(3):
-        found = fg.pytree.flatten(compiled(*there))[0]
-        for a, b in zip(found, expected, strict=True):
-            x, y = (np.asarray(t.cpu().astype("float32").numpy()) for t in (a, b))
-            np.testing.assert_allclose(x, y, rtol=tol, atol=tol * max(1.0, float(np.abs(y).max())))
 
 
 @pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
@@ -211,14 +165,14 @@ def test_descriptors_of_the_real_library() -> None:
     except Exception as problem:
         pytest.skip(f"cuBLASLt is not installed: {type(problem).__name__}")
     real = CublasLt(library)
-    matrix = gpu_library.Matrix(0, "bfloat16", 0, 64 * 32, 32, 1)
+    matrix = gpu_library_calls.Matrix(0, "bfloat16", 0, 64 * 32, 32, 1)
     for turned in (matrix, replace(matrix, row=1, column=64)):
-        product = gpu_library.LibraryProduct(
+        product = gpu_library_calls.LibraryProduct(
             *(3, 64, 64, 32, turned, replace(matrix, row=1, column=32)),
             replace(matrix, parameter=2, row=64, batch=64 * 64),
             addend=replace(matrix, parameter=3, row=64, batch=64 * 64),
-            bias=gpu_library.Vector(4, "bfloat16", 0, True),
-            activation=gpu_library.Activation.RELU,
+            bias=gpu_library_calls.Vector(4, "bfloat16", 0, True),
+            activation=gpu_library_calls.Activation.RELU,
         )
         assert len(set(map(str, real._plan(product, True)))) == 5
 
@@ -247,5 +201,5 @@ def test_without_the_library(machine: Machine, monkeypatch: pytest.MonkeyPatch) 
     with substituted(CudaDriver(machine.cuda, absent)):
         same(lambda a, b: a @ b, normal(32, 32), normal(32, 32))
         driver = fg.runtime.devices.driver()
-        assert "cannot open" in (driver.without_cublas or "")
+        assert "cannot open" in driver.libraries.missing["cuBLASLt"]
         bring_home()

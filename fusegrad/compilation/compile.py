@@ -25,6 +25,7 @@ from ..runtime.step import Step, load_step
 from ..tensors.context import active
 from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
+from .answering import Answered
 from .arguments import Arguments, Leading, borrowed, pattern_of
 from .background import Background, Interpreted
 from .device_calls import device_of_trace, on_device
@@ -47,7 +48,7 @@ _MOST_ENTRIES = 32
 
 
 @final
-class CompiledFunction:
+class CompiledFunction(Answered):
     """A function that is traced once for each signature and then runs as native code.
 
     Made by `compile`. Attributes that it lacks are the function's: a module's parameters.
@@ -66,7 +67,7 @@ class CompiledFunction:
         self._statistics = Statistics()
         self._lock = Turn()
         self._last: tuple[Any, Any] | None = None
-        self._fast = FastCalls(self._lock)
+        self._fast = FastCalls(self._lock, self)
         self._hits, self._leading = 0, Leading()
         self._changing: dict[int, ArrayReference] = {}
         preparation.begin_where_nothing_is_known()
@@ -79,25 +80,10 @@ class CompiledFunction:
             raise AttributeError(f"a compiled function has no attribute {name!r}")
         return getattr(self.function, name)
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """A method: one compiled function for each instance."""
-        if instance is None:
-            return self
-        name = f"_compiled_{self.__name__}_{id(self):x}"
-        try:
-            store = vars(instance)
-        except TypeError:
-            store = {}
-        bound = store.get(name)
-        if bound is None:
-            method = self.function.__get__(instance, owner)
-            bound = CompiledFunction(method, self.options)
-            store[name] = bound
-        return bound
-
     # --- calling ----------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def general(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a call that native code does not: the first ones of a signature, and others."""
         fast = self._fast.named.get((len(args), *kwargs)) if kwargs else self._fast.flat
         if fast is not None:
             result = fast(*args, *kwargs.values()) if kwargs else fast(*args)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from .. import pytree
+from .answering import Answered
 from .device_calls import DeviceSpecialisation
 from .device_fast import DeviceCalls, build_device_call
 from .dispatch import build
-from .native_layout import native
+from .native_layout import Call, Native, native
 from .native_tables import plan_of
 from .specialisation import Specialisation
 
@@ -33,23 +35,27 @@ class FastCalls:
 
     Attributes
     ----------
+    call : Call or None
+        Native code that takes the place of the general path, once there is a plan.
     flat : callable or None
-        Takes positional arguments without nesting.
+        Takes positional arguments without nesting, where native code does not.
     named : dict
         From a number of positional arguments and the names of others, none of them nested, to what
         takes them all in order.
     nested : dict
-        From the form of the arguments to what takes their leaves.
+        From the form of the arguments, if it is another, to what takes their leaves.
     series : dict
         From the form to what makes many calls, one after the other.
     """
 
-    def __init__(self, lock: Any) -> None:
+    def __init__(self, lock: Any, function: Answered) -> None:
+        self.call: Call | None = None
         self.flat: Callable[..., Any] | None = None
         self.named: dict[tuple[int | str, ...], Callable[..., Any]] = {}
         self.nested: dict[Form, Callable[..., Any]] = {}
         self.series: dict[Form, Callable[..., int]] = {}
         self._lock = lock
+        self._function = weakref.ref(function)
         self._plans: dict[Form, list[Any]] = {}
         self._device: dict[Form, DeviceCalls] = {}
         self._hits = ctypes.c_int64()
@@ -61,7 +67,7 @@ class FastCalls:
 
     def offer(self, entry: Specialisation, leaves: Sequence[Any], form: Form) -> None:
         """Answer calls like this one from now on, if there is a way; for calls that come again."""
-        flat = form == (_flat(len(leaves)), False)
+        flat = _is_flat(form)
         if not entry.fast_known:
             entry.fast_known = True
             if isinstance(entry, DeviceSpecialisation):
@@ -69,12 +75,12 @@ class FastCalls:
                 if call is not None:
                     self._device.setdefault(form, DeviceCalls()).add(call)
                     self.nested[form] = self._device[form]
-            elif not self._plan(entry, leaves, form) and flat:
+            elif not self._plan(entry, leaves, form, flat) and flat:
                 entry.fast = build(entry, leaves, self._lock, self._hits)
         if entry.fast is not None:
             self.flat = entry.fast
         elif flat:
-            self.flat = self.nested.get(form)
+            self.flat = self._device.get(form)
         elif form in self.nested and (names := _names(form)) is not None:
             self.named[names] = self.nested[form]
 
@@ -82,16 +88,32 @@ class FastCalls:
         """What makes many calls with so many positional arguments, None if there is none yet."""
         return self.series.get((_flat(count), False))
 
-    def _plan(self, entry: Specialisation, leaves: Sequence[Any], form: Form) -> bool:
+    def _plan(self, entry: Specialisation, leaves: Sequence[Any], form: Form, flat: bool) -> bool:
         caller = native()
         plan = plan_of(entry, leaves, self._lock, self._hits) if caller else None
         if caller is None or plan is None:
             return False
-        plans = [plan, *self._plans.get(form, [])][:_MOST_PLANS]
+        # The last one is the first that is tried.
+        plans = [plan, *self._plans.pop(form, [])][:_MOST_PLANS]
         self._plans[form] = plans
-        functions = caller.functions([p.address for p in plans], plans)
-        self.nested[form], self.series[form] = functions
+        call, self.series[form] = caller.functions([p.address for p in plans], plans)
+        if flat:
+            self._answer(caller)
+        else:
+            self.nested[form] = call
         return True
+
+    def _answer(self, caller: Native) -> None:
+        """Have native code answer calls with positional arguments alone."""
+        lists = [own for form, own in self._plans.items() if _is_flat(form)]
+        plans = [plan for own in reversed(lists) for plan in own]
+        function = self._function()
+        if self.call is None and function is not None:
+            self.call = caller.call(function.weak_general())
+            self.call.use([p.address for p in plans], plans)
+            function.answered_by(self.call.function)
+        elif self.call is not None:
+            self.call.use([p.address for p in plans], plans)
 
 
 def _names(form: Form) -> tuple[int | str, ...] | None:
@@ -104,6 +126,12 @@ def _names(form: Form) -> tuple[int | str, ...] | None:
         return None
     metadata: Any = named.metadata
     return len(positional.children), *metadata[0]
+
+
+def _is_flat(form: Form) -> bool:
+    """Whether all arguments are positional, and none is nested."""
+    structure, keywords = form
+    return not keywords and structure == _flat(len(structure.children))
 
 
 @functools.cache

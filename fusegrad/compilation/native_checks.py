@@ -177,27 +177,21 @@ bad:
 
 ; Whether no mode is active that the plan was not made in: 1, 0, or -1 after an error.
 define internal i32 @modes(ptr %plan) {
-  %trace = call ptr @PyObject_GetAttr(ptr @active, ptr @name_trace)
-  %e1 = icmp eq ptr %trace, null
-  br i1 %e1, label %error, label %a
+  ; The thread's dict lives as long as the thread.
+  %modes = call ptr @PyObject_GetAttr(ptr @active, ptr @name_dict)
+  %e = icmp eq ptr %modes, null
+  br i1 %e, label %error, label %a
 a:
-  call void @Py_DecRef(ptr %trace)
+  call void @Py_DecRef(ptr %modes)
+  %trace = call ptr @PyDict_GetItemWithError(ptr %modes, ptr @name_trace)
   %c1 = icmp eq ptr %trace, @None
   br i1 %c1, label %b, label %no
 b:
-  %inline = call ptr @PyObject_GetAttr(ptr @active, ptr @name_inline)
-  %e2 = icmp eq ptr %inline, null
-  br i1 %e2, label %error, label %c
-c:
-  call void @Py_DecRef(ptr %inline)
+  %inline = call ptr @PyDict_GetItemWithError(ptr %modes, ptr @name_inline)
   %c2 = icmp eq ptr %inline, @zero
-  br i1 %c2, label %d, label %no
-d:
-  %autocast = call ptr @PyObject_GetAttr(ptr @active, ptr @name_autocast)
-  %e3 = icmp eq ptr %autocast, null
-  br i1 %e3, label %error, label %e
-e:
-  call void @Py_DecRef(ptr %autocast)
+  br i1 %c2, label %c, label %no
+c:
+  %autocast = call ptr @PyDict_GetItemWithError(ptr %modes, ptr @name_autocast)
   %wanted = get ptr %plan + $autocast
   %c3 = icmp eq ptr %autocast, %wanted
   br i1 %c3, label %yes, label %no

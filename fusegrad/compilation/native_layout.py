@@ -10,7 +10,7 @@ import ctypes
 import functools
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 else:
     llvm_machine = deferred("fusegrad.codegen.targets.llvm_machine")
 
-__all__ = ["Native", "native"]
+__all__ = ["Call", "Native", "native"]
 
 _FIELDS = {
     Tensor: (
@@ -49,13 +49,14 @@ _FIELDS = {
         ],
         "tensor",
     ),
-    Storage: (["type", "address", "_block"], "storage"),
+    Storage: (["type", "address", "_block", "_array"], "storage"),
     Block: (["address", "nbytes", "_class"], "block"),
 }
 # PyArrayObject as NumPy's C interface publishes it, after the head.
 _ARRAY = {"data": 16, "rank": 24, "shape": 32, "descr": 56, "flags": 64}
 # PyListObject, whose items Python's own macros reach so.
 _LIST = {"size": 16, "items": 24}
+_FUNCTIONS = ("fg_dispatch", "fg_series", "fg_call")
 _METHOD_FLAGS = 0x80 | 0x02  # METH_FASTCALL | METH_KEYWORDS
 _HEAD = 16
 
@@ -92,6 +93,7 @@ class Native:
             "zero": 0,
             "MISS": MISS,
             "active": active,
+            "name_dict": "__dict__",
             "name_trace": "trace",
             "name_inline": "inline",
             "name_autocast": "autocast",
@@ -106,8 +108,8 @@ class Native:
         for name in IMPORTS:
             symbols[name] = _address(getattr(ctypes.pythonapi, name))
         self._symbols = symbols
-        self._call, self._series = (
-            _MethodDefinition(name, None, _METHOD_FLAGS, None) for name in (b"call", b"series")
+        self._dispatch, self._series, self._call = (
+            _MethodDefinition(name.encode(), None, _METHOD_FLAGS, None) for name in _FUNCTIONS
         )
         code, self.libraries = _kept(text, 2), list[loader.Library]()
         if code is None:
@@ -122,10 +124,10 @@ class Native:
 
     def _use(self, code: bytes) -> None:
         """Have all calls from now on run this code; others may be inside of the one before."""
-        library = loader.load(code, ["fg_dispatch", "fg_series"], self._symbols)
+        library = loader.load(code, _FUNCTIONS, self._symbols)
         self.libraries.append(library)
-        self._call.function = library.address("fg_dispatch")
-        self._series.function = library.address("fg_series")
+        for definition in (self._dispatch, self._series, self._call):
+            definition.function = library.address(definition.name.decode())
 
     def _improvement(self, text: str) -> Iterator[None]:
         code = _compiled(text, 2)
@@ -144,7 +146,7 @@ class Native:
 
         Returns
         -------
-        call : callable
+        dispatch : callable
             Gives MISS for calls that no plan is for.
         series : callable
             ``series(calls, first, results)`` makes the calls of a list of tuples from a number on,
@@ -154,9 +156,50 @@ class Native:
         address = ctypes.addressof(table)
         # The third argument is kept like a module's name would be.
         kept = _Kept(table, keep)
-        definitions = self._call, self._series
+        definitions = self._dispatch, self._series
         call, series = (self._make(ctypes.addressof(d), address, kept) for d in definitions)
         return call, series
+
+    def call(self, general: Callable[..., Any]) -> Call:
+        """A function that tries the plans it has now, and leaves all other calls to `general`."""
+        made = Call(general)
+        made.function = self._make(
+            ctypes.addressof(self._call), ctypes.addressof(made.words), made.owner
+        )
+        return made
+
+
+@final
+class Call:
+    """A native function whose plans may change, also while it runs.
+
+    Attributes
+    ----------
+    function : callable
+    words : array
+        What the function reads: the table of plans, and what answers where none fits.
+    owner : object
+        Keeps what the words refer to; the function keeps it.
+    """
+
+    function: Callable[..., Any]
+
+    def __init__(self, general: Callable[..., Any]) -> None:
+        self.words = (ctypes.c_uint64 * 2)()
+        self.owner = _Kept(self.words, (general, None))
+        self.words[1] = id(general)
+        self.use([], None)
+
+    def use(self, plans: Sequence[int], keep: Any) -> None:
+        """Try these plans from now on, and none of those before."""
+        table = (ctypes.c_uint64 * (len(plans) + 2))(0, *plans, 0)
+        kept = _Kept(table, keep)
+        table[0] = id(kept)
+        before = self.owner.keep
+        self.owner.keep = before[0], kept, before[1]
+        # One word: whoever reads it sees all of this table, or all of the one before.
+        self.words[0] = ctypes.addressof(table)
+        self.owner.keep = before[0], kept
 
 
 @final

@@ -39,6 +39,73 @@ none:
   ret ptr null
 }
 
+; The storage of an earlier call's result, if nobody has it any more; else null.
+define internal ptr @spare_result(ptr %kept) {
+entry:
+  %items = get ptr %kept + $list_items
+  br label %next
+next:
+  %i = phi i64 [0, %entry], [%i2, %other]
+  %more = icmp slt i64 %i, $kept_results
+  br i1 %more, label %one, label %none
+one:
+  %p = getelementptr ptr, ptr %items, i64 %i
+  %storage = load ptr, ptr %p
+  %empty = icmp eq ptr %storage, @None
+  br i1 %empty, label %none, label %held
+held:
+  %references = load i32, ptr %storage
+  %weak = get ptr %storage + $storage_weaklist
+  %unreferred = icmp eq i32 %references, 1
+  %unwatched = icmp eq ptr %weak, null
+  %unheld = and i1 %unreferred, %unwatched
+  br i1 %unheld, label %view, label %other
+view:
+  %array = get ptr %storage + $storage_array
+  %unseen = icmp eq ptr %array, @None
+  br i1 %unseen, label %memory, label %seen
+seen:
+  %viewers = load i32, ptr %array
+  %last = icmp eq i32 %viewers, 1
+  br i1 %last, label %forget, label %other
+forget:
+  %slot = getelementptr i8, ptr %storage, i64 $storage_array
+  call void @put(ptr %slot, ptr @None)
+  br label %memory
+memory:
+  %block = get ptr %storage + $storage_block
+  %holders = load i32, ptr %block
+  %free = icmp eq i32 %holders, 1
+  br i1 %free, label %found, label %other
+other:
+  %i2 = add i64 %i, 1
+  br label %next
+found:
+  ret ptr %storage
+none:
+  ret ptr null
+}
+
+; A new result's storage is kept, in place of the oldest.
+define internal void @keep_result(ptr %kept, ptr %storage) {
+entry:
+  %items = get ptr %kept + $list_items
+  br label %next
+next:
+  %i = phi i64 [0, %entry], [%i2, %next]
+  %value = phi ptr [%storage, %entry], [%before, %next]
+  %p = getelementptr ptr, ptr %items, i64 %i
+  %before = load ptr, ptr %p
+  store ptr %value, ptr %p
+  %i2 = add i64 %i, 1
+  %more = icmp slt i64 %i2, $kept_results
+  br i1 %more, label %next, label %done
+done:
+  call void @Py_IncRef(ptr %storage)
+  call void @Py_DecRef(ptr %before)
+  ret void
+}
+
 ; Memory for every output; how many there are, fewer after an error.
 define internal i64 @places(ptr %plan, ptr %words, ptr %captures, ptr %outputs) {
 entry:
@@ -67,13 +134,28 @@ look:
   br i1 %take, label %again, label %make
 gradient:
   %no_owner = icmp eq ptr %owner, null
-  br i1 %no_owner, label %make, label %spare
+  br i1 %no_owner, label %result, label %spare
 spare:
   %last = call ptr @spare_gradient(ptr %owner, ptr %r)
   %in_use = icmp eq ptr %last, null
   br i1 %in_use, label %make, label %again
+result:
+  %kept = get ptr %r + 56
+  %unkept = icmp eq ptr %kept, null
+  br i1 %unkept, label %make, label %former
+former:
+  %unused = call ptr @spare_result(ptr %kept)
+  %none = icmp eq ptr %unused, null
+  br i1 %none, label %first_of, label %again
+first_of:
+  %fresh = call ptr @new_storage(ptr %r)
+  %unmade = icmp eq ptr %fresh, null
+  br i1 %unmade, label %done, label %remember
+remember:
+  call void @keep_result(ptr %kept, ptr %fresh)
+  br label %placed
 again:
-  %old = phi ptr [%state, %look], [%last, %spare]
+  %old = phi ptr [%state, %look], [%last, %spare], [%unused, %former]
   call void @Py_IncRef(ptr %old)
   br label %placed
 make:
@@ -81,11 +163,11 @@ make:
   %failed = icmp eq ptr %made, null
   br i1 %failed, label %done, label %placed
 placed:
-  %storage = phi ptr [%old, %again], [%made, %make]
+  %storage = phi ptr [%old, %again], [%made, %make], [%fresh, %remember]
   %op = getelementptr ptr, ptr %outputs, i64 %i
   %wp = getelementptr ptr, ptr %words, i64 %i
   call void @hold(ptr %storage, ptr %wp, ptr %op)
-  %r2 = getelementptr i64, ptr %r, i64 7
+  %r2 = getelementptr i64, ptr %r, i64 8
   %i2 = add i64 %i, 1
   br label %next
 done:
@@ -254,7 +336,8 @@ failed:
   ret ptr null
 }
 
-; Arena, call and back, without the interpreter's lock; false after an error.
+; Arena, call and back, without the interpreter's lock unless to let it go takes longer than the
+; step; false after an error.
 define internal i1 @execute(ptr %plan, ptr %block) {
 entry:
   %needs = get i64 %plan + $needs_arena
@@ -282,9 +365,18 @@ have:
 run:
   %lent = phi ptr [null, %entry], [%arena, %have]
   %step = get ptr %plan + $run
+  %brief = get i64 %plan + $brief
+  %at_once = icmp ne i64 %brief, 0
+  br i1 %at_once, label %within, label %without
+within:
+  call void %step(ptr %block)
+  br label %ran
+without:
   %thread = call ptr @PyEval_SaveThread()
   call void %step(ptr %block)
   call void @PyEval_RestoreThread(ptr %thread)
+  br label %ran
+ran:
   br i1 %any, label %back, label %good
 back:
   %r = call i32 @PyList_Append(ptr %arenas, ptr %lent)
@@ -427,95 +519,5 @@ restore:
   %t = load ptr, ptr %traceback
   call void @PyErr_Restore(ptr %k, ptr %v, ptr %t)
   ret void
-}
-
-define ptr @fg_dispatch(ptr %self, ptr %args, i64 %count, ptr %keywords) {
-entry:
-  %named = icmp ne ptr %keywords, null
-  br i1 %named, label %miss, label %begin
-begin:
-  %plans = call ptr @PyLong_AsVoidPtr(ptr %self)
-  br label %next
-next:
-  %p = phi ptr [%plans, %begin], [%p2, %other]
-  %plan = load ptr, ptr %p
-  %end = icmp eq ptr %plan, null
-  br i1 %end, label %miss, label %one
-one:
-  %wanted = get i64 %plan + $arguments_count
-  %same = icmp eq i64 %wanted, %count
-  br i1 %same, label %try, label %other
-try:
-  %result = call ptr @attempt(ptr %plan, ptr %args)
-  %missed = icmp eq ptr %result, @MISS
-  br i1 %missed, label %other, label %done
-other:
-  %p2 = getelementptr ptr, ptr %p, i64 1
-  br label %next
-done:
-  ret ptr %result
-miss:
-  call void @Py_IncRef(ptr @MISS)
-  ret ptr @MISS
-}
-
-; One call after the other: a list of tuples of arguments, from a number on; results are appended to
-; a list. How many calls there were in the end, fewer when the next one is for the general path.
-define ptr @fg_series(ptr %self, ptr %args, i64 %count, ptr %keywords) {
-entry:
-  %calls = load ptr, ptr %args
-  %number = get ptr %args + 8
-  %results = get ptr %args + 16
-  %first = call i64 @PyLong_AsLongLong(ptr %number)
-  br label %next
-next:
-  %i = phi i64 [%first, %entry], [%i2, %keep]
-  %size = call i64 @PyList_Size(ptr %calls)
-  %more = icmp slt i64 %i, %size
-  br i1 %more, label %one, label %done
-one:
-  %item = call ptr @PyList_GetItem(ptr %calls, i64 %i)
-  call void @Py_IncRef(ptr %item)
-  %result = call ptr @spread(ptr %self, ptr %item)
-  call void @Py_DecRef(ptr %item)
-  %failed = icmp eq ptr %result, null
-  br i1 %failed, label %bad, label %made
-made:
-  %missed = icmp eq ptr %result, @MISS
-  br i1 %missed, label %miss, label %keep
-keep:
-  %r = call i32 @PyList_Append(ptr %results, ptr %result)
-  call void @Py_DecRef(ptr %result)
-  %i2 = add i64 %i, 1
-  br label %next
-miss:
-  call void @Py_DecRef(ptr %result)
-  br label %done
-done:
-  %end = call ptr @PyLong_FromLongLong(i64 %i)
-  ret ptr %end
-bad:
-  ret ptr null
-}
-
-; A call with the arguments in a tuple.
-define internal ptr @spread(ptr %self, ptr %tuple) {
-entry:
-  %count = call i64 @PyTuple_Size(ptr %tuple)
-  %args = alloca ptr, i64 %count
-  br label %next
-next:
-  %i = phi i64 [0, %entry], [%i2, %one]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %go
-one:
-  %value = call ptr @PyTuple_GetItem(ptr %tuple, i64 %i)
-  %p = getelementptr ptr, ptr %args, i64 %i
-  store ptr %value, ptr %p
-  %i2 = add i64 %i, 1
-  br label %next
-go:
-  %result = call ptr @fg_dispatch(ptr %self, ptr %args, i64 %count, ptr null)
-  ret ptr %result
 }
 """

@@ -17,7 +17,7 @@ from .. import pytree
 from ..runtime import memory
 from ..runtime.threads import THREADS_AT
 from ..tensors.tensor_class import Tensor
-from .native_text import PLAN
+from .native_text import KEPT_RESULTS, PLAN
 from .specialisation import FORMATS, Specialisation
 from .watches import MISSING, Attribute, Cell, Elements, Entry, Items, Pairs, Watch, is_constant
 
@@ -25,6 +25,11 @@ __all__ = ["Plan", "plan_of"]
 
 _MOST_WORDS = 1 << 15
 """Of one call: they lie on the stack."""
+
+_MOST_KEPT = 4096
+"""Bytes of a result whose memory waits for the next call."""
+_MOST_BRIEF = 16 << 10
+"""Bytes that a step reads and writes while it holds the interpreter's lock."""
 
 _FORMATS = {"float64": 0, "int64": 1, "float32": 2, "int32": 3, "bool": 4}
 _NUMBERS = {FORMATS[name]: number for name, number in _FORMATS.items()}
@@ -220,10 +225,13 @@ class _Writer:
     def outputs(self) -> None:
         places = {id(t): i for i, (t, _, _) in enumerate(self.entry.captured)}
         records = []
-        entry = self.entry
-        for kind, reuse, owner in zip(entry.types, entry.reuse, entry.grad_owners, strict=True):
+        entry, results = self.entry, self.plain_results()
+        for position, (kind, reuse, owner) in enumerate(
+            zip(entry.types, entry.reuse, entry.grad_owners, strict=True)
+        ):
             nbytes = max(64, kind.size * kind.dtype.itemsize)  # type: ignore[operator]
             size_class = memory.size_class(nbytes)
+            keep = position in results and nbytes <= _MOST_KEPT
             records.append(
                 (
                     self.ref(kind),
@@ -233,10 +241,20 @@ class _Writer:
                     self.ref(size_class),
                     self.ref(nbytes),
                     0 if owner is None else self.ref(owner),
+                    self.ref([None] * KEPT_RESULTS) if keep else 0,
                 )
             )
         self.records("outputs", records)
         self.words["first_output"] = _FIRST + self.entry.step.record.program.inputs
+
+    def plain_results(self) -> set[int]:
+        """The outputs that are results of the function and nothing else."""
+        traced, where = self.traced, self.entry.step.record.outputs
+        results = [index for index, _ in traced.results if index is not None]
+        others = {where[len(results) + i] for i in range(len(traced.written))}
+        others |= {where[output] for _, output in traced.argument_writes}
+        others |= {where[i] for _, i in traced.grads if i is not None}
+        return {where[i] for i in results} - others
 
     def results(self) -> None:
         traced, where = self.traced, self.entry.step.record.outputs
@@ -277,7 +295,20 @@ class _Writer:
         self.words["take"] = self.ref(step.take_arena)
         self.words["scratch_at"] = step.scratch_at
         self.words["run"] = step.entry.address
+        self.words["brief"] = int(self.brief())
+        self.words["brief"] = int(self.brief())
         return len(block) + self.held + len(self.traced.scalars) < _MOST_WORDS
+
+    def brief(self) -> bool:
+        """Whether the step ends sooner than another thread would have the interpreter's lock."""
+        program = self.entry.step.record.program
+        if program.calls or program.groups != list(program.commands):
+            return False
+        if any(launch.chunks > 1 for group in program.groups for launch in group.launches):
+            return False
+        types = (*(node.type for node in self.traced.inputs), *self.entry.types)
+        moved: int = sum(getattr(t, "nbytes", 0) for t in types)
+        return moved + program.arena_bytes <= _MOST_BRIEF
 
 
 def _form(structure: pytree.Structure, count: int) -> tuple[int, Callable[..., Any] | None]:

@@ -5,7 +5,9 @@ Knows the fields of tensors and storages and the layout of the tables; `native_t
 
 `fg_dispatch` is a function of Python with the convention METH_FASTCALL | METH_KEYWORDS. Its self is
 the address of a list of plans, ended by 0; the first that fits the arguments runs. What fits none
-is answered with MISS, and the general path decides. `fg_series` makes many such calls.
+is answered with MISS, and the general path decides. `fg_series` makes many such calls. `fg_call` is
+a whole compiled function: its self is the address of two words, a table and the general path, and
+the table is an object that keeps the plans, and the list of them.
 
 The text has a shorthand: ``%x = get T %p + offset`` loads from so many bytes behind `%p`, and
 ``set T %x, %p + offset`` stores there.
@@ -29,7 +31,7 @@ and ``x_count`` their number. Records::
     seen      ::= tensor grad
     getter    ::= function format word                0: float64, 1: int64, 2: float32,
                                                       3: int32, 4: bool
-    output    ::= type free allocate reuse class nbytes owner
+    output    ::= type free allocate reuse class nbytes owner kept
     written   ::= tensor output
     changed   ::= argument output
     grad      ::= tensor output keep                  output -1: None
@@ -38,7 +40,8 @@ and ``x_count`` their number. Records::
 8 is added to the kind of a watch where another object decides that the plan is not for the call.
 `bytes` are how many, their address, and the rank. `word` is where in the block the address of the
 value goes. An output is put into the storage of the capture `reuse`, if that is not negative and
-nobody else refers to the storage, or into that of the gradient of `owner`. A gradient tensor that
+nobody else refers to the storage, or into that of the gradient of `owner`, or into one of the
+storages in the list `kept`, where small results stay. A gradient tensor that
 somebody holds is another one afterwards, unless the step is to `keep` it.
 """
 
@@ -49,9 +52,10 @@ from collections.abc import Mapping
 from string import Template
 
 from .native_checks import CHECKS_IR
+from .native_entries import ENTRIES_IR
 from .native_run import RUN_IR
 
-__all__ = ["IMPORTS", "OBJECTS", "PLAN", "dispatch_ir"]
+__all__ = ["IMPORTS", "KEPT_RESULTS", "OBJECTS", "PLAN", "dispatch_ir"]
 
 PLAN = [
     "arguments_count",
@@ -95,8 +99,12 @@ PLAN = [
     "first_capture",
     "scratch_at",
     "needs_arena",
+    "brief",
 ]
 """The words of a plan."""
+
+KEPT_RESULTS = 2
+"""Storages that are kept of each small result: one that the caller has, one for the next call."""
 
 IMPORTS = {
     "PyCell_Get": "ptr (ptr)",
@@ -121,6 +129,7 @@ IMPORTS = {
     "PyObject_CallOneArg": "ptr (ptr, ptr)",
     "PyObject_GetAttr": "ptr (ptr, ptr)",
     "PyObject_IsTrue": "i32 (ptr)",
+    "PyObject_Vectorcall": "ptr (ptr, ptr, i64, ptr)",
     "PyTuple_GetItem": "ptr (ptr, i64)",
     "PyTuple_New": "ptr (i64)",
     "PyTuple_SetItem": "i32 (ptr, i64, ptr)",
@@ -129,7 +138,7 @@ IMPORTS = {
     "Py_DecRef": "void (ptr)",
     "Py_IncRef": "void (ptr)",
 }
-"""The functions of Python that the text calls, all of the stable interface."""
+"""The functions of Python that the text calls, all of its public interface."""
 
 OBJECTS = (
     "Tensor",
@@ -143,6 +152,7 @@ OBJECTS = (
     "zero",
     "MISS",
     "active",
+    "name_dict",
     "name_trace",
     "name_inline",
     "name_autocast",
@@ -333,7 +343,8 @@ def dispatch_ir(offsets: Mapping[str, int]) -> str:
         LLVM IR that imports `IMPORTS` and `OBJECTS`.
     """
     names = {name: 8 * position for position, name in enumerate(PLAN)}
-    text = Template(_TOOLS + CHECKS_IR + RUN_IR).substitute(names, **offsets)
+    names["kept_results"] = KEPT_RESULTS
+    text = Template(_TOOLS + CHECKS_IR + RUN_IR + ENTRIES_IR).substitute(names, **offsets)
     lines = [f"declare {s.replace('(', f'@{n}(', 1)}" for n, s in IMPORTS.items()]
     lines += ["declare ptr @memcpy(ptr, ptr, i64)", "declare i32 @memcmp(ptr, ptr, i64)"]
     lines += ["declare double @llvm.fabs.f64(double)"]

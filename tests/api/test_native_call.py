@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import fusegrad as fg
 import fusegrad.nn.functional as F
 from fusegrad import nn, optim
-from fusegrad.compilation import fast, native_layout
+from fusegrad.compilation import fast, native_layout, native_text
 from fusegrad.runtime import memory
 
 
@@ -399,11 +400,131 @@ def test_a_call_outlives_what_it_belongs_to() -> None:
     x = np.ones(3, "float32")
     function(x), function(x)
     assert calls(function) == 0
-    inner = function._fast.flat
+    inner = function._fast.call.function
     del function
     gc.collect()
     np.testing.assert_array_equal(inner(x).numpy(), [1, 1, 1])
     assert ctypes.c_uint32.from_address(id(inner)).value >= 1
+
+
+def test_no_result_is_written_again_while_somebody_has_it() -> None:
+    @fg.compile
+    def f(x):
+        return x + 1, x[:2] * 2
+
+    results, views, parts, last = [], [], [], None
+    for number in range(40):
+        x = np.full(5, number, "float32")
+        y, z = f(x)
+        results.append((y, z) if number % 3 else (z, y))
+        if number % 4 == 0:
+            views.append((number, y.numpy()))
+        if number % 4 == 1:
+            parts.append((number, memoryview(np.asarray(z))[1:]))
+        if number % 4 == 2:
+            last = float(y[0]), float(z[1])
+            assert last == (number + 1, 2 * number)
+            results.pop()
+        if number % 5 == 0:
+            results.clear()
+        if number % 8 == 7:
+            # A result that becomes state stays what it is.
+            y[...] = y * 0 + number
+            views.append((number - 1, y.numpy()))
+    for number, view in views:
+        np.testing.assert_array_equal(view, np.full(5, number + 1))
+    for number, part in parts:
+        assert part.tolist() == [2 * number]
+    assert calls(f) >= 38
+
+
+def test_results_are_given_as_an_argument_of_the_next_call() -> None:
+    f = fg.compile(lambda x: x * 2 + 1)
+    for n in (1, 3, 1024, 5000):
+        x = fg.ones(n)
+        expected = np.ones(n, "float32")
+        for _ in range(12):
+            x, expected = f(x), expected * 2 + 1
+        np.testing.assert_array_equal(x.numpy(), expected)
+
+
+def test_a_small_result_that_nobody_has_gives_its_memory_to_the_next() -> None:
+    f = fg.compile(lambda x: x + 1)
+    x = fg.ones(3)
+    for _ in range(4):
+        f(x)
+    places = {f(x)._storage.address for _ in range(50)}
+    assert len(places) == 1
+    large = fg.ones(5000)
+    for _ in range(4):
+        f(large)
+    block = weakref.ref(f(large)._storage._block)
+    assert block() is None
+
+
+def test_threads_never_share_a_result() -> None:
+    f = fg.compile(lambda x: x + 1)
+    wrong: list[float] = []
+    start = threading.Barrier(6)
+
+    def run(number: int) -> None:
+        x = np.full(20, number, "float32")
+        start.wait()
+        for _ in range(300):
+            y, z = f(x), f(x)
+            if y.numpy().sum() != 20 * (number + 1) or z.numpy().sum() != 20 * (number + 1):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+
+
+def test_plans_change_while_they_are_used() -> None:
+    f = fg.compile(lambda x: x * 2)
+    wrong: list[int] = []
+
+    def run(first: int) -> None:
+        for size in range(first, first + 60):
+            x = np.ones(size % 12 + 1, "float32" if size % 2 else "float64")
+            if f(x).numpy().sum() != 2 * x.size:
+                wrong.append(size)
+
+    threads = [threading.Thread(target=run, args=(17 * n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+
+
+def test_calls_of_several_numbers_of_arguments_are_all_answered() -> None:
+    @fg.compile
+    def f(x, *others):
+        return sum(others, x)
+
+    x = np.ones(3, "float32")
+    for _ in range(3):
+        for count in range(1, 5):
+            f(*[x] * count)
+    before = calls(f)
+    for count in range(1, 5):
+        np.testing.assert_array_equal(f(*[x] * count).numpy(), np.full(3, count))
+    assert calls(f) == before + 4
+
+
+def test_a_long_step_lets_other_threads_run() -> None:
+    f = fg.compile(lambda x: (x @ x).sum())
+    for size in (8, 64, 700):
+        x = fg.ones((size, size))
+        f(x), f(x)
+        assert f(x).item() == size**3
+    plans = [plan for own in f._fast._plans.values() for plan in own]
+    brief = native_text.PLAN.index("brief")
+    assert sorted(plan._table[brief] for plan in plans) == [0, 0, 1]
 
 
 def test_keyword_arguments_of_any_order_and_number() -> None:

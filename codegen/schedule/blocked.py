@@ -38,16 +38,15 @@ from .contraction import (
     as_expr,
     base_of,
     batches,
-    element,
     let,
     number,
     row_count,
-    strided,
     tile_shape,
 )
+from .operands import element, filled, filled_panels, strided
 from .rewrite import substitute
 
-__all__ = ["block_choice", "block_rule", "blocked", "may_block"]
+__all__ = ["block_choice", "block_rule", "blocked", "may_block", "must_block"]
 
 DEPTH = 256
 """Steps of the sum in one part: a panel of so many rows stays in the first cache."""
@@ -84,9 +83,18 @@ def blocked(
 def block_rule(c: Contraction, size: int, target: Features) -> Choice | None:
     """How a product is computed in blocks where nobody says how, or None if it is not."""
     rows = row_count(c, size)
-    if not may_block(c, rows) or not _pays(c, rows, target):
-        return None
-    return block_choice(c, rows, target, DEPTH)
+    if must_block(c, rows) or (may_block(c, rows) and _pays(c, rows, target)):
+        return block_choice(c, rows, target, DEPTH)
+    return None
+
+
+def must_block(c: Contraction, rows: int) -> bool:
+    """Whether an operand is computed that another schedule would compute again and again.
+
+    Or into a panel that is longer than a few rows are worth.
+    """
+    few = c.b.computed is not None and likely(rows) < LEAST
+    return c.a.computed is not None or few
 
 
 def may_block(c: Contraction, rows: int) -> bool:
@@ -109,7 +117,7 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
     same sets of a cache; or a panel of the right one is larger than the cache.
     """
     depth = likely(c.depth)
-    left = likely(rows) * depth * c.a.buffer.dtype.itemsize
+    left = likely(rows) * depth * c.a.itemsize
     if left <= target.l2_bytes:
         return False
     across = c.a.column != 1 and (left > FAR * target.l2_bytes or depth >= PAGE)
@@ -118,9 +126,14 @@ def _pays(c: Contraction, rows: int, target: Features) -> bool:
     return across or far or panel > target.l2_bytes
 
 
+def _packs_left(c: Contraction) -> bool:
+    """Whether blocks of the left operand are copied: else tiles read it where it lies."""
+    return c.a.column != 1 or c.a.computed is not None or _far(c)
+
+
 def _far(c: Contraction) -> bool:
     """Whether the rows of the left operand fall on the same sets of a cache."""
-    pages, rest = divmod(likely(c.a.row) * c.a.buffer.dtype.itemsize, PAGE)
+    pages, rest = divmod(likely(c.a.row) * c.a.itemsize, PAGE)
     return pages > 1 and rest == 0
 
 
@@ -174,8 +187,12 @@ def _deal(c: Contraction, rows: int, batch: int, target: Features, choice: Choic
 
 def _work(c: Contraction, rows: int, columns: int, lanes: int) -> float:
     """Cycles of an item for each step of the sum: two vectors of products in one, and packing."""
-    left = 0.0 if c.a.column == 1 and not _far(c) else COPIED
+    left = COPIED if _packs_left(c) else 0.0
     right = COPIED if c.b.column == 1 else TURNED
+    left, right = (
+        cycles + (0.0 if o.computed is None else o.computed.operations / lanes)
+        for cycles, o in ((left, c.a), (right, c.b))
+    )
     return rows * columns / lanes / 2 + left * rows + right * columns
 
 
@@ -234,7 +251,7 @@ class _Block:
         self.tiles = dealt.block // dealt.height
         self.blocks = dealt.rows // dealt.block
         self.panels = dealt.columns // dealt.width
-        self.packs_left = c.a.column != 1 or _far(c)
+        self.packs_left = _packs_left(c)
         self.along_rows = c.a.row == 1
         # Across memory, a tile after the other; else the rows, at distances that do not fall on
         # the same few sets of a cache.
@@ -291,14 +308,15 @@ class _Block:
         a = apply("add", a, apply("mul", k0, index(c.a.column)))
         b = apply("add", b, apply("mul", k0, index(c.b.row)))
         a_start, b_start = let(statements, "a0", a), let(statements, "b0", b)
-        statements += self._packed_right(column0, b_start, depth, counts[1])
+        extent = (k0, depth)
+        statements += self._packed_right(column0, b_start, extent, counts[1], values)
         n = Var("block", extent=self.blocks)
         inside: list[Stmt] = []
         first = let(inside, "first", _moved(row0, n, dealt.block))
         left = apply("sub", self.total, first)
         tiles = let(inside, "tiles", _count(left, dealt.block, dealt.height))
         if self.packs_left:
-            inside += self._packed_left(first, a_start, depth)
+            inside += self._packed_left(first, a_start, extent, values)
         g = Var("group")
         groups = _pieces(counts[1], self.group)
         ends = ((first, column0), (tiles, counts[1]))
@@ -346,41 +364,66 @@ class _Block:
     # --- packing ----------------------------------------------------------------------------------
 
     def _packed_right(
-        self, column0: Expr, b_start: Expr, depth: Extent, panels: Expr
+        self,
+        column0: Expr,
+        b_start: Expr,
+        part: tuple[Expr, Extent],
+        panels: Expr,
+        values: dict[Var, Expr],
     ) -> tuple[Stmt, ...]:
         """The panels of the right operand, one behind the other."""
         c, dealt = self.c, self.dealt
+        k0, depth = part
         source = strided(c.b.buffer, (c.b.row, c.b.column))
         start = canonical(apply("add", b_start, apply("mul", column0, index(c.b.column))))
         left = apply("sub", index(number(c.columns.extent)), column0)
         if c.b.column == 1:
             count = canonical(apply("minimum", index(dealt.columns), left))
-            whole = divides(dealt.width, number(c.columns.extent))
+            whole = panels if divides(dealt.width, number(c.columns.extent)) else None
+            if c.b.computed is not None:
+                panel = (self.right, self.right_step)
+                wanted = (k0, column0, depth, count)
+                return filled_panels(c.b, panel, wanted, whole, values, self.lanes)
             rows = _Rows(self.right, self.right_step, source, start, False, self.lanes)
-            return rows.packed(depth, count, panels if whole else None)
+            return rows.packed(depth, count, whole)
         p = Var("p", extent=self.panels)
         column = canonical(apply("mul", p, index(dealt.width)))
         shape = (dealt.depth, dealt.width)
         box = Buffer("right", self.right.dtype, shape, (dealt.width, 1), "view", self.right)
-        starts = (canonical(_moved(start, column, c.b.column)), index(0), index(0))
         to = canonical(apply("mul", p, index(self.right_step)))
         alive = self._left_columns(apply("add", column0, column))
-        copy = Copy(box, source, starts, 1, 2, as_expr(depth), alive, to)
-        return (For(p, panels, Serial(), (copy,)),)
+        packed: tuple[Stmt, ...]
+        if c.b.computed is not None:
+            first = canonical(apply("add", column0, column))
+            packed = filled(c.b, box, to, (k0, first, depth, alive), values, self.lanes)
+        else:
+            starts = (canonical(_moved(start, column, c.b.column)), index(0), index(0))
+            packed = (Copy(box, source, starts, 1, 2, as_expr(depth), alive, to),)
+        return (For(p, panels, Serial(), packed),)
 
-    def _packed_left(self, row0: Expr, a_start: Expr, depth: Extent) -> tuple[Stmt, ...]:
+    def _packed_left(
+        self, row0: Expr, a_start: Expr, part: tuple[Expr, Extent], values: dict[Var, Expr]
+    ) -> tuple[Stmt, ...]:
         """A block of rows of the left operand."""
         c, dealt = self.c, self.dealt
+        k0, depth = part
         source = strided(c.a.buffer, (c.a.row, c.a.column))
         start = canonical(apply("add", a_start, apply("mul", row0, index(c.a.row))))
         left = apply("sub", self.total, row0)
         rows = canonical(apply("minimum", index(dealt.block), left))
+        if self.along_rows and c.a.computed is not None:
+            panel = (self.left, self.left_step)
+            return filled_panels(
+                c.a.turned, panel, (k0, row0, depth, rows), None, values, self.lanes
+            )
         if self.along_rows:
             packed = _Rows(self.left, self.left_step, source, start, True, self.lanes)
             return packed.packed(depth, rows, None)
         height, pitch = (number(e) for e in self.left.shape)
         wide = -(-dealt.depth // self.lanes) * self.lanes
         box = Buffer("left", self.left.dtype, (height, wide), (pitch, 1), "view", self.left)
+        if c.a.computed is not None:
+            return filled(c.a, box, index(0), (row0, k0, rows, depth), values, self.lanes)
         return (Copy(box, source, (start, index(0), index(0)), 1, 2, rows, as_expr(depth)),)
 
     # --- tiles ------------------------------------------------------------------------------------

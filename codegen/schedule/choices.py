@@ -11,7 +11,7 @@ from typing import final
 
 from ..kernel import Kernel, Role
 from ..targets.base import Features
-from .blocked import block_choice, block_rule, may_block
+from .blocked import block_choice, block_rule, may_block, must_block
 from .contraction import Choice, match, must_pack, number, row_count, rule
 from .narrow import sums_over_lanes, turned
 
@@ -70,6 +70,8 @@ class Product:
 
     def forms(self, best: Choice) -> Sequence[Choice]:
         """In blocks, or not."""
+        if must_block(self.whole, self.rows):
+            return ()
         if best.depth:
             return (rule(self.flat, self.size, self.target),)
         if not may_block(self.whole, self.rows):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from ..affine import canonical, linear
-from ..dtypes import DType, float32
-from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, number_or_expr
+from ..affine import canonical
+from ..dtypes import DType
+from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, number_or_expr, walk
 from ..kernel import (
     Alloc,
     Any,
@@ -26,12 +26,14 @@ from ..kernel import (
     Stmt,
     Tree,
     Vector,
+    nested,
 )
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from ..varying import divides, likely
-from .rewrite import flat_offset, substitute
+from .operands import Operand, filled, operand_of, strided
+from .rewrite import expressions, substitute
 
 __all__ = ["Choice", "Contraction", "Tiled", "match", "rule", "tile"]
 
@@ -58,20 +60,6 @@ ITEMS, PACKED_ITEMS = 16, 8
 
 Every item packs its own panel, so fewer of them pack less.
 """
-
-
-@final
-@dataclass(frozen=True)
-class Operand:
-    """A matrix in memory: element (row, column) of batch b is at ``base + strides``.
-
-    One of 16-bit floats is converted where it is read or packed.
-    """
-
-    buffer: Buffer
-    base: Expr
-    row: int
-    column: int
 
 
 @final
@@ -150,7 +138,7 @@ def match(kernel: Kernel) -> Contraction | None:
 def _contraction(
     before: tuple[Stmt, ...], chain: list[For], reduction: For, lets: Sequence[Stmt]
 ) -> Contraction | None:
-    plain = reduction.order == Tree((Monoid.SUM,)) and not reduction.body
+    plain = reduction.order == Tree((Monoid.SUM,))
     product = reduction.next[0]
     start = reduction.carry[0][1]
     from_zero = isinstance(start, Const) and start.value == 0
@@ -158,15 +146,18 @@ def _contraction(
         return None
     if not (isinstance(product, Apply) and product.op == "mul" and has_tiles(product.dtype)):
         return None
-    left, right = (_element(e) for e in product.args)
-    if left is None or right is None:
-        return None
+    after = tuple(s for s in chain[-1].body if s is not reduction)
+    names = {}
+    for s in (*lets, *after, *reduction.body):
+        if isinstance(s, Let):
+            names[s.var] = s.value
+        elif s in reduction.body:
+            return None
     i, j, k = chain[-2].var, chain[-1].var, reduction.var
-    loops = {*(f.var for f in chain), k}
-    a, b = _operand(left, i, k, j, loops), _operand(right, k, j, i, loops)
+    left, right = product.args
+    a, b = operand_of(left, i, k, j, names), operand_of(right, k, j, i, names)
     if a is None or b is None:
         return None
-    after = tuple(s for s in chain[-1].body if s is not reduction)
     return Contraction(
         before,
         tuple(chain[:-2]),
@@ -176,37 +167,25 @@ def _contraction(
         a,
         b,
         reduction.carry[0][0],
-        (*lets, *after),
+        needed((*lets, *after)),
     )
+
+
+def needed(statements: Sequence[Stmt]) -> tuple[Stmt, ...]:
+    """The statements without names that nothing after them uses."""
+    kept: list[Stmt] = []
+    used: set[Expr] = set()
+    for s in reversed(statements):
+        if isinstance(s, Let) and s.var not in used:
+            continue
+        used.update(x for inner in nested([s]) for e in expressions(inner) for x in walk(e))
+        kept.append(s)
+    return tuple(reversed(kept))
 
 
 def has_tiles(dtype: DType) -> bool:
     """Whether there are register tiles of sums of that dtype."""
     return dtype.itemsize >= 4 and (dtype.is_float or dtype.is_integer)
-
-
-def _element(expr: Expr) -> Load | None:
-    """The element that a factor is, or is converted from."""
-    if isinstance(expr, Apply) and expr.op == "cast" and expr.dtype is float32:
-        (expr,) = expr.args
-        return expr if isinstance(expr, Load) and expr.dtype.is_half else None
-    return expr if isinstance(expr, Load) else None
-
-
-def element(load: Load, dtype: DType) -> Expr:
-    """An element as the sum takes it."""
-    return load if load.dtype is dtype else apply("cast", load, dtype=dtype)
-
-
-def _operand(load: Load, row: Var, column: Var, other: Var, loops: set[Var]) -> Operand | None:
-    form = linear(flat_offset(load.buffer, load.indices))
-    rest: Expr = index(form.constant)
-    for atom, factor in form.terms:
-        if atom is other or not isinstance(atom, Var) or atom not in loops:
-            return None
-        if atom is not row and atom is not column:
-            rest = apply("add", rest, apply("mul", atom, index(factor)))
-    return Operand(load.buffer, rest, form.coefficient(row), form.coefficient(column))
 
 
 def tile_shape(
@@ -280,7 +259,8 @@ def rule(c: Contraction, size: int, target: Features) -> Choice:
 def must_pack(c: Contraction, target: Features) -> bool:
     """Whether tiles cannot read the right operand where it lies."""
     # Vectors of so few bytes have no masks there.
-    return c.b.column != 1 or (c.b.buffer.dtype.is_half and target.vector_bytes < 64)
+    masked = not (c.b.buffer.dtype.is_half and target.vector_bytes < 64)
+    return c.b.column != 1 or c.b.computed is not None or not masked
 
 
 def tile(c: Contraction, size: int, target: Features, choice: Choice | None = None) -> Tiled:
@@ -295,7 +275,7 @@ def tile(c: Contraction, size: int, target: Features, choice: Choice | None = No
     builder = _TileBuilder(c, target, chosen, blocks, panels)
     cost = 2.0 * min(block, max(rows, 1)) * min(columns, width) * c.depth / lanes
     # Few rows wait for the panel to come from memory.
-    cost = max(cost, 1.0 * min(columns, width) * c.depth * c.b.buffer.dtype.itemsize)
+    cost = max(cost, 1.0 * min(columns, width) * c.depth * c.b.itemsize)
     return Tiled(builder.body(), batches(c, size) * blocks * panels, cost)
 
 
@@ -367,6 +347,13 @@ def base_of(operand: Operand, values: dict[Var, Expr]) -> Expr:
     return bound.value
 
 
+def based(statements: list[Stmt], operand: Operand, values: dict[Var, Expr]) -> Expr:
+    """Where the matrix of a batch begins, named where an array says so."""
+    base = base_of(operand, values)
+    far = any(isinstance(e, Load) for e in walk(base))
+    return let(statements, "base", base) if far else base
+
+
 def as_expr(extent: Extent | Expr) -> Expr:
     """An extent as an expression."""
     return index(extent) if isinstance(extent, int) else extent
@@ -376,11 +363,6 @@ def number(extent: Extent | Expr) -> int:
     """An extent that is known."""
     assert isinstance(extent, int)
     return extent
-
-
-def strided(buffer: Buffer, strides: tuple[int, int]) -> Buffer:
-    """A matrix over `buffer`: an offset, then rows and columns."""
-    return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", buffer)
 
 
 def epilogue(
@@ -418,7 +400,7 @@ class _TileBuilder:
         self.width = choice.vectors * self.lanes
         self.block, self.blocks, self.panels = choice.block, blocks, panels
         self.packed = choice.packed
-        far = likely(c.depth) * likely(c.b.row) * c.b.buffer.dtype.itemsize > target.l2_bytes
+        far = likely(c.depth) * likely(c.b.row) * c.b.itemsize > target.l2_bytes
         self.ahead = AHEAD if far and not choice.packed and choice.height <= max(_WIDE) else 0
         self.rows = as_expr(c.rows.extent)
         self.columns = number(c.columns.extent)
@@ -434,7 +416,7 @@ class _TileBuilder:
         """One item: the packed panel of the right operand, then the tiles of its rows."""
         c = self.c
         statements: list[Stmt] = []
-        a_base, b_base = (base_of(o, values) for o in (c.a, c.b))
+        a_base, b_base = (based(statements, o, values) for o in (c.a, c.b))
         b_start = apply("add", b_base, apply("mul", column0, index(c.b.column)))
         valid: Expr = index(self.width)
         if not divides(self.width, self.columns):
@@ -443,11 +425,14 @@ class _TileBuilder:
         depth = index(c.depth)
         if self.packed:
             panel = Buffer("panel", c.acc.dtype, (c.depth, self.width), space="chunk")
-            source = strided(c.b.buffer, (c.b.row, c.b.column))
-            statements += [
-                Alloc(panel),
-                Copy(panel, source, (b_start, index(0), index(0)), 1, 2, depth, valid),
-            ]
+            statements.append(Alloc(panel))
+            if c.b.computed is not None:
+                box = (index(0), column0, c.depth, valid)
+                statements += filled(c.b, panel, index(0), box, values, self.lanes)
+            else:
+                source = strided(c.b.buffer, (c.b.row, c.b.column))
+                starts = (b_start, index(0), index(0))
+                statements.append(Copy(panel, source, starts, 1, 2, depth, valid))
             right, b_starts, axes = panel, (index(0), index(0)), (0, 1)
             contract_columns: Expr = index(self.width)
         else:

@@ -17,14 +17,13 @@ from ..targets.base import Features
 from .contraction import (
     Contraction,
     Items,
-    Operand,
     Tiled,
     base_of,
-    element,
+    based,
     let,
     number,
-    strided,
 )
+from .operands import element, filled, placed, strided
 from .rewrite import substitute
 
 __all__ = ["sums_over_lanes", "turned"]
@@ -39,9 +38,7 @@ BLOCK = 64
 
 def _swapped(c: Contraction) -> Contraction:
     """The same sums with rows and columns changed: ``c.T = b.T @ a.T``."""
-    a = Operand(c.b.buffer, c.b.base, c.b.column, c.b.row)
-    b = Operand(c.a.buffer, c.a.base, c.a.column, c.a.row)
-    return replace(c, rows=c.columns, columns=c.rows, a=a, b=b)
+    return replace(c, rows=c.columns, columns=c.rows, a=c.b.turned, b=c.a.turned)
 
 
 def _known_rows(c: Contraction, size: int) -> Contraction:
@@ -78,7 +75,7 @@ def sums_over_lanes(c: Contraction, size: int, target: Features) -> Tiled | None
     body = items.loop(_item(c, row0, items.values, lanes))
     cost = 2.0 * min(BLOCK, rows) * columns * (c.depth / lanes + lanes)
     # Few columns wait for the rows to come from memory.
-    cost = max(cost, 1.0 * min(BLOCK, rows) * c.depth * c.a.buffer.dtype.itemsize)
+    cost = max(cost, 1.0 * min(BLOCK, rows) * c.depth * c.a.itemsize)
     return Tiled(body, batch * blocks, cost)
 
 
@@ -104,13 +101,15 @@ def _item(c: Contraction, row0: Expr, values: dict[Var, Expr], lanes: int) -> tu
     b_base = base_of(c.b, values)
     source = strided(c.b.buffer, (c.b.row, c.b.column))
     narrow: tuple[Buffer, Expr] = (source, b_base)
-    if c.b.row != 1:
+    if c.b.row != 1 or c.b.computed is not None:
         panel = Buffer("panel", c.acc.dtype, (columns, c.depth), space="chunk")
-        whole = (index(columns), index(c.depth))
-        statements += [
-            Alloc(panel),
-            Copy(panel, source, (b_base, index(0), index(0)), 2, 1, *whole),
-        ]
+        statements.append(Alloc(panel))
+        if c.b.computed is not None:
+            box = (index(0), index(0), columns, c.depth)
+            statements += filled(c.b.turned, panel, index(0), box, values, lanes)
+        else:
+            whole = (index(columns), index(c.depth))
+            statements.append(Copy(panel, source, (b_base, index(0), index(0)), 2, 1, *whole))
         narrow = (strided(panel, (1, c.depth)), index(0))
     sums = Buffer("sums", c.acc.dtype, (columns, BLOCK), space="tile")
     left = apply("sub", index(number(c.rows.extent)), row0)
@@ -124,7 +123,7 @@ def _item(c: Contraction, row0: Expr, values: dict[Var, Expr], lanes: int) -> tu
             group,
             canonical(groups),
             Serial(),
-            _group(c, row0, group, together, sums, narrow, base_of(c.a, values), lanes),
+            _group(c, row0, group, together, sums, narrow, values, lanes),
         ),
         *_after(c, row0, count, sums, values, lanes),
     ]
@@ -138,35 +137,43 @@ def _group(
     together: int,
     sums: Buffer,
     narrow: tuple[Buffer, Expr],
-    a_base: Expr,
+    values: dict[Var, Expr],
     lanes: int,
 ) -> tuple[Stmt, ...]:
     """The sums of some rows with every column; a row outside repeats the last one."""
     k = Var("k", extent=c.depth)
     columns = number(c.columns.extent)
-    a = strided(c.a.buffer, (c.a.row, c.a.column))
     right, start = narrow
     statements: list[Stmt] = []
+    a_base = based(statements, c.a, values)
     carry: list[tuple[Var, Expr]] = []
     following: list[Expr] = []
+    body: list[Stmt] = []
     stores: list[Stmt] = []
     first = apply("mul", group, index(together))
     for q in range(together):
         place = canonical(apply("add", first, index(q)))
         row = apply("minimum", apply("add", row0, place), index(number(c.rows.extent) - 1))
         name = let(statements, f"r{q}", canonical(row))
+        large = c.a.element(a_base, name, k, values, c.acc.dtype)
+        if c.a.computed is not None:
+            (before, inside), large = placed(large, [k], f"e{q}")
+            statements += before
+            body += inside
+            named = Var(f"e{q}", large.dtype)
+            body.append(Let(named, large))
+            large = named
         for j in range(columns):
             total = Var(f"s{q}_{j}", c.acc.dtype)
             carry.append((total, const(0, c.acc.dtype)))
-            loads = (Load(a, (a_base, name, k)), Load(right, (start, k, index(j))))
-            product = (element(load, c.acc.dtype) for load in loads)
-            following.append(apply("mul", *product))
+            small = element(Load(right, (start, k, index(j))), c.acc.dtype)
+            following.append(apply("mul", large, small))
             stores.append(Store(sums, (index(j), place), total))
     # Enough sums in flight to hide the latency of an addition.
     unroll = max(1, min(8 // len(carry), -(-c.depth // lanes)))
     order = Tree((Monoid.SUM,) * len(carry))
     mapping = Vector(lanes, unroll)
-    reduction = For(k, c.depth, order, (), tuple(carry), tuple(following), mapping)
+    reduction = For(k, c.depth, order, tuple(body), tuple(carry), tuple(following), mapping)
     return (*statements, reduction, *stores)
 
 

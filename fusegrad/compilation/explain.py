@@ -19,7 +19,8 @@ from ..codegen.records import dataclass
 from ..codegen.schedule.gpu_library_calls import LibraryCall
 from ..ir.node import Node, all_nodes, where
 from ..ir.printer import print_graph
-from ..passes.regions import Region, size_of
+from ..ops.base import Pattern
+from ..passes.regions import Kind, Region, size_of
 from ..runtime.bodies import functions_of
 from ..runtime.build import Artifacts, build_record
 from ..runtime.device_build import build_device_record
@@ -184,6 +185,9 @@ def _region(region: Region, name: str) -> str:
         place = f"  at {line}" if line is not None else ""
         finish = ", at the end" if stage.finish else ""
         lines.append(f"  {node.op} -> {node.type} ({stage.kind.value}{finish}){place}")
+        if stage.kind is Kind.DOT:
+            made = [n for n in stage.access.inlined if n.op.pattern is not Pattern.SOURCE]
+            lines += [f"    computed by it: {n.op} of {n.type}" for n in made]
     return "\n".join(lines)
 
 

@@ -66,15 +66,18 @@ def _always(value: Expr, at: tuple[Expr, ...]) -> Expr:
 
 @final
 class _Operand:
-    """A matrix operand: a buffer read at an index that is affine in the loops."""
+    """A matrix operand: a buffer read at an index that is affine in the loops, or computed."""
 
     def __init__(self, builder: Builder, node: Node, external: frozenset[Node]) -> None:
         self.builder = builder
         self.node = node
         self.base = operand_base(node, external.__contains__)
+        self.computed = self.base not in external
 
     def read(self, at: tuple[Expr, ...]) -> Expr:
         """The operand's element, loaded through its view."""
+        if self.computed:
+            return self.builder.read(self.node, at)
         flat = view_index(self.node, self.base, at)
         base = self.base
         buffer = self.builder.buffer(base, Role.IN, (size_of(base),))

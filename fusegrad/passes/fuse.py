@@ -13,20 +13,20 @@ Knows bytes, costs and dependencies; knows no loops: `lower` turns a region into
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..codegen.varying import likely
 from ..ir.node import Item, Node, toposort
 from ..ir.types import TupleType
 from ..ops.base import Pattern
+from ..ops.contract import Dot
 from ..ops.identities import Barrier
-from ..ops.movement import Broadcast, Concat
+from ..ops.movement import Broadcast
 from ..ops.reduce import Reduce
-from ..ops.source import ArrayConstant, Input
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
 from .nests import read_from_memory
+from .prologues import computed_operands
 from .regions import (
     EXPENSIVE,
     Kind,
@@ -34,16 +34,18 @@ from .regions import (
     Stage,
     aligned_input,
     cost_of,
+    is_leaf,
     make_stage,
     results_of,
     size_of,
     usual_size,
 )
 from .repeats import store_repeats
+from .storing import smaller_to_store, worth_storing
 from .sums import store_sums_of_products
 from .views import operand_base
 
-__all__ = ["fuse", "is_leaf"]
+__all__ = ["fuse"]
 
 MAX_DEPTH = 64
 MAX_WEIGHT = 512
@@ -51,28 +53,19 @@ MAX_BUFFERS = 48
 MAX_FINISH = 16384
 SEARCH_LIMIT = 2000
 ROUNDS = 3
-SHORT_PARTS = 8
 FEW_ROWS, SMALL = 64, 4096
 """Elementwise work on fewer rows, which threads share, has its own kernel, unless it is small."""
-FAR, CHEAPER_THAN_MEMORY = 1 << 21, 48
-"""So many operations cost less than a value that waits in memory: one of so many bytes."""
 
 
-_LEAVES = frozenset({Input, ArrayConstant})
-
-
-def is_leaf(node: Node) -> bool:
-    """Whether the value of `node` comes from outside the program."""
-    return type(node.op) in _LEAVES
-
-
-def fuse(outputs: Sequence[Node]) -> list[Region]:
+def fuse(outputs: Sequence[Node], prologues: bool = False) -> list[Region]:
     """The regions that compute `outputs`, in an order that respects what they read.
 
     Parameters
     ----------
     outputs : sequence of Node
         The results of the program.
+    prologues : bool
+        Whether products compute operands where they read them, if that pays.
 
     Returns
     -------
@@ -83,10 +76,10 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
     extra: set[Node] = set()
     grower: _Grower | None = None
     for _ in range(ROUNDS):
-        written = values(order, outputs, extra)
+        written = values(order, outputs, extra, prologues)
         grower = _grow(order, written, grower)
         regions = grower.regions
-        shared = _worth_storing(regions, written) | _smaller_to_store(regions, written)
+        shared = worth_storing(regions, written) | smaller_to_store(regions, written)
         if not shared:
             break
         extra |= shared
@@ -96,10 +89,13 @@ def fuse(outputs: Sequence[Node]) -> list[Region]:
 # --- 1. what is written ---------------------------------------------------------------------------
 
 
-def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> set[Node]:
+def values(
+    order: Sequence[Node], outputs: Sequence[Node], extra: set[Node], prologues: bool = False
+) -> set[Node]:
     """The nodes whose values are written to memory."""
     written = {n for n in outputs if not is_leaf(n)} | extra
     leaves = {n for n in order if is_leaf(n)}
+    needed, operands = set(written), set[Node]()
 
     def is_value(node: Node) -> bool:
         return node in written or node in leaves
@@ -109,17 +105,22 @@ def values(order: Sequence[Node], outputs: Sequence[Node], extra: set[Node]) -> 
         if isinstance(node.op, Item):
             continue
         if pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
+            needed.update(results_of(node))
             written.update(results_of(node))
         if pattern is Pattern.CONTRACT:
-            windows = isinstance(node.op, WindowDot)
             bases = (
                 operands_of(node, is_value)
-                if windows
+                if isinstance(node.op, WindowDot)
                 else [operand_base(i, is_value) for i in node.inputs]
             )
-            written.update(b for b in bases if not is_leaf(b))
+            stored = [b for b in bases if not is_leaf(b)]
+            (operands if isinstance(node.op, Dot) else needed).update(stored)
+            written.update(stored)
         elif pattern in (Pattern.LOOP, Pattern.CALL):
+            needed.update(read_from_memory(node, is_leaf))
             written.update(read_from_memory(node, is_leaf))
+    if prologues:
+        written -= computed_operands(order, operands - needed, written)
     _store_expensive_repeats(order, written)
     store_sums_of_products(order, written)
     # First, so that what comes after it sees no chain without an end.
@@ -475,124 +476,4 @@ def _ordered(regions: dict[int, Region]) -> list[Region]:
                 ready.append(other)
     if len(result) != len(regions):
         raise AssertionError("regions form a cycle")
-    return result
-
-
-# --- 3. store or compute again --------------------------------------------------------------------
-
-
-def _worth_storing(regions: dict[int, Region], written: set[Node]) -> set[Node]:
-    """Maps that several regions compute, where storing moves fewer bytes or saves much work."""
-    users: dict[Node, set[int]] = {}
-    for number, region in regions.items():
-        for stage in region.stages:
-            for node in stage.access.inlined:
-                if node.op.pattern is Pattern.MAP and node not in written:
-                    users.setdefault(node, set()).add(number)
-    shared = [n for n, numbers in users.items() if len(numbers) > 1 and size_of(n) > 1]
-    if not shared:
-        return set()
-    chosen: set[Node] = set()
-    memo: dict[Node, tuple[frozenset[Node], int]] = {}
-    for node in toposort(shared):
-        leaves, cost = _recompute(node, memo, written | chosen)
-        count = len(users.get(node, ()))
-        if count < 2 or size_of(node) <= 1:
-            continue
-        full = sum(usual_size(n) >= usual_size(node) for n in leaves)
-        far = cost >= EXPENSIVE and _is_far(node, leaves, [regions[n] for n in users[node]])
-        least = CHEAPER_THAN_MEMORY if far else EXPENSIVE
-        if cost >= least or (count - 1) * (full - 1) > 2:
-            chosen.add(node)
-            memo[node] = (frozenset([node]), 0)
-    return chosen
-
-
-def _is_far(node: Node, leaves: frozenset[Node], users: Iterable[Region]) -> bool:
-    """Whether `node` would wait in memory, and all who use it read anyway what it is made of."""
-    large = usual_size(node) * node.dtype.itemsize >= FAR
-    whole = [n for n in leaves if usual_size(n) >= usual_size(node)] if large else []
-    return len(whole) == 1 and all(_needed_beside(node, whole[0], region) for region in users)
-
-
-def _needed_beside(node: Node, source: Node, region: Region) -> bool:
-    """Whether a region computes more of `source` than `node`."""
-    inlined = dict.fromkeys(n for s in region.stages for n in s.access.inlined)
-    if source in region.nodes:
-        return True
-    below, _ = _cone(node, inlined)
-    made = {source, *(n for n in below if n is not node and usual_size(n) >= usual_size(node))}
-    return any(n not in below and not made.isdisjoint(n.inputs) for n in inlined)
-
-
-def _smaller_to_store(regions: dict[int, Region], written: set[Node]) -> set[Node]:
-    """Conditions that another region computes from a value it needs for nothing else.
-
-    A mask takes a byte for each element where the value takes four: store it where the value is.
-    """
-    home = {n: r.number for r in regions.values() for n in r.nodes}
-    chosen: set[Node] = set()
-    for number, region in regions.items():
-        inlined = dict.fromkeys(n for s in region.stages for n in s.access.inlined)
-        users: dict[Node, set[Node]] = {}
-        for node in inlined:
-            for source in node.inputs:
-                users.setdefault(source, set()).add(node)
-        for node in inlined:
-            if node.dtype.kind != "bool" or node.op.pattern is not Pattern.MAP or node in written:
-                continue
-            below, values_read = _cone(node, inlined)
-            for value in values_read:
-                local = home.get(value, number) == number or size_of(value) != size_of(node)
-                if local or value.dtype.itemsize == 1 or not users[value] <= below:
-                    continue
-                elsewhere = [v for v in values_read if size_of(v) == size_of(node)]
-                if elsewhere == [value]:
-                    chosen.add(node)
-    return chosen
-
-
-def _cone(node: Node, inlined: dict[Node, None]) -> tuple[set[Node], list[Node]]:
-    """The inlined nodes that `node` is computed by, and the values they read."""
-    below: set[Node] = set()
-    found: dict[Node, None] = {}
-    stack = [node]
-    while stack:
-        n = stack.pop()
-        if n in below:
-            continue
-        if n not in inlined:
-            found[n] = None
-            continue
-        below.add(n)
-        stack.extend(n.inputs)
-        if len(below) > 16:
-            return below, []
-    return below, list(found)
-
-
-def _in_turn(node: Node) -> bool:
-    """Whether neighbours come from several values in turn, which is cheap in a map over all."""
-    if not isinstance(node.op, Concat):
-        return False
-    behind = node.shape[node.op.axis + 1 :]
-    return size_of(node) > 0 and math.prod(behind) < SHORT_PARTS  # type: ignore[arg-type]
-
-
-def _recompute(
-    node: Node, memo: dict[Node, tuple[frozenset[Node], int]], stored: set[Node]
-) -> tuple[frozenset[Node], int]:
-    """The values `node` is computed from, and the cost of doing it again."""
-    if node in memo:
-        return memo[node]
-    if node in stored or is_leaf(node):
-        result = (frozenset([node]), 0)
-    else:
-        parts = [memo[i] for i in node.inputs]
-        leaves: frozenset[Node] = (
-            frozenset().union(*(p[0] for p in parts)) if parts else frozenset()
-        )
-        own = EXPENSIVE if _in_turn(node) else cost_of(node)
-        result = (leaves, min(1 << 20, own + sum(p[1] for p in parts)))
-    memo[node] = result
     return result

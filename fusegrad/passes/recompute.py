@@ -20,8 +20,8 @@ from ..ir.node import Node, toposort
 from ..ops import build
 from ..ops.base import Pattern
 from ..ops.source import Input
-from .fuse import fuse, is_leaf
-from .regions import Region, cost_of, size_of
+from .fuse import fuse
+from .regions import Region, cost_of, is_leaf, size_of
 
 __all__ = ["kept_bytes", "within"]
 
@@ -70,7 +70,7 @@ def kept_bytes(regions: Sequence[Region], outputs: Sequence[Node]) -> int:
 
 
 def within(
-    outputs: Sequence[Node], regions: Sequence[Region], goal: int
+    outputs: Sequence[Node], regions: Sequence[Region], goal: int, prologues: bool = False
 ) -> tuple[list[Node], list[Region]]:
     """The same outputs and their regions, with at most so many bytes kept, or the least found.
 
@@ -82,6 +82,8 @@ def within(
         What `fuse` makes of it.
     goal : int
         Bytes between regions, results aside.
+    prologues : bool
+        As `fuse` takes it.
     """
     best = list(outputs), list(regions)
     times = _times(regions, outputs)
@@ -90,7 +92,7 @@ def within(
         fewer = _fewer_bytes(outputs, times)
         if fewer is None:
             break
-        outputs, regions = fewer, fuse(fewer)
+        outputs, regions = fewer, fuse(fewer, prologues)
         times = _times(regions, outputs)
         now = _peak(times)[1]
         worse = 0 if now < least else worse + 1

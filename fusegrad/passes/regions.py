@@ -26,6 +26,7 @@ from ..ops.identities import Barrier
 from ..ops.indexing import TakeAlong
 from ..ops.movement import Broadcast, Reshape, Transpose
 from ..ops.reduce import ArgReduce, Reduce
+from ..ops.source import ArrayConstant, Input
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
 from .views import operand_base
@@ -39,6 +40,7 @@ __all__ = [
     "access",
     "aligned_input",
     "cost_of",
+    "is_leaf",
     "make_stage",
     "results_of",
     "size_of",
@@ -49,6 +51,9 @@ COLUMN_LIMIT = 8192
 """The longest row whose column sums are kept as partial copies for each chunk."""
 WIDE_COLUMNS, MANY_ROWS = 1 << 17, 256
 """Longer rows, up to this, are summed so too when there are so many that the copies are few."""
+
+
+_LEAVES = frozenset({Input, ArrayConstant})
 
 
 class Kind(Enum):
@@ -127,6 +132,11 @@ class Region:
     def nodes(self) -> list[Node]:
         """The values the region computes, in order."""
         return [v for s in self.stages for v in s.values]
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether the value of `node` comes from outside the program."""
+    return type(node.op) in _LEAVES
 
 
 def results_of(node: Node) -> tuple[Node, ...]:

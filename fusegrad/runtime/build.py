@@ -25,10 +25,10 @@ from ..lower.equal import structure_of
 from ..ops import build
 from ..ops.base import CallOp
 from ..ops.identities import Barrier
-from ..passes.fuse import fuse, is_leaf
+from ..passes.fuse import fuse
 from ..passes.pipeline import Observer, run_passes
 from ..passes.recompute import kept_bytes, within
-from ..passes.regions import Kind, Region, results_of
+from ..passes.regions import Kind, Region, is_leaf, results_of
 from .bodies import Planned, body_task, functions_of, most_trips
 from .calls import callee_of
 from .emission import Emission, symbol_of
@@ -163,6 +163,7 @@ def _build(
             clock,
             observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
             goal=goal,
+            prologues=True,
         )
         made.expect(kept_bytes(unit.regions, unit.roots))
         units = [*units_inside(unit), unit]
@@ -235,8 +236,12 @@ def analyse(
     distinct: bool = False,
     goal: Goal | None = None,
     runs: int = 1,
+    prologues: bool = False,
 ) -> Unit:
-    """Passes and fusion; with `distinct`, no two results are the same value in memory."""
+    """Passes and fusion; with `distinct`, no two results are the same value in memory.
+
+    With `prologues`, products compute operands where they read them.
+    """
     simplified = run_passes(outputs, verify=config.current().check, observe=observe)
     clock.lap("passes")
     unique: dict[Node, int] = {}
@@ -248,10 +253,10 @@ def analyse(
             written = build.stop_gradient(written)
         positions.append(unique.setdefault(written, len(unique)))
     roots = list(unique)
-    regions = fuse(roots)
+    regions = fuse(roots, prologues)
     if goal is not None:
         bytes_ = kept_bytes(regions, roots)
-        roots, regions = within(roots, regions, int(goal.part * bytes_))
+        roots, regions = within(roots, regions, int(goal.part * bytes_), prologues)
         bytes_ = kept_bytes(regions, roots)
         if bytes_ in goal.seen or (goal.most is not None and bytes_ > goal.most):
             raise NotWorthwhile
@@ -264,7 +269,9 @@ def analyse(
         if functions:
             often = runs * most_trips(node)
             unit.bodies[node] = [
-                analyse(made, function.results, clock, distinct=True, runs=often)
+                analyse(
+                    made, function.results, clock, distinct=True, runs=often, prologues=prologues
+                )
                 for function in functions
             ]
     return unit

@@ -11,7 +11,7 @@ import pytest
 import fusegrad as fg
 import fusegrad.nn.functional as F
 from fusegrad import nn, optim
-from fusegrad.passes import fuse, rematerialise
+from fusegrad.passes import rematerialise, storing
 from fusegrad.runtime import step as runtime_step
 
 Layer = Callable[[Any], Any]
@@ -153,7 +153,7 @@ def test_second_derivatives(least: int) -> None:
 def test_less_is_kept() -> None:
     """Of each layer one value is kept, not two: of those that fusion does not store as well."""
     step, _ = training(F.silu, layers=8)
-    rows = max(rematerialise.LEAST_BYTES, fuse.FAR) // (4 * WIDTH) + 1
+    rows = max(rematerialise.LEAST_BYTES, storing.FAR) // (4 * WIDTH) + 1
     x = data(rows, WIDTH)
     value = 4 * rows * WIDTH
     assert step.memory(x).peak < 11.5 * value

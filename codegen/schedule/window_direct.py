@@ -5,8 +5,6 @@ Holds the heuristics of direct convolution on the CPU.
 
 from __future__ import annotations
 
-from typing import final
-
 from ..affine import canonical
 from ..dtypes import int64
 from ..expr import Buffer, Const, Expr, Extent, Load, Var, index, number_or_expr
@@ -44,11 +42,12 @@ FEW = 4
 """Of so few rows a tile has more vectors, or else its sums wait for each other."""
 COPY = 3.0
 """What a vector of the padded copy takes, in cycles."""
+CALL, EPILOGUE, RUN = 25.0, 3.0, 12.0
+"""What a tile takes to begin, in cycles, a vector of sums on its way to what follows, and a row."""
 SUMS = 1 << 16
 """Bytes of sums that wait for those of other channels."""
 
 
-@final
 class Direct(Tiling):
     """Short windows: from a padded copy of some rows, of which all windows are read.
 
@@ -115,9 +114,10 @@ class Direct(Tiling):
         vectors = self.lines * self.run // self.lanes
         depth = self.channels * self.taps
         copied = self._bytes(self.places1) / (self.dtype.itemsize * self.lanes)
-        return tiles * depth * tile_time(height, vectors) + COPY * copied * (
-            1 if self.step2 <= 2 else 4
-        )
+        slow = 1 if self.step2 <= 2 else 4
+        each = depth * tile_time(height, vectors) + CALL
+        each += height * (EPILOGUE * vectors + RUN * self.lines)
+        return tiles * each + COPY * copied * slow
 
     def _read(self, places: int) -> int:
         """Rows of the input that so many rows of places read."""
@@ -165,7 +165,7 @@ class Direct(Tiling):
         height = self.height(self.rows)
         self.weight = self.taps_of_weight(values, self.taps)
         table = Buffer("taps", int64, (self.taps + 1,), space="chunk")
-        inside: list[Stmt] = [Alloc(table), self._places(table, copy), Alloc(copy)]
+        inside: list[Stmt] = [*self._tables(table, copy), Alloc(copy)]
         width = self.lines * self.run
         operands, channel = (copy, table), channels[0]
         if isinstance(channel, Const):
@@ -219,6 +219,10 @@ class Direct(Tiling):
             columns=index(read * self.pitch),
         )
         return copy, unfold, (channel, count)
+
+    def _tables(self, table: Buffer, copy: Buffer) -> tuple[Stmt, ...]:
+        """What the tiles look up."""
+        return (Alloc(table), self._places(table, copy))
 
     def _places(self, table: Buffer, copy: Buffer) -> Stmt:
         """Where each element of a window lies in the copy."""
@@ -290,7 +294,7 @@ class Direct(Tiling):
         channels: tuple[Expr, Expr],
         place: tuple[Expr, ...],
         onward: bool,
-    ) -> Placed:
+    ) -> Stmt:
         (copy, table), (tile0, alive, line, column, row0) = operands, place
         w = self.weight
         buffer = self.p.weight.buffer

@@ -109,6 +109,11 @@ class Rows(Tiling):
         return -(-self.channels // -(-self.channels // block))
 
     @property
+    def fits(self) -> bool:
+        """What no other form can do, this one does."""
+        return True
+
+    @property
     def time(self) -> float:
         """About how long it takes for one of the batch."""
         vectors = self.width // self.lanes

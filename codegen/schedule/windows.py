@@ -36,6 +36,8 @@ from .window_tiling import (
     number,
     rounded,
 )
+from .window_unrolled import Unrolled
+from .window_unrolled_sums import UnrolledSums
 
 __all__ = ["match_windows", "tile_windows"]
 
@@ -46,12 +48,13 @@ LEAST_ROWS = 24
 def tile_windows(product: WindowProduct, size: int, target: Features) -> Tiled:
     """The mapped form: items of (batch, block of rows, panel of columns)."""
     if product.in_rows:
-        sums, rows = Sums(product, size, target), Rows(product, size, target)
-        return sums.tiled() if sums.fits and sums.time <= rows.time else rows.tiled()
-    direct, channels = Direct(product, size, target), Channels(product, size, target)
-    if direct.fits and not (channels.fits and channels.time < direct.time):
-        return direct.tiled()
-    return channels.tiled() if channels.fits else Columns(product, size, target).tiled()
+        long = (form(product, size, target) for form in (Sums, UnrolledSums, Rows))
+        return min((form for form in long if form.fits), key=lambda form: form.time).tiled()
+    forms = (form(product, size, target) for form in (Direct, Unrolled, Channels))
+    fitting = [form for form in forms if form.fits]
+    if not fitting:
+        return Columns(product, size, target).tiled()
+    return min(fitting, key=lambda form: form.time).tiled()
 
 
 @final

@@ -176,10 +176,11 @@ class _Product:
     def _epilogue(self, group: Expr, image: Expr, o: Expr, place: Expr) -> None:
         """Store the sum and what follows from it, at the same element."""
         flat: Expr = index(0)
-        order = (o, image) if self.op.exchanged else (image, o)
-        extents = (self.out, self.batch) if self.op.exchanged else (self.batch, self.out)
-        places = math.prod(self.counts)
-        for i, extent in zip((group, *order, place), (1, *extents, places), strict=True):
+        first, extents = (group, image, o), (self.groups, self.batch, self.out)
+        order, places = self.op.order, math.prod(self.counts)
+        indices = (*(first[axis] for axis in order), place)
+        outer = (1, *(extents[axis] for axis in order[1:]), places)
+        for i, extent in zip(indices, outer, strict=True):
             flat = apply("add", apply("mul", flat, index(extent)), i)
         self.builder.overrides[self.root] = lambda _: self.acc
         for stage in self.region.stages:

@@ -35,6 +35,8 @@ __all__ = [
 Shape = Sequence[Extent]
 FEW_SUMS = 4
 """Fewer channels than this are summed where the windows lie, unless each is a long sum."""
+MOST_TAPS = 64
+"""Elements of a window that are written out where few sums share it."""
 LANES = 16
 """Elements that a vector is taken to hold when a layout is chosen."""
 
@@ -220,9 +222,10 @@ def _is_product(
     batch, channels = (e for e in x.shape[1:3] if isinstance(e, int))
     if math.prod(sizes) > math.prod(counts):
         several = len(sizes) == 2 and batch >= FEW_SUMS and max(out, channels) > 1
-        return out >= FEW_SUMS or several
+        return out >= FEW_SUMS or several or math.prod(counts) <= MOST_TAPS
     # Fewer places than half a vector leave most of it empty.
-    return max(out, channels // 4) >= FEW_SUMS and math.prod(counts) >= LANES // 2
+    several = max(out, channels // 4) >= FEW_SUMS or math.prod(sizes) <= MOST_TAPS
+    return several and math.prod(counts) >= LANES // 2
 
 
 def _without_padding(
@@ -351,7 +354,7 @@ def convolution_by_weight(
     x, cotangent = exchange_next(x), exchange_next(cotangent)
     if _is_product(x, cotangent, low, high, dilations, strides):
         params = (tuple(part) for part in (dilations, strides, low, high))
-        return Node(CLASSES["window_dot"](*params, True), (x, cotangent))
+        return Node(CLASSES["window_dot"](*params, (0, 2, 1)), (x, cotangent))
     if any((*low, *high)):
         starts = [0, 0, 0, *(max(0, -a) for a in low)]
         ends = zip(x.shape[3:], high, strict=True)

@@ -6,6 +6,7 @@ Knows no layers, and nothing of how it is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -29,6 +30,8 @@ from .convolution import Convolution
 
 __all__ = ["WindowDot"]
 
+PLAIN = (0, 1, 2)
+
 
 @op_class("window_dot", (1,), (1,), (0,), (0,))
 @final
@@ -44,15 +47,16 @@ class WindowDot(Op):
         Steps between the windows and inside of one, for each of the last axes.
     low, high : tuple of int
         How far the windows reach beyond the ends of each axis; less than zero cuts it.
-    exchanged : bool
-        The same as ``y[g, o, n, i...]``: what the derivative by a weight is.
+    order : tuple of int
+        The order of groups, images and channels in the result: ``y[g, o, n, i...]``, as the
+        derivative by a weight is, with ``(0, 2, 1)``.
     """
 
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     low: tuple[int, ...]
     high: tuple[int, ...]
-    exchanged: bool = False
+    order: tuple[int, int, int] = PLAIN
     name: ClassVar[str] = "window_dot"
     pattern: ClassVar[Pattern] = Pattern.CONTRACT
 
@@ -89,15 +93,21 @@ class WindowDot(Op):
                     "pad the input, or take a smaller window",
                 )
             counts.append(room // stride + 1)
-        first = (w.shape[1], x.shape[1]) if self.exchanged else (x.shape[1], w.shape[1])
-        return TensorType((x.shape[0], *first, *counts), x.dtype)
+        first = (x.shape[0], x.shape[1], w.shape[1])
+        return TensorType((*(first[axis] for axis in self.order), *counts), x.dtype)
+
+    def _plain(self, result: Node) -> Node:
+        """The result in the order of groups, images, channels."""
+        if self.order == PLAIN:
+            return result
+        back = sorted(range(3), key=self.order.__getitem__)
+        return build.transpose(result, (*back, *range(3, len(result.shape))))
 
     # --- derivative and batches -------------------------------------------------------------------
 
     def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
         x, w = node.inputs
-        if self.exchanged:
-            cotangent = build_window.exchange_next(cotangent)
+        cotangent = self._plain(cotangent)
         return (
             build_window.convolution_by_input(
                 cotangent, w, x.shape[3:], self.strides, self.dilations, self.low
@@ -110,7 +120,12 @@ class WindowDot(Op):
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         """A batch of both operands is more groups, one of the input a larger batch."""
         x, w = operands
-        if batched[0] and not batched[1] and not self.exchanged:
+        if self.order[0] != 0:
+            plain = replace(self, order=PLAIN)
+            result = plain.batch(Node(plain, node.inputs), operands, batched)
+            first = (0, *(axis + 1 for axis in self.order))
+            return build.transpose(result, (*first, *range(4, len(result.shape))))
+        if batched[0] and not batched[1] and self.order == PLAIN:
             moved = build.transpose(x, (1, 0, *range(2, len(x.shape))))
             result = Node(self, (build_window.merge_axes(moved, 1), w))
             apart = build_window.split_axis(result, 1, x.shape[0])
@@ -136,7 +151,8 @@ class WindowDot(Op):
         )
         plain = Convolution(self.strides, self.dilations, False)
         result = plain.ref(padded[(..., *cuts)], w)
-        return np.ascontiguousarray(result.swapaxes(1, 2)) if self.exchanged else result
+        result = result.transpose(*self.order, *range(3, result.ndim))
+        return np.ascontiguousarray(result)
 
     def samples(self) -> Iterator[Sample]:
         for strides, dilations, low, high, x, w in (
@@ -149,8 +165,8 @@ class WindowDot(Op):
             ((2, 1), (1, 1), (0, 0), (0, 0), (1, 3, 2, 8, 7), (1, 2, 2, 5, 6)),
             ((1, 1, 1), (1, 1, 1), (0, 0, 1), (0, 1, 0), (1, 1, 2, 3, 2, 3), (1, 2, 2, 2, 1, 2)),
         ):
-            for exchanged in (False, True):
-                op = WindowDot(strides, dilations, low, high, exchanged)
+            for order in (PLAIN, (0, 2, 1), (1, 0, 2)):
+                op = WindowDot(strides, dilations, low, high, order)
                 yield Sample(op, (InputSpec(x), InputSpec(w)))
         for dtype in (bfloat16, float32):
             for sizes in ((3, 3), (6, 19)):

@@ -1,12 +1,13 @@
 """Contractions in the form that needs least movement afterwards.
 
-Knows Dot and transposition; knows no kernels.
+Knows Dot, products with windows, and transposition; knows no kernels.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..codegen.dtypes import float32, float64
 from ..ir.node import Node, toposort
@@ -14,6 +15,7 @@ from ..ir.rewrite import only, rewrite
 from ..ops import build
 from ..ops.contract import Dot
 from ..ops.movement import Transpose
+from ..ops.window_dot import WindowDot
 
 __all__ = ["transpose_contractions"]
 
@@ -26,6 +28,8 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
 
     The sums run over the same products in the same order, so no bit changes. A weight's gradient
     then comes out in the layout of the weight, and its update is the contraction's epilogue.
+
+    transpose(window_dot(x, w)) is one, too, where it moves groups, images and channels only.
 
     A single sum over many products becomes a reduction, which threads share, and what has nothing
     to sum becomes a product of elements, which fuses with what is around it.
@@ -45,7 +49,18 @@ def transpose_contractions(outputs: Sequence[Node]) -> list[Node]:
         a, b = dot.inputs
         return build.dot(build.transpose(b, swapped), build.transpose(a, swapped))
 
-    return rewrite(outputs, [_outer, rule, _single_sum])
+    @only(lambda op: isinstance(op, Transpose))
+    def windows(node: Node) -> Node | None:
+        product = node.inputs[0]
+        if not isinstance(node.op, Transpose) or not isinstance(product.op, WindowDot):
+            return None
+        permutation = node.op.permutation
+        if permutation[3:] != tuple(range(3, len(permutation))) or uses[product] > 1:
+            return None
+        first, second, third = (product.op.order[axis] for axis in permutation[:3])
+        return Node(replace(product.op, order=(first, second, third)), product.inputs)
+
+    return rewrite(outputs, [_outer, rule, windows, _single_sum])
 
 
 @only(lambda op: isinstance(op, Dot))

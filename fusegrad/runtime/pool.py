@@ -2,8 +2,8 @@
 
 Knows nothing of how the text is compiled, and nothing of what the chunks compute.
 
-A launch has a number of chunks. Who takes part takes the next chunk from `@unclaimed` until there
-is none, and then adds the number of chunks that it ran to `@finished`; the launch is over when all
+A launch has a number of chunks. Who takes part takes a chunk from `@unclaimed`, the launching thread
+at one end, workers at the other, until there is none, and then adds the number of chunks that it ran to `@finished`; the launch is over when all
 have been added. So nobody waits for a thread that took nothing, and a thread that comes late, or
 sleeps, costs nothing. `@job` is read only while holding a claimed chunk that is not yet counted:
 the launch cannot end before, and so `@job` cannot change meanwhile.
@@ -97,9 +97,10 @@ define i32 @fg_pool_workers() nounwind {
 """
 
 _STATE = """
-%job_type = type { ptr, ptr, i64, i64, i64, ptr, i64 }
+%job_type = type { ptr, ptr, i64, i64, ptr, i64 }
 
 ; Each on cache lines of its own.
+; The chunks that nobody took: the first one in the lower half, the one behind the last above.
 @unclaimed = internal global i64 0, align 128
 @finished = internal global i32 0, align 128
 @caller_sleeps = internal global i32 0, align 128
@@ -150,7 +151,17 @@ define internal i64 @nanoseconds() nounwind {
   ret i64 %sum
 }
 
-; Wait for about a microsecond, until `unclaimed` > 0 or `finished` = %target; then give way.
+; How many chunks a value of `unclaimed` says are left; not more than 0 if there is none.
+define internal i64 @left(i64 %word) nounwind {
+  %first = trunc i64 %word to i32
+  %above = lshr i64 %word, 32
+  %end = trunc i64 %above to i32
+  %count = sub i32 %end, %first
+  %count64 = sext i32 %count to i64
+  ret i64 %count64
+}
+
+; Wait for about a microsecond, until chunks are left or `finished` = %target; then give way.
 define internal void @look(ptr %word, i32 %target) nounwind {
 entry:
   %for_work = icmp eq ptr %word, @unclaimed
@@ -159,7 +170,8 @@ head:
   %round = phi i32 [0, %entry], [%next, %pause]
   br i1 %for_work, label %work, label %end
 work:
-  %left = load atomic i64, ptr @unclaimed monotonic, align 8
+  %word_now = load atomic i64, ptr @unclaimed monotonic, align 8
+  %left = call i64 @left(i64 %word_now)
   %some = icmp sgt i64 %left, 0
   br i1 %some, label %done, label %pause
 end:
@@ -178,29 +190,36 @@ done:
   ret void
 }
 
-; Run chunks until none is left; how many it ran.
+; Run chunks until none is left; how many it ran. The launching thread takes the first of those that
+; are left, workers the last: so launches over the same rows find them in the caches where the last
+; launch left them.
 define internal i32 @work(i64 %thread) nounwind {
 entry:
+  %launches = icmp eq i64 %thread, 0
+  %step = select i1 %launches, i64 1, i64 -4294967296
   br label %head
 head:
   %ran = phi i32 [0, %entry], [%ran_next, %body]
-  %left = atomicrmw sub ptr @unclaimed, i64 1 acquire
+  %word = atomicrmw add ptr @unclaimed, i64 %step acquire
+  %left = call i64 @left(i64 %word)
   %some = icmp sgt i64 %left, 0
   br i1 %some, label %body, label %done
 body:
+  %front = and i64 %word, 4294967295
+  %end_word = lshr i64 %word, 32
+  %back = sub i64 %end_word, 1
+  %chunk = select i1 %launches, i64 %front, i64 %back
   %kernel = load ptr, ptr @job
   %args = load ptr, ptr getelementptr (%job_type, ptr @job, i32 0, i32 1)
   %n = load i64, ptr getelementptr (%job_type, ptr @job, i32 0, i32 2)
   %grain = load i64, ptr getelementptr (%job_type, ptr @job, i32 0, i32 3)
-  %chunks = load i64, ptr getelementptr (%job_type, ptr @job, i32 0, i32 4)
-  %scratch = load ptr, ptr getelementptr (%job_type, ptr @job, i32 0, i32 5)
-  %stride = load i64, ptr getelementptr (%job_type, ptr @job, i32 0, i32 6)
+  %scratch = load ptr, ptr getelementptr (%job_type, ptr @job, i32 0, i32 4)
+  %stride = load i64, ptr getelementptr (%job_type, ptr @job, i32 0, i32 5)
   %offset = mul i64 %thread, %stride
   %own = getelementptr i8, ptr %scratch, i64 %offset
-  %chunk = sub i64 %chunks, %left
   %lo = mul i64 %chunk, %grain
-  %end = add i64 %lo, %grain
-  %hi = call i64 @llvm.smin.i64(i64 %end, i64 %n)
+  %stop = add i64 %lo, %grain
+  %hi = call i64 @llvm.smin.i64(i64 %stop, i64 %n)
   call void %kernel(ptr %args, i64 %lo, i64 %hi, i64 %chunk, ptr %own)
   %ran_next = add i32 %ran, 1
   br label %head
@@ -232,7 +251,8 @@ surplus:
   br label %idle
 wanted_now:
   call void @look(ptr @unclaimed, i32 0)
-  %left = load atomic i64, ptr @unclaimed monotonic, align 8
+  %word = load atomic i64, ptr @unclaimed monotonic, align 8
+  %left = call i64 @left(i64 %word)
   %some = icmp sgt i64 %left, 0
   br i1 %some, label %found, label %nothing
 nothing:
@@ -247,7 +267,8 @@ tired:
   ; other way round, so one of the two sees the other.
   %before = load atomic i32, ptr @epoch seq_cst, align 4
   %s1 = atomicrmw add ptr @sleepers, i32 1 seq_cst
-  %left2 = load atomic i64, ptr @unclaimed seq_cst, align 8
+  %word2 = load atomic i64, ptr @unclaimed seq_cst, align 8
+  %left2 = call i64 @left(i64 %word2)
   %none = icmp sle i64 %left2, 0
   br i1 %none, label %sleep, label %awake
 sleep:
@@ -255,7 +276,8 @@ sleep:
   br label %awake
 awake:
   %s2 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
-  %left3 = load atomic i64, ptr @unclaimed monotonic, align 8
+  %word3 = load atomic i64, ptr @unclaimed monotonic, align 8
+  %left3 = call i64 @left(i64 %word3)
   %many = icmp sgt i64 %left3, 2
   %others = icmp sgt i32 %s2, 1
   %call = and i1 %many, %others
@@ -330,7 +352,9 @@ entry:
   %wanted32 = trunc i64 %wanted to i32
   %general = load atomic i32, ptr @limit acquire, align 4
   %limit = call i32 @llvm.umin.i32(i32 %general, i32 %wanted32)
-  %several = icmp sgt i64 %chunks, 1
+  ; From 2 on, and countable in half a word.
+  %above_one = sub i64 %chunks, 2
+  %several = icmp ult i64 %above_one, 2147483645
   %threads = icmp ugt i32 %limit, 1
   %worthwhile = and i1 %several, %threads
   br i1 %worthwhile, label %try, label %inline
@@ -357,12 +381,12 @@ publish:
   store ptr %args, ptr getelementptr (%job_type, ptr @job, i32 0, i32 1)
   store i64 %n, ptr getelementptr (%job_type, ptr @job, i32 0, i32 2)
   store i64 %grain, ptr getelementptr (%job_type, ptr @job, i32 0, i32 3)
-  store i64 %chunks, ptr getelementptr (%job_type, ptr @job, i32 0, i32 4)
-  store ptr %scratch, ptr getelementptr (%job_type, ptr @job, i32 0, i32 5)
-  store i64 %stride, ptr getelementptr (%job_type, ptr @job, i32 0, i32 6)
+  store ptr %scratch, ptr getelementptr (%job_type, ptr @job, i32 0, i32 4)
+  store i64 %stride, ptr getelementptr (%job_type, ptr @job, i32 0, i32 5)
   store atomic i32 %wanted32, ptr @allowed monotonic, align 4
   store atomic i32 0, ptr @finished monotonic, align 4
-  store atomic i64 %chunks, ptr @unclaimed release, align 8
+  %all_chunks = shl i64 %chunks, 32
+  store atomic i64 %all_chunks, ptr @unclaimed release, align 8
   %e = atomicrmw add ptr @epoch, i32 1 seq_cst
   %sleeping = load atomic i32, ptr @sleepers seq_cst, align 4
   %any = icmp ne i32 %sleeping, 0

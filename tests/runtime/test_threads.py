@@ -168,6 +168,8 @@ def test_every_chunk_runs_once(kernels: Kernels, count: int) -> None:
         assert (records[:, 2] == np.minimum(starts + grain, n)).all()
         thread = (records[:, 3] - scratch.ctypes.data) // 64
         assert ((thread >= 0) & (thread < count)).all()
+        # The launching thread has the first chunks, workers the others.
+        assert (np.diff((thread > 0).astype(np.int8)) >= 0).all()
         if len(records) == 1:
             assert thread[0] == 0
 

@@ -1,6 +1,6 @@
 """Work that a thread does meanwhile, in pieces: code that was made fast is made again, well.
 
-Knows jobs as iterators, of which each step is a piece; knows no code.
+Knows jobs as iterators, of which each step is a piece, and that they compile; knows no code.
 
 A fork waits for the end of the piece in progress, and so does the end of the process: the code
 generator must be in the middle of nothing then. What is left of the jobs is dropped.
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import final
 
 from ..errors import FusegradWarning
+from . import footprint
 from .locks import recursive_lock
 
 __all__ = ["Job", "later"]
@@ -96,6 +97,8 @@ class _Worker:
             if job.done:
                 with self._state:
                     self._jobs.popleft()
+            # A little longer each time, and less memory beside that of the steps that run.
+            footprint.release()
 
     def end(self) -> None:
         """No piece begins any more, and none is in progress."""

@@ -16,7 +16,7 @@ import threading
 from contextlib import suppress
 
 from ..codegen.targets import library
-from . import executor, machine
+from . import executor, footprint, machine
 from .locks import recursive_lock
 
 __all__ = ["begin", "begin_where_nothing_is_known", "wait"]
@@ -56,6 +56,9 @@ def _run() -> None:
     # Whoever needs it next raises what is wrong.
     with suppress(Exception):
         _open_library()
+        # What opening it took was nearly all for that alone.
+        footprint.take_single_pages()
+        footprint.release()
         machine.machine()
         library.initialize()
         executor.entry()

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, final
 from ..codegen.deferred import deferred
 from ..codegen.kernel import Kernel
 from ..codegen.records import dataclass
-from ..codegen.schedule.gpu_library_calls import LibraryCall
 from ..errors import DeviceError
 from .locks import recursive_lock
 
 if TYPE_CHECKING:
+    from ..codegen.schedule.gpu_library_calls import LibraryCall
     from ..codegen.targets import nvptx
     from ..lower import Lowered
 else:

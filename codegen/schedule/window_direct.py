@@ -102,9 +102,8 @@ class Direct(Tiling):
 
     @property
     def fits(self) -> bool:
-        """Whether windows have several elements, and rows of a copy stay near."""
-        near = self.rank == 1 or self._bytes(self.lines) <= self.channels * self.budget
-        return self.rank <= 2 and self.taps > 1 and near
+        """Whether windows have several elements."""
+        return self.rank <= 2 and self.taps > 1
 
     @property
     def time(self) -> float:

@@ -73,7 +73,7 @@ class _Product:
         scope.open(o)
         scope.open(p)
         k = Var("k", extent=depth)
-        weight = self._weight([group, o, k], [0, 1, len(self.w.shape) - 1])
+        weight = self._weight([group, o, *self._places(k)], [0, 1, 2, len(self.w.shape) - 1])
         self._sum(k, depth, apply("mul", weight, Load(unfolded, (k, p))))
         self._epilogue(group, image, o, p)
         scope.close(p, places, Any())
@@ -152,14 +152,31 @@ class _Product:
         )
         return target
 
-    def _weight(self, variables: list[Var], axes: list[int]) -> Expr:
+    def _places(self, k: Var) -> tuple[Expr, Expr]:
+        """The channel that an element of the sum is of, and the element of the window."""
+        taps = math.prod(self.sizes)
+        _, steps = strides_of(self.w, self.bases[1])
+        if taps == 1:
+            return k, index(0)
+        if steps[2] == taps * self._unit():
+            # One step for both.
+            return index(0), k
+        return apply("divtrunc", k, index(taps)), apply("remtrunc", k, index(taps))
+
+    def _unit(self) -> int:
+        """The step from one element of a window of the weight to the next."""
+        shape, (_, steps) = shape_of(self.w), strides_of(self.w, self.bases[1])
+        inner = [steps[axis] for axis in range(3, len(shape)) if shape[axis] != 1]
+        return inner[-1] if inner else 1
+
+    def _weight(self, variables: list[Expr], axes: list[int]) -> Expr:
         """The weight's element; the last axes are one."""
         base = self.bases[1]
         first, steps = strides_of(self.w, base)
         shape = shape_of(self.w)
         flat: Expr = index(first)
         for variable, axis in zip(variables, axes, strict=True):
-            step = 1 if axis == len(shape) - 1 else steps[axis]
+            step = self._unit() if axis == len(shape) - 1 else steps[axis]
             flat = apply("add", flat, apply("mul", variable, index(step)))
         buffer = self.builder.buffer(base, Role.IN, (size_of(base),))
         self.builder.note_read(base, (flat, index(-1)))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from ..ir.node import Node
-from .views import shape_of, steps_of, viewed
+from .views import shape_of, steps_of, turned_view, viewed
 
 __all__ = ["has_long_windows", "operands_of", "strides_of"]
 
@@ -31,19 +31,25 @@ def strides_of(node: Node, base: Node) -> tuple[int, tuple[int, ...]]:
 
 
 def operands_of(node: Node, is_value: Callable[[Node], bool]) -> tuple[Node, Node]:
-    """The values that input and weight of a product with windows are read from."""
+    """The values that input and weight of a product with windows are read from.
+
+    The elements of a window lie side by side in a weight that is read in place; where windows are
+    short, forwards or backwards, and the channels at any distance.
+    """
     x, w = node.inputs
     base = viewed(x, is_value)
     _, steps = strides_of(x, base)
     if steps[-1] != 1 and x.shape[-1] != 1:
         base = x
-    first = 3 if has_long_windows(node) else 2
-    weight = viewed(w, is_value)
+    long = has_long_windows(node)
+    weight = viewed(w, is_value) if long else turned_view(w, is_value)
     _, steps = strides_of(w, weight)
     shape = shape_of(w)
-    expected = 1
-    for axis in range(len(shape) - 1, first - 1, -1):
-        if shape[axis] != 1 and steps[axis] != expected:
+    inner = [axis for axis in range(3, len(shape)) if shape[axis] != 1]
+    unit = steps[inner[-1]] if inner and not long else 1
+    expected = 1 if unit > 0 else -1
+    for axis in reversed(inner):
+        if steps[axis] != expected:
             return base, w
         expected *= shape[axis]
     return base, weight

@@ -14,10 +14,18 @@ from ..codegen.expr import Expr, Var, index
 from ..ir.node import Node, Op
 from ..ops.base import IndexedOp
 from ..ops.identities import Cast
-from ..ops.movement import Broadcast, Reshape, Slice, Transpose
+from ..ops.movement import Broadcast, Flip, Reshape, Slice, Transpose
 from ..ops.window import Windows
 
-__all__ = ["flat_index", "operand_base", "shape_of", "steps_of", "view_index", "viewed"]
+__all__ = [
+    "flat_index",
+    "operand_base",
+    "shape_of",
+    "steps_of",
+    "turned_view",
+    "view_index",
+    "viewed",
+]
 
 VIEWS = (Broadcast, Reshape, Slice, Transpose, Windows)
 
@@ -66,6 +74,11 @@ def viewed(node: Node, is_value: Callable[[Node], bool]) -> Node:
     The nearest of those that are values in memory already, else the farthest.
     """
     return _base(node, is_value, lambda step: isinstance(step.op, VIEWS))
+
+
+def turned_view(node: Node, is_value: Callable[[Node], bool]) -> Node:
+    """The same, where axes may run backwards."""
+    return _base(node, is_value, lambda step: isinstance(step.op, (*VIEWS, Flip)))
 
 
 def operand_base(node: Node, is_value: Callable[[Node], bool]) -> Node:

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
-from ..affine import canonical
-from ..expr import Expr, index
-from ..kernel import For, Grid, Kernel
+from ..expr import Expr
+from ..kernel import Kernel
 from ..records import dataclass
-from ..scalar import apply
 from ..schedule.gpu import map_gpu
 from .base import Features
-from .gpu_threads import BASE_ALIGNMENT, Threads, launch_bounds, slot_bytes
+from .gpu_threads import BASE_ALIGNMENT, Threads, launch_bounds, launched_blocks, slot_bytes
 from .llvm_layout import elements
 from .numba_intrinsic import Entry, numba_ptx
 from .nvptx import processor, ptx
@@ -115,7 +113,8 @@ def compile_gpu(
     --------
     >>> from fusegrad.codegen.dtypes import float32
     >>> from fusegrad.codegen.expr import Buffer, Load, Var
-    >>> from fusegrad.codegen.kernel import Any, Param, Role, Store
+    >>> from fusegrad.codegen.kernel import Any, For, Param, Role, Store
+    >>> from fusegrad.codegen.scalar import apply
     >>> n = Var("n")
     >>> i, x, y = Var("i", extent=n), Buffer("x", float32, (n,)), Buffer("y", float32, (n,))
     >>> loop = For(i, n, Any(), (Store(y, (i,), apply("neg", Load(x, (i,)))),))
@@ -173,13 +172,12 @@ class _Written:
             emitter = Threads(stage, target, len(kernel.params), offsets, slots)
             texts.append(emitter.main())
             declarations |= emitter.declarations
-            top, grid = stage.body[-1], emitter.grid
-            assert isinstance(top, For)
+            grid = emitter.grid
             teams = grid.threads // grid.width * (grid.blocks or 0)
             self.workspace = max(self.workspace, slots + slot_bytes(stage)[1] * teams)
             shared = emitter.shared_bytes
             self.entries.append(Entry(stage.name, *counts, launch_bounds(grid, shared)))
-            blocks = _blocks(top, grid)
+            blocks = launched_blocks(stage)
             self.stages.append(GpuStage(stage, stage.name, blocks, grid.threads, shared))
         head = [f'target triple = "{target.triple}"', *sorted(declarations), ""]
         self.text = "\n".join([*head, *texts])
@@ -188,12 +186,3 @@ class _Written:
 def _identifier(name: str) -> str:
     """A name that PTX allows."""
     return re.sub(r"\W", "_", name) if name[:1].isalpha() else "k_" + re.sub(r"\W", "_", name)
-
-
-def _blocks(top: For, grid: Grid) -> Expr:
-    """How many blocks a launch has."""
-    teams = grid.threads // grid.width
-    extent = index(top.extent) if isinstance(top.extent, int) else top.extent
-    whole = apply("add", extent, index(teams - 1))
-    blocks = canonical(apply("divtrunc", whole, index(teams)))
-    return blocks if grid.blocks is None else apply("minimum", blocks, index(grid.blocks))

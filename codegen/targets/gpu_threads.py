@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import final
 
-from ..affine import upper_bound
+from ..affine import canonical, upper_bound
 from ..dtypes import int64
-from ..expr import Apply, Buffer, Const, Expr, Var
+from ..expr import Apply, Buffer, Const, Expr, Var, index
 from ..kernel import (
     Alloc,
     Contract,
@@ -34,6 +34,7 @@ from ..kernel import (
     Unfold,
     nested,
 )
+from ..scalar import apply
 from ..unfolding import unfold_loops
 from .base import Features
 from .gpu_team import Teams
@@ -43,7 +44,7 @@ from .llvm_layout import elements
 from .llvm_loops import Bound, _Accumulators, written
 from .llvm_scalar import Rule
 
-__all__ = ["BASE_ALIGNMENT", "Threads", "launch_bounds", "slot_bytes"]
+__all__ = ["BASE_ALIGNMENT", "Threads", "launch_bounds", "launched_blocks", "slot_bytes"]
 
 BASE_ALIGNMENT = 16
 """Every parameter of a kernel on the GPU begins at a multiple of so many bytes."""
@@ -64,6 +65,19 @@ def launch_bounds(grid: Grid, shared_bytes: int) -> tuple[int, ...]:
     if grid.team is Team.BLOCK and not shared_bytes:
         return grid.threads, max(1, _RESIDENT // grid.threads)
     return (grid.threads,)
+
+
+def launched_blocks(kernel: Kernel) -> Expr:
+    """How many blocks a launch has, in terms of the kernel's sizes."""
+    top = kernel.body[-1]
+    assert isinstance(top, For)
+    assert isinstance(top.mapping, Grid)
+    grid = top.mapping
+    teams = grid.threads // grid.width
+    extent = index(top.extent) if isinstance(top.extent, int) else top.extent
+    whole = apply("add", extent, index(teams - 1))
+    blocks = canonical(apply("divtrunc", whole, index(teams)))
+    return blocks if grid.blocks is None else apply("minimum", blocks, index(grid.blocks))
 
 
 def slot_bytes(kernel: Kernel) -> tuple[dict[Buffer, int], int]:

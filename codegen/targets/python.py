@@ -36,7 +36,7 @@ from ..records import dataclass
 from ..scalar import TABLE, apply, expand
 from ..unfolding import unfold_loops
 
-__all__ = ["Source", "numpy_name", "python_source"]
+__all__ = ["COMBINE", "Source", "numpy_name", "python_source"]
 
 LONGEST = 120
 """Longer texts get a variable, so that the source grows with the kernel and can be parsed."""
@@ -44,7 +44,7 @@ _ATOM = 3
 _LEVELS = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2}
 
 _RESERVED = {"np", "math", *keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
-_COMBINE = {
+COMBINE = {
     Monoid.SUM: "add",
     Monoid.PROD: "mul",
     Monoid.MAX: "maximum",
@@ -76,7 +76,7 @@ _NUMPY = {
     "tanh": "tanh",
 }
 # Python's operators raise for zero divisors.
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, str] = {
     "floordiv": "np.floor_divide({0}, {1})",
     "fmod": "np.fmod({0}, {1})",
     "mod": "np.remainder({0}, {1})",
@@ -154,6 +154,10 @@ class Source:
 
     heads: ClassVar[tuple[str, ...]] = ("import math", "import numpy as np")
     decorators: ClassVar[tuple[str, ...]] = ()
+    functions: ClassVar[dict[str, str]] = _FUNCTIONS
+    """Rows that are not spelled as their table says; as nothing, what they are made of."""
+    renamed: ClassVar[dict[str, str]] = {name: f"np.{numpy}" for name, numpy in _NUMPY.items()}
+    """Functions of `math` that have another name here."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -187,6 +191,8 @@ class Source:
 
     def declare(self, item: Var | Buffer) -> str:
         """A name for a variable or a buffer."""
+        if isinstance(item, Buffer):
+            numpy_name(item.dtype)  # raises where NumPy has no such dtype
         # A name belongs to one dtype for the whole function: numba types variables, not scopes.
         self.named[item] = self.names.new(item.name)
         return self.named[item]
@@ -239,11 +245,15 @@ class Source:
         """New local memory."""
         return f"np.empty({size}, {numpy_name(buffer.dtype)})"
 
+    def place(self, buffer: Buffer, indices: Sequence[Expr]) -> Expr:
+        """The place of an element in flat memory."""
+        return _offset(buffer, indices)
+
     def _store(self, s: Store) -> None:
-        place = self._value(_offset(s.buffer, s.indices))
+        place = self._value(self.place(s.buffer, s.indices))
         value = s.value
         if s.monoid is not None:
-            value = apply(_COMBINE[s.monoid], Load(s.buffer, s.indices), value)
+            value = apply(COMBINE[s.monoid], Load(s.buffer, s.indices), value)
         text = self._value(value)
         self.line(f"{self.named[memory(s.buffer)]}[{place}] = {text}")
 
@@ -274,7 +284,7 @@ class Source:
         """The contributions, all evaluated before the first is combined."""
         given: list[Expr] = list(s.next)
         if len(given) > 1:
-            given = [self._kept(e) for e in given]
+            given = [self.kept(e) for e in given]
         at = 0
         for monoid in monoids:
             state = s.carry[at][0]
@@ -285,11 +295,11 @@ class Source:
                 self.line(f"    {old} = {new}")
                 self.line(f"    {self.named[place]} = {self._value(given[at + 1])}")
             else:
-                value = self._value(apply(_COMBINE[monoid], state, given[at]))
+                value = self._value(apply(COMBINE[monoid], state, given[at]))
                 self.line(f"{self.named[state]} = {value}")
             at += monoid.width
 
-    def _kept(self, e: Expr) -> Expr:
+    def kept(self, e: Expr) -> Expr:
         """`e` as a variable."""
         if isinstance(e, (Const, Var)):
             return e
@@ -330,7 +340,7 @@ class Source:
                 result = Apply(e.op, [done[id(a)] for a in e.args], e.dtype)
                 # The spelling of a power has another meaning for integers.
                 whole = e.op == "pow" and not e.dtype.is_float
-                if whole or not TABLE[e.op].python:
+                if whole or not self.functions.get(e.op, TABLE[e.op].python):
                     result = expand(result) or result
             done[id(e)] = result
         return done[id(root)]
@@ -339,7 +349,7 @@ class Source:
         if e.buffer not in self.flat:
             view = Buffer(e.buffer.name, e.dtype, (1,), (1,), "view", memory(e.buffer))
             self.flat[e.buffer] = view
-        place = _offset(e.buffer, [done[id(i)] for i in e.indices])
+        place = self.place(e.buffer, [done[id(i)] for i in e.indices])
         return Load(self.flat[e.buffer], (place,))
 
     def _text(self, e: Expr, texts: dict[int, _Text]) -> _Text:
@@ -351,7 +361,24 @@ class Source:
             (place,) = (texts[id(i)].text for i in e.indices)
             return _Text(f"{self.named[memory(e.buffer)]}[{place}]")
         assert isinstance(e, Apply)
-        return _spell(e, [texts[id(a)] for a in e.args])
+        return self._spell(e, [texts[id(a)] for a in e.args])
+
+    def _spell(self, e: Apply, args: Sequence[_Text]) -> _Text:
+        """One row applied to printed operands."""
+        dtype = e.dtype
+        if e.op == "cast":
+            return _Text(_cast(e.args[0].dtype, dtype, args[0]))
+        if e.op == "bitcast":
+            return _Text(f"{numpy_name(e.args[0].dtype)}({args[0].text}).view({numpy_name(dtype)})")
+        template = self.functions.get(e.op, TABLE[e.op].python)
+        if e.op == "not" and dtype is bool_:
+            template = "not {0}"
+        template = re.sub(r"math\.(\w+)", lambda m: self.renamed.get(m[1], m[0]), template)
+        result = _filled(template, args)
+        # Python's and numba's results are wider than the operands for some functions and integers.
+        if dtype in (bool_, int64) or (dtype.is_float and e.op in _CLOSED):
+            return result
+        return _Text(f"{numpy_name(dtype)}({result.text})")
 
 
 @final
@@ -387,29 +414,6 @@ def _offset(buffer: Buffer, indices: Sequence[Expr]) -> Expr:
         for i, extent in zip(indices, buffer.shape, strict=True):
             total = apply("add", apply("mul", total, _expr(extent)), i)
     return canonical(total)
-
-
-def _spell(e: Apply, args: Sequence[_Text]) -> _Text:
-    """One row applied to printed operands."""
-    dtype = e.dtype
-    if e.op == "cast":
-        return _Text(_cast(e.args[0].dtype, dtype, args[0]))
-    if e.op == "bitcast":
-        return _Text(f"{numpy_name(e.args[0].dtype)}({args[0].text}).view({numpy_name(dtype)})")
-    template = _FUNCTIONS.get(e.op, TABLE[e.op].python)
-    if e.op == "not" and dtype is bool_:
-        template = "not {0}"
-    template = re.sub(r"math\.(\w+)", _numpy_function, template)
-    result = _filled(template, args)
-    # Python's and numba's results are wider than the operands for some functions and integers.
-    if dtype in (bool_, int64) or (dtype.is_float and e.op in _CLOSED):
-        return result
-    return _Text(f"{numpy_name(dtype)}({result.text})")
-
-
-def _numpy_function(match: re.Match[str]) -> str:
-    name = match[1]
-    return f"np.{_NUMPY[name]}" if name in _NUMPY else match[0]
 
 
 def _filled(template: str, args: Sequence[_Text]) -> _Text:

@@ -5,7 +5,7 @@ Knows the stages from a graph to kernels, and the printers of kernels; runs noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 from ..codegen.printer import print_kernel
@@ -73,8 +73,7 @@ class Sources:
                 for e in kernels
                 for stage in compile_gpu(e.kernel, e.size, processor(e.target)).stages
             )
-        printer = python_source if language == "python" else numba_cuda_source
-        return "\n\n".join(_printed(e, printer) for e in kernels)
+        return "\n\n".join(_printed(e, language) for e in kernels)
 
     def kernels(self) -> list[DeviceKernel]:
         """The logical kernels, for the GPU that FUSEGRAD_TARGET names, or any."""
@@ -82,9 +81,11 @@ class Sources:
         return [DeviceKernel(e.kernel, e.items, gpu_target() or _ANY) for e in record.code]
 
 
-def _printed(e: DeviceKernel, printer: Callable[..., str]) -> str:
+def _printed(e: DeviceKernel, language: str) -> str:
     try:
-        return printer(e.kernel)
+        if language == "python":
+            return python_source(e.kernel)
+        return numba_cuda_source(e.kernel, e.size)
     except ValueError as error:
         # One kernel without a text hides no others.
         return f"# {e.kernel.name}: {error}\n"

@@ -7,6 +7,7 @@ operand computes it on the way, so that it is neither written nor read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import final
 
 from ..codegen.affine import canonical, linear
@@ -18,18 +19,23 @@ from ..ops.base import IndexedOp
 from ..ops.contract import Dot
 from ..ops.elementwise import EXPENSIVE, cost_of
 from ..ops.identities import Barrier, Beside
+from ..ops.indexing import Take
 from ..ops.movement import Transpose
 from .regions import is_leaf, usual_size
 from .views import flat_index, operand_base, shape_of
 
 __all__ = ["computed_operands"]
 
-LEAST_SIDE, LEAST_SIZE = 8, 1 << 14
+LEAST_SIDE, LEAST_SIZE = 8, 1 << 16
 """Operands of fewer rows or columns, or elements, are stored: that is soon done."""
+LEAST_RESULT = 1 << 10
+"""Threads do not share a product with fewer results, but its operand they would."""
 SHARE = 8
 """Multiplications of an element that make one operation on it a small part of the work."""
 FEW_TIMES = 256
 """Multiplications of an element that take longer than to store it and read it again."""
+FAR = 1 << 23
+"""Bytes that are not in a near cache any more when they are read."""
 MOST_NODES = 32
 """Nodes of the graph that such an operand is computed by."""
 DIVISIONS = frozenset({"div", "floordiv", "mod", "fmod"})
@@ -71,14 +77,19 @@ def computed_operands(
         if found is None or node not in products:
             continue
         readers = products[node]
-        if _pays(node, found, readers, users) and all(_runs(*r, node, is_value) for r in readers):
+        if not _is_free(found, users):
+            continue
+        elements = [_element(product.inputs[p], node, is_value) for product, p in readers]
+        runs = all(e.runs for e in elements)
+        if all(e.lies for e in elements) or (runs and _pays(node, found, readers)):
             chosen.add(node)
     return chosen
 
 
 def _may_be(node: Node) -> bool:
-    """Whether it is computed by elementwise work, and not soon done."""
-    return isinstance(node.op, IndexedOp) and usual_size(node) >= LEAST_SIZE
+    """Whether it is computed by elementwise work, and not soon done, or lies somewhere."""
+    large = usual_size(node) >= LEAST_SIZE
+    return isinstance(node.op, Take) or (large and isinstance(node.op, IndexedOp))
 
 
 @final
@@ -112,41 +123,44 @@ def _cone(root: Node, is_value: Callable[[Node], bool]) -> _Cone | None:
     return _Cone(inside, leaves)
 
 
-def _pays(
-    root: Node,
-    cone: _Cone,
-    products: Sequence[tuple[Node, int]],
-    users: dict[Node, list[Node]],
-) -> bool:
+def _is_free(cone: _Cone, users: dict[Node, list[Node]]) -> bool:
+    """Whether what it is made of is in memory for others too.
+
+    Else this is computed instead of it, where it would be computed.
+    """
+    return bool(cone.leaves) and not any(
+        not is_leaf(leaf) and all(user in cone.inside for user in users[leaf])
+        for leaf in cone.leaves
+        if usual_size(leaf) >= LEAST_SIZE // 2
+    )
+
+
+def _pays(root: Node, cone: _Cone, products: Sequence[tuple[Node, int]]) -> bool:
     """Whether fewer bytes are moved, and no more is computed than is worth it."""
     size = usual_size(root)
     if any(min(shape_of(product.inputs[p])[-2:]) < LEAST_SIDE for product, p in products):
         return False
-    whole = [n for n in cone.leaves if 2 * usual_size(n) >= size]
-    for leaf in whole:
-        if not is_leaf(leaf) and all(user in cone.inside for user in users[leaf]):
-            # Nobody else reads it: where it is computed, this is computed instead of it.
-            return False
-    if not cone.leaves:
+    if size < LEAST_SIZE or any(usual_size(product) < LEAST_RESULT for product, _ in products):
         return False
+    whole = [n for n in cone.leaves if 2 * usual_size(n) >= size]
     own = size * root.dtype.itemsize
     read = sum(min(size, usual_size(n)) * n.dtype.itemsize for n in whole)
+    narrow = 2 * read <= own
+    if not narrow and not all(map(is_leaf, whole)):
+        # The kernel that computes one of them writes this too, and reads nothing for it.
+        return False
     count = len(products)
-    # The kernel that computes one of them would write it too.
-    beside = any(not is_leaf(n) for n in whole)
-    stored = (0 if beside else read) + own + count * own
+    stored = read + own + count * own
     work = count * sum(cost_of(n) for n in cone.inside if 2 * usual_size(n) >= size)
     # What the other operand has in rows or columns is multiplied with every element.
     others = [shape_of(product)[-1 - p] for product, p in products]
     cheap = work < 2 * EXPENSIVE or SHARE * work <= min(others)
     if not cheap or count * read >= stored:
         return False
+    if all(_is_packed(product.inputs[p], p, root) for product, p in products):
+        return True
     # Rows of a left operand are read where they lie, but for this.
-    narrow = 2 * read <= own
-    return narrow or all(
-        _is_packed(product.inputs[p], p, root) or other <= FEW_TIMES
-        for (product, p), other in zip(products, others, strict=True)
-    )
+    return own >= FAR and (narrow or max(others) <= FEW_TIMES)
 
 
 def _is_packed(operand: Node, position: int, root: Node) -> bool:
@@ -156,9 +170,33 @@ def _is_packed(operand: Node, position: int, root: Node) -> bool:
     return position == 1 or operand is not root
 
 
-def _runs(product: Node, position: int, root: Node, is_value: Callable[[Node], bool]) -> bool:
-    """Whether all that the operand reads lies side by side, or still, along one of its axes."""
-    operand = product.inputs[position]
+@final
+@dataclass(frozen=True)
+class _Element:
+    """An element of an operand: its value, the axes, and where what it is made of lies."""
+
+    value: Expr
+    axes: tuple[Var, ...]
+    places: tuple[Expr, ...]
+
+    @property
+    def runs(self) -> bool:
+        """Whether all that is read lies side by side, or still, along one of the last axes."""
+        return any(
+            all(_step(place, axis) in (0, 1) for place in self.places) for axis in self.axes[-2:]
+        )
+
+    @property
+    def lies(self) -> bool:
+        """Whether each matrix of a batch lies somewhere as it is."""
+        if not isinstance(self.value, Load):
+            return False
+        (place,) = self.value.indices
+        return all(_step(place, axis) is not None for axis in self.axes[-2:])
+
+
+def _element(operand: Node, root: Node, is_value: Callable[[Node], bool]) -> _Element:
+    """The element of an operand that is a view of `root`, computed from values in memory."""
     axes = tuple(Var(f"i{a}", extent=e) for a, e in enumerate(shape_of(operand)))
     places: list[Expr] = []
     memo: dict[tuple[Node, tuple[Expr, ...]], Expr] = {}
@@ -174,12 +212,11 @@ def _runs(product: Node, position: int, root: Node, is_value: Callable[[Node], b
                 memo[node, at] = Load(buffer, (place,))
             else:
                 assert isinstance(node.op, IndexedOp)
-                readers = [lambda i, n=n: read(n, i) for n in node.inputs]
+                readers = [partial(read, n) for n in node.inputs]
                 memo[node, at] = node.op.value(node, readers, at)
         return memo[node, at]
 
-    read(operand, axes)
-    return any(all(_step(place, axis) in (0, 1) for place in places) for axis in axes[-2:])
+    return _Element(read(operand, axes), axes, tuple(places))
 
 
 def _step(place: Expr, axis: Var) -> int | None:

@@ -12,10 +12,22 @@ import fusegrad as fg
 from fusegrad.codegen.dtypes import DType, bfloat16, float32, float64, int8, int64
 from fusegrad.ir.node import Node
 from fusegrad.ops import build
+from fusegrad.passes import prologues
+from fusegrad.passes.fuse import fuse
+from fusegrad.runtime import step
 from tests.lower.support import check, variable
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products compute operands of any size."""
+    monkeypatch.setattr(prologues, "LEAST_SIZE", 1 << 13)
+    monkeypatch.setattr(prologues, "LEAST_RESULT", 1)
+    monkeypatch.setattr(prologues, "FAR", 0)
+    monkeypatch.setattr(step, "_loaded", {})
 
 
 def numbers(node: Node) -> Array:
@@ -43,6 +55,7 @@ LAYOUTS: dict[str, Callable[[Node], Node]] = {
 SIZES = [(200, 130, 150), (9, 130, 150), (200, 130, 9), (77, 213, 78), (2, 140, 160), (300, 290, 1)]
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
 @pytest.mark.parametrize("side", ["left", "right", "both"])
@@ -56,6 +69,7 @@ def test_every_layout_and_tails(side: str, layout: str, size: tuple[int, int, in
     check([product], {a: numbers(a), b: numbers(b)})
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("dtype", [float32, float64, bfloat16])
 @pytest.mark.parametrize("layout", ["N", "T"])
 def test_batches_and_dtypes(layout: str, dtype: DType) -> None:
@@ -66,6 +80,7 @@ def test_batches_and_dtypes(layout: str, dtype: DType) -> None:
     fused(build.dot(a, LAYOUTS[layout](rectified)), a, b)
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("rows", [1, 3, 8, 40, 100])
 @pytest.mark.parametrize("layout", ["N", "T"])
 def test_a_matrix_of_bytes_is_never_stored_as_floats(layout: str, rows: int) -> None:
@@ -78,6 +93,7 @@ def test_a_matrix_of_bytes_is_never_stored_as_floats(layout: str, rows: int) -> 
     fused(build.dot(x, LAYOUTS[layout](weights)), x, matrix, scales)
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("layout", ["N", "T"])
 def test_rows_that_are_gathered(layout: str) -> None:
     """Also by indices outside of the table, which count as its ends."""
@@ -92,6 +108,7 @@ def test_matrices_that_are_gathered_lie_where_they_lie() -> None:
     fused(build.dot(x, build.take(experts, chosen, 0)), x, experts, chosen)
 
 
+@pytest.mark.usefixtures("small")
 def test_row_statistics_are_computed_once_a_row() -> None:
     x, w = variable((160, 120)), variable((120, 40))
     mean = build.scaled(build.sum_(x, (1,)), 1 / 120)
@@ -101,6 +118,7 @@ def test_row_statistics_are_computed_once_a_row() -> None:
     assert all(n.shape != x.shape for r in made.artifacts.regions for n in r.nodes)
 
 
+@pytest.mark.usefixtures("small")
 def test_values_that_are_no_numbers() -> None:
     x, w = variable((130, 140)), variable((140, 70))
     values = numbers(x)
@@ -109,25 +127,33 @@ def test_values_that_are_no_numbers() -> None:
     check([build.dot(root, w)], {x: values, w: numbers(w)})
 
 
-def test_what_is_read_elsewhere_or_soon_done_is_stored() -> None:
+@pytest.mark.usefixtures("small")
+def test_what_is_read_elsewhere_is_stored() -> None:
     x, w = variable((140, 150)), variable((150, 160))
-    small = variable((20, 20))
     shifted = build.add(x, build.full_like(x, 1))
     product = build.dot(shifted, w)
     after = build.dot(build.add(product, build.full_like(product, 1)), variable((160, 170)))
-    twice = build.dot(scaled(small), small)
     made = check([shifted, product], {x: numbers(x), w: numbers(w)})
     assert made.regions == 2
-    assert check([twice], {small: numbers(small)}).regions == 2
     # Of a product that nobody else reads, what follows is stored in its place.
-    inputs = {n: numbers(n) for n in (x, w, after.inputs[1])}
-    made = check([after], inputs)
-    assert [[n.op.name for n in r.nodes] for r in made.artifacts.regions] == [
-        ["dot", "add"],
-        ["dot"],
-    ]
+    made = check([after], {n: numbers(n) for n in (x, w, after.inputs[1])})
+    names = [[n.op.name for n in r.nodes] for r in made.artifacts.regions]
+    assert names[-2:] == [["dot", "add"], ["dot"]]
 
 
+def test_what_is_soon_stored_or_read_in_place_is_stored() -> None:
+    """A small operand, a left one that is not far away, one that few results are made of."""
+    for rows, depth, columns, side in ((40, 50, 60, 1), (300, 310, 200, 0), (20, 4000, 20, 1)):
+        operands = [variable((rows, depth)), variable((depth, columns))]
+        values = [scaled(n) if p == side else n for p, n in enumerate(operands)]
+        found = fuse([build.dot(*values)], prologues=True)
+        assert [r.kind.value for r in found] == ["map", "dot"]
+    wide = variable((70, 300)), variable((300, 300))
+    assert len(fuse([build.dot(wide[0], scaled(wide[1]))], prologues=True)) == 1
+    assert len(fuse([build.dot(wide[0], scaled(wide[1]))])) == 2
+
+
+@pytest.mark.usefixtures("small")
 def test_same_bits_with_any_number_of_threads_and_stored() -> None:
     x, w = (numbers(variable(s)) for s in ((310, 300), (310, 290)))
 
@@ -143,6 +169,7 @@ def test_same_bits_with_any_number_of_threads_and_stored() -> None:
         assert np.array_equal(fg.compile(product, threads=threads)(x, w).numpy(), expected)
 
 
+@pytest.mark.usefixtures("small")
 def test_explain_names_what_a_product_computes() -> None:
     told = fg.compile(lambda x, w: fg.maximum(x, 0) @ w).explain(
         fg.ones((140, 150)), fg.ones((150, 90))

@@ -6,17 +6,16 @@ Knows traces, guards and steps; what the stages do is in `runtime.step`.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 
 from .. import config, pytree
-from ..errors import ArgumentStructureError, ArgumentTypeError, CaptureError
+from ..errors import ArgumentTypeError, CaptureError
 from ..ir.node import Node
 from ..runtime import preparation
 from ..runtime.garbage import UNCOLLECTED
@@ -29,12 +28,13 @@ from .answering import Answered
 from .arguments import Arguments, Leading, borrowed, pattern_of
 from .background import Background, Interpreted
 from .device_calls import device_of_trace, on_device
+from .effects import StoredOutside, Stores, Storing
 from .fast import FastCalls, Form
 from .guards import Guards
-from .looks import explaining, observer, planning, profiling
+from .looks import at_what_runs, explaining, observer, planning, profiling
 from .options import PLAIN, Options, chosen
 from .series import arguments_of, stacked
-from .signature import difference, frozen_key, is_foreign, leaf_key, signature_of
+from .signature import Parameters, difference, frozen_key, is_foreign, leaf_key
 from .specialisation import FORMATS, MISS, Specialisation, Traced, differentiated, traced_again
 from .statistics import Statistics
 
@@ -60,9 +60,7 @@ class CompiledFunction(Answered):
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.options = options
-        self.static_argnames = options.static_argnames
-        self._signature = signature_of(function)
-        self._positional = self._positional_names()
+        self._parameters = Parameters(function, options.static_argnames)
         self._entries: dict[Any, list[Specialisation]] = {}
         self._statistics = Statistics()
         self._lock = Turn()
@@ -70,6 +68,9 @@ class CompiledFunction(Answered):
         self._fast = FastCalls(self._lock, self)
         self._hits, self._leading = 0, Leading()
         self._changing: dict[int, ArrayReference] = {}
+        # What stands for a function that stores tensors outside, once that is known.
+        self._storing: tuple[Storing, CompiledFunction] | None = None
+        self._ended: list[FastCalls] = []
         preparation.begin_where_nothing_is_known()
 
     def __repr__(self) -> str:
@@ -93,6 +94,8 @@ class CompiledFunction(Answered):
             return self.function(*args, **kwargs)
         if active.inline:
             return self._plainly(args, kwargs)
+        if self._storing is not None:
+            return self._store(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         form = structure, bool(kwargs)
         fast = self._fast.nested.get(form)
@@ -101,7 +104,7 @@ class CompiledFunction(Answered):
             if result is not MISS:
                 return result
         if any(map(is_foreign, leaves)):
-            leaves = self._as_arrays(leaves, self._static_mask(structure, bool(kwargs)))
+            leaves = self._as_arrays(leaves, self._parameters.mask(structure, bool(kwargs)))
         if differentiated(leaves):
             # The graph behind the results knows no views.
             leaves = tuple(np.ascontiguousarray(v) if type(v) is np.ndarray else v for v in leaves)
@@ -114,8 +117,39 @@ class CompiledFunction(Answered):
                         found.remove(entry)
                         found.insert(0, entry)
                     return self._run(self._ready(entry, found), leaves, form)
-        entry = self._specialise(args, kwargs, leaves, structure, key)
+        try:
+            entry = self._specialise(args, kwargs, leaves, structure, key)
+        except StoredOutside as found:
+            self._begin_storing(found)
+            return self._store(args, kwargs)
         return self._run(entry, leaves, form, fresh=True)
+
+    def _begin_storing(self, found: StoredOutside) -> None:
+        """From now on the function is compiled as one that returns what it stores outside."""
+        if isinstance(self.function, Storing):
+            raise found
+        self._hits = self.stats().hits
+        storing = Storing(self.function, found, None if self._storing is None else self._storing[0])
+        compiled = CompiledFunction(storing, self.options)
+        compiled._statistics = self._statistics
+        self._storing = storing, compiled
+        self.answered_by(self.weak_general())
+        # Calls of other threads may be under way in it.
+        self._ended.append(self._fast)
+        self._entries, self._fast = {}, FastCalls(self._lock, self)
+
+    def _store(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function, and put what it stores where it belongs."""
+        with self._lock:
+            while True:
+                storing, compiled = cast("tuple[Storing, CompiledFunction]", self._storing)
+                try:
+                    result, *found = compiled(storing.held(), *args, **kwargs)
+                except StoredOutside as more:
+                    self._begin_storing(more)
+                else:
+                    storing.put(*found)
+                    return result
 
     def _run(
         self, entry: Specialisation, leaves: Sequence[Any], form: Form, fresh: bool = False
@@ -133,7 +167,7 @@ class CompiledFunction(Answered):
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the plain function, on tensors as it would be traced with."""
         leaves, structure = pytree.flatten((args, kwargs))
-        static = self._static_mask(structure, True)
+        static = self._parameters.mask(structure, True)
         values = [
             borrowed(v) if isinstance(v, (np.ndarray, np.generic)) and not s else v
             for v, s in zip(self._as_arrays(leaves, static), static, strict=True)
@@ -151,55 +185,12 @@ class CompiledFunction(Answered):
 
     # --- signatures -------------------------------------------------------------------------------
 
-    def _positional_names(self) -> list[str]:
-        if self._signature is None:
-            return []
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        return [n for n, p in self._signature.parameters.items() if p.kind in kinds]
-
     def _key(self, leaves: Sequence[Any], structure: Any, keywords: bool) -> Any:
-        if self.static_argnames:
-            masked = zip(leaves, self._static_mask(structure, keywords), strict=True)
+        if self._parameters.static:
+            masked = zip(leaves, self._parameters.mask(structure, keywords), strict=True)
             parts = [("static", frozen_key(v)) if s else leaf_key(v) for v, s in masked]
             return (structure, keywords, *parts)
         return (structure, keywords, *map(leaf_key, leaves))
-
-    def _names(self, structure: Any, keywords: bool) -> list[str]:
-        """The path of every leaf, by the names of the parameters."""
-        if keywords:
-            return list(pytree.paths(structure))
-        # Parameters with defaults may have no argument, and *args more than one.
-        count = len(structure.children)
-        rest = (f"args[{i}]" for i in range(count - len(self._positional)))
-        return list(pytree.paths(structure, [*self._positional, *rest][:count]))
-
-    def _static_mask(self, structure: Any, keywords: bool) -> list[bool]:
-        if not self.static_argnames:
-            return [False] * len(pytree.paths(structure))
-        names = self._names(structure, keywords)
-        result = []
-        for path in names:
-            root = path
-            if keywords and path.startswith("[0]["):
-                number = int(path[4 : path.index("]", 4)])
-                root = self._positional[number] if number < len(self._positional) else path
-            elif keywords and path.startswith("[1]["):
-                root = path[4:].split("]")[0].strip("'\"")
-            result.append(root.split("[")[0].split(".")[0] in self.static_argnames)
-        return result
-
-    def _check_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise the error that calling the function with these arguments would raise."""
-        if self._signature is None:
-            return
-        try:
-            self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            name = getattr(self.function, "__name__", "function")
-            raise ArgumentStructureError(
-                f"{name}{self._signature}: {error}",
-                remedy="pass the arguments that the function takes",
-            ) from None
 
     # --- tracing ----------------------------------------------------------------------------------
 
@@ -211,7 +202,7 @@ class CompiledFunction(Answered):
         structure: Any,
         key: Any,
     ) -> Specialisation:
-        self._check_call(args, kwargs)
+        self._parameters.check(args, kwargs)
         with TRACING, UNCOLLECTED:
             for entry in self._entries.get(key, ()):
                 if entry.holds() and entry.traced.fits(leaves):
@@ -219,13 +210,16 @@ class CompiledFunction(Answered):
                     return entry
             reason = self._reason(key)
             for entry in self._entries.get(key, ()):
+                if rebound := entry.guards.rebound():
+                    self._statistics.reasons.append(cast("str", reason))
+                    raise StoredOutside(rebound, [])
                 for found in entry.traced.changed_arrays():
                     self._changing[id(found())] = found
             stages: dict[str, float] = {}
             start = time.perf_counter()
-            static = self._static_mask(structure, bool(kwargs))
+            static = self._parameters.mask(structure, bool(kwargs))
             guards = Guards(self.function)
-            traced = self._trace(leaves, structure, bool(kwargs), static)
+            traced = self._trace(leaves, structure, bool(kwargs), static, guards.stores)
             guards.traced(traced.met)
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = observer(getattr(self.function, "__name__", "step"))
@@ -294,7 +288,7 @@ class CompiledFunction(Answered):
                 reversed(alike),
                 key=lambda k: sum(a != b for a, b in zip(k[2:], parts, strict=True)),
             )
-            return difference(self._names(structure, keywords), near[2:], parts)
+            return difference(self._parameters.names(structure, keywords), near[2:], parts)
         last = next(reversed(self._entries))
         changed = pytree.first_difference(last[0], structure)
         return f"the structure of the arguments changed: {changed}"
@@ -306,10 +300,11 @@ class CompiledFunction(Answered):
         structure: Any,
         keywords: bool,
         static: Sequence[bool],
+        stores: Stores,
         bound: frozenset[int] = frozenset(),
         together: bool = False,
     ) -> Traced:
-        names = self._names(structure, keywords)
+        names = self._parameters.names(structure, keywords)
         traced = Traced()
         trace = Trace(self._changing)
         try:
@@ -321,6 +316,7 @@ class CompiledFunction(Answered):
                 arguments = pytree.unflatten(structure, given.values)
                 args, kwargs = arguments if keywords else (arguments, {})
                 result = self.function(*args, **kwargs)
+                stores.check(trace)
                 # Before anything here looks at gradients.
                 traced.grad_reads = list(trace.grad_reads.items())
                 self._collect(trace, traced, result, given.numbers)
@@ -333,10 +329,11 @@ class CompiledFunction(Answered):
                     )
                     traced.outputs += [] if node is None else [node]
         finally:
+            stores.restore(trace)
             trace.restore()
         retraced = traced_again(leaves, traced, bound, together)
         if retraced is not None:
-            return self._trace(leaves, structure, keywords, static, *retraced)
+            return self._trace(leaves, structure, keywords, static, stores, *retraced)
         traced.bound = {place: leaves[place] for place in sorted(bound)}
         traced.pattern = pattern_of(leaves)
         # Those that only the function saw cannot change.
@@ -435,6 +432,9 @@ class CompiledFunction(Answered):
         Statistics
             A snapshot.
         """
+        if self._storing is not None:
+            inner = self._storing[1].stats()
+            return replace(inner, hits=self._hits + inner.hits)
         s = self._statistics
         return replace(
             s,
@@ -445,6 +445,7 @@ class CompiledFunction(Answered):
             drafts=sum(len(e.step.record.drafts) for v in self._entries.values() for e in v),
         )
 
+    @at_what_runs
     def explain(self, *args: Any, **kwargs: Any) -> explaining.Explanation:
         """Graph, regions and kernels for these arguments as text, and why it recompiled.
 
@@ -460,6 +461,7 @@ class CompiledFunction(Answered):
         limit, device = self.options.memory_limit, device_of_trace(traced)
         return explaining.explain(name, *traced.graph, self.stats(), limit, device)
 
+    @at_what_runs
     def memory(self, *args: Any, **kwargs: Any) -> planning.Memory:
         """What a call with these arguments takes, before there is one: the planned arena.
 
@@ -475,17 +477,19 @@ class CompiledFunction(Answered):
         return planning.memory(name, *traced.graph, self.options.memory_limit)
 
     def _traced_for(self, method: str, args: Any, kwargs: Any) -> Traced:
-        if not args and not kwargs and self._last is None and self._positional:
+        if not args and not kwargs and self._last is None and self._parameters.positional:
             raise CaptureError(
                 f"{method}() needs arguments: the function was not called yet",
                 remedy=f"pass arguments as in a call: f.{method}(x, y)",
             )
-        self._check_call(args, kwargs)
+        self._parameters.check(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         with TRACING, UNCOLLECTED:
-            static = self._static_mask(structure, bool(kwargs))
-            return self._trace(leaves, structure, bool(kwargs), static)
+            static = self._parameters.mask(structure, bool(kwargs))
+            stores = Guards(self.function).stores
+            return self._trace(leaves, structure, bool(kwargs), static, stores)
 
+    @at_what_runs
     def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> profiling.Profile:
         """What every kernel takes for these arguments, against the limits of this machine.
 
@@ -512,12 +516,12 @@ class CompiledFunction(Answered):
         >>> [row.calls for row in report.rows]
         [1]
         """
-        self._check_call(args, kwargs)
+        self._parameters.check(args, kwargs)
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         made: list[Any] = []
         with TRACING, UNCOLLECTED:
-            guards, static = Guards(self.function), self._static_mask(structure, bool(kwargs))
-            traced = self._trace(leaves, structure, bool(kwargs), static)
+            guards, static = Guards(self.function), self._parameters.mask(structure, bool(kwargs))
+            traced = self._trace(leaves, structure, bool(kwargs), static, guards.stores)
             device = device_of_trace(traced)
             if device != "cpu":
                 entry, _ = on_device(traced, device, guards, self.options, {}, made.append)

@@ -3,7 +3,7 @@
 Knows bytecode by the names that `dis` gives its instructions; runs nothing.
 
 What code only updates (``count += 1``, ``log.append(x)``) it does not read: no result depends on
-it. Such effects happen when the code is traced.
+it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class Loads:
         Modules imported by the code.
     updated : frozenset of str
         Attributes that the code changes and does not read otherwise.
+    stored : frozenset of str
+        Attributes, globals and variables of enclosing functions that the code assigns, or whose
+        items it does.
     any : bool
         Whether attributes may be read whose names are not in the code.
     """
@@ -62,6 +65,7 @@ class Loads:
     probed: tuple[str, ...]
     imports: tuple[str, ...]
     updated: frozenset[str]
+    stored: frozenset[str]
     any: bool
 
 
@@ -85,6 +89,7 @@ def loads_of(code: types.CodeType) -> Loads:
     reads: collections.Counter[tuple[str, str]] = collections.Counter()
     probed: dict[str, None] = {}
     imports: dict[str, None] = {}
+    stored: set[str] = set()
     dynamic = False
     for part in _codes(code):
         instructions = list(dis.get_instructions(part))
@@ -97,8 +102,10 @@ def loads_of(code: types.CodeType) -> Loads:
                 reads[kind, instruction.argval] += _reads(instructions, position)
             elif instruction.opname == "IMPORT_NAME":
                 imports[instruction.argval] = None
-            elif instruction.opname in _STORES and _is_update(instructions, position):
-                reads[_STORED[instruction.opname], instruction.argval] -= 1
+            elif instruction.opname in _STORES:
+                stored.add(instruction.argval)
+                if _is_update(instructions, position):
+                    reads[_STORED[instruction.opname], instruction.argval] -= 1
         if used & _BY_NAME:
             texts = [t for t in part.co_consts if isinstance(t, str) and t.isidentifier()]
             probed.update(dict.fromkeys(texts))
@@ -109,6 +116,8 @@ def loads_of(code: types.CodeType) -> Loads:
         [n for (k, n), count in reads.items() if k == kind and count > 0] for kind in _KINDS
     )
     updated = [n for (k, n), count in reads.items() if k == "attribute" and count <= 0]
+    # What is only updated may be a container that grows.
+    stored.update(n for (_, n), count in reads.items() if count <= 0)
     return Loads(
         tuple(scope),
         frozenset(free),
@@ -116,6 +125,7 @@ def loads_of(code: types.CodeType) -> Loads:
         tuple(probed),
         tuple(imports),
         frozenset(updated),
+        frozenset(stored),
         dynamic,
     )
 

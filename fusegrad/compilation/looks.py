@@ -5,11 +5,13 @@ Knows names of modules, and when the environment asks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..codegen.deferred import deferred
+from .effects import StoredOutside
 
 if TYPE_CHECKING:
     from ..runtime import build
@@ -21,7 +23,7 @@ else:
     planning = deferred("fusegrad.compilation.memory")
     profiling = deferred("fusegrad.compilation.profile")
 
-__all__ = ["explaining", "observer", "planning", "profiling"]
+__all__ = ["at_what_runs", "explaining", "observer", "planning", "profiling"]
 
 
 def observer(name: str) -> Callable[[build.Artifacts], None] | None:
@@ -30,3 +32,20 @@ def observer(name: str) -> Callable[[build.Artifacts], None] | None:
     if asked.dump is None and not asked.explain:
         return None
     return explaining.observer(name)
+
+
+def at_what_runs(look: Callable[..., Any]) -> Any:
+    """A method that looks at what stands for its function, if that stores tensors outside."""
+
+    @functools.wraps(look)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                if self._storing is None:
+                    return look(self, *args, **kwargs)
+                storing, compiled = self._storing
+                return look(compiled, storing.held(), *args, **kwargs)
+            except StoredOutside as found:
+                self._begin_storing(found)
+
+    return method

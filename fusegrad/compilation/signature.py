@@ -9,13 +9,14 @@ Arrays, tensors, ``float`` and ``int`` are inputs: their values may change from 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, final
 
 import numpy as np
 
+from .. import pytree
 from ..codegen.dtypes import DType, as_dtype, float64, int64
-from ..errors import DTypeError
+from ..errors import ArgumentStructureError, DTypeError
 from ..runtime.devices import use
 from ..state import fingerprint
 from ..tensors.placement import device_of_cell
@@ -24,6 +25,7 @@ from .layout import Layout, layout_of
 
 __all__ = [
     "Leaf",
+    "Parameters",
     "Scalar",
     "describe_leaf",
     "difference",
@@ -87,6 +89,65 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(function)
     except (TypeError, ValueError):
         return None
+
+
+@final
+class Parameters:
+    """The parameters of a function, and which of them are part of the signature.
+
+    Parameters
+    ----------
+    function : callable
+    static : collection of str
+        The names of those whose values are.
+    """
+
+    def __init__(self, function: Callable[..., Any], static: Collection[str]) -> None:
+        self.function = function
+        self.static = static
+        self.signature = signature_of(function)
+        found = () if self.signature is None else self.signature.parameters.items()
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        self.positional = [n for n, p in found if p.kind in kinds]
+
+    def names(self, structure: pytree.Structure, keywords: bool) -> list[str]:
+        """The path of every leaf, by the names of the parameters."""
+        if keywords:
+            return list(pytree.paths(structure))
+        # Parameters with defaults may have no argument, and *args more than one.
+        count = len(structure.children)
+        rest = (f"args[{i}]" for i in range(count - len(self.positional)))
+        return list(pytree.paths(structure, [*self.positional, *rest][:count]))
+
+    def mask(self, structure: pytree.Structure, keywords: bool) -> list[bool]:
+        """For every leaf whether its value is part of the signature."""
+        if not self.static:
+            return [False] * len(pytree.paths(structure))
+        names = self.names(structure, keywords)
+        result = []
+        for path in names:
+            root = path
+            if keywords and path.startswith("[0]["):
+                number = int(path[4 : path.index("]", 4)])
+                root = self.positional[number] if number < len(self.positional) else path
+            elif keywords and path.startswith("[1]["):
+                root = path[4:].split("]")[0].strip("'\"")
+            result.append(root.split("[")[0].split(".")[0] in self.static)
+        return result
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise the error that calling the function with these arguments would raise."""
+        if self.signature is None:
+            return
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            name = getattr(self.function, "__name__", "function")
+            shown = signature_of(getattr(self.function, "__wrapped__", self.function))
+            raise ArgumentStructureError(
+                f"{name}{shown}: {error}",
+                remedy="pass the arguments that the function takes",
+            ) from None
 
 
 def is_foreign(value: Any) -> bool:

@@ -31,6 +31,7 @@ from .watches import (
     Entry,
     Items,
     Pairs,
+    Single,
     Watch,
     cell_value,
     is_constant,
@@ -112,6 +113,8 @@ class Surroundings:
         Small ones, which NumPy's functions may have read.
     updated : set of str
         Attributes that the code changes, and that no result depends on.
+    stores : list of (Single or Items or Pairs, bool)
+        Places that the code may give other values, and whether it reads them, too.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -119,6 +122,9 @@ class Surroundings:
         self.objects: list[tuple[str, Fingerprinted]] = []
         self.arrays: list[tuple[str, npt.NDArray[Any]]] = []
         self.updated: set[str] = set()
+        self.stores: list[tuple[Single | Items | Pairs, bool]] = []
+        self._stored: set[str] = set()
+        self._grown: set[int] = set()
         self._names: dict[str, None] = {}
         self._probed: set[str] = set()
         self._any = False
@@ -140,6 +146,7 @@ class Surroundings:
             self._visit("function", plain)
         self._close()
         self.updated -= self._names.keys()
+        self._find_stores()
 
     def _close(self) -> None:
         """Look up every name in every owner: what is found may bring more of both."""
@@ -155,6 +162,46 @@ class Surroundings:
                 if self._any and not owner.all:
                     owner.all = work = True
                     self._all_members(owner)
+
+    def _find_stores(self) -> None:
+        """Find the places among what was met that code assigns."""
+        self.stores += [(w, True) for w in self.watches if isinstance(w, (Items, Pairs))]
+        fields = [
+            (owner.label, owner.value.__dict__)
+            for owner in self._owners
+            if isinstance(getattr(owner.value, "__dict__", None), dict)
+        ]
+        for label, value in self.objects:
+            places = getattr(value, "__fusegrad_places__", tuple)
+            fields += [(f"{label}.{path}" if path else label, part) for path, part in places()]
+        for label, part in fields:
+            for name in sorted(self._stored):
+                self._store(Entry(f"{label}.{name}", part, name), name)
+        for cls, owner in self._classes.items():
+            for name in sorted(self._stored.intersection(cls.__dict__)):
+                value = cls.__dict__[name]
+                if not hasattr(type(value), "__get__"):
+                    self._store(Attribute(f"{owner.label}.{name}", cls, name), name)
+        # Attributes without a dict.
+        slots = [
+            w for w in self.watches if isinstance(w, Attribute) and not isinstance(w.owner, type)
+        ]
+        self.stores += [(watch, True) for watch in slots if watch.name in self._stored]
+
+    def _store(self, watch: Single, name: str, read: bool = False) -> None:
+        """Note a place; what is in it may be a container that grows."""
+        self.stores.append((watch, read or self._any or name in self._names))
+        self._growing(watch.label, watch.value)
+
+    def _growing(self, label: str, value: Any) -> None:
+        """Note containers that nobody reads."""
+        if not isinstance(value, (list, dict)) or len(value) > LONGEST or id(value) in self._grown:
+            return
+        self._grown.add(id(value))
+        watch = Pairs(label, value) if isinstance(value, dict) else Items(label, value)
+        self.stores.append((watch, False))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            self._growing(f"{label}[{key!r}]", item)
 
     # --- values -----------------------------------------------------------------------------------
 
@@ -249,10 +296,15 @@ class Surroundings:
         self._new(function)
         code = function.__code__
         loads = loads_of(code)
+        self._stored |= loads.stored
         for name in loads.scope:
             if name in function.__globals__:
                 self._entry(name, function.__globals__, name)
+        for name in sorted(loads.stored):
+            self._store(Entry(name, function.__globals__, name), name, name in loads.scope)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            if name in loads.stored:
+                self._store(Cell(name, cell), name, name in loads.free)
             if name in loads.free and self._new(cell):
                 watch = Cell(name, cell)
                 self.watches.append(watch)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import types
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any, Final, Protocol, final
 
 import numpy.typing as npt
@@ -24,7 +24,10 @@ __all__ = [
     "Elements",
     "Entry",
     "Items",
+    "Others",
     "Pairs",
+    "Position",
+    "Single",
     "Watch",
     "cell_value",
     "is_constant",
@@ -83,7 +86,7 @@ class Watch(Protocol):
         """Whether it is as it was."""
 
 
-class _Single:
+class Single:
     """A place with one value."""
 
     __slots__ = ("label", "value")
@@ -92,8 +95,17 @@ class _Single:
         self.label = label
         self.value = value
 
+    @property
+    def place(self) -> tuple[Hashable, ...]:
+        """Where it is, for comparison with others."""
+        raise NotImplementedError
+
     def now(self) -> Any:
         """What is there."""
+        raise NotImplementedError
+
+    def put(self, value: Any) -> None:
+        """Let it be there; `MISSING` for nothing."""
         raise NotImplementedError
 
     def holds(self) -> bool:
@@ -106,7 +118,7 @@ class _Single:
 
 
 @final
-class Entry(_Single):
+class Entry(Single):
     """A name in a scope or in the fields of an object; the value may be `MISSING`."""
 
     __slots__ = ("key", "scope")
@@ -116,12 +128,22 @@ class Entry(_Single):
         self.scope = scope
         self.key = key
 
+    @property
+    def place(self) -> tuple[Hashable, ...]:
+        return id(self.scope), self.key
+
     def now(self) -> Any:
         return self.scope.get(self.key, MISSING)
 
+    def put(self, value: Any) -> None:
+        if value is MISSING:
+            self.scope.pop(self.key, None)
+        else:
+            self.scope[self.key] = value
+
 
 @final
-class Cell(_Single):
+class Cell(Single):
     """A variable of an enclosing function."""
 
     __slots__ = ("cell",)
@@ -130,12 +152,22 @@ class Cell(_Single):
         super().__init__(label, cell_value(cell))
         self.cell = cell
 
+    @property
+    def place(self) -> tuple[Hashable, ...]:
+        return (id(self.cell),)
+
     def now(self) -> Any:
         return cell_value(self.cell)
 
+    def put(self, value: Any) -> None:
+        if value is MISSING:
+            del self.cell.cell_contents
+        else:
+            self.cell.cell_contents = value
+
 
 @final
-class Attribute(_Single):
+class Attribute(Single):
     """An attribute that is found without running code of the user: of a class, or in a slot."""
 
     __slots__ = ("name", "owner")
@@ -145,8 +177,40 @@ class Attribute(_Single):
         self.owner = owner
         self.name = name
 
+    @property
+    def place(self) -> tuple[Hashable, ...]:
+        return id(self.owner), self.name
+
     def now(self) -> Any:
         return getattr(self.owner, self.name, MISSING)
+
+    def put(self, value: Any) -> None:
+        if value is MISSING:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, value)
+
+
+@final
+class Position(Single):
+    """An item of a list."""
+
+    __slots__ = ("index", "items")
+
+    def __init__(self, label: str, items: list[Any], index: int) -> None:
+        super().__init__(label, items[index])
+        self.items = items
+        self.index = index
+
+    @property
+    def place(self) -> tuple[Hashable, ...]:
+        return id(self.items), self.index
+
+    def now(self) -> Any:
+        return self.items[self.index] if self.index < len(self.items) else MISSING
+
+    def put(self, value: Any) -> None:
+        self.items[self.index] = value
 
 
 @final
@@ -205,6 +269,34 @@ class Pairs:
             if key not in self.value:
                 return f"`{self.label}[{key!r}]` is gone"
         return f"`{self.label}` has another order"
+
+
+@final
+class Others:
+    """What a list or dict holds beside some of its places."""
+
+    __slots__ = ("before", "label", "left_out", "value")
+
+    def __init__(
+        self, label: str, value: list[Any] | dict[Any, Any], left_out: Collection[Any]
+    ) -> None:
+        self.label = label
+        self.value = value
+        self.left_out = frozenset(left_out)
+        self.before = self._now()
+
+    def _now(self) -> dict[Any, Any]:
+        pairs = self.value.items() if isinstance(self.value, dict) else enumerate(self.value)
+        return {key: value for key, value in pairs if key not in self.left_out}
+
+    def holds(self) -> bool:
+        now = self._now()
+        return list(now) == list(self.before) and all(
+            same(v, now[k]) for k, v in self.before.items()
+        )
+
+    def difference(self) -> str | None:
+        return None if self.holds() else f"the contents of `{self.label}` changed"
 
 
 @final

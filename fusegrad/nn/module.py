@@ -105,6 +105,8 @@ class Module(ModuleConversions, ModuleHooks):
         fields["_buffers"] = {}
         fields["_modules"] = {}
         fields["_transient"] = set()
+        if active.trace is not None:
+            active.trace.note_made(self)
         return self
 
     def __init__(self) -> None:
@@ -150,7 +152,8 @@ class Module(ModuleConversions, ModuleHooks):
         return None
 
     def _register(self, table: dict[str, Any], name: str, value: Any) -> None:
-        if active.trace is not None:
+        rebound = table is self._buffers and name in table
+        if active.trace is not None and not rebound and not active.trace.has_made(self):
             raise CaptureError(
                 f"{name} of {type(self).__name__} is set while a compiled function is traced",
                 remedy=f"make the change outside the compiled function; to change values only, "
@@ -482,6 +485,11 @@ class Module(ModuleConversions, ModuleHooks):
             for name, value in module.__dict__.items():
                 if name not in _TABLES:
                     yield _join(path, name), value
+
+    def __fusegrad_places__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for path, module in self.named_modules():
+            yield path, module.__dict__
+            yield path, module._buffers
 
     def _fields(self, path: str) -> Iterator[state.Field]:
         yield state.Field.of(_join(path, "__class__"), type(self))

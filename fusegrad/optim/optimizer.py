@@ -6,8 +6,10 @@ that, and numbers such as the learning rate as inputs that are read at every cal
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self, cast, final
 
 from .. import state
@@ -78,7 +80,7 @@ class ParamGroup(dict[str, Any]):
         return state.Field.of(label, value)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if active.trace is not None:
+        if active.trace is not None and not active.trace.has_made(self._owner):
             raise CaptureError(
                 f"option {name!r} of a parameter group is set while a compiled function is traced"
             )
@@ -158,6 +160,8 @@ class Optimizer(ABC):
         self.defaults = dict(defaults)
         self.param_groups = []
         self.state = {}
+        if active.trace is not None:
+            active.trace.note_made(self)
         given: list[Any] = list(params)
         if not given:
             raise OptionError("there are no parameters to optimize")
@@ -193,7 +197,7 @@ class Optimizer(ABC):
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.1, 0.01]
         """
-        if active.trace is not None:
+        if active.trace is not None and not active.trace.has_made(self):
             raise CaptureError("a parameter group is added while a compiled function is traced")
         params = param_group["params"]
         params = (params,) if isinstance(params, Tensor) else tuple(params)
@@ -264,7 +268,7 @@ class Optimizer(ABC):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
+        with no_grad(), _options_of(self):
             for group in self.param_groups:
                 pairs = [(p, p.grad) for p in group["params"] if p.grad is not None]
                 if pairs:
@@ -373,6 +377,24 @@ class Optimizer(ABC):
         return "\n".join([*lines, ")"])
 
 
+class _Options(threading.local):
+    # Whether the options are constants: those of an optimizer that a compiled function makes.
+    fixed = False
+
+
+_options = _Options()
+
+
+@contextmanager
+def _options_of(optimizer: Optimizer) -> Iterator[None]:
+    before, trace = _options.fixed, active.trace
+    _options.fixed = trace is not None and trace.has_made(optimizer)
+    try:
+        yield
+    finally:
+        _options.fixed = before
+
+
 def number(getter: Callable[[], Scalar], label: str, dtype: DType) -> Scalar:
     """An option that compiled steps read at every call.
 
@@ -386,7 +408,7 @@ def number(getter: Callable[[], Scalar], label: str, dtype: DType) -> Scalar:
         Of what it is combined with.
     """
     value = getter()
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) or _options.fixed:
         return value
     # The getter of a number stays one: another kind of option is a change of structure.
     return runtime_scalar(cast("Callable[[], float]", getter), label, dtype)

@@ -163,6 +163,15 @@ class Recorder(ABC):
     def note_grad_read(self, tensor: Cell) -> None:
         """Called before somebody looks which tensor ``tensor.grad`` is."""
 
+    def note_made(self, thing: object) -> None:
+        """Called when an object is made that has tensors, such as a module."""
+        if self.outer is not None:
+            self.outer.note_made(thing)
+
+    def has_made(self, thing: object) -> bool:
+        """Whether an object is the trace's own: nobody outside depends on what it is."""
+        return self.outer is not None and self.outer.has_made(thing)
+
 
 class Token:
     """What a variable of a graph stands for.

@@ -125,6 +125,7 @@ class Trace(Recorder):
         self.grads: dict[Tensor, Tensor | None] = {}
         self.grad_reads: dict[Tensor, Tensor | None] = {}
         self.finished = False
+        self._made: dict[int, object] = {}
         self._variables: dict[Cell, Node] = {}
         self._outer: Recorder | None = None
 
@@ -235,6 +236,12 @@ class Trace(Recorder):
         if outside and mine not in self.grads:
             self.grad_reads.setdefault(mine, cast("Tensor | None", mine._grad))
 
+    def note_made(self, thing: object) -> None:
+        self._made[id(thing)] = thing
+
+    def has_made(self, thing: object) -> bool:
+        return id(thing) in self._made
+
     # --- afterwards -------------------------------------------------------------------------------
 
     def restore(self) -> None:
@@ -249,6 +256,7 @@ class Trace(Recorder):
         self.written.clear()
         self.grads.clear()
         self.grad_reads.clear()
+        self._made.clear()
 
 
 def runtime_scalar(getter: Getter, label: str, dtype: DType | None = None) -> Tensor | Number:

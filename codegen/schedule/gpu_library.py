@@ -12,20 +12,21 @@ that becomes a kernel of its own, which reads the product.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, final
 
 from ..affine import canonical, linear
 from ..dtypes import DType, float32, float64
-from ..expr import Apply, Buffer, Const, Expr, Load, Var, index, walk
+from ..expr import Apply, Buffer, Expr, Load, Var, index, walk
 from ..kernel import Any, For, Kernel, Let, Param, Role, Stmt, Store
 from ..scalar import apply
 from .gpu_contraction import Product, match_product
+from .gpu_epilogues import factor_of, gelu_of, gelu_slope_of, relu_of, unrounded
 from .gpu_library_calls import Activation, LibraryProduct, Matrix, Split, Vector
-from .rewrite import flat_offset, replaced
+from .rewrite import expressions, flat_offset, replaced
 
-__all__ = ["Matched", "split_product"]
+__all__ = ["Matched", "Place", "product_splits"]
 
 LEAST = 16
 """Rows, columns and steps of a product that a library is asked for."""
@@ -33,12 +34,16 @@ LEAST_WORK = 1 << 21
 """Multiplications below which a kernel of our own is done sooner."""
 LEAST_DEPTH = 64
 """Steps from which a library and a second kernel are faster than one kernel of our own."""
+BESIDE_STEP = 8
+"""What rows of the array beside a result are a multiple of."""
 MOST_CALLS = 16
 """Calls of the library for one product whose batches do not lie at equal distances."""
 
 
-def split_product(kernel: Kernel, size: int, shared: frozenset[int] = frozenset()) -> Split | None:
-    """The product that a kernel is, None if it is none that a library serves better.
+def product_splits(
+    kernel: Kernel, size: int, shared: frozenset[int] = frozenset()
+) -> Iterator[Split]:
+    """The products that a kernel is, the one that leaves least first; none where our own is better.
 
     Parameters
     ----------
@@ -51,11 +56,14 @@ def split_product(kernel: Kernel, size: int, shared: frozenset[int] = frozenset(
     """
     found = match_product(kernel)
     if found is None or not all(isinstance(s, (Let, Store)) for s in found.after):
-        return None
+        return
     matched = Matched(kernel, found, size, shared)
     if not matched.layout():
-        return None
-    return matched.whole() or matched.parts()
+        return
+    ways = [matched.whole()]
+    if matched.steps.extent >= LEAST_DEPTH:
+        ways += [matched.stored(), matched.apart()]
+    yield from (way for way in ways if way is not None)
 
 
 # --- layouts --------------------------------------------------------------------------------------
@@ -97,15 +105,6 @@ def _merged(
     return rest, _Group(total, steps)
 
 
-def _unrounded(e: Expr) -> Expr:
-    """A value without the conversions to another float and back that a library does not make."""
-    while isinstance(e, Apply) and e.op == "cast" and e.dtype.is_float:
-        if not e.args[0].dtype.is_float:
-            return e
-        e = e.args[0]
-    return e
-
-
 @final
 class Matched:
     """A product that was found in a kernel, and where everything lies."""
@@ -136,7 +135,7 @@ class Matched:
 
     def loaded(self, e: Expr) -> Place | None:
         """Where a value lies that is read, maybe converted."""
-        e = _unrounded(e)
+        e = unrounded(e)
         return self.place(e.buffer, e.indices) if isinstance(e, Load) else None
 
     def layout(self) -> bool:
@@ -184,33 +183,57 @@ class Matched:
     def whole(self) -> Split | None:
         """The kernel as one product, with what the library does after it."""
         stores = [s for s in self.p.after if isinstance(s, Store)]
-        if len(stores) != 1 or stores[0].monoid is not None:
+        if any(s.monoid is not None for s in stores):
             return None
-        (store,) = stores
-        target = self.place(store.buffer, store.indices)
-        value = _unrounded(self.spelled(store.value))
-        if target is None or not self.takes(target.dtype):
+        values = [unrounded(self.spelled(s.value)) for s in stores]
+        places = [self.place(s.buffer, s.indices) for s in stores]
+        if len(stores) == 2:
+            # One of them is what the activation is computed from.
+            for n, kept in ((0, 1), (1, 0)):
+                inner = gelu_of(values[n], lambda e: self.terms(e) is not None)
+                if inner is not None and self.terms(inner) == self.terms(values[kept]):
+                    return self.called(Activation.GELU, inner, places[n], places[kept])
+        if len(stores) != 1:
             return None
-        activation, value = _activation(value)
+        (value,), (target,) = values, places
+        slope = gelu_slope_of(value, self.p.acc, lambda e: self.loaded(e) is not None)
+        if slope is not None:
+            return self.called(Activation.GELU_SLOPE, self.p.acc, target, self.loaded(slope))
+        activation, value = relu_of(value)
         if activation is Activation.NONE:
-            inner = self.under_gelu(value)
+            inner = gelu_of(value, lambda e: self.terms(e) is not None)
             if inner is not None:
                 activation, value = Activation.GELU, inner
+        return self.called(activation, value, target)
+
+    def called(
+        self,
+        activation: Activation,
+        value: Expr,
+        target: Place | None,
+        beside: Place | None = None,
+    ) -> Split | None:
+        """The call that writes what is done to a value; `beside` is where the value itself is."""
         terms = self.terms(value)
-        if terms is None:
+        if target is None or terms is None or not self.takes(target.dtype):
             return None
-        addends = [t.strides for t in (terms.addend,) if t is not None]
-        groups = self.groups((target.strides, *addends))
-        if groups is None or (
-            self.left.dtype is float64 and (terms.bias or activation.value != "none")
-        ):
+        wide = self.left.dtype is float64
+        if wide and (terms.bias is not None or activation is not Activation.NONE):
+            return None
+        others = [t for t in (terms.addend, beside) if t is not None]
+        groups = self.groups((target.strides, *(t.strides for t in others)))
+        if groups is None or any(t.dtype is not target.dtype for t in others):
             return None
         product = self.product(groups, target)
         product = replace(product, alpha=terms.alpha, activation=activation)
         if terms.addend is not None:
-            if terms.addend.dtype is not target.dtype:
-                return None
             product = replace(product, addend=self.matrix(terms.addend, groups, 3, "ij"))
+        if beside is not None:
+            near = {target.parameter, beside.parameter} & self.shared
+            if len(groups.offsets) > 1 or near:
+                return None
+            kept = self.matrix(beside, groups, 2 + len(others), "ij")
+            product = replace(product, beside=kept)
         if not _lies_well(product):
             return None
         return Split(product) if terms.bias is None else self.biased(product, groups, terms.bias)
@@ -221,11 +244,7 @@ class Matched:
 
     def spelled(self, e: Expr) -> Expr:
         """A value without names but that of the product."""
-        while True:
-            following = replaced(e, self.lets)
-            if following is e:
-                return e
-            e = following
+        return _spelled(e, self.lets)
 
     def product(self, groups: _Groups, target: Place) -> LibraryProduct:
         """The bare product."""
@@ -252,13 +271,13 @@ class Matched:
         """A value as the product, times a number, and what is added to it."""
         alpha: float | None = None
         addend = bias = None
-        stack = [_unrounded(value)]
+        stack = [unrounded(value)]
         while stack:
-            e = _unrounded(stack.pop())
+            e = unrounded(stack.pop())
             if isinstance(e, Apply) and e.op == "add":
                 stack += e.args
                 continue
-            factor = _factor(e, self.p.acc)
+            factor = factor_of(e, self.p.acc)
             if factor is not None:
                 if alpha is not None:
                     return None
@@ -276,22 +295,6 @@ class Matched:
             else:
                 return None
         return None if alpha is None else _Terms(alpha, addend, bias)
-
-    def under_gelu(self, value: Expr) -> Expr | None:
-        """What GELU (the form with tanh) is applied to, None if a value is something else."""
-        found = [e for e in walk(value) if isinstance(e, Apply) and e.op == "tanh"]
-        if len(found) != 1 or not found[0].dtype.is_float:
-            return None
-        (bend,) = found
-        for e in walk(bend.args[0]):
-            inner = _unrounded(e)
-            if isinstance(inner, Const) or self.terms(inner) is None:
-                continue
-            outer = _polynomial(value, inner, bend)
-            bent = _polynomial(bend.args[0], inner, bend)
-            if outer is not None and bent is not None:
-                return inner if _near(outer, _GELU) and _near(bent, _BENT) else None
-        return None
 
     def is_vector(self, place: Place) -> bool:
         used = {v for v, c in place.strides.items() if c and self.extents[v] > 1}
@@ -336,21 +339,17 @@ class Matched:
 
     # --- a product and a kernel -------------------------------------------------------------------
 
-    def parts(self) -> Split | None:
-        """The product, and all that follows it in a kernel of its own."""
-        if self.steps.extent < LEAST_DEPTH:
-            return None
-        return self.stored() or self.apart()
-
     def stored(self) -> Split | None:
-        """The product where the kernel keeps it, for others too."""
-        store = self.bare_store()
-        target = None if store is None else self.place(store.buffer, store.indices)
-        groups = None if target is None else self.groups((target.strides,))
-        if store is None or target is None or groups is None:
-            return None
-        product = self.product(groups, target)
-        return Split(product, after=self.following(store)) if _lies_well(product) else None
+        """The product, and what a library adds to it, where the kernel keeps it for others too."""
+        for store in [s for s in self.p.after if isinstance(s, Store)]:
+            following = self.following(store)
+            if store.monoid is not None or following is _UNRELATED:
+                continue
+            activation, value = relu_of(unrounded(self.spelled(store.value)))
+            split = self.called(activation, value, self.place(store.buffer, store.indices))
+            if split is not None:
+                return replace(split, after=following)
+        return None
 
     def apart(self) -> Split | None:
         """The product in memory of its own."""
@@ -377,23 +376,33 @@ class Matched:
         return strides, step
 
     def bare_store(self) -> Store | None:
-        """Where the kernel keeps the product as it is, where nothing lies that it still reads."""
+        """Where the kernel keeps the product as it is."""
         for s in self.p.after:
             if isinstance(s, Store) and s.value is self.p.acc and s.monoid is None:
-                return None if self.positions.get(s.buffer, -1) in self.shared else s
+                return None if self.following(s) is _UNRELATED else s
         return None
 
     def following(self, store: Store) -> Kernel | None:
-        """What is left of the kernel where a library has done a store; None if it is nothing."""
-        p = self.p
+        """What is left of the kernel where a library has done a store; None if it is nothing.
+
+        `_UNRELATED` where the rest needs more than what was stored, or reads what lies there.
+        """
+        p, kept = self.p, store.value
+        if self.positions.get(store.buffer, -1) in self.shared or not isinstance(kept, Var):
+            return _UNRELATED
         rest = [s for s in p.after if s is not store]
+        rest = [s for s in rest if not (isinstance(s, Let) and s.var is kept)]
         if not any(isinstance(s, Store) for s in rest):
             return None
+        known = {s.var: s.value for s in (*p.lets, *rest) if isinstance(s, Let)}
+        values = [_spelled(s.value, known) for s in rest if isinstance(s, Store)]
+        if kept is not p.acc and any(e is p.acc for v in values for e in walk(v)):
+            return _UNRELATED
         places = tuple(self.spelled(i) for i in store.indices)
         params = tuple(
             replace(q, role=Role.IN) if q.buffer is store.buffer else q for q in self.kernel.params
         )
-        return self._going_on(params, Load(store.buffer, places), rest)
+        return self._going_on(params, kept, Load(store.buffer, places), rest)
 
     def after(self, between: Buffer, strides: Strides) -> Kernel:
         """All that follows the product, which is read from memory between them."""
@@ -401,11 +410,15 @@ class Matched:
         for v, s in strides.items():
             at = apply("add", at, apply("mul", v, index(s)))
         params = (*self.kernel.params, Param(between, Role.IN))
-        return self._going_on(params, Load(between, (canonical(at),)), self.p.after)
+        return self._going_on(params, self.p.acc, Load(between, (canonical(at),)), self.p.after)
 
-    def _going_on(self, params: Sequence[Param], value: Expr, rest: Sequence[Stmt]) -> Kernel:
+    def _going_on(
+        self, params: Sequence[Param], kept: Var, value: Expr, rest: Sequence[Stmt]
+    ) -> Kernel:
+        """A kernel over the same loops, without the product: `kept` is what was read of it."""
         p = self.p
-        body: tuple[Stmt, ...] = (*p.lets, Let(p.acc, value), *rest)
+        used = _needed([Let(kept, value), *rest])
+        body: tuple[Stmt, ...] = (*p.lets, *used)
         for f in reversed(p.chain):
             body = (replace(f, body=body),)
         name = f"{self.kernel.name}_after"
@@ -429,98 +442,41 @@ class _Terms(NamedTuple):
     bias: Place | None
 
 
-_Polynomial = dict[tuple[int, int], float]
-"""Coefficients by the powers of a value and of the tanh of something."""
-_SLOPE = math.sqrt(2 / math.pi)
-_GELU: _Polynomial = {(1, 0): 0.5, (1, 1): 0.5}
-_BENT: _Polynomial = {(1, 0): _SLOPE, (3, 0): _SLOPE * 0.044715}
+def _spelled(e: Expr, known: Mapping[Var, Expr]) -> Expr:
+    """A value without the names that are known."""
+    while True:
+        following = replaced(e, known)
+        if following is e:
+            return e
+        e = following
 
 
-def _polynomial(e: Expr, inner: Expr, bend: Expr) -> _Polynomial | None:
-    """`e` as a polynomial in `inner` and `bend`, None if it is none."""
-    e = _unrounded(e)
-    if e is inner:
-        return {(1, 0): 1.0}
-    if e is bend:
-        return {(0, 1): 1.0}
-    if isinstance(e, Const):
-        return {(0, 0): float(e.value)}
-    if not isinstance(e, Apply) or e.op not in ("add", "sub", "mul", "neg", "square"):
-        return None
-    parts = [_polynomial(a, inner, bend) for a in e.args]
-    first, last = parts[0], parts[-1]
-    if first is None or last is None:
-        return None
-    if e.op in ("mul", "square"):
-        return _multiplied(first, last)
-    if e.op == "neg":
-        return {k: -v for k, v in first.items()}
-    sign = 1.0 if e.op == "add" else -1.0
-    return {k: first.get(k, 0.0) + sign * last.get(k, 0.0) for k in {*first, *last}}
+def _needed(statements: Sequence[Stmt]) -> list[Stmt]:
+    """Those that a store needs."""
+    used: set[Expr] = set()
+    found: list[Stmt] = []
+    for s in reversed(statements):
+        if isinstance(s, Let) and s.var not in used:
+            continue
+        found.append(s)
+        used.update(e for root in expressions(s) for e in walk(root) if isinstance(e, Var))
+    return found[::-1]
 
 
-def _multiplied(a: _Polynomial, b: _Polynomial) -> _Polynomial:
-    result: _Polynomial = {}
-    for (m, n), x in a.items():
-        for (p, q), y in b.items():
-            result[m + p, n + q] = result.get((m + p, n + q), 0.0) + x * y
-    return result
-
-
-def _near(a: _Polynomial, b: _Polynomial) -> bool:
-    """Whether coefficients are the same, as far as float32 (or a half) can say."""
-    return all(abs(a.get(k, 0.0) - b.get(k, 0.0)) <= 1e-3 * abs(b.get(k, 0.0)) for k in {*a, *b})
+_UNRELATED = Kernel("", (), (), ())
+"""In place of what is left of a kernel where a library's result does not tell it."""
 
 
 def _lies_well(product: LibraryProduct) -> bool:
     """Whether every matrix has its rows or its columns side by side, and none overlaps itself."""
     p = product
     shapes = [(p.left, p.rows, p.depth), (p.right, p.depth, p.columns)]
-    shapes += [(m, p.rows, p.columns) for m in (p.result, p.addend) if m is not None]
+    alike = [m for m in (p.result, p.addend, p.beside) if m is not None]
+    shapes += [(m, p.rows, p.columns) for m in alike]
     for m, rows, columns in shapes:
         by_rows, by_columns = m.column == 1 and m.row >= columns, m.row == 1 and m.column >= rows
         if not (by_rows or by_columns) or m.batch < 0 or m.offset < 0:
             return False
-    return p.addend is None or (p.addend.column == 1) == (p.result.column == 1)
-
-
-def _factor(e: Expr, acc: Var) -> float | None:
-    """The number that the product is multiplied by; None if it is something else."""
-    factor = 1.0
-    while e is not acc:
-        if not isinstance(e, Apply) or e.op not in ("mul", "div", "neg"):
-            return None
-        a = _unrounded(e.args[0])
-        if e.op == "neg":
-            factor, e = -factor, a
-            continue
-        b = _unrounded(e.args[1])
-        if e.op == "mul" and isinstance(a, Const):
-            a, b = b, a
-        if not isinstance(b, Const) or not math.isfinite(b.value) or not b.value:
-            return None
-        factor = factor * b.value if e.op == "mul" else factor / b.value
-        e = a
-    return factor
-
-
-def _activation(value: Expr) -> tuple[Activation, Expr]:
-    """What is done last, and what it is done to."""
-    if isinstance(value, Apply) and value.op == "maximum" and _is_zero(value.args[1]):
-        return Activation.RELU, _unrounded(value.args[0])
-    if isinstance(value, Apply) and value.op == "select":
-        test, zero, kept = value.args
-        kept = _unrounded(kept)
-        if (
-            isinstance(test, Apply)
-            and test.op == "le"
-            and _unrounded(test.args[0]) is kept
-            and _is_zero(test.args[1])
-            and _is_zero(_unrounded(zero))
-        ):
-            return Activation.RELU, kept
-    return Activation.NONE, value
-
-
-def _is_zero(e: Expr) -> bool:
-    return isinstance(e, Const) and e.value == 0
+    if p.beside is not None and max(p.beside.row, p.beside.column) % BESIDE_STEP:
+        return False
+    return all((m.column == 1) == (p.result.column == 1) for m in alike)

@@ -33,6 +33,8 @@ class Activation(Enum):
     RELU = "relu"
     GELU = "gelu"
     """The form with tanh."""
+    GELU_SLOPE = "slope of gelu"
+    """Not an activation: the product is multiplied by the derivative of GELU."""
 
 
 @final
@@ -78,6 +80,8 @@ class LibraryProduct:
     addend : Matrix or None
     bias : Vector or None
     activation : Activation
+    beside : Matrix or None
+        Where the library writes what GELU is applied to, or reads it for the derivative.
     offsets : tuple of (int, int, int, int)
         One call for each, with these elements added to the offsets of left, right, result and
         addend.
@@ -94,6 +98,7 @@ class LibraryProduct:
     addend: Matrix | None = None
     bias: Vector | None = None
     activation: Activation = Activation.NONE
+    beside: Matrix | None = None
     offsets: tuple[tuple[int, int, int, int], ...] = ((0, 0, 0, 0),)
 
 

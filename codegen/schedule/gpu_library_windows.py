@@ -8,7 +8,7 @@ places.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -23,16 +23,16 @@ from .gpu_library_calls import Direction, Lattice, LibraryConvolution, Split
 from .gpu_windows import without_windows
 from .rewrite import expressions, replaced
 
-__all__ = ["split_convolution"]
+__all__ = ["convolution_splits"]
 
 AXES = 2
 """Axes of a window that a library knows at least."""
 
 
-def split_convolution(
+def convolution_splits(
     kernel: Kernel, size: int, shared: frozenset[int] = frozenset()
-) -> Split | None:
-    """The convolution that a kernel is, None if it is none that a library serves better.
+) -> Iterator[Split]:
+    """The convolutions that a kernel is, the one that leaves least first; maybe none.
 
     Parameters
     ----------
@@ -45,11 +45,13 @@ def split_convolution(
     """
     unfolds = [s for s in nested(kernel.body) if isinstance(s, Unfold)]
     if len(unfolds) != 1:
-        return None
+        return
     found = match_product(without_windows(kernel))
     if found is None or not all(isinstance(s, (Let, Store)) for s in found.after):
-        return None
-    return _Windows(kernel, found, size, unfolds[0], shared).split()
+        return
+    windows = _Windows(kernel, found, size, unfolds[0], shared)
+    if windows.known():
+        yield from (way for way in (windows.stored(), windows.apart()) if way is not None)
 
 
 @final
@@ -89,18 +91,19 @@ class _Windows:
 
     # --- which loop is what -----------------------------------------------------------------------
 
-    def split(self) -> Split | None:
+    def known(self) -> bool:
+        """Whether it is a convolution that a library does: which loop is what is found."""
         m, u = self.matched, self.unfold
         whole = all(isinstance(e, Const) and e.value == 0 for e in (u.first_row, u.first_column))
         work = math.prod(self.extents.values())
         if self.load is None or self.weight is None or not whole or work < gpu_library.LEAST_WORK:
-            return None
+            return False
         dtypes = {u.source.dtype, self.weight.dtype}
         accumulated = m.p.acc.dtype
         if len(dtypes) > 1 or accumulated not in (float32, float64):
-            return None
+            return False
         if not (u.source.dtype is accumulated or (u.source.dtype.is_half)):
-            return None
+            return False
         row, column = (self.variables(e) for e in self.load.indices)
         steps = set(self.steps)
         if row and row <= steps and not column & steps:
@@ -108,8 +111,8 @@ class _Windows:
         elif column and column <= steps and not row & steps:
             self.long = True
         else:
-            return None
-        return self.computed() if self.named(self.load.indices[0 if self.long else 1]) else None
+            return False
+        return self.named(self.load.indices[0 if self.long else 1])
 
     def variables(self, e: Expr) -> set[Var]:
         """The loops with more than one iteration that a value depends on."""
@@ -148,18 +151,20 @@ class _Windows:
 
     # --- what is computed -------------------------------------------------------------------------
 
-    def computed(self) -> Split | None:
-        """The call, into what the kernel writes or into memory of its own."""
+    def stored(self) -> Split | None:
+        """The call where the kernel keeps its result for others too."""
+        store = self.matched.bare_store()
+        target = None if store is None else self.matched.place(store.buffer, store.indices)
+        if store is None or target is None:
+            return None
+        call = self.call(target)
+        return None if call is None else Split(call, after=self.matched.following(store))
+
+    def apart(self) -> Split | None:
+        """The call into memory of its own."""
         m = self.matched
-        order = [self.image, self.group, self.channel, self.place]
-        if self.long:
-            order = [self.group, self.channel, self.place]
-        store = m.bare_store()
-        target = None if store is None else m.place(store.buffer, store.indices)
-        if store is not None and target is not None:
-            call = self.call(target)
-            if call is not None:
-                return Split(call, after=m.following(store))
+        images = [] if self.long else [self.image]
+        order = [*images, self.group, self.channel, self.place]
         strides, count = m.in_order([v for v in order if v is not None])
         between = Buffer("product", m.p.acc.dtype, (count,))
         call = self.call(Place(-1, between.dtype, 0, strides))

@@ -57,7 +57,12 @@ FEW_ROWS, SMALL = 64, 4096
 """Elementwise work on fewer rows, which threads share, has its own kernel, unless it is small."""
 
 
-def fuse(outputs: Sequence[Node], prologues: bool = False) -> list[Region]:
+def fuse(
+    outputs: Sequence[Node],
+    prologues: bool = False,
+    also: Iterable[Node] = (),
+    never: Iterable[Node] = (),
+) -> list[Region]:
     """The regions that compute `outputs`, in an order that respects what they read.
 
     Parameters
@@ -66,6 +71,8 @@ def fuse(outputs: Sequence[Node], prologues: bool = False) -> list[Region]:
         The results of the program.
     prologues : bool
         Whether products compute operands where they read them, if that pays.
+    also, never : iterable of Node, optional
+        What is written besides, and what is rather computed again.
 
     Returns
     -------
@@ -73,16 +80,16 @@ def fuse(outputs: Sequence[Node], prologues: bool = False) -> list[Region]:
         Values without elements are in none.
     """
     order = toposort(outputs)
-    extra: set[Node] = set()
+    extra, left = set(also), set(never)
     grower: _Grower | None = None
     for _ in range(ROUNDS):
         written = values(order, outputs, extra, prologues)
         grower = _grow(order, written, grower)
         regions = grower.regions
         shared = worth_storing(regions, written) | smaller_to_store(regions, written)
-        if not shared:
+        if shared <= left:
             break
-        extra |= shared
+        extra |= shared - left
     return _ordered(regions)
 
 

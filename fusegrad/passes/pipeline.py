@@ -17,13 +17,14 @@ from ..ir.verify import verify_graph
 from .blocks import block_large
 from .contractions import transpose_contractions
 from .halves import widen_halves
+from .library_values import masks_from_results
 from .loops import tidy_loops
 from .matrices import small_matrices
 from .products import find_products
 from .rematerialise import rematerialise
 from .simplify import CANONICAL, SIMPLIFY
 
-__all__ = ["PASSES", "Observer", "Pass", "run_passes"]
+__all__ = ["GPU_PASSES", "PASSES", "Observer", "Pass", "run_passes"]
 
 Observer = Callable[[str, Sequence[Node], float], None]
 
@@ -52,8 +53,20 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
+GPU_PASSES: tuple[Pass, ...] = (
+    # Memory is not what such a machine lacks, and a library makes an activation with its product.
+    *(step for step in PASSES if step.run is not rematerialise),
+    Pass("masks", masks_from_results),
+)
+"""Those for a GPU, where libraries compute products."""
+
+
 def run_passes(
-    outputs: Sequence[Node], *, verify: bool = False, observe: Observer | None = None
+    outputs: Sequence[Node],
+    *,
+    verify: bool = False,
+    observe: Observer | None = None,
+    passes: Sequence[Pass] = PASSES,
 ) -> list[Node]:
     """Run all passes.
 
@@ -64,6 +77,7 @@ def run_passes(
         Check the graph after every pass.
     observe : callable, optional
         Called after every pass with its name, the graph and its seconds.
+    passes : sequence of Pass, optional
 
     Returns
     -------
@@ -71,7 +85,7 @@ def run_passes(
         As many as `outputs`.
     """
     result = list(outputs)
-    for step in PASSES:
+    for step in passes:
         start = time.perf_counter()
         result = step.run(result)
         seconds = time.perf_counter() - start

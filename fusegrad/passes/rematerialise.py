@@ -23,7 +23,7 @@ from ..ops.movement import Broadcast, Reshape
 from .regions import EXPENSIVE, cost_of
 from .views import operand_base
 
-__all__ = ["rematerialise"]
+__all__ = ["rematerialise", "with_replaced"]
 
 LEAST_BYTES = 1 << 20
 """Smaller values may as well be kept."""
@@ -65,10 +65,10 @@ def rematerialise(outputs: Sequence[Node]) -> list[Node]:
                 inputs = list(mapping.get(product, product).inputs)
                 inputs[position] = _viewed(inputs[position], candidate.value, again)
                 mapping[product] = Node(product.op, tuple(inputs))
-    return _replaced(outputs, mapping) if mapping else list(outputs)
+    return with_replaced(outputs, mapping) if mapping else list(outputs)
 
 
-def _replaced(outputs: Sequence[Node], mapping: dict[Node, Node]) -> list[Node]:
+def with_replaced(outputs: Sequence[Node], mapping: dict[Node, Node]) -> list[Node]:
     """`outputs` with nodes replaced, also below of what replaces others."""
     done: dict[Node, Node] = {}
     stack = list(outputs)

@@ -26,7 +26,8 @@ from ..ops import build
 from ..ops.base import CallOp
 from ..ops.identities import Barrier
 from ..passes.fuse import fuse
-from ..passes.pipeline import Observer, run_passes
+from ..passes.library_values import made_again, sums_to_keep
+from ..passes.pipeline import GPU_PASSES, PASSES, Observer, run_passes
 from ..passes.recompute import kept_bytes, within
 from ..passes.regions import Kind, Region, is_leaf, results_of
 from .bodies import Planned, body_task, functions_of, most_trips
@@ -237,12 +238,16 @@ def analyse(
     goal: Goal | None = None,
     runs: int = 1,
     prologues: bool = False,
+    gpu: bool = False,
 ) -> Unit:
     """Passes and fusion; with `distinct`, no two results are the same value in memory.
 
-    With `prologues`, products compute operands where they read them.
+    With `prologues`, products compute operands where they read them. For a GPU what is kept is what
+    its libraries can write.
     """
-    simplified = run_passes(outputs, verify=config.current().check, observe=observe)
+    passes = GPU_PASSES if gpu else PASSES
+    checked = config.current().check
+    simplified = run_passes(outputs, verify=checked, observe=observe, passes=passes)
     clock.lap("passes")
     unique: dict[Node, int] = {}
     positions = []
@@ -253,7 +258,11 @@ def analyse(
             written = build.stop_gradient(written)
         positions.append(unique.setdefault(written, len(unique)))
     roots = list(unique)
-    regions = fuse(roots, prologues)
+    again = made_again(roots) if gpu else set()
+    regions = fuse(roots, prologues, never=again)
+    sums = sums_to_keep(regions, roots) if gpu else set()
+    if sums:
+        regions = fuse(roots, prologues, sums, again)
     if goal is not None:
         bytes_ = kept_bytes(regions, roots)
         roots, regions = within(roots, regions, int(goal.part * bytes_), prologues)
@@ -270,7 +279,13 @@ def analyse(
             often = runs * most_trips(node)
             unit.bodies[node] = [
                 analyse(
-                    made, function.results, clock, distinct=True, runs=often, prologues=prologues
+                    made,
+                    function.results,
+                    clock,
+                    distinct=True,
+                    runs=often,
+                    prologues=prologues,
+                    gpu=gpu,
                 )
                 for function in functions
             ]

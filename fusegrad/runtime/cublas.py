@@ -27,16 +27,19 @@ _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_TF32 = 68, 70, 77
 _TRANS_A, _TRANS_B, _EPILOGUE, _BIAS_POINTER, _BIAS_TYPE = 3, 4, 7, 8, 26
 _BATCH_COUNT, _BATCH_STRIDE = 5, 6
 _WORKSPACE, _REDUCTIONS, _ALIGNMENT_A = 1, 3, 5
+_BESIDE_POINTER, _BESIDE_LEADING, _BESIDE_STRIDE = 11, 12, 13
+_WITH_BIAS, _WITH_BESIDE = 4, 128
 _EPILOGUES = {
-    (Activation.NONE, False): 1,
-    (Activation.RELU, False): 2,
-    (Activation.NONE, True): 4,
-    (Activation.RELU, True): 6,
-    (Activation.GELU, False): 32,
-    (Activation.GELU, True): 36,
+    Activation.NONE: 0,
+    Activation.RELU: 2,
+    Activation.GELU: 32,
+    Activation.GELU_SLOPE: 64,
 }
+_PLAIN = 1
 _DETERMINISTIC = 2 | 4
 """Sums of split products in the compute or output type, added in a fixed order; not in place."""
+_NOWHERE = 1 << 8
+"""In place of an address that is not known yet."""
 _BASE = 16
 """What addresses of arguments are aligned to."""
 
@@ -155,25 +158,36 @@ class CublasLt:
             )
             matrices = p.right, p.left
             result = _Stored(p.columns, p.rows, p.result.row, False)
-            leading = p.addend.row if p.addend is not None else 0
+            of_addend = p.addend.row if p.addend is not None else 0
         else:
             first = _stored(p.rows, p.depth, p.left.row, p.left.column)
             second = _stored(p.depth, p.columns, p.right.row, p.right.column)
             matrices = p.left, p.right
             result = _Stored(p.rows, p.columns, p.result.column, False)
-            leading = p.addend.column if p.addend is not None else 0
+            of_addend = p.addend.column if p.addend is not None else 0
         for attribute, stored in ((_TRANS_A, first), (_TRANS_B, second)):
             turned = ctypes.c_int32(int(stored.transposed))
             self._set("MatmulDesc", operation, attribute, turned)
-        epilogue = _EPILOGUES[p.activation, p.bias is not None]
-        self._set("MatmulDesc", operation, _EPILOGUE, ctypes.c_uint32(epilogue))
+        epilogue = _EPILOGUES[p.activation]
+        epilogue |= _WITH_BIAS if p.bias is not None else 0
+        epilogue |= _WITH_BESIDE if p.beside is not None else 0
+        self._set("MatmulDesc", operation, _EPILOGUE, ctypes.c_uint32(epilogue or _PLAIN))
+        if p.beside is not None:
+            leading = ctypes.c_int64(p.beside.row if _by_rows(p) else p.beside.column)
+            self._set("MatmulDesc", operation, _BESIDE_LEADING, leading)
+            # Of the place a choice needs to know how it is aligned.
+            place = _pointer(_NOWHERE + p.beside.offset * _SIZES[p.beside.dtype])
+            self._set("MatmulDesc", operation, _BESIDE_POINTER, place)
+            if p.batch > 1:
+                apart = ctypes.c_int64(p.beside.batch)
+                self._set("MatmulDesc", operation, _BESIDE_STRIDE, apart)
         if p.bias is not None:
             kind = ctypes.c_int32(_TYPES[p.bias.dtype])
             self._set("MatmulDesc", operation, _BIAS_TYPE, kind)
         target = self._layout(result, p.result, p.batch)
         addend = target
         if p.addend is not None:
-            addend = self._layout(result._replace(leading=leading), p.addend, p.batch)
+            addend = self._layout(result._replace(leading=of_addend), p.addend, p.batch)
         made = _Planned(
             operation,
             self._layout(first, matrices[0], p.batch),
@@ -226,7 +240,7 @@ class CublasLt:
     ) -> None:
         """As of `Library`."""
         with self._lock:
-            # The place of the bias is in the descriptor.
+            # The places of the bias, and of what is beside the result, are in the descriptor.
             self._multiply(index, product, algorithm, tf32, address, workspace, stream)
 
     def _multiply(
@@ -244,6 +258,9 @@ class CublasLt:
             size = _SIZES[p.bias.dtype]
             place = _pointer(address(p.bias.parameter) + p.bias.offset * size)
             self._set("MatmulDesc", planned.operation, _BIAS_POINTER, place)
+        if p.beside is not None:
+            place = _pointer(_at(address, p.beside, 0))
+            self._set("MatmulDesc", planned.operation, _BESIDE_POINTER, place)
         number = ctypes.c_double if p.left.dtype == "float64" else ctypes.c_float
         alpha, beta = number(p.alpha), number(0.0 if p.addend is None else 1.0)
         code = (ctypes.c_uint64 * 8).from_buffer_copy(algorithm.code)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .. import config
 from ..codegen.program import verify_program
@@ -24,6 +25,8 @@ from .build import (
     shared_outputs,
     units_inside,
 )
+from .device_image import call_of
+from .devices import DeviceKernel
 from .limit import Goal, within_limit
 from .plan import Task, plan
 from .record import Clock, DeviceRecord, array_constants
@@ -80,6 +83,7 @@ def _build(
         clock,
         observe=lambda name, graph, _: made.graphs.append((name, tuple(graph))),
         goal=goal,
+        gpu=True,
     )
     units = [*units_inside(unit), unit]
     donated = shared_outputs(donations, unit, units, inputs)
@@ -116,6 +120,7 @@ def _lower(made: Artifacts, units: Sequence[Unit], clock: Clock) -> tuple[Lowere
     numbers: dict[int, int] = {}
     code: list[Lowered] = []
     for _, _, first in lowered_regions(made, units):
+        made.lowered[-1] = _apart(made.lowered[-1])
         if first not in numbers:
             numbers[first] = len(code)
             code.append(made.lowered[-1])
@@ -124,6 +129,15 @@ def _lower(made: Artifacts, units: Sequence[Unit], clock: Clock) -> tuple[Lowere
         made.kernel_numbers.append(numbers[first])
     clock.lap("lower")
     return tuple(code)
+
+
+def _apart(lowered: Lowered) -> Lowered:
+    """Without results in the place of operands, where a library could not compute them so."""
+    if not lowered.in_place:
+        return lowered
+    given = DeviceKernel.of(lowered, "", False)
+    there, elsewhere = call_of(given), call_of(replace(given, shared=frozenset()))
+    return lowered if there == elsewhere else replace(lowered, in_place=())
 
 
 def _launch(made: Artifacts, number: int, region: Region) -> Task:

@@ -6,14 +6,15 @@ Knows kernels, what libraries are asked for, and plain data; knows no driver.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from enum import Enum
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias, final
 
 from ..codegen.expr import Buffer
 from ..codegen.records import dataclass
-from ..codegen.schedule.gpu_library import split_product
+from ..codegen.schedule.gpu_library import product_splits
 from ..codegen.schedule.gpu_library_calls import (
     Activation,
     Direction,
@@ -22,9 +23,10 @@ from ..codegen.schedule.gpu_library_calls import (
     LibraryConvolution,
     LibraryProduct,
     Matrix,
+    Split,
     Vector,
 )
-from ..codegen.schedule.gpu_library_windows import split_convolution
+from ..codegen.schedule.gpu_library_windows import convolution_splits
 from .device_code import DeviceCode, Entry
 from .devices import DeviceKernel
 
@@ -35,6 +37,7 @@ __all__ = [
     "Parts",
     "Piece",
     "Served",
+    "call_of",
     "launches",
     "memory_of",
     "parts_of",
@@ -112,6 +115,17 @@ class Parts(NamedTuple):
         return [p[0] for p in self.pieces if isinstance(p, tuple)]
 
 
+def _splits(kernel: DeviceKernel) -> Iterator[Split]:
+    given = kernel.kernel, kernel.size, kernel.shared
+    return chain(convolution_splits(*given), product_splits(*given))
+
+
+def call_of(kernel: DeviceKernel) -> LibraryCall | None:
+    """What a library would be asked for first; None where a kernel is nothing that one does."""
+    split = next(_splits(kernel), None)
+    return None if split is None else split.call
+
+
 def parts_of(kernel: DeviceKernel, serves: Callable[[LibraryCall], bool]) -> Parts:
     """The parts of a kernel; it is one where no library serves.
 
@@ -121,9 +135,8 @@ def parts_of(kernel: DeviceKernel, serves: Callable[[LibraryCall], bool]) -> Par
     serves : callable
         Whether a library does a call.
     """
-    given = kernel.kernel, kernel.size, kernel.shared
-    split = split_convolution(*given) or split_product(*given)
-    if split is None or not serves(split.call):
+    split = next((s for s in _splits(kernel) if serves(s.call)), None)
+    if split is None:
         return Parts(((kernel, 0),), Memory())
     pieces: list[tuple[DeviceKernel, int] | LibraryCall] = []
     if split.before is not None:
@@ -218,7 +231,7 @@ def _made(plain: Any) -> Piece:
 
 
 def _product(given: dict[str, Any]) -> LibraryProduct:
-    for name in ("left", "right", "result", "addend"):
+    for name in ("left", "right", "result", "addend", "beside"):
         given[name] = given[name] and Matrix(**given[name])
     given["bias"] = given["bias"] and Vector(**given["bias"])
     given["activation"] = Activation(given["activation"])

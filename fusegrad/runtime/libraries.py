@@ -130,7 +130,7 @@ def described(call: LibraryCall) -> str:
         return f"{_title(call)}, {what}: {call.x.dtype}, images {x}, weights {w}"
     batch = f"{call.batch} times " if call.batch > 1 else ""
     after = [call.activation.value] if call.activation is not Activation.NONE else []
-    after += [name for name in ("addend", "bias") if getattr(call, name) is not None]
+    after += [name for name in ("addend", "bias", "beside") if getattr(call, name) is not None]
     return (
         f"{_title(call)}, product: {call.left.dtype}, {batch}{call.rows}x{call.depth} by "
         f"{call.depth}x{call.columns}" + "".join(f", {name}" for name in after)

@@ -21,11 +21,12 @@ Array = np.ndarray[Any, Any]
 TYPES = {0: (np.float32, 4), 1: (np.float64, 8), 2: (np.float16, 2), 14: (bfloat16.numpy, 2)}
 BFLOAT16 = 14
 ATTRIBUTES = {
-    "desc": {3: 4, 4: 4, 7: 4, 8: 8, 26: 4},
+    "desc": {3: 4, 4: 4, 7: 4, 8: 8, 11: 8, 12: 8, 13: 8, 26: 4},
     "layout": {5: 4, 6: 8},
     "preference": {1: 8, 3: 4, 5: 4, 6: 4, 7: 4, 8: 4},
 }
-RELU, BIAS, GELU = 2, 4, 32
+RELU, BIAS, GELU, SLOPE, BESIDE = 2, 4, 32, 64, 128
+EPILOGUES = {1, 2, 4, 6, 32, 36, 160, 164, 192}
 NOT_SUPPORTED, INVALID = 15, 7
 
 
@@ -50,6 +51,7 @@ class Library:
         self.numbers = itertools.count(0x1000, 16)
         self.problems: list[dict[str, Any]] = []
         self.refuse = False
+        self.epilogues = set(EPILOGUES)
         self.fail: dict[str, int] = {}
         self.cublasLtGetVersion = _Version()
 
@@ -130,7 +132,7 @@ class Library:
 
     def _number(self, *given: Any) -> int:
         parts = [self.objects[g.value] for g in given]
-        told = [sorted((str(k), v) for k, v in part.items() if k != 8) for part in parts]
+        told = [sorted((str(k), v) for k, v in part.items() if k not in (8, 11)) for part in parts]
         return zlib.crc32(repr(told).encode())
 
     def _fits(self, desc: Any, a: Any, b: Any, c: Any, d: Any) -> bool:
@@ -145,6 +147,11 @@ class Library:
         if kinds[0] != kinds[1] or kinds[2] != kinds[3] or kinds[3] not in (kinds[0], 0):
             return False
         if what[7] & BIAS and what[26] != kinds[3]:
+            return False
+        if what[7] not in self.epilogues:
+            return False
+        beside = what.get(12, 0)
+        if what[7] & BESIDE and (beside % 8 or beside < of[3]["rows"] or what[11] % 16):
             return False
         (m, k), (k2, n) = (
             (x["columns"], x["rows"]) if what[turned] else (x["rows"], x["columns"])
@@ -188,6 +195,14 @@ class Library:
             found = found + self._read(what[8], layout)
         if what[7] & RELU:
             found = np.maximum(found, 0)
+        beside = layouts[3] | {"leading": what.get(12), 6: what.get(13, 0)}
+        if what[7] & BESIDE and what[7] & GELU:
+            self._write(what[11], beside, found)
+        if what[7] & SLOPE:
+            z = self._read(what[11], beside)
+            bent = np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))
+            inner = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+            found = found * (0.5 * (1 + bent) + 0.5 * z * (1 - bent**2) * inner)
         if what[7] & GELU:
             bent = np.tanh(np.sqrt(2 / np.pi) * (found + 0.044715 * found**3))
             found = 0.5 * found * (1 + bent)

@@ -125,6 +125,61 @@ def test_gradients(machine: Machine) -> None:
     assert machine.library.problems
 
 
+@pytest.mark.parametrize(
+    ("activation", "epilogues"),
+    [
+        (lambda z: F.gelu(z, approximate="tanh"), {164, 192}),
+        (F.relu, {6}),
+        (F.gelu, {4}),
+        (fg.tanh, {1}),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_epilogues_of_training(
+    machine: Machine, activation: Any, epilogues: set[int], dtype: str
+) -> None:
+    def step(x: Any, *weights: Any) -> Any:
+        def loss(w1: Any, b1: Any, w2: Any, b2: Any, w3: Any) -> Any:
+            y = activation(F.linear(activation(F.linear(x, w1, b1)), w2, b2))
+            return ((y @ w3).astype("float32") ** 2).mean()
+
+        return fg.grad(loss, argnums=(0, 1, 2, 3, 4))(*weights)
+
+    shapes = (40, 48), (64, 48), (64,), (72, 64), (72,), (72, 32)
+    given = [normal(*s) / 8 for s in shapes]
+    same(step, *given, dtype=dtype, tol=1e-4 if dtype == "float32" else 6e-2)
+    seen = {problem[7] for problem in machine.library.problems}
+    assert epilogues <= seen
+    assert seen <= epilogues | {1, 4}
+    if len(epilogues) > 1:
+        # Nothing of the layers is left to a kernel but the last gradient and sums over rows.
+        rows = {"z": 64, "y": 72}
+        wide = [p for p in machine.library.problems if p[7] in epilogues]
+        assert {p["layouts"][3]["rows"] for p in wide} == set(rows.values())
+
+
+def test_an_epilogue_that_the_library_has_not(machine: Machine) -> None:
+    machine.library.epilogues = {1, 4}
+
+    def step(x: Any, w: Any, b: Any, v: Any) -> Any:
+        def loss(w: Any, b: Any) -> Any:
+            return ((F.gelu(F.linear(x, w, b), approximate="tanh") @ v) ** 2).mean()
+
+        return fg.grad(loss, argnums=(0, 1))(w, b)
+
+    same(step, normal(40, 48), normal(64, 48) / 8, normal(64), normal(64, 32), tol=1e-4)
+    assert {problem[7] for problem in machine.library.problems} == {1, 4}
+
+
+def test_a_result_that_others_read_is_written_by_the_library(machine: Machine) -> None:
+    def function(x: Any, w: Any, b: Any) -> Any:
+        z = F.linear(x, w, b)
+        return z, F.softmax(z.float(), -1), fg.exp(-z)
+
+    same(function, normal(40, 48), normal(64, 48), normal(64), tol=2e-5)
+    assert {problem[7] for problem in machine.library.problems} == {4}
+
+
 def test_float64(machine: Machine) -> None:
     same(lambda a, b: a @ b, normal(33, 17), normal(17, 21), dtype="float64", tol=1e-12)
     assert machine.library.problems[-1]["compute"] == 70
@@ -163,7 +218,7 @@ def test_descriptors_of_the_real_library() -> None:
     try:
         library = cuda_driver._library("cublasLt")
     except Exception as problem:
-        pytest.skip(f"cuBLASLt is not installed: {type(problem).__name__}")
+        pytest.skip(f"cuBLASLt (a download of 400 MB) is not installed: {type(problem).__name__}")
     real = CublasLt(library)
     matrix = gpu_library_calls.Matrix(0, "bfloat16", 0, 64 * 32, 32, 1)
     for turned in (matrix, replace(matrix, row=1, column=64)):
@@ -175,6 +230,11 @@ def test_descriptors_of_the_real_library() -> None:
             activation=gpu_library_calls.Activation.RELU,
         )
         assert len(set(map(str, real._plan(product, True)))) == 5
+        beside = replace(matrix, parameter=5, row=64, batch=64 * 64)
+        kinds = gpu_library_calls.Activation
+        for kind, bias in ((kinds.GELU, product.bias), (kinds.GELU_SLOPE, None)):
+            other = replace(product, addend=None, bias=bias, activation=kind, beside=beside)
+            assert real._plan(other, False)
 
 
 def test_what_was_chosen_is_kept(

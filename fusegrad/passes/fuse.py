@@ -13,7 +13,7 @@ Knows bytes, costs and dependencies; knows no loops: `lower` turns a region into
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..codegen.varying import likely
 from ..ir.node import Item, Node, toposort

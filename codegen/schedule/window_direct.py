@@ -53,7 +53,7 @@ class Direct(Tiling):
 
     Windows that are several places apart are read from as many copies, each of every so many
     columns, so that neighbouring windows are neighbours in memory. A tile has vectors from one row
-    of places, or from several where a row fills less than one.
+    of places, or from several where a row fills less than one: a vector each, or side by side.
     """
 
     def __init__(self, product: WindowProduct, size: int, target: Features) -> None:
@@ -71,14 +71,35 @@ class Direct(Tiling):
         self.reach = max(move // self.step2 for move in moves)
         self.budget = target.l2_bytes // 4
         self.vectors = self._vectors(target)
-        self.most = min(10 if self.vectors == 1 else 12, self._most(self.vectors, target))
         narrow = self.places2 <= self.lanes
         self.lines = min(self.vectors, self.places1) if narrow else 1
         self.run = self.lanes if narrow else self.vectors * self.lanes
         self.runs = -(-self.places2 // self.run)
         self.pitch = self.runs * self.run + self.reach
+        self.apart = self.run
+        self.joined = narrow and self._join()
+        self.most = min(10 if self.vectors == 1 else 12, self._most(self.vectors, target))
         self.some_runs: int = self.runs
         self.run0: Expr = index(0)
+
+    def _join(self) -> bool:
+        """Have rows of places lie one behind the other, if a tile then holds more of them.
+
+        What lies between them is computed for nothing.
+        """
+        pitch = self.places2 + self.reach
+        lines = (self.vectors * self.lanes - self.places2) // pitch + 1
+        if self.rank == 1 or self.step1 > 1 or min(lines, self.places1) <= self.lines:
+            return False
+        self.lines = min(lines, self.places1)
+        self.pitch = self.apart = pitch
+        self.vectors = -(-((self.lines - 1) * pitch + self.places2) // self.lanes)
+        return True
+
+    @property
+    def across(self) -> int:
+        """Columns of a tile."""
+        return self.vectors * self.lanes if self.joined else self.lines * self.run
 
     def _most(self, vectors: int, target: Features) -> int:
         """Rows of a tile that leave registers for the operands."""
@@ -110,7 +131,7 @@ class Direct(Tiling):
         """About how long an image takes."""
         height = self.height(self.rows)
         tiles = -(-self.places1 // self.lines) * self.runs * -(-self.rows // height)
-        vectors = self.lines * self.run // self.lanes
+        vectors = self.across // self.lanes
         depth = self.channels * self.taps
         copied = self._bytes(self.places1) / (self.dtype.itemsize * self.lanes)
         slow = 1 if self.step2 <= 2 else 4
@@ -143,7 +164,7 @@ class Direct(Tiling):
                 block = rounded(block // 2, self.lines)
             return block, self.channels
         height = self.height(self.rows)
-        waiting = self.some_runs * self.run * rounded(self.rows, height) * self.dtype.itemsize
+        waiting = self.some_runs * self.across * rounded(self.rows, height) * self.dtype.itemsize
         block = min(block, max(self.lines, SUMS // waiting // self.lines * self.lines))
         while block > self.lines and self._bytes(block) > self.channels * self.budget:
             block = rounded(block // 2, self.lines)
@@ -165,7 +186,7 @@ class Direct(Tiling):
         self.weight = self.taps_of_weight(values, self.taps)
         table = Buffer("taps", int64, (self.taps + 1,), space="chunk")
         inside: list[Stmt] = [*self._tables(table, copy), Alloc(copy)]
-        width = self.lines * self.run
+        width = self.across
         operands, channel = (copy, table), channels[0]
         if isinstance(channel, Const):
             acc = Buffer("acc", self.dtype, (height, width), space="tile")
@@ -194,7 +215,8 @@ class Direct(Tiling):
     ) -> tuple[Buffer, Stmt, tuple[Expr, Expr]]:
         """The copy of some rows, what makes it, and the first channel in it and their number."""
         read = self._read(blocks[0])
-        shape = (together * self.phases, spread(read * self.pitch))
+        behind = self.across if self.joined else 0
+        shape = (together * self.phases, spread(read * self.pitch + behind))
         copy = Buffer("rows", self.dtype, shape, space="chunk")
         channel: Expr = Var("channel") if together < self.channels else index(0)
         count: Expr = index(together)
@@ -316,7 +338,7 @@ class Direct(Tiling):
             b_start=apply("add", apply("mul", line, index(next_line)), column),
             b_step=self.phases * number(copy.shape[1]),
             b_places=table,
-            b_run=(self.run, next_line) if self.lines > 1 else None,
+            b_run=(self.run, next_line) if self.lines > 1 and not self.joined else None,
             outer=channels[1],
             length=index(self.taps),
             rows=alive,
@@ -345,7 +367,7 @@ class Direct(Tiling):
                 j,
             ),
         }
-        from_ = apply("add", apply("mul", which, index(self.run)), j)
+        from_ = apply("add", apply("mul", which, index(self.apart)), j)
         inner = (
             Let(self.p.acc, Load(acc, (apply("add", row0, i), from_))),
             *substitute(self.p.after, at),

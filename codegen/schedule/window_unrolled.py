@@ -39,6 +39,7 @@ class Unrolled(Direct):
         self.run = rounded(-(-self.places2 // runs), self.lanes)
         self.runs = -(-self.places2 // self.run)
         self.pitch = self.runs * self.run + self.reach
+        self.apart, self.joined = self.run, False
         self.some_runs = self.runs
 
     def _together(self) -> int:

@@ -35,6 +35,8 @@ __all__ = [
 Shape = Sequence[Extent]
 FEW_SUMS = 4
 """Fewer channels than this are summed where the windows lie, unless each is a long sum."""
+ADDED = 40
+"""What storing a product and adding it costs, in multiply-adds."""
 MOST_TAPS = 64
 """Elements of a window that are written out where few sums share it."""
 LANES = 16
@@ -187,7 +189,9 @@ def convolution(
     sizes = w.shape[3:]
     low, high = (tuple(ends) or (0,) * len(sizes) for ends in (low, high))
     plain = not any((*low, *high))
-    if plain and all(size == 1 for size in sizes) and set(strides) <= {1}:
+    if all(size == 1 for size in sizes) and (not plain or set(strides) <= {1}):
+        if not plain:
+            x = build.pad(x, (0, 0, 0, *low), (0, 0, 0, *high))
         return _pointwise(x, w, strides)
     if _is_product(x, w, low, high, strides, dilations):
         params = (tuple(part) for part in (strides, dilations, low, high))
@@ -294,6 +298,11 @@ def _pointwise(x: Node, w: Node, strides: Sequence[int]) -> Node:
         assert not isinstance(extent, Symbol)
         size *= extent
     matrix = build.reshape(w, (groups, w.shape[1], channels))
+    if size < LANES and not isinstance(batch, Symbol) and batch > 1:
+        # Too few columns: those of all images.
+        columns = build.reshape(exchange_next(x), (groups, channels, batch * size))
+        result = build.reshape(build.dot(matrix, columns), (*matrix.shape[:2], batch, *places))
+        return exchange_next(result)
     matrix = build.broadcast(matrix, (groups, batch, w.shape[1], channels), (0, 2, 3))
     result = build.dot(matrix, build.reshape(x, (groups, batch, channels, size)))
     return build.reshape(result, (groups, batch, w.shape[1], *places))
@@ -395,7 +404,43 @@ def convolution_by_input(
         interior = [0, 0, 0, *(s - 1 for s in strides)]
         cotangent = build.pad(cotangent, [0] * len(interior), [0] * len(interior), interior)
     flipped = build.flip(w, range(3, len(w.shape)))
+    if set(strides) == {1} and _is_mostly_padding(cotangent, extents):
+        return _added(cotangent, w, extents, dilations, low)
     return _cut(cotangent, flipped, dilations, before, behind)
+
+
+def _is_mostly_padding(cotangent: Node, extents: Shape) -> bool:
+    """Whether more is multiplied with padding than it takes to store all products and add them."""
+    counts = cotangent.shape[3:]
+    if any(isinstance(e, Symbol) for e in (*cotangent.shape, *extents)) or len(counts) > 2:
+        return False
+    places, channels = math.prod(counts), cotangent.shape[2]  # type: ignore[arg-type]
+    spared = math.prod(extents) - places * 1.3  # type: ignore[arg-type]
+    return cotangent.dtype.is_float and channels * spared > ADDED * places > 0  # type: ignore[operator]
+
+
+def _added(
+    cotangent: Node, w: Node, extents: Shape, dilations: Sequence[int], low: Sequence[int]
+) -> Node:
+    """The products of all elements of a window with all places, added where they belong."""
+    groups, batch, channels = cotangent.shape[:3]
+    counts, sizes = cotangent.shape[3:], w.shape[3:]
+    taps, places = (math.prod(e) for e in (sizes, counts))  # type: ignore[arg-type]
+    assert not isinstance(w.shape[1], Symbol)
+    rows = exchange_next(build.reshape(exchange_next(w), (groups, channels, w.shape[1] * taps)))
+    rows = build.broadcast(rows, (groups, batch, *rows.shape[1:]), (0, 2, 3))
+    product = build.dot(rows, build.reshape(cotangent, (groups, batch, channels, places)))
+    product = build.reshape(product, (groups, batch, w.shape[1], *sizes, *counts))
+    reach = [
+        int(count) + dilation * (int(size) - 1)  # type: ignore[arg-type]
+        for count, size, dilation in zip(counts, sizes, dilations, strict=True)
+    ]
+    whole = overlap(product, reach, [1] * len(reach), dilations)
+    starts = [0, 0, 0, *low]
+    behind = [int(e) + a - r for e, a, r in zip(extents, low, reach, strict=True)]  # type: ignore[arg-type]
+    whole = build.pad(whole, [0] * len(starts), [0, 0, 0, *(max(0, e) for e in behind)])
+    stops = [e + a for e, a in zip((*whole.shape[:3], *extents), starts, strict=True)]  # type: ignore[operator]
+    return build.slice_(whole, starts, stops, [1] * len(starts))
 
 
 def _cut(
@@ -403,7 +448,8 @@ def _cut(
 ) -> Node:
     """A convolution of steps 1, where padding less than zero cuts."""
     ones = [1] * len(low)
-    if _is_product(x, w, low, high, ones, dilations):
+    single = all(size == 1 for size in w.shape[3:])
+    if not single and _is_product(x, w, low, high, ones, dilations):
         return convolution(x, w, ones, dilations, low, high)
     if min(*low, *high, 0) < 0:
         starts = [0, 0, 0, *(max(0, -a) for a in low)]
@@ -411,6 +457,10 @@ def _cut(
         stops = [*x.shape[:3], *(e if b >= 0 else e + b for e, b in ends)]  # type: ignore[operator]
         x = build.slice_(x, starts, stops, [1] * len(starts))
         low, high = ([max(0, e) for e in ends] for ends in (low, high))
+    if single:
+        # What no window meets is zero.
+        result = _pointwise(x, w, ones)
+        return build.pad(result, (0, 0, 0, *low), (0, 0, 0, *high))
     return convolution(x, w, ones, dilations, low, high)
 
 

@@ -39,10 +39,11 @@ from .blocked import blocked
 from .contraction import Choice, Tiled, match, tile
 from .interleaving import flattened, interleaved
 from .narrow import sums_over_lanes, turned
-from .narrow_columns import NarrowColumns, narrow_columns
+from .narrow_columns import RowBlocks, narrow_columns
 from .prefetch import prefetch_next
 from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
 from .scanning import scanned
+from .short_rows import short_rows
 from .splitting import outermost_pieces, split_ranges
 from .transposition import COLUMNS, ROWS, tile_transposed
 from .windows import match_windows, tile_windows
@@ -180,11 +181,11 @@ class _Loops:
         if not independent or any(isinstance(s, Store) for s in before):
             return self._single()
         top = loops[0]
-        narrow = narrow_columns(
-            self.kernel, top, self.lanes, lambda s: _identity(s.monoid or Monoid.SUM, s)
-        )
-        if narrow is not None:
-            return self._narrow(before, top, narrow)
+        for make in (narrow_columns, short_rows):
+            blocks = make(self.kernel, top, self.lanes, _begins)
+            if blocks is not None:
+                work = 0.0 if make is narrow_columns else 2.0 * self._row_work(top.body)
+                return self._in_blocks(before, top, blocks, work)
         outer, innermost = self._nest(top)
         if innermost is not None and not outer:
             return self._flat(before, innermost)
@@ -277,7 +278,12 @@ class _Loops:
 
     def _fills_around(self, outer: For, inner: Sequence[For]) -> bool:
         """Whether `outer` fills vectors, and the loops in it are too short for that."""
-        if not inner or _is_short(outer.extent) or not all(_is_short(f.extent) for f in inner):
+        # A tree over lanes takes longer than a vector that is not full, more so one of pairs.
+        monoids = [m for f in inner if isinstance(f.order, Tree) for m in f.order.monoids]
+        short = max(SHORT, self.lanes * max((m.width for m in monoids), default=0))
+        if not inner or _is_short(outer.extent):
+            return False
+        if not all(isinstance(f.extent, int) and f.extent < short for f in inner):
             return False
         # What lanes accumulate into one place needs a loop of its own.
         stores = (s for s in nested(outer.body) if isinstance(s, Store))
@@ -318,12 +324,15 @@ class _Loops:
         grain, chunks = _deal(blocks, cost * BLOCK, 1, partial=True)
         return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
 
-    def _narrow(self, before: tuple[Stmt, ...], top: For, narrow: NarrowColumns) -> Mapped:
-        """Blocks of rows of few columns, each with its own accumulators."""
-        blocks = -(-_trip(top.extent, self.size) // narrow.rows)
-        body = self._vectorised(narrow.body)
-        parallel = For(narrow.block, blocks, Any(), body, mapping=Parallel())
-        cost = narrow.rows * self._bytes(top) / max(1, _trip(top.extent, self.size))
+    def _in_blocks(
+        self, before: tuple[Stmt, ...], top: For, rows: RowBlocks, work: float
+    ) -> Mapped:
+        """Blocks of rows, each with its own accumulators; `work` is what a row computes."""
+        size = _trip(top.extent, self.size)
+        blocks = -(-size // rows.rows)
+        body = self._vectorised(rows.body)
+        parallel = For(rows.block, blocks, Any(), body, mapping=Parallel())
+        cost = rows.rows * (self._bytes(top) / max(1, size) + work)
         grain, chunks = _deal(blocks, max(cost, 1.0), 1, partial=True)
         return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
 
@@ -548,6 +557,11 @@ def _lanes(kernel: Kernel, target: Features) -> int:
         if isinstance(statement, Alloc) and statement.buffer.dtype is float64:
             width = 8
     return max(1, target.vector_bytes // width)
+
+
+def _begins(store: Store) -> Expr:
+    """What a store's monoid begins with."""
+    return _identity(store.monoid or Monoid.SUM, store)
 
 
 def _identity(monoid: Monoid, store: Store) -> Expr:

@@ -17,7 +17,7 @@ from ..records import dataclass
 from ..scalar import apply
 from .rewrite import each_access, stride_of, substitute
 
-__all__ = ["NarrowColumns", "narrow_columns"]
+__all__ = ["RowBlocks", "narrow_columns"]
 
 MOST_COLUMNS: Final = 32
 VECTORS: Final = 8
@@ -28,7 +28,7 @@ ELEMENTS: Final = 1 << 13
 
 @final
 @dataclass(frozen=True)
-class NarrowColumns:
+class RowBlocks:
     """The loop over blocks of rows, and how many rows such a block has."""
 
     block: Var
@@ -38,7 +38,7 @@ class NarrowColumns:
 
 def narrow_columns(
     kernel: Kernel, top: For, lanes: int, identity: Callable[[Store], Expr]
-) -> NarrowColumns | None:
+) -> RowBlocks | None:
     """Rows of few columns that are only reduced, or None where `top` is something else.
 
     Element `v` of a group of rows is column ``v % columns``: groups are read as they lie in memory
@@ -87,7 +87,7 @@ def _built(
     together: int,
     groups: int,
     identity: Callable[[Store], Expr],
-) -> NarrowColumns:
+) -> RowBlocks:
     block, group = Var("block"), Var("group")
     element, extent = Var("v", extent=together * columns), together * columns
     rows = groups * together
@@ -129,4 +129,4 @@ def _built(
         For(turn, together, Serial(), (For(column, columns, Any(), combined),)),
         For(rest, left, Serial(), (For(column, columns, Any(), last),)),
     )
-    return NarrowColumns(block, rows, body)
+    return RowBlocks(block, rows, body)

@@ -2,11 +2,12 @@
 
 Knows nothing of how the text is compiled, and nothing of what the chunks compute.
 
-A launch has a number of chunks. Who takes part takes a chunk from `@unclaimed`, the launching thread
-at one end, workers at the other, until there is none, and then adds the number of chunks that it ran to `@finished`; the launch is over when all
-have been added. So nobody waits for a thread that took nothing, and a thread that comes late, or
-sleeps, costs nothing. `@job` is read only while holding a claimed chunk that is not yet counted:
-the launch cannot end before, and so `@job` cannot change meanwhile.
+A launch has a number of chunks. Who takes part takes a chunk from `@unclaimed`, the launching
+thread at one end, workers at the other, until there is none, and then adds the number of chunks
+that it ran to `@finished`; the launch is over when all have been added. So nobody waits for a
+thread that took nothing, and a thread that comes late, or sleeps, costs nothing. `@job` is read
+only while holding a claimed chunk that is not yet counted: the launch cannot end before, and so
+`@job` cannot change meanwhile.
 
 Idle workers look for work for a while, giving way to other threads, and then sleep on `@epoch`.
 Worker i sleeps on `@limit` instead while fewer than i + 1 threads are allowed. The launching thread

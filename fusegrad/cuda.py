@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import random
 from .codegen.deferred import deferred
-from .errors import DeviceError
+from .errors import DeviceError, OutOfMemoryError
 from .runtime import devices
 from .runtime.devices import GPU, find
 
@@ -21,6 +21,7 @@ else:
     cuda_driver = deferred("fusegrad.runtime.cuda_driver")
 
 __all__ = [
+    "OutOfMemoryError",
     "current_device",
     "device",
     "device_count",

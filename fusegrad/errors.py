@@ -46,6 +46,7 @@ __all__ = [
     "MemoryLimitError",
     "NotDifferentiableError",
     "OptionError",
+    "OutOfMemoryError",
     "ShapeError",
     "SourceLine",
     "StateError",
@@ -258,6 +259,23 @@ class DeviceError(FusegradError, ValueError):
     """
 
     code = "FG105"
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A GPU has not as much memory left as somebody asked for.
+
+    The situation::
+
+        fg.zeros(1 << 40, device="cuda")
+
+    Where it is the memory of a compiled step, the message says how much that is, and what its
+    largest values are, with the lines they come from.
+
+    The way out: take smaller batches, drop tensors that are not needed, or compile the step with
+    ``fg.compile(memory_limit=...)``, which computes values again rather than keep them.
+    """
+
+    code = "FG112"
 
 
 class LinAlgError(FusegradError, np.linalg.LinAlgError):

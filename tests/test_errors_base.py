@@ -82,6 +82,8 @@ def test_codes_are_unique() -> None:
         (errors.ArgumentStructureError, TypeError),
         (errors.EmptyReductionError, ValueError),
         (errors.DeviceError, ValueError),
+        (errors.OutOfMemoryError, MemoryError),
+        (errors.OutOfMemoryError, errors.DeviceError),
         (errors.GradientError, RuntimeError),
     ],
 )

@@ -474,7 +474,8 @@ class CompiledFunction(Answered):
         """
         traced = self._traced_for("memory", args, kwargs)
         name = getattr(self.function, "__name__", "function")
-        return planning.memory(name, *traced.graph, self.options.memory_limit)
+        limit, device = self.options.memory_limit, device_of_trace(traced)
+        return planning.memory(name, *traced.graph, limit, device)
 
     def _traced_for(self, method: str, args: Any, kwargs: Any) -> Traced:
         if not args and not kwargs and self._last is None and self._parameters.positional:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DeviceError, OptionError
+from ..errors import DeviceError, OptionError, OutOfMemoryError
 from ..ir.node import Node, all_nodes
 from ..ops.identities import Transfer
 from ..ops.source import Input
@@ -28,6 +28,7 @@ from ..tensors.storage import DeviceStorage, Storage
 from ..tensors.tensor_class import Tensor
 from .guards import Guards
 from .layout import layout_of
+from .looks import planning
 from .options import Options
 from .specialisation import OWNED, Specialisation, Traced, address_of
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["DeviceSpecialisation", "device_of_trace", "on_device"]
 
 _ALIGN = 256
+_NAMED = 3
+"""Values that a message names."""
 
 
 def device_of_trace(traced: Traced) -> str:
@@ -94,16 +97,19 @@ def on_device(
         *(gpu_of(device), traced.outputs, traced.inputs, traced.donations),
         *(stages, observe, options.memory_limit),
     )
-    return DeviceSpecialisation(traced, step, guards), origin
+    return DeviceSpecialisation(traced, step, guards, options.memory_limit), origin
 
 
 @final
 class DeviceSpecialisation(Specialisation):
     """A traced and compiled signature on a GPU."""
 
-    def __init__(self, traced: Traced, step: DeviceStep, guards: Guards) -> None:
+    def __init__(
+        self, traced: Traced, step: DeviceStep, guards: Guards, memory_limit: int | None
+    ) -> None:
         super().__init__(traced, cast("Step", step), guards)
         self.gpu = step.gpu
+        self.memory_limit = memory_limit
         self.tf32 = products.tf32
         self.sizes = [_nbytes(node) for node in traced.inputs]
         # What was on the host before a call that writes it is there afterwards.
@@ -117,6 +123,29 @@ class DeviceSpecialisation(Specialisation):
         if self.tf32 is not products.tf32:
             return "the precision of float32 products has changed"
         return super().difference()
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        try:
+            return super().run(leaves)
+        except OutOfMemoryError as problem:
+            step = cast("DeviceStep", self.step)
+            if step.arena is not None:
+                raise
+            raise self._too_large(step.arena_bytes) from problem
+
+    def _too_large(self, nbytes: int) -> OutOfMemoryError:
+        """That the memory of the step is not there, with the values that are most of it."""
+        plan = planning.memory("step", *self.traced.graph, self.memory_limit, self.gpu.name)
+        free, total = self.gpu.driver.memory(self.gpu.index)
+        values = [
+            f"{one.nbytes:,} for {one.what}" + (f" at {one.line}" if one.line else "")
+            for one in plan.values[:_NAMED]
+        ]
+        return OutOfMemoryError(
+            f"{self.gpu.name} is out of memory: the step needs {nbytes:,} bytes between its "
+            f"kernels, and {free:,} of {total:,} are free; its largest values: {', '.join(values)}",
+            remedy="take smaller batches, or compile it with fg.compile(memory_limit=...)",
+        )
 
     def inputs(self, leaves: Sequence[Any]) -> tuple[list[int], list[Any], list[Any]]:
         """The addresses of all inputs, the numbers among them, and what must outlive the call."""

@@ -113,7 +113,7 @@ def explain(
     record: Record | DeviceRecord
     with UNCOLLECTED:
         if device != "cpu" or gpu_target() is not None:
-            record = build_device_record(outputs, inputs, donations, made)
+            record = build_device_record(outputs, inputs, donations, made, memory_limit)
         else:
             record = build_record(outputs, inputs, donations, made, memory_limit, objects=False)
     assert made.plan is not None

@@ -12,7 +12,11 @@ from ..codegen.records import dataclass
 from ..ir.node import Node, where
 from ..ir.types import TensorType
 from ..runtime.build import Artifacts, build_record
+from ..runtime.device_build import build_device_record
+from ..runtime.device_step import workspace_bytes
 from ..runtime.garbage import UNCOLLECTED
+from ..runtime.record import DeviceRecord, Record
+from ..tensors.placement import gpu_of
 
 __all__ = ["Held", "Memory", "memory"]
 
@@ -64,7 +68,7 @@ class Memory:
     arena_bytes : int
         The planned arena: the peak, and what lies between values.
     scratch_bytes : int
-        Private memory of each thread.
+        Private memory of each thread; on a GPU what a kernel and the libraries need while they run.
     input_bytes, output_bytes : int
         Arguments and captured state, and results, which lie outside the arena.
     """
@@ -78,12 +82,14 @@ class Memory:
     scratch_bytes: int
     input_bytes: int
     output_bytes: int
+    device: str
 
     def __str__(self) -> str:
+        each = " a thread" if self.device == "cpu" else ""
         lines = [
             f"{self.name}: at most {self.peak:,} bytes live together, at step {self.peak_step} of "
             f"{self.steps}",
-            f"arena {self.arena_bytes:,} bytes, scratch {self.scratch_bytes:,} bytes a thread, "
+            f"arena {self.arena_bytes:,} bytes, scratch {self.scratch_bytes:,} bytes{each}, "
             f"inputs {self.input_bytes:,}, outputs {self.output_bytes:,}",
         ]
         if self.values:
@@ -120,12 +126,21 @@ def memory(
     inputs: Sequence[Node],
     donations: Sequence[tuple[int, int]],
     memory_limit: int | None = None,
+    device: str = "cpu",
 ) -> Memory:
-    """Plan a graph and tell what lies where and when."""
+    """Plan a graph, for a GPU with `device`, and tell what lies where and when."""
     made = Artifacts()
+    record: Record | DeviceRecord
+    given = outputs, inputs, donations, made, memory_limit
     with UNCOLLECTED:
-        record = build_record(outputs, inputs, donations, made, memory_limit, objects=False)
+        if device == "cpu":
+            record = build_record(*given, objects=False)
+        else:
+            record = build_device_record(*given)
     assert made.plan is not None
+    scratch = record.program.scratch_bytes
+    if isinstance(record, DeviceRecord):
+        scratch += workspace_bytes(gpu_of(device), record)
     held = [
         Held(size, offset, first, last, *_told(value))
         for (size, offset, first, last), value in zip(
@@ -147,9 +162,10 @@ def memory(
         max(live),
         live.index(max(live)),
         record.program.arena_bytes,
-        record.program.scratch_bytes,
+        scratch,
         sum(_bytes(node) for node in inputs),
         sum(_bytes(outputs[i]) for i in own if record.outputs[i] not in donated),
+        device,
     )
 
 

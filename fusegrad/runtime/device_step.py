@@ -48,7 +48,7 @@ else:
     build = deferred("fusegrad.runtime.build")
     device_build = deferred("fusegrad.runtime.device_build")
 
-__all__ = ["DeviceStep", "load_device_step"]
+__all__ = ["DeviceStep", "load_device_step", "workspace_bytes"]
 
 _MOST_CAPTURED = 8
 """How many captured forms of a step are kept: its outputs move between a few places."""
@@ -364,8 +364,7 @@ def load_device_step(
             given = outputs, inputs, donations
             record = _compiled(given, memory_limit, milliseconds, observe)
             clock.lap("load")
-            kernels = [DeviceKernel.of(e, gpu.target, tf32) for e in record.code]
-            code = gpu.driver.build(gpu.index, kernels)
+            code = _built(gpu, record, tf32)
             if disk is not None:
                 _to_disk(gpu, disk, key, record, code)
             clock.lap("code")
@@ -380,6 +379,17 @@ def load_device_step(
         while len(_loaded) > _MOST_LOADED:
             _loaded.popitem(last=False)
     return step, "compiled" if stored is None else "disk"
+
+
+def _built(gpu: GPU, record: DeviceRecord, tf32: bool) -> Any:
+    """The code of a step that was compiled now."""
+    kernels = [DeviceKernel.of(e, gpu.target, tf32) for e in record.code]
+    return gpu.driver.build(gpu.index, kernels)
+
+
+def workspace_bytes(gpu: GPU, record: DeviceRecord) -> int:
+    """What the kernels of a step that was compiled now need besides the planned arena."""
+    return gpu.driver.workspace(_built(gpu, record, products.tf32))
 
 
 def _compiled(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 from ..codegen.deferred import deferred
 from ..codegen.kernel import Kernel
 from ..codegen.records import dataclass
-from ..errors import DeviceError
+from ..errors import DeviceError, OutOfMemoryError
 from .locks import recursive_lock
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class GPU:
 
         Raises
         ------
-        DeviceError
+        OutOfMemoryError
             If there is not so much.
         """
         size = _rounded(nbytes)
@@ -238,8 +238,9 @@ class GPU:
                 address = self._ask(size)
                 if address is None:
                     free, total = self.driver.memory(self.index)
-                    raise DeviceError(
-                        f"{self.name} has no {nbytes} bytes left: {free} of {total} are free",
+                    raise OutOfMemoryError(
+                        f"{self.name} is out of memory: {nbytes} bytes were asked for, and {free} "
+                        f"of {total} are free",
                         remedy="take smaller batches, or drop tensors that are not needed",
                     )
             self.allocated += nbytes

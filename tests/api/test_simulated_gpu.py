@@ -311,7 +311,7 @@ def test_memory(gpu: SimulatedDriver) -> None:
     fg.cuda.empty_cache()
     with (
         simulated_gpus(memory=1 << 16),
-        pytest.raises(DeviceError, match="cuda:0 has no 400000 bytes left"),
+        pytest.raises(fg.cuda.OutOfMemoryError, match="out of memory: 400000 bytes were asked"),
     ):
         fg.asarray(values(100_000)).cuda()
 

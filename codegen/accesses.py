@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from .expr import Buffer, Expr
 from .kernel import (
     Alloc,
+    Arrange,
     Contract,
     Copy,
     For,
@@ -63,19 +64,21 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         return (statement.offset, statement.first_row, statement.rows, *columns)
     if isinstance(statement, Alloc):
         return tuple(e for e in statement.buffer.shape if isinstance(e, Expr))
-    if isinstance(statement, Sync):
+    if isinstance(statement, (Arrange, Sync)):
         return ()
     raise TypeError(f"no statement {type(statement).__name__}")
 
 
 def read_boxes(statement: Stmt) -> tuple[Buffer, ...]:
-    """The buffers that a `copy`, `unfold`, `contract`, `placed` or `inner` reads a box of."""
+    """The buffers that a statement about more than single elements reads."""
     if isinstance(statement, (Copy, Unfold)):
         return (statement.source,)
     if isinstance(statement, (Contract, Inner)):
         return (statement.a, statement.b)
     if isinstance(statement, Placed):
         return (statement.a, statement.b, *statement.tables)
+    if isinstance(statement, Arrange):
+        return (statement.keys,)
     return ()
 
 
@@ -90,6 +93,9 @@ def written(statement: Stmt) -> Iterator[Buffer]:
             yield s.target
         elif isinstance(s, (Contract, Inner, Placed)):
             yield s.acc
+        elif isinstance(s, Arrange):
+            yield s.keys
+            yield s.spare
         elif isinstance(s, For):
             stack.extend(s.body)
         elif isinstance(s, If):

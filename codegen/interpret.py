@@ -16,6 +16,7 @@ from .evaluate import evaluate
 from .expr import Buffer, Expr, Extent, Load, Var, walk
 from .kernel import (
     Alloc,
+    Arrange,
     Contract,
     Copy,
     For,
@@ -24,7 +25,6 @@ from .kernel import (
     Inner,
     Kernel,
     Let,
-    Monoid,
     Parallel,
     Placed,
     Prefetch,
@@ -40,23 +40,15 @@ from .kernel import (
 )
 from .kernel import Any as Independent
 from .meanings import cast, fma
+from .monoids import COMBINE, combined, identity, reduced
 from .printer import print_statement
 
-__all__ = ["identity", "interpret_kernel"]
+__all__ = ["interpret_kernel"]
 
 Array = np.ndarray[Any, Any]
 
 LANES = 1 << 20
 """How many iterations are evaluated at once, at most."""
-
-_COMBINE: dict[Monoid, np.ufunc] = {
-    Monoid.SUM: np.add,
-    Monoid.PROD: np.multiply,
-    Monoid.MAX: np.maximum,
-    Monoid.MIN: np.minimum,
-    Monoid.AND: np.bitwise_and,
-    Monoid.OR: np.bitwise_or,
-}
 
 
 def _as(values: Array, buffer: Buffer) -> Array:
@@ -93,20 +85,6 @@ def interpret_kernel(
     """
     with np.errstate(all="ignore"):
         _Run(kernel, arrays, sizes).run(chunks)
-
-
-def identity(monoid: Monoid, buffer: Buffer) -> Any:
-    """What an accumulator of `monoid` starts from, in the dtype of `buffer`."""
-    dtype = buffer.dtype
-    values: dict[Monoid, Any] = {
-        Monoid.SUM: 0,
-        Monoid.PROD: 1,
-        Monoid.MAX: dtype.lowest,
-        Monoid.MIN: dtype.highest,
-        Monoid.AND: True if dtype.bits == 1 else -1,
-        Monoid.OR: 0,
-    }
-    return cast(values[monoid], dtype)
 
 
 @final
@@ -175,7 +153,7 @@ class _Run:
             assert p.monoid is not None
             total = copies[0][position]
             for chunk in copies[1:]:
-                total = _COMBINE[p.monoid](total, chunk[position])
+                total = COMBINE[p.monoid](total, chunk[position])
             result.data[...] = total
             self.memories[p.buffer] = result
         self._block(self.kernel.finish)
@@ -290,6 +268,8 @@ class _Run:
                 self._inner(s)
             elif isinstance(s, Unfold):
                 self._unfold(s)
+            elif isinstance(s, Arrange):
+                self._arrange(s)
             elif not isinstance(s, (Prefetch, Sync)):
                 raise TypeError(f"no statement {type(s).__name__}")
 
@@ -328,7 +308,7 @@ class _Run:
         if s.monoid is None:
             data[offset] = value
         else:
-            _COMBINE[s.monoid].at(data, offset, value)
+            COMBINE[s.monoid].at(data, offset, value)
 
     # --- loops ------------------------------------------------------------------------------------
 
@@ -340,7 +320,7 @@ class _Run:
         elif isinstance(loop.order, Tree):
             for i in range(lo, hi):
                 given = self._iteration(loop, i)
-                state = _combined(loop.order.monoids, state, given)
+                state = combined(loop.order.monoids, state, given)
         else:
             for i in range(lo, hi):
                 for (var, _), value in zip(loop.carry, state, strict=True):
@@ -399,7 +379,7 @@ class _Run:
             self.statement = loop
             given = [np.broadcast_to(self._value(e), (self.lanes,)) for e in loop.next]
             if isinstance(loop.order, Tree):
-                state = _combined(loop.order.monoids, state, _reduced(loop.order.monoids, given))
+                state = combined(loop.order.monoids, state, reduced(loop.order.monoids, given))
         self.vector = False
         self.lanes = 1
         return state
@@ -493,6 +473,15 @@ class _Run:
         total = np.einsum("ink,jnk->ij", a.astype(np.float64), b.astype(np.float64))
         self._memory(s.acc).data[place] += total.astype(s.acc.dtype.numpy)
 
+    def _arrange(self, s: Arrange) -> None:
+        """What nobody asked for is left in the order that shows it: downwards."""
+        places = self._offset(s.keys, (np.arange(s.count),))
+        data = self._memory(s.keys).data
+        found = np.sort(data[places])
+        found[: s.first] = found[: s.first][::-1]
+        found[s.last :] = found[s.last :][::-1]
+        data[places] = found
+
     def _unfold(self, s: Unfold) -> None:
         target = self._memory(s.target)
         assert target.shape is not None
@@ -533,7 +522,7 @@ def _nest(loop: For) -> list[For] | None:
         chain.append(last)
     body = chain[-1].body
     if isinstance(loop.order, Serial) or any(
-        isinstance(s, (Copy, Contract, Inner, Placed, Unfold)) for s in nested(body)
+        isinstance(s, (Arrange, Copy, Contract, Inner, Placed, Unfold)) for s in nested(body)
     ):
         return None
     inside = [s for s in nested(body) if isinstance(s, For)]
@@ -558,40 +547,4 @@ def _bound(statements: Iterable[Stmt]) -> set[Expr]:
             result.add(s.var)
         elif isinstance(s, For):
             result |= {s.var, *(var for var, _ in s.carry)}
-    return result
-
-
-# --- monoids -------------------------------------------------------------------------------------
-
-
-def _first(monoid: Monoid, values: Array, positions: Array) -> tuple[Any, Any]:
-    """The extreme value and what came with it: a NaN before numbers, then the first."""
-    at = np.argmax(values) if monoid is Monoid.ARGMAX else np.argmin(values)
-    return values[at], positions[at]
-
-
-def _reduced(monoids: Sequence[Monoid], given: Sequence[Array]) -> list[Any]:
-    """The contributions of all lanes combined."""
-    result: list[Any] = []
-    for monoid in monoids:
-        values = given[len(result)]
-        if monoid.width == 2:
-            result += _first(monoid, values, given[len(result) + 1])
-        else:
-            result.append(_COMBINE[monoid].reduce(values, dtype=values.dtype))
-    return result
-
-
-def _combined(monoids: Sequence[Monoid], state: Sequence[Any], given: Sequence[Any]) -> list[Any]:
-    """One contribution more, for each lane."""
-    result: list[Any] = []
-    for monoid in monoids:
-        at = len(result)
-        old, new = state[at], given[at]
-        if monoid.width == 2:
-            better = new > old if monoid is Monoid.ARGMAX else new < old
-            better |= (new != new) & (old == old)
-            result += [np.where(better, new, old), np.where(better, given[at + 1], state[at + 1])]
-        else:
-            result.append(_COMBINE[monoid](old, new))
     return result

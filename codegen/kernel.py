@@ -16,6 +16,7 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              for VAR < expr, ... [, INT ahead]                                  a register tile
              | contract NAME[VAR, VAR] (=|+=) NAME[expr] . NAME[expr] for VAR < expr, ...  at places
          | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
+             | arrange NAME by NAME: INT to INT of INT                     places of sorted keys
     KIND   ::= (serial | any | tree(MONOID, ...))
                [parallel | vector(lanes, unroll) | unroll
                | grid(threads, TEAM) | block(lanes, unroll) | warp(lanes, unroll)]
@@ -66,8 +67,10 @@ from .expr import Buffer, Expr, Extent, Var, index
 from .records import dataclass
 
 __all__ = [
+    "SPARE",
     "Alloc",
     "Any",
+    "Arrange",
     "Contract",
     "Copy",
     "Dealt",
@@ -218,6 +221,8 @@ Mapping = Parallel | Vector | Unroll | Grid | Dealt
 
 
 _FIRST = index(0)
+SPARE = 64
+"""Elements beyond those that are arranged: vectors are written whole."""
 
 
 # --- statements -----------------------------------------------------------------------------------
@@ -450,6 +455,23 @@ class Unfold(Stmt):
     rows: Expr
     first_column: Expr
     columns: Expr
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Arrange(Stmt):
+    """The places `first` to `last` - 1 of ``keys`` get what is there when all `count` are in order.
+
+    No key before them is larger than one of these, and none behind them is less. ``keys`` is a
+    buffer of unsigned integers with one axis, and ``spare`` another, of `SPARE` elements more than
+    `count`, which may hold anything afterwards.
+    """
+
+    keys: Buffer
+    spare: Buffer
+    count: int
+    first: int
+    last: int
 
 
 @final

@@ -16,6 +16,7 @@ from .dtypes import bool_, float32, int64
 from .expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, walk
 from .kernel import (
     Alloc,
+    Arrange,
     Contract,
     Copy,
     For,
@@ -86,11 +87,8 @@ def print_context(kernel: Kernel, statement: Stmt | None, around: int = 3) -> st
     """The lines of `kernel` around `statement`, which is marked; every value has a line."""
     lines = _Printer(False).kernel(kernel)
     position = next((n for n, (_, s) in enumerate(lines) if s is not None and s is statement), 0)
-    first = max(0, position - around)
-    return "\n".join(
-        ("> " if n == position else "  ") + lines[n][0]
-        for n in range(first, min(len(lines), position + around + 1))
-    )
+    near = range(max(0, position - around), min(len(lines), position + around + 1))
+    return "\n".join(("> " if n == position else "  ") + lines[n][0] for n in near)
 
 
 # --- expressions ---------------------------------------------------------------------------------
@@ -431,13 +429,16 @@ class _Printer:
             value = text(s.value)
             return f"let {self._declare(s.var)} = {value}"
         if isinstance(s, Store):
-            sign = f"{s.monoid.value}=" if s.monoid is not None else "="
+            sign = f"{s.monoid.value}=" if s.monoid else "="
             place = self.expressions.place(s.buffer, s.indices)
             return f"{place} {sign} {text(s.value)}{' nontemporal' if s.nontemporal else ''}"
         if isinstance(s, Prefetch):
             return f"prefetch {self.expressions.place(s.buffer, s.indices)}"
         if isinstance(s, Sync):
             return "sync"
+        if isinstance(s, Arrange):
+            names = [self.expressions.names[buffer] for buffer in (s.keys, s.spare)]
+            return f"arrange {names[0]} by {names[1]}: {s.first} to {s.last} of {s.count}"
         assert isinstance(s, Alloc)
         self._declare(s.buffer)
         return f"alloc {self._buffer(s.buffer)} {s.buffer.space}"

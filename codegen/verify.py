@@ -12,8 +12,10 @@ from .accesses import memory, operands, read_boxes, written
 from .dtypes import bool_, float32, int32, int64
 from .expr import Apply, Buffer, Const, Expr, Extent, Load, Var, walk
 from .kernel import (
+    SPARE,
     Alloc,
     Any,
+    Arrange,
     Contract,
     Copy,
     Dealt,
@@ -223,7 +225,7 @@ class _Check:
         elif isinstance(s, Sync):
             if self.team not in (Team.WARP, Team.BLOCK) or self.dealt:
                 self.fail("a sync where no team of threads runs together")
-        elif isinstance(s, (Copy, Contract, Inner, Placed, Unfold)):
+        elif isinstance(s, (Arrange, Copy, Contract, Inner, Placed, Unfold)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")
         else:
@@ -264,7 +266,18 @@ class _Check:
         if param is not None and param.role is Role.PARTIAL and not self.finishing:
             self.fail(f"{buffer.name} is partial, and read before finish")
 
+    def _arrange(self, s: Arrange) -> None:
+        for buffer, more in ((s.keys, 0), (s.spare, SPARE)):
+            self._writable(buffer)
+            (extent,) = buffer.shape
+            if buffer.dtype is not s.keys.dtype or buffer.dtype.kind != "uint":
+                self.fail(f"{buffer.name} has no keys: they are unsigned integers of one dtype")
+            if isinstance(extent, int) and extent < s.count + more:
+                self.fail(f"{buffer.name} has {extent} elements, not {s.count + more}")
+
     def _boxes(self, s: Stmt) -> None:
+        if isinstance(s, Arrange):
+            self._arrange(s)
         if not isinstance(s, (Copy, Contract, Inner, Placed, Unfold)):
             return
         for buffer in read_boxes(s):

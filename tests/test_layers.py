@@ -35,7 +35,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # What ops may know of the kernel compiler.
-OPS_MAY_IMPORT = {"dtypes", "expr", "kernel", "records", "scalar", "varying"}
+OPS_MAY_IMPORT = {"dtypes", "expr", "kernel", "networks", "records", "scalar", "varying"}
 
 CORE_DEPENDENCIES = {"numpy", "llvmlite"}
 

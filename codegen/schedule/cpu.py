@@ -17,6 +17,7 @@ from ..expr import Apply, Buffer, Expr, Extent, Var, const, index, walk
 from ..kernel import (
     Alloc,
     Any,
+    Arrange,
     For,
     If,
     Kernel,
@@ -35,6 +36,7 @@ from ..kernel import (
 from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
+from .arranging import with_loops
 from .blocked import blocked
 from .contraction import Choice, Tiled, match, tile
 from .interleaving import flattened, interleaved
@@ -51,6 +53,8 @@ from .windows import match_windows, tile_windows
 __all__ = ["Mapped", "schedule"]
 
 BLOCK = 4096
+ARRANGED = 2.5
+"""What sorting takes, by elements and how often these are halved."""
 SHORT = 5
 """Loops of fewer iterations do not run in vectors where one around them can."""
 THREADED_COST = 1 << 17
@@ -118,7 +122,7 @@ def schedule(
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
         grain, chunks = _deal_tiles(tiled.items, tiled.cost)
         return Mapped(mapped, tiled.items, grain, chunks)
-    return _Loops(split_ranges(kernel), size, target, streamed).run()
+    return _Loops(split_ranges(with_loops(kernel, target)), size, target, streamed).run()
 
 
 def _deal(items: int, cost: float, align: int, partial: bool) -> tuple[int, int]:
@@ -233,6 +237,8 @@ class _Loops:
 
     def _better_across(self, last: For, inner: Sequence[For]) -> bool:
         """Whether loads run through memory along `last` rather than along the loops inside it."""
+        if any(isinstance(s, Arrange) for s in nested(last.body)):
+            return False
         across = along = 0
         # Iterations in order never run in vectors.
         deepest = [
@@ -542,6 +548,8 @@ class _Loops:
                 trip = _trip(s.extent, self.size)
                 own = sum(_cost(x) for x in (*expressions(s),))
                 total += trip * (self._row_work(s.body) + own / self.lanes)
+            elif isinstance(s, Arrange):
+                total += ARRANGED * s.count * s.count.bit_length()
             else:
                 total += sum(_cost(x) for x in expressions(s)) / self.lanes
         return total

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import final
 
+from ..arranging import without_arranging
 from ..expr import Buffer
 from ..kernel import Kernel
 from ..records import dataclass
@@ -59,7 +60,7 @@ def map_gpu(kernel: Kernel, size: int) -> GpuMapped:
       }
     }
     """
-    stages, temporaries = split_stages(without_windows(kernel), size)
+    stages, temporaries = split_stages(without_windows(without_arranging(kernel)), size)
     mapped = tuple(
         tile_contraction(stage, size) or map_scan(stage) or map_nest(stage, size)
         for stage in stages

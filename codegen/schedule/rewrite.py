@@ -14,6 +14,7 @@ from ..dtypes import int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, index, remembered
 from ..kernel import (
     Alloc,
+    Arrange,
     Contract,
     Copy,
     For,
@@ -139,7 +140,7 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
     if isinstance(statement, For):
         extent = (statement.extent,) if isinstance(statement.extent, Expr) else ()
         return (*extent, *(x for _, x in statement.carry), *statement.next)
-    if isinstance(statement, Alloc):
+    if isinstance(statement, (Alloc, Arrange)):
         return ()
     raise TypeError(f"{type(statement).__name__} is not a logical statement")
 

@@ -16,6 +16,7 @@ from ..dtypes import int64
 from ..expr import Buffer, Const, Expr, Load, Var
 from ..kernel import Any, For, Kernel, Parallel, Param, Role, Serial, Store, Vector
 from .base import Features
+from .llvm_arrange import Arranges
 from .llvm_builder import Region, Value
 from .llvm_layout import (
     KernelLayout,
@@ -26,7 +27,6 @@ from .llvm_layout import (
 )
 from .llvm_loops import written
 from .llvm_machine import assembly, compile_module
-from .llvm_placed import Places
 from .llvm_reduce import identity
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
 
 
 @final
-class _Emitter(Places):
+class _Emitter(Arranges):
     """One function of a kernel."""
 
     def __init__(self, kernel: Kernel, target: Features, sizes: dict[tuple[int, int], int]) -> None:

@@ -9,24 +9,19 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import final
 
+from .. import accesses
 from ..dtypes import DType, int64
 from ..expr import Buffer, Const, Expr, Var
 from ..kernel import (
-    Contract,
-    Copy,
     For,
-    Inner,
     Let,
     Monoid,
-    Placed,
     Prefetch,
     Stmt,
     Store,
     Tree,
-    Unfold,
     Unroll,
     Vector,
-    nested,
 )
 from ..records import dataclass
 from ..scans import Scan, scan_of
@@ -440,12 +435,4 @@ def _multiple(start: str, lanes: int) -> bool:
 
 def written(statements: Sequence[Stmt]) -> frozenset[Buffer]:
     """The buffers that statements write."""
-    buffers: set[Buffer] = set()
-    for statement in nested(statements):
-        if isinstance(statement, Store):
-            buffers.add(statement.buffer)
-        elif isinstance(statement, (Copy, Unfold)):
-            buffers.add(statement.target)
-        elif isinstance(statement, (Contract, Inner, Placed)):
-            buffers.add(statement.acc)
-    return frozenset(buffers)
+    return frozenset(buffer for statement in statements for buffer in accesses.written(statement))

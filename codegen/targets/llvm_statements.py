@@ -11,6 +11,7 @@ from ..dtypes import int64
 from ..expr import Buffer
 from ..kernel import (
     Alloc,
+    Arrange,
     Contract,
     Copy,
     For,
@@ -72,6 +73,9 @@ class Statements(Loops):
             elif isinstance(s, Unfold):
                 self.unfold(s)
                 self.forget(frozenset((s.target,)))
+            elif isinstance(s, Arrange):
+                self.arrange(s)
+                self.forget(frozenset((s.keys, s.spare)))
             else:
                 raise TypeError(f"no code for {s!r}")
 
@@ -90,6 +94,10 @@ class Statements(Loops):
 
     def inner(self, s: Inner) -> None:
         """Write a tile of inner products; in another file."""
+        raise NotImplementedError
+
+    def arrange(self, s: Arrange) -> None:
+        """Write sorting; in another file."""
         raise NotImplementedError
 
     def copy(self, s: Copy) -> None:

@@ -16,9 +16,9 @@ from ..accesses import memory
 from ..affine import canonical
 from ..dtypes import DType, bfloat16, bool_, int64
 from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, walk
-from ..interpret import identity
 from ..kernel import (
     Alloc,
+    Arrange,
     For,
     If,
     Kernel,
@@ -31,6 +31,7 @@ from ..kernel import (
     Tree,
     Unfold,
 )
+from ..monoids import identity
 from ..names import Names
 from ..records import dataclass
 from ..scalar import TABLE, apply, expand
@@ -220,6 +221,8 @@ class Source:
                 self._loop(s)
             elif isinstance(s, Unfold):
                 self.block(unfold_loops(s))
+            elif isinstance(s, Arrange):
+                self.line(f"{self.named[s.keys]}[:{s.count}].sort()")
             elif not isinstance(s, Prefetch):
                 raise ValueError(
                     f"{self.kernel.name}: no Python for a {type(s).__name__.lower()}; "

@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable
 
 from ..codegen.dtypes import int32, int64
+from ..codegen.networks import TOGETHER
 from ..ir.node import Node
 from ..ir.types import Symbol, known_size
 from . import build
 from .base import CLASSES
-from .sorting_network import TOGETHER
 
 __all__ = [
     "argsort",

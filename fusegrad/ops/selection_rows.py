@@ -13,11 +13,11 @@ from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Alloc, For, Let, Serial, Stmt, Store
 from ..codegen.kernel import Any as AnyOrder
+from ..codegen.networks import TOGETHER, Network, halves
 from ..codegen.scalar import apply
 from .build_order import kept_beside, pays_beside
 from .cumulative import nested_loops
-from .sorting_keys import key_of, key_type
-from .sorting_network import TOGETHER, Network, halves
+from .sorting_keys import key_of, key_type, place_of, with_place
 
 __all__ = ["first_beside"]
 
@@ -71,9 +71,7 @@ class _Beside:
         row, lanes = self._row(lane)
         place = apply("add", start, i)
         key = key_of(Load(self.x, (*row, place)), self.descending)
-        high = apply("shl", apply("cast", key, dtype=uint64), Const(32, uint64))
-        both = apply("or", high, apply("cast", place, dtype=uint64))
-        fill = For(i, length, AnyOrder(), (Store(self.keys, (i, lane), both),))
+        fill = For(i, length, AnyOrder(), (Store(self.keys, (i, lane), with_place(key, place)),))
         return For(lane, lanes, AnyOrder(), (fill,))
 
     def _largest(self, keys: Buffer, start: Expr) -> tuple[Stmt, ...]:
@@ -103,8 +101,7 @@ class _Beside:
     def _write(self) -> For:
         lane, j = Var("lane", int64, TOGETHER), Var("w", int64, self.wanted)
         row, lanes = self._row(lane)
-        place = apply("and", Load(self.best, (j, lane)), Const((1 << 32) - 1, uint64))
-        store = Store(self.output, (*row, j), apply("cast", place, dtype=int64))
+        store = Store(self.output, (*row, j), place_of(Load(self.best, (j, lane))))
         return For(lane, lanes, AnyOrder(), (For(j, self.wanted, AnyOrder(), (store,)),))
 
 

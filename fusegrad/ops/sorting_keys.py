@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..codegen.dtypes import DType, as_dtype, bool_, uint8
+from ..codegen.dtypes import DType, as_dtype, bool_, int64, uint8, uint64
 from ..codegen.expr import Const, Expr
 from ..codegen.scalar import apply
 
-__all__ = ["key_of", "key_type", "value_of"]
+__all__ = ["key_of", "key_type", "place_of", "value_of", "with_place"]
 
 
 def key_type(dtype: DType) -> DType:
@@ -36,6 +36,17 @@ def key_of(x: Expr, descending: bool, signed_zeros: bool = False) -> Expr:
         else:
             key = apply("xor", key, top)
     return apply("xor", key, ones) if descending else key
+
+
+def with_place(key: Expr, place: Expr) -> Expr:
+    """A key of at most 32 bits and behind it a place: equal keys are in order of places."""
+    high = apply("shl", apply("cast", key, dtype=uint64), Const(32, uint64))
+    return apply("or", high, apply("cast", place, dtype=uint64))
+
+
+def place_of(key: Expr) -> Expr:
+    """The place in a key that `with_place` made."""
+    return apply("cast", apply("and", key, Const((1 << 32) - 1, uint64)), dtype=int64)
 
 
 def value_of(key: Expr, dtype: DType, descending: bool) -> Expr:

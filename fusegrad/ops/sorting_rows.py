@@ -2,7 +2,8 @@
 
 Elements are compared as unsigned integers of the same order. Many rows lie in the lanes of vectors
 and are sorted together, by a network of exchanges. Few ones are sorted one by one: short ones by
-counting the smaller elements of each, long ones digit by digit, from the lowest. Knows no op.
+counting the smaller elements of each, long ones in memory of their own, those of 8 bits, and places
+beside keys of 64, digit by digit, from the lowest. Knows no op.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from typing import final
 from ..codegen.dtypes import bool_, int32, int64, uint64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
-from ..codegen.kernel import Alloc, For, Let, Monoid, Serial, Stmt, Store, Tree
+from ..codegen.kernel import SPARE, Alloc, Arrange, For, Let, Monoid, Serial, Stmt, Store, Tree
 from ..codegen.kernel import Any as AnyOrder
+from ..codegen.networks import TOGETHER, Network
 from ..codegen.scalar import apply
 from .cumulative import nested_loops
-from .sorting_keys import key_of, key_type, value_of
-from .sorting_network import TOGETHER, Network
-from .sorting_runs import LONGEST, SHORTEST, sorted_by_runs
+from .sorting_keys import key_of, key_type, place_of, value_of, with_place
 
 __all__ = ["sorted_rows"]
 
@@ -28,8 +28,10 @@ _SHORT = 64
 _DIGITS = 256
 _NEAR = 1 << 15
 """Bytes that stay in the first cache."""
-_LONG = 1 << 10
-"""Elements of a row that is sorted by itself, where runs of it fill the lanes."""
+_SHORTEST = 128
+"""Elements of a row that is sorted by itself, and not by a network."""
+_LONG = {64: 1 << 8, 32: 1 << 9, 16: 1 << 9}
+"""Elements of a row that is sorted by itself, even where others lie beside it, by bits of keys."""
 _LARGEST_NETWORK = 1 << 13
 """Elements of a row: more of them, of all rows together, fill the second cache."""
 
@@ -39,6 +41,11 @@ _LARGEST_NETWORK = 1 << 13
 
 def _read(x: Buffer, rows: Sequence[Var], place: Expr) -> Load:
     return Load(x, (*rows, place))
+
+
+def _found(key: Expr, x: Buffer, descending: bool, positions: bool) -> Expr:
+    """What is written of a sorted key."""
+    return place_of(key) if positions else value_of(key, x.dtype, descending)
 
 
 @final
@@ -229,8 +236,7 @@ class _Beside:
         row, lanes = self._rows(lane)
         key = key_of(Load(self.x, (*row, i)), self.descending, not self.positions)
         if self.positions:
-            high = apply("shl", apply("cast", key, dtype=uint64), Const(32, uint64))
-            key = apply("or", high, apply("cast", i, dtype=uint64))
+            key = with_place(key, i)
         fill = For(i, self.extent, AnyOrder(), (Store(self.keys, (i, lane), key),))
         return For(lane, lanes, AnyOrder(), (fill,))
 
@@ -245,10 +251,7 @@ class _Beside:
         lane, i = Var("lane", int64, TOGETHER), Var("w", int64, self.extent)
         row, lanes = self._rows(lane)
         key = Load(self.keys, (i, lane))
-        if self.positions:
-            found = apply("cast", apply("and", key, Const((1 << 32) - 1, uint64)), dtype=int64)
-        else:
-            found = value_of(key, self.x.dtype, self.descending)
+        found = _found(key, self.x, self.descending, self.positions)
         write = For(i, self.extent, AnyOrder(), (Store(self.output, (*row, i), found),))
         return For(lane, lanes, AnyOrder(), (write,))
 
@@ -277,16 +280,50 @@ def _in_lanes(x: Buffer, positions: bool) -> bool:
     return count * single > -(-count // TOGETHER) * network
 
 
+@final
+class _Arranged:
+    """Loops that sort one row after the other, as keys in memory of their own."""
+
+    def __init__(self, x: Buffer, output: Buffer, descending: bool, positions: bool) -> None:
+        self.x = x
+        self.output = output
+        self.descending = descending
+        self.positions = positions
+        self.extent = int(x.shape[-1])  # type: ignore[arg-type]
+        self.rows = [Var(f"i{a}", int64, e) for a, e in enumerate(x.shape[:-1])]
+        self.dtype = uint64 if positions else key_type(x.dtype)
+
+    def nest(self, first: int, last: int) -> tuple[Stmt, ...]:
+        """The elements that come at these places of the order."""
+        keys = Buffer("keys", self.dtype, (self.extent,), space="row")
+        spare = Buffer("spare", self.dtype, (self.extent + SPARE,), space="row")
+        f, w = Var("f", int64, self.extent), Var("w", int64, last - first)
+        key = key_of(_read(self.x, self.rows, f), self.descending, not self.positions)
+        if self.positions:
+            key = with_place(key, f)
+        found = Load(keys, (apply("add", number(first), w) if first else w,))
+        value = _found(found, self.x, self.descending, self.positions)
+        body = (
+            Alloc(keys),
+            Alloc(spare),
+            For(f, self.extent, AnyOrder(), (Store(keys, (f,), key),)),
+            Arrange(keys, spare, self.extent, first, last),
+            For(w, last - first, AnyOrder(), (Store(self.output, (*self.rows, w), value),)),
+        )
+        return nested_loops(self.rows, body)
+
+
 def sorted_rows(x: Buffer, output: Buffer, descending: bool, positions: bool) -> tuple[Stmt, ...]:
     """Loops that write every row of `x` in order, or where its elements are."""
     if x.shape[-1] == 0:
         return ()
     extent = int(x.shape[-1])  # type: ignore[arg-type]
-    runs = not positions and key_type(x.dtype).bits >= 32 and SHORTEST <= extent <= LONGEST
-    if runs and extent >= _LONG:
-        return sorted_by_runs(x, output, descending)
+    bits = key_type(x.dtype).bits
+    arranged = extent >= _SHORTEST and (bits <= 32 if positions else bits > 8)
+    if arranged and extent >= _LONG[64 if positions else bits]:
+        return _Arranged(x, output, descending, positions).nest(0, extent)
     if _in_lanes(x, positions):
         return _Beside(x, output, descending, positions).nest()
-    if runs:
-        return sorted_by_runs(x, output, descending)
+    if arranged:
+        return _Arranged(x, output, descending, positions).nest(0, extent)
     return _Rows(x, output, descending, positions).nest()

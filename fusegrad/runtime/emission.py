@@ -251,7 +251,7 @@ class Emission:
         """A shared function as a module."""
         module = _Module(self.features.triple)
         used = [d for d in declared if (f := _DECLARED.match(d)) and f.group(1) in line]
-        called = (n for n in _CALLED.findall(line) if n in self._shared)
+        called = {n for n in _CALLED.findall(line) if n in self._shared} - {name}
         module.write(
             [*sorted(used), *sorted(self._shared[n] for n in called)],
             [line.replace("define internal ", "define ", 1)],

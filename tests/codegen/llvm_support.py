@@ -11,6 +11,7 @@ import numpy as np
 
 from fusegrad.codegen.kernel import Kernel, Role
 from fusegrad.codegen.targets.base import Features, host
+from fusegrad.codegen.targets.library import initialize
 from fusegrad.codegen.targets.llvm import compile_module, emit_module, kernel_layout
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +25,20 @@ def aligned(size: int) -> Array:
     return raw[start : start + size]
 
 
+def linked(ir: str, target: Features) -> Any:
+    """What has the addresses of the functions of a module."""
+    initialize()
+    shell = llvm.parse_assembly(f'target triple = "{target.triple}"')
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=True
+    )
+    engine = llvm.create_mcjit_compiler(shell, machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(compile_module(ir, target)))
+    engine.finalize_object()
+    _KEEP.append(engine)
+    return engine
+
+
 class Native:
     """A compiled kernel."""
 
@@ -32,15 +47,7 @@ class Native:
         self.target = target or host()
         self.ir = emit_module([kernel], self.target)
         llvm.parse_assembly(self.ir).verify()
-        shell = llvm.parse_assembly(f'target triple = "{self.target.triple}"')
-        machine = llvm.Target.from_triple(self.target.triple).create_target_machine(
-            cpu=self.target.cpu, features=self.target.features, opt=2, jit=True
-        )
-        engine = llvm.create_mcjit_compiler(shell, machine)
-        machine_code = compile_module(self.ir, self.target)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
-        engine.finalize_object()
-        _KEEP.append(engine)
+        engine = linked(self.ir, self.target)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
         address = engine.get_function_address(kernel.name)
         assert address

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ..codegen.dtypes import int64
-from ..codegen.expr import Buffer, Expr, Load, Var
-from ..codegen.expr import index as number
-from ..codegen.kernel import Any as AnyOrder
-from ..codegen.kernel import For, If, Let, Serial, Stmt, Store
-from ..codegen.scalar import apply
+from .dtypes import int64
+from .expr import Buffer, Expr, Load, Var
+from .expr import index as number
+from .kernel import Any as AnyOrder
+from .kernel import For, If, Let, Serial, Stmt, Store
+from .scalar import apply
 
 __all__ = ["NETWORKS", "TOGETHER", "Network", "halves"]
 
@@ -25,11 +25,22 @@ TOGETHER: Final = 16
 Pairs = tuple[tuple[int, int], ...]
 NETWORKS: Final[dict[int, Pairs]] = {
     1: (),
+    2: ((0, 1),),
     3: ((0, 2), (0, 1), (1, 2)),
+    4: ((0, 2), (1, 3), (0, 1), (2, 3), (1, 2)),
     5: ((0, 3), (1, 4), (0, 2), (1, 3), (0, 1), (2, 4), (1, 2), (3, 4), (2, 3)),
     8: (
         *((0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (2, 3)),
         *((4, 5), (6, 7), (2, 4), (3, 5), (1, 4), (3, 6), (1, 2), (3, 4), (5, 6)),
+    ),
+    16: (
+        *((0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (12, 13), (14, 15), (0, 2), (1, 3)),
+        *((4, 6), (5, 7), (8, 10), (9, 11), (12, 14), (13, 15), (0, 4), (1, 5), (2, 6), (3, 7)),
+        *((8, 12), (9, 13), (10, 14), (11, 15), (0, 8), (1, 9), (2, 10), (3, 11), (4, 12)),
+        *((5, 13), (6, 14), (7, 15), (5, 10), (6, 9), (3, 12), (13, 14), (4, 8), (7, 11)),
+        *((1, 2), (1, 4), (7, 13), (2, 8), (11, 14), (2, 4), (5, 6), (9, 10), (11, 13), (3, 8)),
+        *((7, 12), (6, 8), (10, 12), (3, 5), (7, 9), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12)),
+        *((6, 7), (8, 9)),
     ),
 }
 """Exchanges that sort so many elements, whatever their order is."""

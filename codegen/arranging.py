@@ -1,45 +1,37 @@
-"""Loops that sort a long row by value: in sixteen runs beside each other, then merged.
+"""Sorting written out as loops, for targets that have no function for it: runs, then merged.
 
-Element e of the result is at place e % L of lane e // L, L being the length of a run. So merging
-exchanges whole vectors but for the exchanges of lanes themselves, which are few. Knows no op.
+A row becomes sixteen runs beside each other. Element e of the result is at place e % L of lane
+e // L, L being the length of a run. So merging exchanges whole vectors but for the exchanges of
+lanes themselves, which are few. Knows no targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import final
 
-from ..codegen.dtypes import int64
-from ..codegen.expr import Buffer, Const, Expr, Load, Var
-from ..codegen.expr import index as number
-from ..codegen.kernel import Alloc, For, If, Let, Serial, Stmt, Store
-from ..codegen.kernel import Any as AnyOrder
-from ..codegen.scalar import apply
-from .cumulative import nested_loops
-from .sorting_keys import key_of, key_type, value_of
-from .sorting_network import NETWORKS, TOGETHER, Network, halves
+from .dtypes import int64
+from .expr import Buffer, Const, Expr, Load, Var
+from .expr import index as number
+from .kernel import Alloc, Arrange, For, If, Kernel, Let, Serial, Stmt, Store
+from .kernel import Any as AnyOrder
+from .networks import NETWORKS, TOGETHER, Network, halves
+from .scalar import apply
 
-__all__ = ["LONGEST", "SHORTEST", "sorted_by_runs"]
+__all__ = ["without_arranging"]
 
-SHORTEST: Final = 256
-LONGEST: Final = 1 << 20
-"""Elements of a row: longer ones are sorted by digits, which pass over them less often."""
 _LEVELS = (TOGETHER - 1).bit_length()
 
 
 @final
 class _Runs:
-    def __init__(self, x: Buffer, output: Buffer, descending: bool) -> None:
-        self.x = x
-        self.output = output
-        self.descending = descending
-        self.extent = int(x.shape[-1])  # type: ignore[arg-type]
-        self.rows = [Var(f"i{a}", int64, e) for a, e in enumerate(x.shape[:-1])]
+    def __init__(self, statement: Arrange) -> None:
+        self.given = statement.keys
+        self.extent = statement.count
         self.odd, self.halvings = _run(-(-self.extent // TOGETHER))
         self.length = self.odd << self.halvings
-        self.dtype = key_type(x.dtype)
-        self.keys = Buffer("keys", self.dtype, (2, self.length, TOGETHER), space="row")
-        self.ordered = Buffer("ordered", self.dtype, (self.length * TOGETHER,), space="row")
+        self.keys = Buffer("runs", self.given.dtype, (2, self.length, TOGETHER), space="row")
 
     def nest(self) -> tuple[Stmt, ...]:
         first, half = Network(self.keys, (number(0),)), Var("half", int64)
@@ -58,9 +50,7 @@ class _Runs:
             ((half, number(0)),),
             (after,),
         )
-        alloc = Alloc(self.keys), Alloc(self.ordered)
-        body = (*alloc, *self._fill(), *first.sorted(), merge, *self._write(half))
-        return nested_loops(self.rows, body)
+        return (Alloc(self.keys), *self._fill(), *first.sorted(), merge, self._write(half))
 
     # --- in and out -------------------------------------------------------------------------------
 
@@ -68,27 +58,24 @@ class _Runs:
         """The keys in the order of memory, which is as good as any; the largest behind them."""
         total = self.length * TOGETHER
         f, g = Var("f", int64, self.extent), Var("g", int64, total - self.extent)
-        key = key_of(Load(self.x, (*self.rows, f)), self.descending, True)
+        key = Load(self.given, (f,))
         fill = For(f, self.extent, AnyOrder(), (Store(self.keys, self._flat(f), key),))
         if total == self.extent:
             return (fill,)
         behind = self._flat(apply("add", g, number(self.extent)))
-        largest = Store(self.keys, behind, Const(-1, self.dtype))
+        largest = Store(self.keys, behind, Const(-1, self.given.dtype))
         return fill, For(g, total - self.extent, AnyOrder(), (largest,))
 
     def _flat(self, place: Expr) -> tuple[Expr, ...]:
         lanes = number(TOGETHER)
         return number(0), apply("divtrunc", place, lanes), apply("remtrunc", place, lanes)
 
-    def _write(self, half: Var) -> tuple[Stmt, ...]:
-        """One run behind the other, and then the values of the keys that are not filling."""
-        lane, i = Var("lane", int64, TOGETHER), Var("w", int64, self.length)
-        place = apply("add", apply("mul", lane, number(self.length)), i)
-        turn = Store(self.ordered, (place,), Load(self.keys, (half, i, lane)))
+    def _write(self, half: Var) -> For:
+        """One run behind the other, without what fills the last ones."""
         e = Var("e", int64, self.extent)
-        value = value_of(Load(self.ordered, (e,)), self.x.dtype, self.descending)
-        store = Store(self.output, (*self.rows, e), value)
-        return *nested_loops((lane, i), (turn,)), For(e, self.extent, AnyOrder(), (store,))
+        lane, i = (apply(op, e, number(self.length)) for op in ("divtrunc", "remtrunc"))
+        store = Store(self.given, (e,), Load(self.keys, (half, i, lane)))
+        return For(e, self.extent, AnyOrder(), (store,))
 
     # --- lanes with lanes -------------------------------------------------------------------------
 
@@ -212,6 +199,20 @@ def _run(least: int) -> tuple[int, int]:
     return odd, halvings
 
 
-def sorted_by_runs(x: Buffer, output: Buffer, descending: bool) -> tuple[Stmt, ...]:
-    """Loops that write the elements of every row in order."""
-    return _Runs(x, output, descending).nest()
+def without_arranging(kernel: Kernel, pays: Callable[[Arrange], bool] = lambda s: True) -> Kernel:
+    """A logical kernel with loops in the place of every `arrange`, or where it pays."""
+    return replace(kernel, body=_written(kernel.body, pays))
+
+
+def _written(statements: Sequence[Stmt], pays: Callable[[Arrange], bool]) -> tuple[Stmt, ...]:
+    result: list[Stmt] = []
+    for s in statements:
+        if isinstance(s, Arrange) and pays(s):
+            result += _Runs(s).nest()
+        elif isinstance(s, For):
+            result.append(replace(s, body=_written(s.body, pays)))
+        elif isinstance(s, If):
+            result.append(replace(s, then=_written(s.then, pays)))
+        else:
+            result.append(s)
+    return tuple(result)

@@ -28,9 +28,9 @@ ADDRESSES = 11
 """Rows and columns of a tile, each with a pointer of its own, at most."""
 TOGETHER = 8
 """Channels at most whose windows are unfolded together."""
-LOAD = 0.75
+LOAD = 1.5
 """What loading a vector costs, in multiply-adds: many of them lie across two lines of a cache."""
-UNFOLD, IMAGE, CALL = 10.0, 20.0, 100.0
+UNFOLD, IMAGE, CALL = 8.0, 20.0, 100.0
 """What a vector of unfolded windows takes, in cycles, the end of an image, and a tile to begin."""
 FULL = 0.5
 """How full vectors along the sum are at least."""
@@ -117,12 +117,11 @@ class Sums(Tiling):
         each = max(tile.rows * tile.columns, LOAD * (tile.rows + tile.columns), 8) / 2
         lines = usual(self.images) * (self.lines + self.reach) * -(-self.line // self.lanes)
         unfolded = self.channels * self.phases * self.taps2 * lines
-        slow = 1 if self.p.unfold.column_steps[-1] == 1 else 2
         images, length = self._part()
         many = usual(self.images)
         parts = -(-many // images) * -(-self.lines * self.line // length)
         begun = tiles * (many * IMAGE + parts * CALL)
-        return tiles * vectors * each + begun + UNFOLD * slow * unfolded
+        return tiles * vectors * each + begun + UNFOLD * unfolded
 
     def tiled(self) -> Tiled:
         tile = self.tile

@@ -12,8 +12,8 @@ from typing import TypeGuard, final
 
 from .. import scalar
 from ..affine import canonical, linear
-from ..dtypes import bool_, float64
-from ..expr import Apply, Buffer, Expr, Extent, Var, const, index, walk
+from ..dtypes import float64
+from ..expr import Apply, Buffer, Expr, Extent, Var, index, walk
 from ..kernel import (
     Alloc,
     Any,
@@ -43,7 +43,15 @@ from .interleaving import flattened, interleaved
 from .narrow import sums_over_lanes, turned
 from .narrow_columns import RowBlocks, narrow_columns
 from .prefetch import prefetch_next
-from .rewrite import depends_on, each_access, expressions, flat_offset, stride_of, substitute
+from .rewrite import (
+    depends_on,
+    each_access,
+    expressions,
+    flat_offset,
+    neutral_of,
+    stride_of,
+    substitute,
+)
 from .scanning import scanned
 from .short_rows import short_rows
 from .splitting import outermost_pieces, split_ranges
@@ -468,7 +476,7 @@ class _Loops:
             assert isinstance(s, Store)
             assert s.monoid is not None
             result = Var("p", s.value.dtype)
-            carry.append((result, _identity(s.monoid, s)))
+            carry.append((result, neutral_of(s.monoid, s)))
             following.append(s.value)
             monoids.append(s.monoid)
             after.append(replace(s, value=result))
@@ -569,20 +577,7 @@ def _lanes(kernel: Kernel, target: Features) -> int:
 
 def _begins(store: Store) -> Expr:
     """What a store's monoid begins with."""
-    return _identity(store.monoid or Monoid.SUM, store)
-
-
-def _identity(monoid: Monoid, store: Store) -> Expr:
-    dtype = store.value.dtype
-    values = {
-        Monoid.SUM: 0,
-        Monoid.PROD: 1,
-        Monoid.MAX: dtype.lowest,
-        Monoid.MIN: dtype.highest,
-        Monoid.AND: True if dtype is bool_ else -1,
-        Monoid.OR: False,
-    }
-    return const(values[monoid], dtype)
+    return neutral_of(store.monoid or Monoid.SUM, store)
 
 
 def _vectorised_finish(finish: tuple[Stmt, ...], target: Features) -> tuple[Stmt, ...]:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..affine import canonical, linear
-from ..dtypes import int64
-from ..expr import Apply, Buffer, Const, Expr, Load, Var, index, remembered
+from ..dtypes import bool_, int64
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, const, index, remembered
 from ..kernel import (
     Alloc,
     Arrange,
@@ -21,6 +21,7 @@ from ..kernel import (
     If,
     Inner,
     Let,
+    Monoid,
     Placed,
     Prefetch,
     Stmt,
@@ -35,6 +36,7 @@ __all__ = [
     "each_access",
     "expressions",
     "flat_offset",
+    "neutral_of",
     "replaced",
     "stride_of",
     "substitute",
@@ -143,6 +145,20 @@ def expressions(statement: Stmt) -> tuple[Expr, ...]:
     if isinstance(statement, (Alloc, Arrange)):
         return ()
     raise TypeError(f"{type(statement).__name__} is not a logical statement")
+
+
+def neutral_of(monoid: Monoid, store: Store) -> Expr:
+    """What an accumulator of a store starts from."""
+    dtype = store.value.dtype
+    values = {
+        Monoid.SUM: 0,
+        Monoid.PROD: 1,
+        Monoid.MAX: dtype.lowest,
+        Monoid.MIN: dtype.highest,
+        Monoid.AND: True if dtype is bool_ else -1,
+        Monoid.OR: False,
+    }
+    return const(values[monoid], dtype)
 
 
 def flat_offset(buffer: Buffer, indices: Sequence[Expr]) -> Expr:

@@ -14,7 +14,7 @@ from ..errors import GradientError, NotDifferentiableError, ShapeError
 from ..ir.digest import digest
 from ..ir.interpret import evaluate
 from ..ir.node import Array, Item, Node, Op, Pack, Pattern, substitute, toposort, where
-from ..ir.rewrite import only, rewrite
+from ..ir.rewrite import only
 from ..ir.types import Extent, TensorType, TupleType, Type, equal_types
 from ..ops.batch import batch_extent, with_batch
 from ..ops.build import add, input_, sum_
@@ -366,17 +366,13 @@ def custom_call(
     return [Node(Item(i), (call,)) for i in range(len(results))]
 
 
-def inline_custom(outputs: Sequence[Node]) -> list[Node]:
-    """`outputs` with every custom function replaced by its graph, once gradients are derived."""
-
-    @only(lambda op: isinstance(op, Item))
-    def rule(node: Node) -> Node | None:
-        assert isinstance(node.op, Item)
-        (call,) = node.inputs
-        if isinstance(call.op, Pack):
-            return call.inputs[node.op.number]
-        if not isinstance(call.op, Custom):
-            return None
-        return call.op.inline(call.inputs)[node.op.number]
-
-    return rewrite(outputs, [rule])
+@only(lambda op: isinstance(op, Item))
+def inline_custom(node: Node) -> Node | None:
+    """A rule: the result of a custom function is that of its graph, once gradients are derived."""
+    assert isinstance(node.op, Item)
+    (call,) = node.inputs
+    if isinstance(call.op, Pack):
+        return call.inputs[node.op.number]
+    if not isinstance(call.op, Custom):
+        return None
+    return call.op.inline(call.inputs)[node.op.number]

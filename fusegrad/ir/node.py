@@ -33,6 +33,7 @@ __all__ = [
     "Pack",
     "Pattern",
     "Role",
+    "Roots",
     "all_nodes",
     "inherit_source",
     "record_source",
@@ -268,13 +269,16 @@ class Node:
             raise InternalError(f"{self.op} has several results", where=where(self))
         return self.type
 
+    # Asked for every node, again and again.
     @property
     def shape(self) -> tuple[Extent, ...]:
-        return self.tensor_type.shape
+        known = self.type
+        return known.shape if type(known) is TensorType else self.tensor_type.shape
 
     @property
     def dtype(self) -> DType:
-        return self.tensor_type.dtype
+        known = self.type
+        return known.dtype if type(known) is TensorType else self.tensor_type.dtype
 
     def __repr__(self) -> str:
         return f"<{self.op}: {self.type}>"
@@ -409,6 +413,16 @@ def inherit_source(node: Node, origin: Node) -> Node:
 # --- traversals -----------------------------------------------------------------------------------
 
 
+@final
+class Roots(tuple[Node, ...]):
+    """Outputs that are looked at again and again: their order is found once."""
+
+    @cached_property
+    def order(self) -> list[Node]:
+        """What `toposort` gives; not to be changed."""
+        return toposort([*self])
+
+
 def toposort(
     outputs: Iterable[Node], known: Container[Node] = (), *, differentiable: bool = False
 ) -> list[Node]:
@@ -417,6 +431,8 @@ def toposort(
     What only nodes of `known` need is left out; with `differentiable`, also what lies behind ops
     through which no gradient flows.
     """
+    if isinstance(outputs, Roots) and not known and not differentiable:
+        return outputs.order
     order: list[Node] = []
     seen: set[Node] = set()
     stack = list(outputs)[::-1]

@@ -48,10 +48,13 @@ def rewrite(outputs: Sequence[Node], rules: Sequence[Rule]) -> list[Node]:
     >>> rewrite([build.neg(build.neg(x))], [double_negation])[0] is x
     True
     """
-    done = _Done()
     candidates = _Candidates(rules)
+    order = toposort(outputs)
+    if not any(map(candidates.of, dict.fromkeys([node.op for node in order]))):
+        return [*outputs]
+    done = _Done()
     moved = done.moved
-    for node in toposort(outputs):
+    for node in order:
         if node in done:
             continue
         # Nearly every node stays as it is.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..codegen.expr import Apply, Expr, Extent, walk
+from ..codegen.expr import Apply, Expr, Extent, Load
 from ..codegen.kernel import For, If, Let, Stmt, Store
 from .build import Lowered
 
@@ -39,4 +39,17 @@ def _trips(extent: Extent | Expr, items: int) -> int:
 
 
 def _floats(expr: Expr) -> int:
-    return sum(1 for e in walk(expr) if isinstance(e, Apply) and e.dtype.is_float)
+    total = 0
+    seen: set[int] = set()
+    stack: list[Expr] = [expr]
+    while stack:
+        e = stack.pop()
+        if id(e) in seen:
+            continue
+        seen.add(id(e))
+        if isinstance(e, Apply):
+            total += e.dtype.is_float
+            stack += e.args
+        elif isinstance(e, Load):
+            stack += e.indices
+    return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir.halves import in_float32, wide
-from ..ir.node import Item, Node
+from ..ir.node import Item, Node, toposort
 from ..ir.rewrite import only, rewrite
 from ..ir.types import TensorType
 from ..ops import build
@@ -24,6 +24,9 @@ _VIEWS = (Reshape, Transpose, Windows)
 
 def widen_halves(outputs: Sequence[Node]) -> list[Node]:
     """op(half) = cast(op(cast(half))) for every op that is not computed index by index."""
+    types = {node.type for node in toposort(outputs)}
+    if not any(t.dtype.is_half for t in types if isinstance(t, TensorType)):
+        return [*outputs]
     return rewrite(outputs, [_of_results, _of_one])
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..autodiff.body import Body, parameter
-from ..autodiff.custom import inline_custom
 from ..autodiff.loop import While
 from ..autodiff.scan import Scan
 from ..ir.node import Item, Node, role, source, substitute, toposort, where
@@ -40,7 +39,7 @@ def _simplified(outputs: Sequence[Node]) -> list[Node]:
         if not isinstance(node.op, Scan):
             return None
         body = node.op.body
-        results = tuple(rewrite(rewrite(inline_custom(body.results), CANONICAL), SIMPLIFY))
+        results = tuple(rewrite(body.results, (*CANONICAL, *SIMPLIFY)))
         if results == body.results:
             return None
         return Node(replace(node.op, body=Body(body.parameters, results)), node.inputs)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..codegen.dtypes import float32, float64
 from ..ir.node import Node
-from ..ir.rewrite import rewrite
+from ..ir.rewrite import only, rewrite
 from ..ops.base import Pattern
 from ..ops.decomposition import Cholesky
 from ..ops.small_matrices import LARGEST_COFACTORS, form_of
@@ -29,6 +29,7 @@ def small_matrices(outputs: Sequence[Node]) -> list[Node]:
     return rewrite(outputs, [_in_loops])
 
 
+@only(lambda op: op.pattern is Pattern.CALL)
 def _in_loops(node: Node) -> Node | None:
     if node.op.pattern is not Pattern.CALL:
         return None

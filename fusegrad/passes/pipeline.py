@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import final
 
-from ..autodiff.custom import inline_custom
 from ..codegen.records import dataclass
-from ..ir.node import Node
+from ..ir.node import Node, Roots
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
 from .blocks import block_large
@@ -39,9 +38,7 @@ class Pass:
 
 
 PASSES: tuple[Pass, ...] = (
-    Pass("inline", inline_custom),
-    Pass("canonical", lambda outputs: rewrite(outputs, CANONICAL)),
-    Pass("simplify", lambda outputs: rewrite(outputs, SIMPLIFY)),
+    Pass("simplify", lambda outputs: rewrite(outputs, (*CANONICAL, *SIMPLIFY))),
     Pass("products", find_products),
     Pass("contractions", transpose_contractions),
     Pass("loops", tidy_loops),
@@ -84,13 +81,15 @@ def run_passes(
     list of Node
         As many as `outputs`.
     """
-    result = list(outputs)
+    result = Roots(outputs)
     for step in passes:
         start = time.perf_counter()
-        result = step.run(result)
+        made = step.run(result)
+        if any(new is not old for new, old in zip(made, result, strict=True)):
+            result = Roots(made)
         seconds = time.perf_counter() - start
         if verify:
             verify_graph(result)
         if observe is not None:
             observe(step.name, result, seconds)
-    return result
+    return [*result]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..autodiff.custom import inline_custom
 from ..ir.halves import meaning, number_of
 from ..ir.node import Node, Op
 from ..ir.rewrite import only
@@ -97,12 +98,12 @@ def constant_condition(node: Node) -> Node | None:
 @only(lambda op: op.pattern is Pattern.MAP)
 def move_after_broadcast(node: Node) -> Node | None:
     """f(broadcast(x), broadcast(y)) = broadcast(f(x, y)): compute once what is repeated."""
-    if node.op.pattern is not Pattern.MAP or not node.inputs:
+    if node.op.pattern is not Pattern.MAP:
         return None
-    if not all(isinstance(i.op, Broadcast) for i in node.inputs):
+    sources = [i.inputs[0] for i in node.inputs if isinstance(i.op, Broadcast)]
+    if not sources or len(sources) < len(node.inputs):
         return None
     dims = {(i.op.dims, i.inputs[0].shape) for i in node.inputs}  # type: ignore[attr-defined]
-    sources = [i.inputs[0] for i in node.inputs]
     if len(dims) == 1:
         (wanted,) = dims
         return build.broadcast(Node(node.op, tuple(sources)), node.shape, wanted[0])
@@ -224,9 +225,10 @@ def sum_of_negation(node: Node) -> Node | None:
 
 def nothing(node: Node) -> Node | None:
     """A value without elements needs no operands."""
-    if isinstance(node.type, TupleType):
+    type_ = node.type
+    if isinstance(type_, TupleType) or 0 not in type_.shape:
         return None
-    if 0 not in node.shape or not node.inputs or is_constant(node):
+    if not node.inputs or is_constant(node):
         return None
     return build.full(node.shape, 0, node.dtype)
 
@@ -303,7 +305,7 @@ def arg_of_one(node: Node) -> Node | None:
     return None
 
 
-CANONICAL = (drop_identities, plain_select)
+CANONICAL = (inline_custom, drop_identities, plain_select)
 SIMPLIFY = (
     nothing,
     from_nothing,

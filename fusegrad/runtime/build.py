@@ -37,7 +37,7 @@ from .limit import Goal, NotWorthwhile, within_limit
 from .plan import Alias, CommandTask, Plan, Task, plan
 from .record import Clock, Record, array_constants, target
 from .tuning import Tuner
-from .worth import bytes_of, is_heavy, is_light, nbytes_of
+from .worth import bytes_of, nbytes_of, worth_of
 
 __all__ = [
     "Artifacts",
@@ -370,8 +370,7 @@ def _compile(
         text, sizes = _kernel_text(mapped, features)
         made.texts.append(text)
         made.sizes.append(sizes)
-        draft = not is_heavy(lowered, region, unit.runs)
-        emission.add(text, mapped.finishes, draft, draft and is_light(lowered, unit.runs))
+        emission.add(text, mapped.finishes, *worth_of(lowered, region, unit.runs))
         clock.lap("emit")
 
 
@@ -396,14 +395,14 @@ def _tuned(
 def _streamed(lowered: Lowered, streamable: set[Node], features: base.Features) -> frozenset[int]:
     """The large outputs that nobody reads: they go around the cache if the kernel moves more
     than it holds."""
-    moved = bytes_of(lowered, (*lowered.read, *lowered.written))
-    return frozenset(
+    found = frozenset(
         p
         for p in lowered.written
         if lowered.arguments[p] in streamable
-        and moved > features.l3_bytes
         and nbytes_of(lowered.arguments[p]) > features.l2_bytes
     )
+    moved = bytes_of(lowered, (*lowered.read, *lowered.written)) if found else 0
+    return found if moved > features.l3_bytes else frozenset()
 
 
 def read_outside(regions: Sequence[Region], roots: Sequence[Node]) -> dict[int, frozenset[Node]]:

@@ -35,6 +35,7 @@ _LEAST_DRAFT = 24_000
 _LEVEL, _DRAFT_LEVEL = 2, 0
 _MOST_WORKERS = 7
 _NOTHING = "define void @nothing() { ret void }"
+_METADATA = "!0 = !{i32 1}\n"
 _SHARED = re.compile(r"define internal [^@]*@([\w.$-]+)\(")
 _DECLARED = re.compile(r"declare [^@]*(@[^(]+\()")
 _CALLED = re.compile(r"call [^@]*@(fg\.[\w.$-]+)\(")
@@ -73,11 +74,11 @@ class _Module:
         self.inside: set[str] = set()
         self.size = 0
 
-    def write(self, declarations: Iterable[str], body: Sequence[str]) -> None:
+    def write(self, declarations: Iterable[str], body: str) -> None:
         """One more function, with what it declares."""
         self.declarations.update(dict.fromkeys(declarations))
-        self.bodies += body
-        self.size += sum(map(len, body))
+        self.bodies.append(body)
+        self.size += len(body)
 
     def define(self, functions: Sequence[str]) -> None:
         """Functions of its own, each once; another module may have to have them again, so that they
@@ -139,14 +140,7 @@ class Emission:
             return
         symbol = symbol_of(text)
         self.symbols[text] = symbol, finishes
-        shared, declared, body = [], [], []
-        for line in text.replace("@kernel", f"@{symbol}").splitlines():
-            if line.startswith("define internal "):
-                shared.append(line)
-            elif line.startswith(("declare ", "!0 = ")):
-                declared.append(line)
-            else:
-                body.append(line)
+        shared, declared, body = _parts(text.replace("@kernel", f"@{symbol}"))
         if draft and light and self._compiles:
             shared, inside = self._split(shared, declared)
         else:
@@ -254,7 +248,7 @@ class Emission:
         called = {n for n in _CALLED.findall(line) if n in self._shared} - {name}
         module.write(
             [*sorted(used), *sorted(self._shared[n] for n in called)],
-            [line.replace("define internal ", "define ", 1)],
+            line.replace("define internal ", "define ", 1),
         )
         module.symbols.append(name)
         return module
@@ -308,6 +302,18 @@ class Emission:
             except BaseException as error:
                 self._made[number] = error
             most = None if most is None else most - 1
+
+
+def _parts(text: str) -> tuple[list[str], list[str], str]:
+    """Of the text of a kernel the functions that it shares, what it declares, and its own."""
+    head, _, body = f"\n{text}".partition("\n\n")
+    if body.endswith(_METADATA):
+        head, body = head + "\n" + _METADATA, body.removesuffix(_METADATA)
+    lines = head.splitlines()
+    shared = [line for line in lines if line.startswith("define internal ")]
+    declared = [line for line in lines if line.startswith(("declare ", "!0 = "))]
+    other = [line for line in lines if line and line not in shared and line not in declared]
+    return shared, declared, "\n".join([*other, body])
 
 
 def _name(line: str) -> str:

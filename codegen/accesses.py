@@ -17,6 +17,7 @@ from .kernel import (
     If,
     Inner,
     Let,
+    Mma,
     Placed,
     Prefetch,
     Stmt,
@@ -62,6 +63,8 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
     if isinstance(statement, Unfold):
         columns = (statement.first_column, statement.columns)
         return (statement.offset, statement.first_row, statement.rows, *columns)
+    if isinstance(statement, Mma):
+        return (statement.row, statement.column, statement.step)
     if isinstance(statement, Alloc):
         return tuple(e for e in statement.buffer.shape if isinstance(e, Expr))
     if isinstance(statement, (Arrange, Sync)):
@@ -75,6 +78,8 @@ def read_boxes(statement: Stmt) -> tuple[Buffer, ...]:
         return (statement.source,)
     if isinstance(statement, (Contract, Inner)):
         return (statement.a, statement.b)
+    if isinstance(statement, Mma):
+        return (statement.left, statement.right)
     if isinstance(statement, Placed):
         return (statement.a, statement.b, *statement.tables)
     if isinstance(statement, Arrange):
@@ -91,7 +96,7 @@ def written(statement: Stmt) -> Iterator[Buffer]:
             yield s.buffer
         elif isinstance(s, (Copy, Unfold)):
             yield s.target
-        elif isinstance(s, (Contract, Inner, Placed)):
+        elif isinstance(s, (Contract, Inner, Mma, Placed)):
             yield s.acc
         elif isinstance(s, Arrange):
             yield s.keys

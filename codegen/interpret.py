@@ -25,6 +25,7 @@ from .kernel import (
     Inner,
     Kernel,
     Let,
+    Mma,
     Parallel,
     Placed,
     Prefetch,
@@ -41,6 +42,7 @@ from .kernel import (
 from .kernel import Any as Independent
 from .meanings import cast, fma
 from .monoids import COMBINE, combined, identity, reduced
+from .multiplying import mma_loops
 from .printer import print_statement
 
 __all__ = ["interpret_kernel"]
@@ -268,6 +270,8 @@ class _Run:
                 self._inner(s)
             elif isinstance(s, Unfold):
                 self._unfold(s)
+            elif isinstance(s, Mma):
+                self._block(mma_loops(s))
             elif isinstance(s, Arrange):
                 self._arrange(s)
             elif not isinstance(s, (Prefetch, Sync)):
@@ -522,7 +526,7 @@ def _nest(loop: For) -> list[For] | None:
         chain.append(last)
     body = chain[-1].body
     if isinstance(loop.order, Serial) or any(
-        isinstance(s, (Arrange, Copy, Contract, Inner, Placed, Unfold)) for s in nested(body)
+        isinstance(s, (Arrange, Copy, Contract, Inner, Mma, Placed, Unfold)) for s in nested(body)
     ):
         return None
     inside = [s for s in nested(body) if isinstance(s, For)]

@@ -16,7 +16,8 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
              for VAR < expr, ... [, INT ahead]                                  a register tile
              | contract NAME[VAR, VAR] (=|+=) NAME[expr] . NAME[expr] for VAR < expr, ...  at places
          | inner NAME[VAR, VAR] += NAME[expr] . NAME[expr] for VAR < expr, ...   along the sum
-             | arrange NAME by NAME: INT to INT of INT                     places of sorted keys
+             | mma NAME[VAR] += NAME[expr, expr] . NAME[expr, expr]     tiles of 16 rows, 8 columns
+         | arrange NAME by NAME: INT to INT of INT                     places of sorted keys
     KIND   ::= (serial | any | tree(MONOID, ...))
                [parallel | vector(lanes, unroll) | unroll
                | grid(threads, TEAM) | block(lanes, unroll) | warp(lanes, unroll)]
@@ -52,6 +53,8 @@ Meaning, where it is not plain:
   stored before it. `shared` and `slot` memory belongs to a team and lives as long as an iteration
   of the grid loop; of `register` memory each thread has the part along the first axis that is
   indexed by the variable of the loop that is dealt to it.
+- `mma` adds products of 16-bit floats in groups, in an order of the hardware's own that is always
+  the same; the interpreter adds one after the other.
 - `prefetch` says that what lies there is read soon. It means nothing: the place may even lie
   outside the buffer.
 """
@@ -81,6 +84,7 @@ __all__ = [
     "Kernel",
     "Let",
     "Mapping",
+    "Mma",
     "Monoid",
     "Order",
     "Parallel",
@@ -428,6 +432,28 @@ class Inner(Stmt):
     length: Expr
     height: int
     rows: Expr
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Mma(Stmt):
+    """``acc[thread] += left[row.., step..] . right[column.., step..]``: tiles, by 32 threads.
+
+    Tiles of 16 rows and 8 columns that the threads of a warp multiply together. ``acc`` has shape
+    (threads, M, N, 4) in registers, and the loop of `thread` is dealt to the threads of a block.
+    ``acc[thread, m, n, c]`` gets the sum over k below 16 of ``left[i, step + k]`` times
+    ``right[j, step + k]``: with `lane` the number of the thread in its warp, i is
+    ``row + 16*m + lane//4 + 8*(c//2)``, and j is ``column + 8*n + 2*(lane % 4) + c % 2``. `row`,
+    `column` and `step` are those of the warp. Both operands are of one 16-bit float.
+    """
+
+    acc: Buffer
+    thread: Var
+    left: Buffer
+    row: Expr
+    right: Buffer
+    column: Expr
+    step: Expr
 
 
 @final

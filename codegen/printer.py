@@ -24,6 +24,7 @@ from .kernel import (
     Inner,
     Kernel,
     Let,
+    Mma,
     Param,
     Placed,
     Prefetch,
@@ -33,7 +34,7 @@ from .kernel import (
     Unfold,
 )
 from .names import Names
-from .printer_orders import order_text
+from .printer_orders import order_text, shifted
 from .scalar import apply
 
 __all__ = ["print_context", "print_kernel", "print_statement"]
@@ -436,6 +437,10 @@ class _Printer:
             return f"prefetch {self.expressions.place(s.buffer, s.indices)}"
         if isinstance(s, Sync):
             return "sync"
+        if isinstance(s, Mma):
+            rows, columns = ((s.row, s.step), (s.column, s.step))
+            left, right = (self.expressions.place(*p) for p in ((s.left, rows), (s.right, columns)))
+            return f"mma {self.expressions.name(s.acc)}[{text(s.thread)}] += {left} . {right}"
         if isinstance(s, Arrange):
             names = [self.expressions.names[buffer] for buffer in (s.keys, s.spare)]
             return f"arrange {names[0]} by {names[1]}: {s.first} to {s.last} of {s.count}"
@@ -498,7 +503,7 @@ class _Printer:
         i, j = Var("i"), Var("j")
         self._declare(i)
         self._declare(j)
-        target = self.expressions.place(s.target, (_moved(s.target_row, i), j))
+        target = self.expressions.place(s.target, (shifted(s.target_row, i), j))
         source = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
         names = self.expressions.names
@@ -512,7 +517,7 @@ class _Printer:
         for var in (i, j, k):
             self._declare(var)
         names = self.expressions.names
-        acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
+        acc = self.expressions.place(s.acc, (shifted(s.acc_row, i), j))
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: k})
         b = self._box(s.b, s.b_starts, {s.b_sum_axis: k, s.b_column_axis: j})
         rows, columns = self.expressions.text(s.rows), self.expressions.text(s.columns)
@@ -535,9 +540,9 @@ class _Printer:
         def moved(given: Buffer | int, by: Var, first: Expr) -> str:
             if not isinstance(given, Buffer):
                 return f"{names[by]} * {given}"
-            return f"{names[given]}[{text(_moved(first, by))}]"
+            return f"{names[given]}[{text(shifted(first, by))}]"
 
-        acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), j))
+        acc = self.expressions.place(s.acc, (shifted(s.acc_row, i), j))
         along = f"{names[n]} * {s.a_step} + {moved(s.a_places, k, index(0))}"
         a = f"{text(s.a_start)} + {moved(s.a_rows, i, s.a_row)} + {along}"
         column = names[j]
@@ -558,7 +563,7 @@ class _Printer:
         i, j, n, k = (Var(name) for name in "ijnk")
         list(map(self._declare, (i, j, n, k)))
         names, text = self.expressions.names, self.expressions.text
-        acc = self.expressions.place(s.acc, (_moved(s.acc_row, i), _moved(s.acc_column, j)))
+        acc = self.expressions.place(s.acc, (shifted(s.acc_row, i), shifted(s.acc_column, j)))
 
         def at(start: Expr, moved: str, step: int) -> str:
             begin = "" if isinstance(start, Const) and start.value == 0 else f"{text(start)} + "
@@ -580,11 +585,6 @@ class _Printer:
             for axis, start in enumerate(starts)
         ]
         return self.expressions.place(buffer, indices)
-
-
-def _moved(start: Expr, step: Var) -> Expr:
-    """A place in a view; where it starts at zero, the step alone."""
-    return step if isinstance(start, Const) and start.value == 0 else apply("add", start, step)
 
 
 def _filled(parts: Sequence[str], indent: str, s: Stmt) -> list[Line]:

@@ -1,13 +1,15 @@
-"""The text of how a loop runs: its order, and what the schedule maps it to.
+"""The text of how a loop runs, its order and what the schedule maps it to, and of moved places.
 
 Knows the orders and mappings of the kernel language; knows no statements.
 """
 
 from __future__ import annotations
 
+from .expr import Const, Expr, Var
 from .kernel import Dealt, Grid, Mapping, Order, Parallel, Serial, Tree, Unroll, Vector
+from .scalar import apply
 
-__all__ = ["order_text"]
+__all__ = ["order_text", "shifted"]
 
 
 def order_text(order: Order, mapping: Mapping | None) -> str:
@@ -29,3 +31,8 @@ def order_text(order: Order, mapping: Mapping | None) -> str:
         limit = f", {mapping.blocks}" if mapping.blocks is not None else ""
         text += f" grid({mapping.threads}, {mapping.team.value}{limit})"
     return text
+
+
+def shifted(start: Expr, step: Var) -> Expr:
+    """A place in a view; where it starts at zero, the step alone."""
+    return step if isinstance(start, Const) and start.value == 0 else apply("add", start, step)

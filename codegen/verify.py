@@ -25,6 +25,7 @@ from .kernel import (
     Inner,
     Kernel,
     Let,
+    Mma,
     Parallel,
     Param,
     Placed,
@@ -225,6 +226,8 @@ class _Check:
         elif isinstance(s, Sync):
             if self.team not in (Team.WARP, Team.BLOCK) or self.dealt:
                 self.fail("a sync where no team of threads runs together")
+        elif isinstance(s, Mma):
+            self._mma(s)
         elif isinstance(s, (Arrange, Copy, Contract, Inner, Placed, Unfold)):
             if self.lanes is not None:
                 self.fail("a box inside of a vector loop")
@@ -314,6 +317,21 @@ class _Check:
             self._integer(count)
         if isinstance(s, Contract) and s.onward is not None and s.onward.dtype is not bool_:
             self.fail(f"a condition of {s.onward.dtype.short}")
+
+    def _mma(self, s: Mma) -> None:
+        if self.team is not Team.BLOCK or not self.dealt:
+            self.fail("an mma in no loop that is dealt to the threads of a block")
+        self._writable(s.acc)
+        if s.acc.dtype is not float32 or len(s.acc.shape) != 4 or s.acc.shape[3] != 4:
+            self.fail(f"{s.acc.name} is not float32 of four elements in each tile")
+        for buffer in (s.left, s.right):
+            self._readable(buffer)
+            if len(buffer.shape) != 2 or not buffer.dtype.is_half:
+                self.fail(f"{buffer.name} is no matrix of 16-bit floats")
+        if s.left.dtype is not s.right.dtype:
+            self.fail(f"{s.left.name} is {s.left.dtype.short}, not {s.right.dtype.short}")
+        for place in (s.thread, s.row, s.column, s.step):
+            self._integer(place)
 
     def _inner(self, s: Inner) -> None:
         for source, start in ((s.a, s.a_start), (s.b, s.b_start)):

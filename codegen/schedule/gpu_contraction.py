@@ -2,7 +2,8 @@
 
 Holds the choice of tiles. What is multiplied may be any value of a row and a step, or of a column
 and a step: matrices in whatever layout, windows of an array, casts. The sum runs in order with
-fused multiply-adds, so no choice made here changes a bit of it.
+fused multiply-adds, so no choice made here changes a bit of it; of 16-bit floats tensor cores add
+sixteen products at a time, in the order of these groups.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import final
 
 from ..affine import canonical
-from ..dtypes import bool_
+from ..dtypes import bool_, float32
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, const, index, walk
 from ..kernel import (
     Alloc,
@@ -24,6 +25,7 @@ from ..kernel import (
     If,
     Kernel,
     Let,
+    Mma,
     Monoid,
     Serial,
     Stmt,
@@ -35,6 +37,7 @@ from ..kernel import (
     Vector,
     nested,
 )
+from ..multiplying import COLUMNS, ROWS, STEPS, mma_element
 from ..records import dataclass
 from ..scalar import apply
 from .gpu_rewrite import flattened, own_variables, spelled, total_of
@@ -43,6 +46,7 @@ from .rewrite import each_access, replaced, stride_of, substitute
 __all__ = ["Product", "match_product", "tile_contraction"]
 
 THREADS = 256
+WARP = 32
 SIDE = 16
 """Threads along each side of a tile."""
 FILLED = 132
@@ -90,14 +94,25 @@ def tile_contraction(kernel: Kernel, size: int) -> Kernel | None:
         (tile for tile in (128, 64) if batch * -(-rows // tile) * -(-columns // tile) >= FILLED),
         32,
     )
-    return _Tiles(kernel, product, side).kernel()
+    tiles = _WarpTiles if _halves(product) else _Tiles
+    return tiles(kernel, product, side).kernel()
+
+
+def _halves(product: Product) -> bool:
+    """Whether both operands are of one 16-bit float, of which tensor cores sum in float32."""
+    kinds = {_narrow(e).dtype for e in (product.left, product.right)}
+    return len(kinds) == 1 and kinds.pop().is_half and product.acc.dtype is float32
+
+
+def _narrow(e: Expr) -> Expr:
+    """What is converted, if `e` is a conversion."""
+    return e.args[0] if isinstance(e, Apply) and e.op == "cast" else e
 
 
 # --- which kernels -------------------------------------------------------------------------------
 
 
 def match_product(kernel: Kernel) -> Product | None:
-    """What a kernel multiplies, if it is a product of matrices in loops, and nothing else."""
     """What a kernel multiplies, None if it is no product of two operands summed along loops."""
     *before, top = kernel.body or (None,)
     if not isinstance(top, For) or not all(isinstance(s, Let) for s in before):
@@ -185,8 +200,9 @@ def _ceil(total: Expr, unit: int) -> Expr:
     return canonical(apply("divtrunc", apply("add", total, index(unit - 1)), index(unit)))
 
 
-@final
 class _Tiles:
+    """A block has a tile, a thread rows and columns of it; steps are the rows of shared memory."""
+
     def __init__(self, kernel: Kernel, product: Product, side: int) -> None:
         self.kernel_, self.p = kernel, product
         self.side = side
@@ -194,6 +210,8 @@ class _Tiles:
         """Rows and columns of one thread."""
         self.step = 16 if side == 128 else 32
         self.dtype = product.acc.dtype
+        self.element = self.dtype
+        """What lies in shared memory."""
         self.rows = total_of([f.extent for f in product.rows])
         self.columns = total_of([f.extent for f in product.columns])
         self.acc = Buffer("acc", self.dtype, (THREADS, self.own, self.own), space="register")
@@ -226,8 +244,9 @@ class _Tiles:
             var: self.let(var.name, value)
             for var, value in (flattened(rest, p.batch) if p.batch else {}).items()
         }
-        left = Buffer("left", self.dtype, (self.step, self.side + 4), space="shared")
-        right = Buffer("right", self.dtype, (self.step, self.side + 4), space="shared")
+        left, right = (
+            Buffer(n, self.element, self._shape(), space="shared") for n in ("left", "right")
+        )
         round_ = Var("round", extent=-(-p.depth // self.step))
         first = canonical(apply("mul", round_, index(self.step)))
         loads = (
@@ -251,6 +270,14 @@ class _Tiles:
         )
         loop = For(item, extent, Any(), body, mapping=Grid(THREADS, Team.BLOCK))
         return replace(self.kernel_, body=(*p.before, loop), finish=())
+
+    def _shape(self) -> tuple[int, int]:
+        """Of shared memory: rows that are next to each other begin in different banks."""
+        return self.step, self.side + 4
+
+    def _place(self, step: Expr, element: Expr) -> tuple[Expr, Expr]:
+        """Where in shared memory a step of a row or of a column lies."""
+        return step, element
 
     # --- threads ----------------------------------------------------------------------------------
 
@@ -348,8 +375,8 @@ class _Tiles:
         values = {**at, **flattened(place, loops), **flattened(k, p.steps)}
         found = replaced(value, values)
         for test in tests:
-            found = apply("select", test, found, const(0, self.dtype))
-        body: tuple[Stmt, ...] = (Store(target, (step, element), found),)
+            found = apply("select", test, found, const(0, self.element))
+        body: tuple[Stmt, ...] = (Store(target, self._place(step, element), found),)
         if lanes > 1:
             body = (For(lane, lanes, Any(), body, mapping=Vector(lanes, 1)),)
         extent = self.side * self.step // lanes
@@ -369,13 +396,64 @@ class _Tiles:
         return score[1] > score[0]
 
     def _lanes(self, value: Expr, loops: Sequence[For], total: Expr, along: bool) -> int:
-        """Elements of one access: four, where none of them can lie beyond an edge."""
+        """Elements of one access: up to 16 bytes, where none of them can lie beyond an edge."""
         fast = self.p.steps if along else loops
         extent = fast[-1].extent
-        whole = isinstance(extent, int) and extent % 4 == 0
-        if any(
+        if not isinstance(extent, int) or any(
             isinstance(e, Apply) and e.op in ("select", "divtrunc", "remtrunc") for e in walk(value)
         ):
             return 1
-        dtypes = {e.dtype.itemsize for e in walk(value) if isinstance(e, Load)}
-        return 4 if whole and dtypes and max(dtypes) <= 4 else 1
+        widest = max((e.dtype.itemsize for e in walk(value) if isinstance(e, Load)), default=8)
+        wanted = 1 if widest > 4 else 4 if value.dtype.itemsize > 2 else 8
+        return next(lanes for lanes in (8, 4, 1) if lanes <= wanted and extent % lanes == 0)
+
+
+@final
+class _WarpTiles(_Tiles):
+    """Products of 16-bit floats by tensor cores: a warp has several tiles of 16 rows and 8 columns.
+
+    Rows and columns are the rows of shared memory, steps side by side.
+    """
+
+    def __init__(self, kernel: Kernel, product: Product, side: int) -> None:
+        halves = replace(product, left=_narrow(product.left), right=_narrow(product.right))
+        super().__init__(kernel, halves, side)
+        self.step = 2 * STEPS
+        self.element = halves.left.dtype
+        down = 2 if side == 32 else 4
+        self.across = THREADS // WARP // down
+        self.high, self.wide = side // down // ROWS, side // self.across // COLUMNS
+        shape = (THREADS, self.high, self.wide, 4)
+        self.acc = Buffer("acc", self.dtype, shape, space="register")
+
+    def _shape(self) -> tuple[int, int]:
+        return self.side, self.step + 8
+
+    def _place(self, step: Expr, element: Expr) -> tuple[Expr, Expr]:
+        return element, step
+
+    def _corner(self, thread: Var) -> tuple[Expr, Expr]:
+        """The first row and column of a warp."""
+        warp = apply("divtrunc", thread, index(WARP))
+        down, over = (apply(op, warp, index(self.across)) for op in ("divtrunc", "remtrunc"))
+        row = apply("mul", down, index(self.high * ROWS))
+        return canonical(row), canonical(apply("mul", over, index(self.wide * COLUMNS)))
+
+    def _each(self, t: Var, element: Callable[[Expr, Expr, tuple[Expr, ...]], Stmt]) -> list[Stmt]:
+        m, n = Var("m", extent=self.high), Var("n", extent=self.wide)
+        row, column = self._corner(t)
+        inner: list[Stmt] = []
+        for c in map(index, range(4)):
+            down, over = mma_element(t, m, n, c)
+            at = (canonical(apply("add", row, down)), canonical(apply("add", column, over)))
+            inner.append(element(*at, (t, m, n, c)))
+        columns = For(n, self.wide, Any(), tuple(inner), mapping=Unroll())
+        return [For(m, self.high, Any(), (columns,), mapping=Unroll())]
+
+    def _multiply(self, left: Buffer, right: Buffer) -> Stmt:
+        t = Var("thread", extent=THREADS)
+        row, column = self._corner(t)
+        steps = range(0, self.step, STEPS)
+        return self._threads(
+            [Mma(self.acc, t, left, row, right, column, index(k)) for k in steps], t
+        )

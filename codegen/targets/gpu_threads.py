@@ -7,13 +7,14 @@ heuristics and knows no tensors.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import final
 
 from ..affine import canonical, upper_bound
-from ..dtypes import int64
-from ..expr import Apply, Buffer, Const, Expr, Var, index
+from ..dtypes import float32, int64
+from ..expr import Apply, Buffer, Const, Expr, Load, Var, index
 from ..kernel import (
     Alloc,
     Contract,
@@ -24,6 +25,7 @@ from ..kernel import (
     Inner,
     Kernel,
     Let,
+    Mma,
     Placed,
     Prefetch,
     Stmt,
@@ -37,6 +39,7 @@ from ..kernel import (
 from ..scalar import apply
 from ..unfolding import unfold_loops
 from .base import Features
+from .gpu_mma import fragments, instruction
 from .gpu_team import Teams
 from .llvm_address import Address, Mask, Sum, VectorContext, memory_type
 from .llvm_builder import Region, Value
@@ -306,6 +309,9 @@ class Threads(Teams):
             if isinstance(s, Sync):
                 self.barrier()
                 self.forget(self.mutable)
+            elif isinstance(s, Mma):
+                self.mma(s)
+                self.forget(frozenset((s.acc,)))
             else:
                 super().body((s,))
 
@@ -321,6 +327,30 @@ class Threads(Teams):
         name = self.begin_if()
         super()._store(s)
         self.end_if(name, first)
+
+    def mma(self, s: Mma) -> None:
+        """Tiles that the threads of a warp multiply: parts of the operands first, then products."""
+        _, high, wide, count = (n for n in s.acc.shape if isinstance(n, int))
+        left, right = (
+            [[self._pair(buffer, place) for place in tile] for tile in tiles]
+            for buffer, tiles in zip((s.left, s.right), fragments(s, high, wide), strict=True)
+        )
+        for m, n in itertools.product(range(high), range(wide)):
+            places = [(s.thread, index(m), index(n), index(c)) for c in range(count)]
+            sums = [self.value(Load(s.acc, place)).text for place in places]
+            made = self.emit(instruction(s.left.dtype, left[m], right[n], sums))
+            for c, place in enumerate(places):
+                kind = "{ float, float, float, float }"
+                text = self.emit(f"extractvalue {kind} {made}, {c}")
+                result = Var("sum", float32)
+                self.bind(result, Value(text, float32, 0, self.depth))
+                self.run_now(Store(s.acc, place, result))
+
+    def _pair(self, buffer: Buffer, place: tuple[Expr, Expr]) -> str:
+        """Two elements next to each other, as 32 bits."""
+        address = self.address(buffer, place)
+        pointer = self.element(address.pointer, buffer, address.constant, self.depth)
+        return self.emit(f"load i32, ptr {pointer}, align 4")
 
     def contract(self, s: Contract) -> None:
         """A register tile of the CPU."""

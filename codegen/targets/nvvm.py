@@ -20,7 +20,7 @@ _SAME = frozenset(
         *("add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "shl", "lshr", "ashr"),
         *("and", "or", "xor", "icmp", "fcmp", "fadd", "fsub", "fdiv", "select", "phi"),
         *("zext", "sext", "trunc", "fpext", "fptrunc", "fptosi", "fptoui", "sitofp", "uitofp"),
-        *("bitcast", "extractelement", "insertelement", "shufflevector"),
+        *("bitcast", "extractvalue", "extractelement", "insertelement", "shufflevector"),
     ]
 )
 """Instructions that are written in LLVM 7 as they are today."""
@@ -162,6 +162,8 @@ class _Writer:
         elif op == "fneg":
             kind, operands = _operands(rest)
             self.put(f"{name} = fsub {kind} {_constant(kind, '-0.0')}, {operands[0]}")
+        elif op == "call" and " asm " in rest:
+            self.put(f"{name} = call {rest}")
         elif op == "call":
             self._call(name, rest)
         elif op in ("getelementptr", "load", "alloca"):

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, final
 import numpy as np
 
 from .ptx_text import Function, Instruction, parse_ptx
-from .ptx_values import KINDS, compute
+from .ptx_values import KINDS, compute, multiply_tiles
 
 __all__ = ["SimulationError", "simulate"]
 
@@ -319,7 +319,7 @@ class _Frame:
     def _step(self, i: Instruction, after: int, mask: Array, every: bool) -> bool:
         """Run one instruction; says whether the threads that ran it have to be chosen anew."""
         name = i.op[0]
-        if name in ("bra", "ret", "bar", "call", "exit", "shfl"):
+        if name in ("bra", "ret", "bar", "call", "exit", "shfl", "mma"):
             return self._control(i, after, mask)
         if i.guard:
             mask, every = mask & self._guard(i), False
@@ -346,8 +346,13 @@ class _Frame:
         elif name == "bar":
             self.pc[mask] = after
             self.waiting[mask] = 2 if i.op[1] == "warp" else 1
-        elif name == "shfl":
-            self._shuffle(i, after, mask)
+        elif name in ("shfl", "mma"):
+            complete = self._complete(i, after, mask)
+            if name == "shfl":
+                self._shuffle(i, complete)
+            else:
+                self._multiply(i, complete)
+            self.pc[complete] = after
         elif name == "call":
             self._call(i, mask)
             self.pc[mask] = after
@@ -413,22 +418,36 @@ class _Frame:
             whole |= part << kind.type(number * bits)
         self._set(i.operands[0], whole, mask, every)
 
-    def _shuffle(self, i: Instruction, after: int, mask: Array) -> None:
-        """Lanes exchange values once all of their warp have come; until then they wait."""
+    def _complete(self, i: Instruction, after: int, mask: Array) -> Array:
+        """The threads all of whose warp have come; the others wait."""
         launch = self.launch
         live = np.bincount(launch.warp[self.running], minlength=launch.warp[-1] + 1)
         there = np.bincount(launch.warp[mask], minlength=live.size)
-        complete = (live == there)[launch.warp] & mask
+        complete: Array = (live == there)[launch.warp] & mask
         late = mask & ~complete
         self.pc[late] = after - 1
         self.waiting[late] = 3
         if (live[launch.warp[complete]] < min(32, launch.threads)).any():
             launch.fail(i, "some threads of a warp have ended")
+        return complete
+
+    def _shuffle(self, i: Instruction, complete: Array) -> None:
+        """Lanes exchange values."""
+        launch = self.launch
         target, source, step, _, _ = i.operands
         other = np.arange(launch.count) - launch.lane + (launch.lane ^ int(step))
         value = self._value(source, KINDS["b32"])
         self._set(target, value[np.minimum(other, launch.count - 1)], complete, False)
-        self.pc[complete] = after
+
+    def _multiply(self, i: Instruction, complete: Array) -> None:
+        """Warps multiply tiles of 16-bit floats."""
+        names = [[part.strip() for part in o.strip("{}").split(",")] for o in i.operands]
+        words, single = KINDS["b32"], KINDS["f32"]
+        left, right = ([self._value(n, words) for n in group] for group in names[1:3])
+        sums = [self._value(n, single) for n in names[3]]
+        found = multiply_tiles(left, right, sums, i.op[-2] == "bf16")
+        for name, value in zip(names[0], found, strict=True):
+            self._set(name, value, complete, False)
 
     # --- memory -----------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..half import from_bfloat16
 from ..meanings import fma
 
-__all__ = ["KINDS", "compute", "kind_of"]
+__all__ = ["KINDS", "compute", "kind_of", "multiply_tiles"]
 
 Array = np.ndarray[Any, Any]
 
@@ -221,3 +222,33 @@ _RULES: dict[str, Callable[..., Any]] = {
     "mov": _simple(lambda a: a),
     "cvta": _simple(lambda a: a),
 }
+
+
+def multiply_tiles(
+    left: Sequence[Array], right: Sequence[Array], sums: Sequence[Array], brain: bool
+) -> list[Array]:
+    """What a warp's product of a 16 by 16 and a 16 by 8 tile leaves in the sums of each thread.
+
+    Each of the arrays has a word of two numbers, or a sum, for each thread.
+    """
+    lane = np.arange(32)
+    group, pair = lane // 4, lane % 4 * 2
+
+    def tile(words: Sequence[Array], moved: Sequence[tuple[int, int]], rows: int) -> Array:
+        made = np.zeros((words[0].size // 32, rows, 16), np.float32)
+        for word, (row, step) in zip(words, moved, strict=True):
+            parts = np.ascontiguousarray(word, np.uint32).view(np.uint16).reshape(-1, 32, 2)
+            numbers = from_bfloat16(parts) if brain else parts.view(np.float16)
+            for k in (0, 1):
+                made[:, group + row, pair + step + k] = numbers[..., k].astype(np.float32)
+        return made
+
+    a = tile(left, ((0, 0), (8, 0), (0, 8), (8, 8)), 16)
+    b = tile(right, ((0, 0), (0, 8)), 8)
+    with np.errstate(all="ignore"):
+        product = np.einsum("wik,wjk->wij", a.astype(np.float64), b.astype(np.float64))
+    result = []
+    for c, total in enumerate(sums):
+        added = product[:, group + 8 * (c // 2), pair + c % 2].reshape(-1)
+        result.append((total + added).astype(np.float32))
+    return result

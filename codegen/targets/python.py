@@ -23,6 +23,7 @@ from ..kernel import (
     If,
     Kernel,
     Let,
+    Mma,
     Monoid,
     Prefetch,
     Role,
@@ -32,6 +33,7 @@ from ..kernel import (
     Unfold,
 )
 from ..monoids import identity
+from ..multiplying import mma_loops
 from ..names import Names
 from ..records import dataclass
 from ..scalar import TABLE, apply, expand
@@ -223,6 +225,8 @@ class Source:
                 self.block(unfold_loops(s))
             elif isinstance(s, Arrange):
                 self.line(f"{self.named[s.keys]}[:{s.count}].sort()")
+            elif isinstance(s, Mma):
+                self.block(mma_loops(s))
             elif not isinstance(s, Prefetch):
                 raise ValueError(
                     f"{self.kernel.name}: no Python for a {type(s).__name__.lower()}; "

@@ -1,4 +1,4 @@
-"""The ways to compute a product that a search compares: tiles, packing, blocks, parts of the sum.
+"""The ways to compute a product that a search compares: tiles, packing, blocks, forms of windows.
 
 Knows what is possible, not what is fast. The order of every sum is the same in all of them.
 """
@@ -14,22 +14,32 @@ from ..targets.base import Features
 from .blocked import block_choice, block_rule, may_block, must_block
 from .contraction import Choice, match, must_pack, number, row_count, rule
 from .narrow import sums_over_lanes, turned
+from .window_tiling import WindowProduct, match_windows
+from .windows import WindowChoice, window_forms
 
-__all__ = ["Product", "product_of"]
+__all__ = ["AnyChoice", "Product", "WindowedProduct", "product_of"]
+
+AnyChoice = Choice | WindowChoice
 
 _DEPTHS = (128, 256, 512)
 """Steps of the sum in one part."""
 
 
-def product_of(kernel: Kernel, size: int, target: Features) -> Product | None:
+def product_of(kernel: Kernel, size: int, target: Features) -> Product | WindowedProduct | None:
     """The product that a kernel computes, if there are several ways with the same result.
 
-    Not so where lanes share a sum, and where chunks have partial results of their own.
+    Not so where lanes share a sum, where long windows are summed, and where chunks have partial
+    results of their own.
     """
     contraction = match(kernel)
     partial = any(p.role is Role.PARTIAL for p in kernel.params)
-    if contraction is None or partial or kernel.finish:
+    if partial or kernel.finish:
         return None
+    if contraction is None:
+        windows = match_windows(kernel)
+        if windows is None or windows.in_rows or not window_forms(windows, size, target):
+            return None
+        return WindowedProduct(windows, size, target)
     if sums_over_lanes(contraction, size, target) is not None:
         return None
     return Product(kernel, size, target)
@@ -103,6 +113,45 @@ class Product:
             return [replace(best, depth=p.depth) for p in parts if p.depth != best.depth]
         blocks = (max(1, best.block // 2), best.block * 2)
         return [_resized(replace(best, block=b)) for b in blocks]
+
+
+@final
+class WindowedProduct:
+    """The ways to compute one product with short windows.
+
+    Attributes
+    ----------
+    first : WindowChoice
+        That of the rule.
+    work : float
+        Multiplications.
+    """
+
+    def __init__(self, product: WindowProduct, size: int, target: Features) -> None:
+        forms = window_forms(product, size, target)
+        fastest = min(forms, key=lambda name: forms[name].time)
+        self.most = {name: form.most for name, form in forms.items()}
+        self.first = WindowChoice(fastest, self.most[fastest])
+        extents = [f.extent for f in (*product.batch, product.rows, product.columns, *product.sums)]
+        self.work = 1.0
+        for extent in extents:
+            self.work *= extent if isinstance(extent, int) else size
+
+    @property
+    def stages(self) -> Sequence[Callable[[WindowChoice], Sequence[WindowChoice]]]:
+        """What to try one after the other, each beside the best so far."""
+        return (self.forms, self.heights)
+
+    def forms(self, best: WindowChoice) -> Sequence[WindowChoice]:
+        """The other forms."""
+        return [WindowChoice(n, most) for n, most in self.most.items() if n != best.form]
+
+    def heights(self, best: WindowChoice) -> Sequence[WindowChoice]:
+        """Tiles of fewer rows."""
+        if best.form == "unrolled":
+            return ()
+        most = (best.most - 2, best.most - 4, best.most // 2)
+        return [replace(best, most=rows) for rows in dict.fromkeys(most) if rows > 0]
 
 
 def _resized(choice: Choice) -> Choice:

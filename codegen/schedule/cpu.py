@@ -56,7 +56,7 @@ from .scanning import scanned
 from .short_rows import short_rows
 from .splitting import outermost_pieces, split_ranges
 from .transposition import COLUMNS, ROWS, tile_transposed
-from .windows import match_windows, tile_windows
+from .windows import WindowChoice, match_windows, tile_windows
 
 __all__ = ["Mapped", "schedule"]
 
@@ -94,7 +94,7 @@ def schedule(
     size: int,
     target: Features,
     streamed: frozenset[Buffer] = frozenset(),
-    choice: Choice | None = None,
+    choice: Choice | WindowChoice | None = None,
 ) -> Mapped:
     """Map a logical kernel to the CPU.
 
@@ -108,14 +108,14 @@ def schedule(
     streamed : frozenset of Buffer
         Outputs that are larger than the cache, not read soon and not in place:
         their stores go around the cache where alignment is proven.
-    choice : Choice, optional
-        How a product of matrices is computed; by default a rule says so.
+    choice : Choice or WindowChoice, optional
+        How a product is computed; by default a rule says so.
     """
     contraction, windows = match(kernel), match_windows(kernel)
     tiled: Tiled | None = None
-    if contraction is not None and choice is not None and choice.depth:
+    if contraction is not None and isinstance(choice, Choice) and choice.depth:
         tiled = blocked(contraction, size, target, choice)
-    elif contraction is not None and choice is not None:
+    elif contraction is not None and isinstance(choice, Choice):
         tiled = tile(turned(contraction, size), size, target, choice)
     elif contraction is not None:
         tiled = (
@@ -124,7 +124,8 @@ def schedule(
             or tile(turned(contraction, size), size, target)
         )
     elif windows is not None:
-        tiled = tile_windows(windows, size, target)
+        of_windows = choice if isinstance(choice, WindowChoice) else None
+        tiled = tile_windows(windows, size, target, of_windows)
     if tiled is not None:
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))

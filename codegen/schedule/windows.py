@@ -19,6 +19,7 @@ from ..kernel import (
     Stmt,
     Vector,
 )
+from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from ..varying import likely
@@ -39,22 +40,60 @@ from .window_tiling import (
 from .window_unrolled import Unrolled
 from .window_unrolled_sums import UnrolledSums
 
-__all__ = ["match_windows", "tile_windows"]
+__all__ = ["WindowChoice", "match_windows", "tile_windows", "window_forms"]
 
 LEAST_ROWS = 24
 """Rows that share a panel of windows: fewer do not pay for unfolding it."""
 
 
-def tile_windows(product: WindowProduct, size: int, target: Features) -> Tiled:
+SHORT: dict[str, type[Direct] | type[Channels]] = {
+    "direct": Direct,
+    "unrolled": Unrolled,
+    "channels": Channels,
+}
+"""The forms of short windows, by name: all sum in the same order."""
+
+
+@final
+@dataclass(frozen=True)
+class WindowChoice:
+    """How a product with short windows is computed; nothing of this changes a bit of it.
+
+    Attributes
+    ----------
+    form : str
+        One of `SHORT`.
+    most : int
+        Rows of a tile, at most.
+    """
+
+    form: str
+    most: int
+
+
+def tile_windows(
+    product: WindowProduct, size: int, target: Features, choice: WindowChoice | None = None
+) -> Tiled:
     """The mapped form: items of (batch, block of rows, panel of columns)."""
     if product.in_rows:
         long = (form(product, size, target) for form in (Sums, UnrolledSums, Rows))
         return min((form for form in long if form.fits), key=lambda form: form.time).tiled()
-    forms = (form(product, size, target) for form in (Direct, Unrolled, Channels))
-    fitting = [form for form in forms if form.fits]
+    if choice is not None:
+        form = SHORT[choice.form](product, size, target)
+        form.most = choice.most
+        return form.tiled()
+    fitting = window_forms(product, size, target)
     if not fitting:
         return Columns(product, size, target).tiled()
-    return min(fitting, key=lambda form: form.time).tiled()
+    return min(fitting.values(), key=lambda form: form.time).tiled()
+
+
+def window_forms(
+    product: WindowProduct, size: int, target: Features
+) -> dict[str, Direct | Channels]:
+    """The forms that a product with short windows may have, by name."""
+    forms = {name: form(product, size, target) for name, form in SHORT.items()}
+    return {name: form for name, form in forms.items() if form.fits}
 
 
 @final

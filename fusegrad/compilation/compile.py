@@ -567,7 +567,7 @@ def compile(
         The most bytes that a step may keep between its kernels. Values are computed again rather
         than kept, the cheapest first; MemoryLimitError names what can be reached if that is more.
     tune_ms : float, optional
-        How many milliseconds the first call may spend on trying how the products of matrices are
+        How many milliseconds the first call may spend on trying how products and convolutions are
         computed the fastest here; the disk keeps the answer. Results do not depend on it.
 
     Returns

@@ -15,7 +15,7 @@ from ..autodiff.body import Body
 from ..autodiff.loop import While
 from ..codegen.program import Call, verify_program
 from ..codegen.records import dataclass
-from ..codegen.schedule.contraction import Choice
+from ..codegen.schedule.choices import AnyChoice
 from ..codegen.schedule.cpu import Mapped, schedule
 from ..codegen.targets import base, llvm
 from ..codegen.verify import verify_kernel
@@ -343,7 +343,7 @@ def _compile(
     streams: list[frozenset[int]] = []
     check = config.current().check
     found = lowered_regions(made, units)
-    choices: dict[int, Choice] = {}
+    choices: dict[int, AnyChoice] = {}
     if tuner is not None:
         every = [*found]
         clock.lap("lower")
@@ -380,7 +380,7 @@ def _tuned(
     streamable: set[Node],
     features: base.Features,
     tuner: Tuner,
-) -> dict[int, Choice]:
+) -> dict[int, AnyChoice]:
     """How the different products are computed, by the number of their kernel."""
     kernels = []
     for number in dict.fromkeys(firsts):

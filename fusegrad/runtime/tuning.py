@@ -11,14 +11,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import final
+from typing import Any, final
 
 from ..codegen.dtypes import DType
 from ..codegen.expr import Buffer
 from ..codegen.printer import print_kernel
 from ..codegen.records import dataclass
-from ..codegen.schedule.choices import Product, product_of
-from ..codegen.schedule.contraction import Choice
+from ..codegen.schedule.choices import AnyChoice, Product, WindowedProduct, product_of
 from ..codegen.schedule.cpu import schedule
 from ..codegen.targets import llvm
 from ..codegen.targets.base import Features
@@ -46,18 +45,18 @@ ONE_RUN = 3e-4
 
 
 def search(
-    product: Product,
-    prepare: Callable[[Choice], Run],
+    product: Product | WindowedProduct,
+    prepare: Callable[[AnyChoice], Run],
     clock: Callable[[], float],
     deadline: float,
-) -> tuple[Choice, bool]:
+) -> tuple[AnyChoice, bool]:
     """The fastest way that was found until the deadline, and whether all were tried.
 
     Nothing begins that would end too late if it took as long as the longest trial before it.
 
     Parameters
     ----------
-    product : Product
+    product : Product or WindowedProduct
     prepare : callable
         Makes a way ready to run.
     clock : callable
@@ -67,9 +66,10 @@ def search(
 
     Returns
     -------
-    Choice, bool
+    Choice or WindowChoice, bool
     """
-    best, run = product.first, None
+    best: Any = product.first
+    run: Run | None = None
     longest = 0.0
     for stage in product.stages:
         for other in stage(best):
@@ -118,7 +118,7 @@ class Tuner:
 
     def choices(
         self, kernels: Sequence[tuple[int, Lowered, frozenset[Buffer]]], features: Features
-    ) -> dict[int, Choice]:
+    ) -> dict[int, AnyChoice]:
         """For the kernels that are products, how each is computed; the largest ones first.
 
         Parameters
@@ -139,13 +139,13 @@ class Tuner:
             if product is not None:
                 found.append((number, _Trial(lowered, streamed, features, self.count), product))
         found.sort(key=lambda each: -each[2].work)
-        chosen: dict[int, Choice] = {}
+        chosen: dict[int, AnyChoice] = {}
         disk = cache.default()
         for number, trial, product in found:
             key = trial.key(product.first)
             entry = disk.get(key) if disk is not None else None
             if entry is not None:
-                chosen[number] = Choice(**entry.header)
+                chosen[number] = type(product.first)(**entry.header)
                 continue
             chosen[number], complete = search(product, trial.prepare, self.clock, deadline)
             if disk is not None and complete:
@@ -163,7 +163,7 @@ class _Trial:
     features: Features
     count: int
 
-    def key(self, first: Choice) -> cache.Key:
+    def key(self, first: AnyChoice) -> cache.Key:
         """What the fastest way depends on."""
         text = print_kernel(replace(self.lowered.kernel, name="kernel"))
         around = sorted(buffer.name for buffer in self.streamed)
@@ -179,7 +179,7 @@ class _Trial:
             ]
         )
 
-    def prepare(self, choice: Choice) -> Run:
+    def prepare(self, choice: AnyChoice) -> Run:
         """The kernel in one way, compiled, with memory to run on."""
         kernel, items = self.lowered.kernel, self.lowered.items
         mapped = schedule(kernel, items, self.features, self.streamed, choice)

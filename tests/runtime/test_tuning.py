@@ -139,6 +139,64 @@ def test_every_way_gives_the_same_bits(
         assert np.asarray(tuned(a, b)).tobytes() == expected, way
 
 
+def convolution(stride: int, groups: int) -> Callable[[Any, Any], Any]:
+    """A convolution and something after each element."""
+
+    def convolve(x: Any, w: Any) -> Any:
+        y = fg.nn.functional.conv2d(x, w, stride=stride, padding=1, groups=groups)
+        return fg.maximum(y, 0)
+
+    return convolve
+
+
+@pytest.mark.parametrize(
+    ("given", "weight", "stride", "groups", "dtype", "least"),
+    [
+        ((2, 5, 9, 8), (13, 5, 3, 3), 1, 1, "float32", 5),
+        ((1, 40, 11, 37), (22, 20, 3, 2), 2, 2, "float64", 5),
+        ((2, 6, 12, 21), (6, 1, 3, 3), 1, 6, "float32", 3),
+    ],
+    ids=str,
+)
+def test_every_way_of_a_convolution_gives_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: int,
+    groups: int,
+    dtype: str,
+    least: int,
+) -> None:
+    random = np.random.default_rng(4)
+    x, w = (random.standard_normal(shape).astype(dtype) for shape in (given, weight))
+    expected = np.asarray(fg.compile(convolution(stride, groups))(x, w)).tobytes()
+    ways: list[Any] = []
+
+    def collect(p: Any, *_: Any) -> tuple[Any, bool]:
+        first = [p.first, *p.forms(p.first)]
+        ways.extend(dict.fromkeys(way for f in first for s in p.stages for way in [f, *s(f)]))
+        return p.first, False
+
+    monkeypatch.setattr(tuning, "search", collect)
+    fg.compile(convolution(stride, groups), tune_ms=1)(x, w)
+    assert len({way.form for way in ways}) >= 2
+    assert len(ways) >= least
+    for number, way in enumerate(ways):
+        monkeypatch.setattr(tuning, "search", lambda *_, way=way: (way, False))
+        tuned = fg.compile(convolution(stride, groups), tune_ms=2 + number)
+        assert np.asarray(tuned(x, w)).tobytes() == expected, way
+
+
+def test_tuned_convolutions_compute_the_same() -> None:
+    random = np.random.default_rng(5)
+    x = random.standard_normal((3, 8, 14, 14)).astype("float32")
+    w = random.standard_normal((9, 8, 3, 3)).astype("float32")
+    tuned = fg.compile(convolution(1, 1), tune_ms=20_000)
+    expected = np.asarray(fg.compile(convolution(1, 1))(x, w))
+    assert np.asarray(tuned(x, w)).tobytes() == expected.tobytes()
+    assert "tune" in tuned.stats().compile_ms
+
+
 def test_tuned_functions_compute_the_same(tmp_path: Path) -> None:
     a, b = operands(130, 150, 70, "NN", "float32")
     program = """

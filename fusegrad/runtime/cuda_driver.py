@@ -1,7 +1,9 @@
-"""NVIDIA's driver: memory, code, launches and captured work through the package cuda-bindings.
+"""NVIDIA's driver through its Python packages: cuda.core and, for what it lacks, cuda.bindings.
 
-The one file that knows the package, which is imported when somebody asks for a GPU. Each GPU has
-one stream, and the context that other libraries of the process use too.
+The one file that knows the packages, which are imported when somebody asks for a GPU. Devices,
+streams, code, launches and captured graphs are those of cuda.core; memory is bare addresses, whose
+allocation and transfers the bindings do, and so are moments that other libraries wait for. Each GPU
+has one stream, and the context that other libraries of the process use too.
 """
 
 from __future__ import annotations
@@ -23,13 +25,12 @@ from .device_image import Image, Memory, Piece, Served, launches, memory_of, par
 from .devices import DeviceKernel, Driver
 from .libraries import Algorithm, Libraries, Library
 
-__all__ = ["CudaDriver"]
+__all__ = ["CudaDriver", "Packages"]
 
 _PINNED = 1 << 23
 """Bytes of each of the buffers through which long transfers go."""
 _SHORT = 1 << 16
 """What is no longer than this the driver copies before it returns."""
-_NON_BLOCKING = 1
 _NO_TIMING = 2
 _OUT_OF_MEMORY, _NO_DEVICE = 2, 100
 
@@ -41,10 +42,21 @@ _KNOWN: dict[str, tuple[str, Callable[[Any], Library]]] = {
 """Libraries by their titles: what they are opened as, and what knows them."""
 
 
-def _bindings() -> Any:
+class Packages(NamedTuple):
+    """The modules that are spoken to."""
+
+    driver: Any
+    core: Any
+
+
+def _packages() -> Packages:
+    from cuda import core
     from cuda.bindings import driver
 
-    return driver
+    if not hasattr(core, "Device"):
+        # Where it was until version 0.5.
+        from cuda.core import experimental as core
+    return Packages(driver, core)
 
 
 def _library(name: str) -> Any:
@@ -60,8 +72,8 @@ class CudaDriver(Driver):
 
     Parameters
     ----------
-    bindings : module, optional
-        What has the functions of the driver; by default the package's.
+    packages : Packages, optional
+        By default those that are installed.
     open_library : callable, optional
         What opens a library of NVIDIA's by its name; by default wherever it is installed.
 
@@ -72,7 +84,9 @@ class CudaDriver(Driver):
     """
 
     def __init__(
-        self, bindings: Any = None, open_library: Callable[[str], Any] | None = None
+        self,
+        packages: Packages | None = None,
+        open_library: Callable[[str], Any] | None = None,
     ) -> None:
         self.libraries = Libraries(open_library or _library, _KNOWN)
         self._reason: str | None = None
@@ -80,10 +94,10 @@ class CudaDriver(Driver):
         self._lock = threading.RLock()
         self._current = threading.local()
         try:
-            self._cuda = bindings or _bindings()
+            self._cuda, self._core = packages or _packages()
             error, *_ = self._cuda.cuInit(0)
-        except ImportError:
-            self._reason = "the package cuda-bindings is missing: pip install 'fusegrad[cuda]'"
+        except ImportError as missing:
+            self._reason = f"a package is missing ({missing}): pip install 'fusegrad[cuda]'"
             return
         except RuntimeError as problem:
             self._reason = f"NVIDIA's driver is not installed ({problem})"
@@ -116,6 +130,16 @@ class CudaDriver(Driver):
             )
         return results[0] if len(results) == 1 else tuple(results)
 
+    def _told(self, what: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """What cuda.core gives; an error if it fails."""
+        try:
+            return function(*given, **named)
+        except Exception as problem:
+            raise DeviceError(
+                f"the GPU failed to {what}: {problem}",
+                remedy="what it computed since the last look is lost; start the process again",
+            ) from problem
+
     def _gpu(self, index: int) -> _Gpu:
         """The context of a GPU, current in this thread."""
         gpu = self._gpus.get(index)
@@ -123,14 +147,14 @@ class CudaDriver(Driver):
             with self._lock:
                 gpu = self._gpus.get(index)
                 if gpu is None:
-                    device = self._ask("cuDeviceGet", index)
-                    context = self._ask("cuDevicePrimaryCtxRetain", device)
-                    self._ask("cuCtxSetCurrent", context)
+                    device = self._told("open a GPU", self._core.Device, index)
+                    self._told("open a GPU", device.set_current)
                     self._current.index = index
-                    stream = self._ask("cuStreamCreate", _NON_BLOCKING)
-                    gpu = self._gpus[index] = _Gpu(context, stream)
+                    options = self._core.StreamOptions(nonblocking=True)
+                    queue = self._told("make a stream", device.create_stream, options=options)
+                    gpu = self._gpus[index] = _Gpu(device, queue)
         if getattr(self._current, "index", None) != index:
-            self._ask("cuCtxSetCurrent", gpu.context)
+            self._told("use a GPU", gpu.device.set_current)
             self._current.index = index
         return gpu
 
@@ -273,8 +297,9 @@ class CudaDriver(Driver):
         if not image.kernels:
             return []
         self._gpu(index)
-        module = self._ask("cuModuleLoadData", image.code) if image.code else None
-        loaded = _Loaded(self, index, module)
+        made = self._core.ObjectCode.from_cubin
+        code = self._told("load code", made, image.code) if image.code else None
+        loaded = _Loaded(self, index, code)
         return [
             _Function(loaded, image.memory, [self._prepared(loaded, p, image.tf32) for p in pieces])
             for pieces in image.kernels
@@ -284,7 +309,10 @@ class CudaDriver(Driver):
         if isinstance(piece, Served):
             return _Asked(piece.call, Algorithm(piece.algorithm, piece.workspace), tf32)
         entries = [
-            (self._ask("cuModuleGetFunction", loaded.module, e.name.encode()), e.blocks, e.threads)
+            (
+                self._core.LaunchConfig(grid=e.blocks, block=e.threads),
+                self._told("load code", loaded.code.get_kernel, e.name),
+            )
             for e in piece.entries
         ]
         return _Launched(entries, piece.further)
@@ -327,7 +355,7 @@ class CudaDriver(Driver):
         workspace: int,
     ) -> None:
         made: _Function = function
-        stream = self._gpu(index).stream
+        gpu = self._gpu(index)
         between, vector, scratch = made.memory.places(workspace)
         for piece in made.pieces:
             if isinstance(piece, _Asked):
@@ -335,35 +363,29 @@ class CudaDriver(Driver):
                 assert library is not None
                 library.run(
                     *(index, piece.call, piece.algorithm, piece.tf32),
-                    *((*addresses, vector, between).__getitem__, scratch, int(stream)),
+                    *((*addresses, vector, between).__getitem__, scratch, int(gpu.stream)),
                 )
                 continue
-            given = (
-                (*addresses, (0, between, vector)[-piece.further]) if piece.further else addresses
-            )
-            words = (ctypes.c_int64 * (len(given) + 1 + len(sizes)))(*given, scratch, *sizes)
-            start = ctypes.addressof(words)
-            pointers = (ctypes.c_void_p * len(words))(*range(start, start + 8 * len(words), 8))
-            at = ctypes.addressof(pointers)
-            for entry, blocks, threads in piece.entries:
-                self._ask("cuLaunchKernel", entry, blocks, 1, 1, threads, 1, 1, 0, stream, at, 0)
+            further = ((0, between, vector)[-piece.further],) if piece.further else ()
+            for config, kernel in piece.entries:
+                # Python's integers are 64 bits for it, addresses and sizes alike.
+                given = map(int, (*addresses, *further, scratch, *sizes))
+                self._told("launch", self._core.launch, gpu.queue, config, kernel, *given)
 
     def capture(self, index: int, run: Callable[[], None]) -> Any:
-        stream = self._gpu(index).stream
-        mode = self._cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        self._ask("cuStreamBeginCapture", stream, mode)
+        builder = self._told("capture", self._gpu(index).queue.create_graph_builder)
+        self._told("capture", builder.begin_building, "thread_local")
         try:
             run()
         finally:
-            graph = self._ask("cuStreamEndCapture", stream)
+            self._told("capture", builder.end_building)
         try:
-            return _Graph(self, self._ask("cuGraphInstantiate", graph, 0))
+            return self._told("capture", builder.complete)
         finally:
-            self._ask("cuGraphDestroy", graph)
+            builder.close()
 
     def replay(self, index: int, captured: Any) -> None:
-        work: _Graph = captured
-        self._ask("cuGraphLaunch", work.executable, self._gpu(index).stream)
+        self._told("run a step", captured.launch, self._gpu(index).queue)
 
     def mark(self, index: int) -> Any:
         stream = self._gpu(index).stream
@@ -402,34 +424,34 @@ class CudaDriver(Driver):
 
 @final
 class _Gpu:
-    """What a process has of a GPU."""
+    """What a process has of a GPU; `stream` is what the bindings call its queue."""
 
-    def __init__(self, context: Any, stream: Any) -> None:
-        self.context = context
-        self.stream = stream
+    def __init__(self, device: Any, queue: Any) -> None:
+        self.device = device
+        self.queue = queue
+        self.stream = queue.handle
         self.pinned: list[tuple[int, Any]] = []
 
 
 @final
 class _Loaded:
-    """The module of a step."""
+    """The code of a step."""
 
-    def __init__(self, driver: CudaDriver, index: int, module: Any) -> None:
+    def __init__(self, driver: CudaDriver, index: int, code: Any) -> None:
         self.driver = driver
         self.index = index
-        self.module = module
+        self.code = code
 
     def __del__(self) -> None:
-        if self.module is not None:
+        if self.code is not None:
             # What it was asked for may still run.
             self.driver.quietly("cuStreamSynchronize", self.driver.stream(self.index))
-            self.driver.quietly("cuModuleUnload", self.module)
 
 
 class _Launched(NamedTuple):
-    """Launches of one kernel: entry, blocks, threads; `further` as in `Launches`."""
+    """Launches of one kernel: how large each is, and its entry; `further` as in `Launches`."""
 
-    entries: list[tuple[Any, int, int]]
+    entries: list[tuple[Any, Any]]
     further: int
 
 
@@ -461,15 +483,3 @@ class _Event:
 
     def __del__(self) -> None:
         self.driver.quietly("cuEventDestroy", self.handle)
-
-
-@final
-class _Graph:
-    """Captured work."""
-
-    def __init__(self, driver: CudaDriver, executable: Any) -> None:
-        self.driver = driver
-        self.executable = executable
-
-    def __del__(self) -> None:
-        self.driver.quietly("cuGraphExecDestroy", self.executable)

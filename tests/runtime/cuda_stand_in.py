@@ -1,18 +1,16 @@
-"""A stand-in for cuda-bindings: the driver's functions, with kernels interpreted in NumPy."""
+"""Stand-ins for cuda.bindings and cuda.core, with kernels interpreted in NumPy."""
 
 from __future__ import annotations
 
 import ctypes
 from enum import IntEnum
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fusegrad.codegen.interpret import interpret_kernel
-
-
-class Mode(IntEnum):
-    CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1
+from fusegrad.runtime.cuda_driver import Packages
 
 
 class Attribute(IntEnum):
@@ -27,7 +25,6 @@ class Kind(IntEnum):
 class Bindings:
     """The functions of the driver that are used, with their parameters and results."""
 
-    CUstreamCaptureMode = Mode
     CUdevice_attribute = Attribute
     CUjitInputType = Kind
 
@@ -67,23 +64,12 @@ class Bindings:
     def cuDeviceGetAttribute(self, attribute: Attribute, device: str) -> Any:
         return 0, self.capability[attribute - 75]
 
-    def cuDevicePrimaryCtxRetain(self, device: str) -> Any:
-        return 0, f"context of {device}"
-
-    def cuCtxSetCurrent(self, context: str) -> Any:
-        self.context = context
-        return (0,)
-
     def cuCtxSynchronize(self) -> Any:
         return (0,)
 
     def cuMemGetInfo(self) -> Any:
         assert self.context
         return 0, 1 << 30, 1 << 31
-
-    def cuStreamCreate(self, flags: int) -> Any:
-        assert self.context
-        return 0, 77
 
     def cuStreamSynchronize(self, stream: int) -> Any:
         assert stream == 77
@@ -142,30 +128,6 @@ class Bindings:
     def cuLinkDestroy(self, state: str) -> Any:
         return (0,)
 
-    def cuModuleLoadData(self, image: bytes) -> Any:
-        return 0, image
-
-    def cuModuleUnload(self, module: bytes) -> Any:
-        return (0,)
-
-    def cuModuleGetFunction(self, module: bytes, name: bytes) -> Any:
-        assert b".entry " + name + b"(" in module
-        return 0, name.decode()
-
-    def cuLaunchKernel(self, function: str, *given: Any) -> Any:
-        gx, gy, gz, bx, by, bz, shared, stream, at, extra = given
-        assert (gy, gz, by, bz, shared, stream, extra) == (1, 1, 1, 1, 0, 77, 0)
-        assert gx >= 1
-        assert 32 <= bx <= 1024
-        kernel, first = self.kernels[function]
-        if not first:
-            return (0,)
-        count, sizes = len(kernel.params), len(kernel.sizes)
-        pointers = (ctypes.c_void_p * (count + 1 + sizes)).from_address(at)
-        words = [ctypes.c_int64.from_address(p).value for p in pointers]
-        assert not any(word % 16 for word in words[: count + 1]), "arguments are aligned"
-        return self._work(lambda: self._run(kernel, words[:count], words[count + 1 :]))
-
     def _run(self, kernel: Any, addresses: list[int], sizes: list[int]) -> None:
         named = {str(v): n for v, n in zip(kernel.sizes, sizes, strict=True)}
         arrays = []
@@ -184,24 +146,96 @@ class Bindings:
             work()
         return (0,)
 
-    def cuStreamBeginCapture(self, stream: int, mode: Mode) -> Any:
-        self.capturing = []
-        return (0,)
+    def packages(self) -> Packages:
+        """What a driver is made of."""
+        return Packages(self, Core(self))
 
-    def cuStreamEndCapture(self, stream: int) -> Any:
-        graph, self.capturing = self.capturing, None
-        return 0, graph
 
-    def cuGraphInstantiate(self, graph: Any, flags: int) -> Any:
-        return 0, graph
+class Core:
+    """The parts of cuda.core that are used."""
 
-    def cuGraphDestroy(self, graph: Any) -> Any:
-        return (0,)
+    def __init__(self, driver: Bindings) -> None:
+        self.driver = driver
+        self.ObjectCode = SimpleNamespace(from_cubin=lambda image: Code(image))
 
-    def cuGraphExecDestroy(self, graph: Any) -> Any:
-        return (0,)
+    def Device(self, index: int) -> Device:
+        assert 0 <= index < self.driver.gpus
+        return Device(self.driver, index)
 
-    def cuGraphLaunch(self, graph: Any, stream: int) -> Any:
-        for work in graph:
+    def StreamOptions(self, nonblocking: bool) -> bool:
+        return nonblocking
+
+    def LaunchConfig(self, grid: int, block: int) -> tuple[int, int]:
+        assert grid >= 1
+        assert 32 <= block <= 1024
+        return grid, block
+
+    def launch(self, stream: Stream, config: tuple[int, int], name: str, *given: int) -> None:
+        self.driver.calls.append("launch")
+        assert stream.handle == 77
+        assert all(type(word) is int for word in given)
+        kernel, first = self.driver.kernels[name]
+        if not first:
+            return
+        count, sizes = len(kernel.params), len(kernel.sizes)
+        assert len(given) == count + 1 + sizes
+        assert not any(word % 16 for word in given[: count + 1]), "arguments are aligned"
+        run = self.driver._run
+        self.driver._work(lambda: run(kernel, list(given[:count]), list(given[count + 1 :])))
+
+
+class Device:
+    def __init__(self, driver: Bindings, index: int) -> None:
+        self.driver, self.index = driver, index
+
+    def set_current(self) -> None:
+        self.driver.context = f"context of {self.index}"
+
+    def create_stream(self, options: bool) -> Stream:
+        assert options
+        assert self.driver.context == f"context of {self.index}"
+        return Stream(self.driver)
+
+
+class Code:
+    def __init__(self, image: bytes) -> None:
+        self.image = image
+
+    def get_kernel(self, name: str) -> str:
+        assert f".entry {name}(".encode() in self.image
+        return name
+
+
+class Stream:
+    """A stream, and what captures its work."""
+
+    def __init__(self, driver: Bindings) -> None:
+        self.driver = driver
+        self.handle = 77
+        self.captured: list[Any] = []
+
+    def create_graph_builder(self) -> Stream:
+        return Stream(self.driver)
+
+    def begin_building(self, mode: str) -> None:
+        assert mode == "thread_local"
+        self.driver.capturing = self.captured
+
+    def end_building(self) -> None:
+        self.driver.capturing = None
+
+    def complete(self) -> Graph:
+        return Graph(self.driver, self.captured)
+
+    def close(self) -> None:
+        self.captured = []
+
+
+class Graph:
+    def __init__(self, driver: Bindings, work: list[Any]) -> None:
+        self.driver, self.work = driver, work
+
+    def launch(self, stream: Stream) -> None:
+        self.driver.calls.append("graph.launch")
+        for work in self.work:
             work()
-        return (0,)

@@ -24,7 +24,7 @@ class Machine:
         self.cuda = Bindings()
         self.name = name
         self.library = library(ask=lambda work: self.cuda._work(work))
-        self.driver = CudaDriver(self.cuda, self.open)
+        self.driver = CudaDriver(self.cuda.packages(), self.open)
 
     def open(self, name: str) -> Any:
         if name != self.name:

@@ -19,7 +19,7 @@ import fusegrad.nn.functional as F
 from fusegrad import nn, optim
 from fusegrad.errors import DeviceError
 from fusegrad.runtime import cache, cuda_driver, device_build
-from fusegrad.runtime.cuda_driver import CudaDriver
+from fusegrad.runtime.cuda_driver import CudaDriver, Packages
 from fusegrad.runtime.devices import substituted
 from fusegrad.tensors.placement import bring_home
 from tests.runtime.cuda_stand_in import Bindings
@@ -40,7 +40,7 @@ def bindings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bindings]:
     monkeypatch.setattr(cuda_driver, "code_of", noted)
     # The stand-in knows the kernels that were compiled for it.
     monkeypatch.setattr(cache, "default", lambda: None)
-    with substituted(CudaDriver(stand_in)):
+    with substituted(CudaDriver(stand_in.packages())):
         yield stand_in
         bring_home()
 
@@ -66,12 +66,12 @@ def test_a_training_step(bindings: Bindings) -> None:
     there = trained("cuda:1")
     calls = bindings.calls.copy()
     np.testing.assert_allclose(there, trained("cpu"), rtol=1e-5)
-    assert "cuGraphLaunch" in calls
-    last = len(calls) - 1 - calls[::-1].index("cuGraphLaunch")
+    assert "graph.launch" in calls
+    last = len(calls) - 1 - calls[::-1].index("graph.launch")
     # One transfer up, one piece of work, one number down.
     assert calls[last - 1 :] == [
         "cuMemcpyHtoDAsync",
-        "cuGraphLaunch",
+        "graph.launch",
         "cuMemcpyDtoHAsync",
         "cuStreamSynchronize",
     ]
@@ -93,19 +93,19 @@ def test_a_second_process_lowers_nothing(
     def absent(name: str) -> Any:
         raise OSError(name)
 
-    first, origins = called(CudaDriver(bindings, absent))
+    first, origins = called(CudaDriver(bindings.packages(), absent))
     assert origins == {"compiled": 1}
     monkeypatch.delattr(device_build, "build_device_record")
     monkeypatch.delattr(cuda_driver, "code_of")
     before = bindings.calls.count("cuLinkCreate")
-    second, origins = called(CudaDriver(bindings, absent))
+    second, origins = called(CudaDriver(bindings.packages(), absent))
     assert origins == {"disk": 1}
     assert bindings.calls.count("cuLinkCreate") == before
     np.testing.assert_array_equal(first, second)
     # Another driver makes other code.
     monkeypatch.setattr(bindings, "cuDriverGetVersion", lambda: (0, 13010), raising=False)
     with pytest.raises(AttributeError, match="build_device_record"):
-        called(CudaDriver(bindings, absent))
+        called(CudaDriver(bindings.packages(), absent))
 
 
 def test_long_transfers_go_through_two_buffers(
@@ -138,7 +138,7 @@ def test_what_it_says_of_gpus(bindings: Bindings) -> None:
     ],
 )
 def test_why_not(bindings_: Bindings, reason: str) -> None:
-    with substituted(CudaDriver(bindings_)):
+    with substituted(CudaDriver(bindings_.packages())):
         assert not fg.cuda.is_available()
         assert reason in (fg.cuda.why_not() or "")
         assert fg.cuda.device_count() == 0
@@ -155,5 +155,5 @@ def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(flags: int) -> Any:
         raise RuntimeError("Failed to dlopen libcuda.so.1")
 
-    driver = CudaDriver(SimpleNamespace(cuInit=absent))
+    driver = CudaDriver(Packages(SimpleNamespace(cuInit=absent), None))
     assert "NVIDIA's driver is not installed" in (driver.why_not() or "")

@@ -9,6 +9,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 __all__ = ["Answered"]
@@ -78,20 +79,23 @@ class Answered(functools.partial):  # type: ignore[type-arg]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """A method: one object for each instance."""
-        if instance is None:
-            return self
-        name = f"_compiled_{self.__name__}_{id(self):x}"
         try:
-            store = vars(instance)
-        except TypeError:
-            store = {}
-        bound = store.get(name)
-        # A copy of an instance has what belongs to the other one.
-        if bound is None or getattr(bound.function, "__self__", instance) is not instance:
-            method = self.function.__get__(instance, owner)
-            bound = type(self)(method, self.options)
-            store[name] = bound
+            bound = instance.__dict__[self._slot]
+            # A copy of an instance has what belongs to the other one.
+            if bound.function.__self__ is instance:
+                return bound
+        except (AttributeError, KeyError):
+            if instance is None:
+                return self
+        bound = type(self)(self.function.__get__(instance, owner), self.options)
+        with suppress(AttributeError):
+            instance.__dict__[self._slot] = bound
         return bound
+
+    @functools.cached_property
+    def _slot(self) -> str:
+        """Under which name an instance has its own."""
+        return f"_compiled_{self.__name__}_{id(self):x}"
 
     def __reduce__(self) -> Any:
         """By name if it has one, as functions; else anew, of the function or of a copy of it."""

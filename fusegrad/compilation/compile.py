@@ -90,6 +90,12 @@ class CompiledFunction(Answered):
             result = fast(*args, *kwargs.values()) if kwargs else fast(*args)
             if result is not MISS:
                 return result
+        if not kwargs:
+            for take, fast in self._fast.takers.values():
+                taken = take(args)
+                result = MISS if taken is None else fast(*taken)
+                if result is not MISS:
+                    return result
         if active.trace is not None:
             return self.function(*args, **kwargs)
         if active.inline:

@@ -13,6 +13,7 @@ from typing import Any, final
 
 from .. import pytree
 from .answering import Answered
+from .containers import Taker, taker
 from .device_calls import DeviceSpecialisation
 from .device_fast import DeviceCalls, build_device_call
 from .dispatch import build
@@ -24,6 +25,8 @@ __all__ = ["FastCalls"]
 
 _MOST_PLANS = 8
 """How many specialisations are tried before the general path."""
+_MOST_TAKERS = 4
+"""How many forms of arguments are."""
 
 Form = tuple[pytree.Structure, bool]
 """The structure of the arguments, and whether there are keyword arguments among them."""
@@ -44,6 +47,8 @@ class FastCalls:
         takes them all in order.
     nested : dict
         From the form of the arguments, if it is another, to what takes their leaves.
+    takers : dict
+        From some of these forms to what gives the leaves of arguments, and what takes them.
     series : dict
         From the form to what makes many calls, one after the other.
     """
@@ -53,6 +58,7 @@ class FastCalls:
         self.flat: Callable[..., Any] | None = None
         self.named: dict[tuple[int | str, ...], Callable[..., Any]] = {}
         self.nested: dict[Form, Callable[..., Any]] = {}
+        self.takers: dict[Form, tuple[Taker, Callable[..., Any]]] = {}
         self.series: dict[Form, Callable[..., int]] = {}
         self._lock = lock
         self._function = weakref.ref(function)
@@ -97,23 +103,44 @@ class FastCalls:
         plans = [plan, *self._plans.pop(form, [])][:_MOST_PLANS]
         self._plans[form] = plans
         call, self.series[form] = caller.functions([p.address for p in plans], plans)
-        if flat:
+        if flat or _names(form) is not None:
             self._answer(caller)
-        else:
+        if not flat:
             self.nested[form] = call
+            self._take(form, call)
         return True
 
+    def _take(self, form: Form, call: Callable[..., Any]) -> None:
+        """Answer calls of a form with nested positional arguments soon."""
+        known = self.takers.get(form)
+        if known is None and (form[1] or len(self.takers) >= _MOST_TAKERS):
+            return
+        take = taker(form[0]) if known is None else known[0]
+        if take is not None:
+            # Others may be reading the one before.
+            self.takers = {**self.takers, form: (take, call)}
+
     def _answer(self, caller: Native) -> None:
-        """Have native code answer calls with positional arguments alone."""
-        lists = [own for form, own in self._plans.items() if _is_flat(form)]
-        plans = [plan for own in reversed(lists) for plan in own]
+        """Have native code answer calls whose arguments are not nested."""
+        flat: list[Any] = []
+        named: list[tuple[int, tuple[str, ...], list[Any]]] = []
+        for form, plans in reversed(self._plans.items()):
+            names: Any = _names(form)
+            if names is not None:
+                named.append((names[0], names[1:], plans))
+            elif _is_flat(form):
+                flat += plans
         function = self._function()
         if self.call is None and function is not None:
             self.call = caller.call(function.weak_general())
-            self.call.use([p.address for p in plans], plans)
             function.answered_by(self.call.function)
-        elif self.call is not None:
-            self.call.use([p.address for p in plans], plans)
+        if self.call is not None:
+            addresses = [(count, names, _addresses(own)) for count, names, own in named]
+            self.call.use(_addresses(flat), addresses, (flat, named))
+
+
+def _addresses(plans: Sequence[Any]) -> list[int]:
+    return [plan.address for plan in plans]
 
 
 def _names(form: Form) -> tuple[int | str, ...] | None:

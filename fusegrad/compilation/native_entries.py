@@ -50,19 +50,79 @@ miss:
   ret ptr @MISS
 }
 
+; Whether the names of a call are these objects.
+define internal i1 @names(ptr %keywords, i64 %count, ptr %names) {
+entry:
+  br label %next
+next:
+  %i = phi i64 [0, %entry], [%i2, %one]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+one:
+  %name = call ptr @PyTuple_GetItem(ptr %keywords, i64 %i)
+  %p = getelementptr ptr, ptr %names, i64 %i
+  %known = load ptr, ptr %p
+  %i2 = add i64 %i, 1
+  %is = icmp eq ptr %name, %known
+  br i1 %is, label %next, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; A result of the plans for calls with such names, or MISS, not a new reference, or null.
+define internal ptr @by_name(ptr %table, ptr %args, i64 %count, ptr %keywords) {
+entry:
+  %number = call i64 @PyTuple_Size(ptr %keywords)
+  %all = add i64 %count, %number
+  %first = getelementptr i64, ptr %table, i64 2
+  br label %next
+next:
+  %r = phi ptr [%first, %entry], [%r2, %other]
+  %positional = get i64 %r + 0
+  %end = icmp slt i64 %positional, 0
+  br i1 %end, label %miss, label %one
+one:
+  %named = get i64 %r + 8
+  %known = get ptr %r + 16
+  %c1 = icmp eq i64 %positional, %count
+  %c2 = icmp eq i64 %named, %number
+  %c = and i1 %c1, %c2
+  br i1 %c, label %compare, label %other
+compare:
+  %same = call i1 @names(ptr %keywords, i64 %number, ptr %known)
+  br i1 %same, label %found, label %other
+other:
+  %r2 = getelementptr i64, ptr %r, i64 4
+  br label %next
+found:
+  %plans = get ptr %r + 24
+  %result = call ptr @first_fit(ptr %plans, ptr %args, i64 %all)
+  ret ptr %result
+miss:
+  ret ptr @MISS
+}
+
 ; A compiled function: the plans that are its own now, held while one of them runs, or else what
 ; answers all calls.
 define ptr @fg_call(ptr %self, ptr %args, i64 %count, ptr %keywords) {
 entry:
   %own = call ptr @PyLong_AsVoidPtr(ptr %self)
   %table = get ptr %own + 0
-  %named = icmp ne ptr %keywords, null
-  br i1 %named, label %general, label %begin
-begin:
   %holder = get ptr %table + 0
   call void @Py_IncRef(ptr %holder)
-  %plans = getelementptr ptr, ptr %table, i64 1
-  %result = call ptr @first_fit(ptr %plans, ptr %args, i64 %count)
+  %unnamed = icmp eq ptr %keywords, null
+  br i1 %unnamed, label %positional, label %named
+positional:
+  %plans = get ptr %table + 8
+  %fit = call ptr @first_fit(ptr %plans, ptr %args, i64 %count)
+  br label %tried
+named:
+  %found = call ptr @by_name(ptr %table, ptr %args, i64 %count, ptr %keywords)
+  br label %tried
+tried:
+  %result = phi ptr [%fit, %positional], [%found, %named]
   call void @Py_DecRef(ptr %holder)
   %missed = icmp eq ptr %result, @MISS
   br i1 %missed, label %general, label %done

@@ -169,6 +169,9 @@ class Native:
         return made
 
 
+Named = tuple[int, Sequence[str], Sequence[int]]
+
+
 @final
 class Call:
     """A native function whose plans may change, also while it runs.
@@ -188,18 +191,40 @@ class Call:
         self.words = (ctypes.c_uint64 * 2)()
         self.owner = _Kept(self.words, (general, None))
         self.words[1] = id(general)
-        self.use([], None)
+        self.use([], [], None)
 
-    def use(self, plans: Sequence[int], keep: Any) -> None:
-        """Try these plans from now on, and none of those before."""
-        table = (ctypes.c_uint64 * (len(plans) + 2))(0, *plans, 0)
-        kept = _Kept(table, keep)
-        table[0] = id(kept)
+    def use(self, plans: Sequence[int], named: Sequence[Named], keep: Any) -> None:
+        """Try these plans from now on, and none of those before.
+
+        Parameters
+        ----------
+        plans : sequence of int
+            For calls with positional arguments alone: their addresses.
+        named : sequence of Named
+            For others: how many positional arguments, the names, and plans.
+        keep : object
+            What they need.
+        """
+        words, parts = [0, 0], [_words(plans)]
+        for positional, names, own in named:
+            # What a call names its arguments by is interned too.
+            interned = [sys.intern(name) for name in names]
+            parts += [_words([id(name) for name in interned]), _words(own), interned]
+            places = (ctypes.addressof(part) for part in parts[-3:-1])
+            words += [positional, len(names), *places]
+        table = (ctypes.c_int64 * (len(words) + 1))(*words, -1)
+        kept = _Kept(table, (parts, keep))
+        table[0], table[1] = id(kept), ctypes.addressof(parts[0])
         before = self.owner.keep
         self.owner.keep = before[0], kept, before[1]
         # One word: whoever reads it sees all of this table, or all of the one before.
         self.words[0] = ctypes.addressof(table)
         self.owner.keep = before[0], kept
+
+
+def _words(values: Sequence[int]) -> Any:
+    """Words in memory, and a zero behind them."""
+    return (ctypes.c_uint64 * (len(values) + 1))(*values, 0)
 
 
 @final

@@ -17,6 +17,7 @@ from .. import pytree
 from ..runtime import memory
 from ..runtime.threads import THREADS_AT
 from ..tensors.tensor_class import Tensor
+from .containers import builder
 from .native_text import KEPT_RESULTS, PLAN
 from .specialisation import FORMATS, Specialisation
 from .watches import MISSING, Attribute, Cell, Elements, Entry, Items, Pairs, Watch, is_constant
@@ -317,4 +318,4 @@ def _form(structure: pytree.Structure, count: int) -> tuple[int, Callable[..., A
         return 0, None
     if structure == pytree.flatten((0,) * count)[1]:
         return 1, None
-    return 2, partial(pytree.unflatten, structure)
+    return 2, builder(structure) or partial(pytree.unflatten, structure)

@@ -7,7 +7,10 @@ Knows the fields of tensors and storages and the layout of the tables; `native_t
 the address of a list of plans, ended by 0; the first that fits the arguments runs. What fits none
 is answered with MISS, and the general path decides. `fg_series` makes many such calls. `fg_call` is
 a whole compiled function: its self is the address of two words, a table and the general path, and
-the table is an object that keeps the plans, and the list of them.
+the table is::
+
+    table     ::= keeper plans named* -1              an object that keeps all of it; a list
+    named     ::= positional count names plans        for calls with these names of arguments
 
 The text has a shorthand: ``%x = get T %p + offset`` loads from so many bytes behind `%p`, and
 ``set T %x, %p + offset`` stores there.

@@ -525,39 +525,3 @@ def test_a_long_step_lets_other_threads_run() -> None:
     plans = [plan for own in f._fast._plans.values() for plan in own]
     brief = native_text.PLAN.index("brief")
     assert sorted(plan._table[brief] for plan in plans) == [0, 0, 1]
-
-
-def test_keyword_arguments_of_any_order_and_number() -> None:
-    @fg.compile
-    def f(x: Any, y: Any = 2.0, *, z: Any = None, flag: bool = False) -> Any:
-        result = x - y if z is None else (x - y) * z["a"] if isinstance(z, dict) else (x - y) * z
-        return result + 1 if flag else result
-
-    x, y, z = (fg.asarray(np.arange(3, dtype=np.float32) + k) for k in (1, 5, 9))
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
-        ((x,), {"y": y}),
-        ((), {"x": x, "y": y}),
-        ((), {"y": y, "x": x}),
-        ((x, y), {"z": z}),
-        ((x,), {"z": z, "y": y}),
-        ((x,), {"y": y, "z": z}),
-        ((x,), {"y": y, "z": {"a": z}}),
-        ((x,), {"flag": True}),
-        ((x,), {"flag": False}),
-        ((x,), {"y": 3.0}),
-        ((x,), {"y": 4.0}),
-        ((x,), {}),
-    ]
-    for _ in range(4):
-        for args, kwargs in calls:
-            expected = np.asarray(f.function(*args, **kwargs))
-            np.testing.assert_array_equal(np.asarray(f(*args, **kwargs)), expected)
-    compiles = f.stats().compiles
-    names = set(f._fast.named)
-    assert {(1, "y"), (0, "x", "y"), (0, "y", "x"), (2, "z"), (1, "z", "y")} <= names
-    longer = fg.asarray(np.arange(5, dtype=np.float32))
-    np.testing.assert_array_equal(np.asarray(f(longer, y=longer)), np.zeros(5))
-    np.testing.assert_array_equal(np.asarray(f(x, y=y)), np.asarray(x) - np.asarray(y))
-    assert f.stats().compiles == compiles + 1
-    with pytest.raises(fg.errors.FusegradError, match="unexpected keyword argument 'w'"):
-        f(x, w=y)

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RECORD", "bfloat16_type", "from_bfloat16", "is_record", "round_to", "to_bfloat16"]
+__all__ = [
+    "RECORD",
+    "as_words",
+    "bfloat16_type",
+    "from_bfloat16",
+    "is_record",
+    "round_to",
+    "to_bfloat16",
+    "unpaired",
+    "without_least",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -79,3 +89,28 @@ def round_to(name: str, value: float) -> float:
         if name == "float16":
             return float(np.float16(value))
         return float(from_bfloat16(to_bfloat16(value)))
+
+
+# --- words of two ---------------------------------------------------------------------------------
+
+
+def as_words(elements: Array, dtype: np.dtype[Any]) -> Array:
+    """The same bytes in elements of another size; what does not fill one is left out."""
+    each = max(1, dtype.itemsize // elements.itemsize)
+    whole = elements[: elements.size // each * each]
+    return whole if each == 1 else whole.view(dtype)
+
+
+def unpaired(words: Array, axis: int) -> Array:
+    """The two numbers of bfloat16 in each word along an axis, in the order in which they count."""
+    halves = (words & np.uint32(0xFFFF0000), words << np.uint32(16))
+    both = np.stack([without_least(h.view(np.float32)) for h in halves], axis + 1)
+    shape = list(words.shape)
+    shape[axis] *= 2
+    return both.reshape(shape)
+
+
+def without_least(values: Array) -> Array:
+    """Numbers below the least normal one as zero, which they are where pairs are multiplied."""
+    least = np.abs(values) < np.finfo(np.float32).tiny
+    return np.where(least, np.copysign(np.float32(0), values), values)

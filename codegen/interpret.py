@@ -12,8 +12,10 @@ from typing import Any, final
 import numpy as np
 
 from .accesses import memory
+from .dtypes import float32, uint32
 from .evaluate import evaluate
 from .expr import Buffer, Expr, Extent, Load, Var, walk
+from .half import as_words, unpaired, without_least
 from .kernel import (
     Alloc,
     Arrange,
@@ -40,7 +42,7 @@ from .kernel import (
     nested,
 )
 from .kernel import Any as Independent
-from .meanings import cast, fma
+from .meanings import converted, fma
 from .monoids import COMBINE, combined, identity, reduced
 from .multiplying import mma_loops
 from .printer import print_statement
@@ -51,14 +53,6 @@ Array = np.ndarray[Any, Any]
 
 LANES = 1 << 20
 """How many iterations are evaluated at once, at most."""
-
-
-def _as(values: Array, buffer: Buffer) -> Array:
-    """Elements of a box as numbers of the buffer's dtype."""
-    if values.dtype == buffer.dtype.numpy:
-        return values
-    result: Array = cast(values, buffer.dtype)
-    return result
 
 
 def interpret_kernel(
@@ -203,7 +197,8 @@ class _Run:
         if found is None or buffer.base is not None:
             if buffer.base is None:
                 raise KeyError(f"{buffer.name} is not allocated here{self._where()}")
-            found = _Memory(self._memory(memory(buffer)).data, None, self._layout(buffer)[1])
+            data = as_words(self._memory(memory(buffer)).data, buffer.dtype.numpy)
+            found = _Memory(data, None, self._layout(buffer)[1])
         return found
 
     def _offset(self, buffer: Buffer, indices: Sequence[Any]) -> Any:
@@ -411,7 +406,7 @@ class _Run:
         box = np.zeros((height, width), s.target.dtype.numpy)
         i, j = np.arange(min(rows, height))[:, None], np.arange(min(columns, width))[None, :]
         read = self._box(s.source, s.starts, {s.row_axis: i, s.column_axis: j})
-        box[: len(i), : j.size] = _as(read, s.target)
+        box[: len(i), : j.size] = converted(read, s.target.dtype)
         i, j = np.arange(height)[:, None], np.arange(width)[None, :]
         target.data[self._offset(s.target, (i + self._value(s.target_row), j))] = box
 
@@ -425,7 +420,10 @@ class _Run:
         along = np.arange(depth)
         a = self._box(s.a, s.a_starts, {s.a_row_axis: i, s.a_sum_axis: along[None, :]})
         b = self._box(s.b, s.b_starts, {s.b_sum_axis: along[:, None], s.b_column_axis: j})
-        a, b = _as(a, s.acc), _as(b, s.acc)
+        pairs = s.acc.dtype is float32 and s.a.dtype is uint32
+        if pairs:
+            a, b, depth = unpaired(a, 1), unpaired(b, 0), 2 * depth
+        a, b = converted(a, s.acc.dtype), converted(b, s.acc.dtype)
         every = (np.arange(height)[:, None] + self._value(s.acc_row), np.arange(width)[None, :])
         place = self._offset(s.acc, every)
         total = np.zeros((height, width), s.acc.dtype.numpy)
@@ -435,7 +433,8 @@ class _Run:
             head = total[:, : j.size]
             factors = a[:, step, None], b[step, None, :]
             exact = s.acc.dtype.is_integer
-            total[:, : j.size] = head + factors[0] * factors[1] if exact else fma(*factors, head)
+            added = head + factors[0] * factors[1] if exact else fma(*factors, head)
+            total[:, : j.size] = without_least(added) if pairs else added
         acc.data[place] = total
 
     def _placed(self, s: Placed) -> None:

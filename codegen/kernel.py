@@ -341,7 +341,9 @@ class Contract(Stmt):
     moved by i along `a_row_axis` and by k along `a_sum_axis`; a row of the tile at or beyond `rows`
     repeats row `rows` - 1 (its values are not used). `b` is read at `b_starts`, moved by k along
     `b_sum_axis` and by j along `b_column_axis`, whose stride must be 1; columns at or beyond
-    `columns` count as zero. 16-bit floats in either are converted to the float32 of ``acc``. With
+    `columns` count as zero. 16-bit floats in either are converted to the float32 of ``acc``.
+    Elements of uint32 in both are two of bfloat16, of which the product of the upper ones is added
+    first, and numbers below the least normal one count as zero. With
     `ahead` what `b` has so many steps of the sum later is fetched into the caches.
     """
 

@@ -18,6 +18,7 @@ __all__ = [
     "Array",
     "bitcast",
     "cast",
+    "converted",
     "divtrunc",
     "elementwise",
     "floor_divide",
@@ -122,6 +123,14 @@ def _fma64(a: Array, b: Array, c: Array) -> Array:
     result = np.where(simple, a * b + c, result)
     for i in zip(*np.nonzero(subnormal), strict=True):
         result[i] = _fma_exact(float(a[i]), float(b[i]), float(c[i]))
+    return result
+
+
+def converted(values: Array, dtype: DType) -> Array:
+    """`values` cast, or themselves where they have the dtype."""
+    if values.dtype == dtype.numpy:
+        return values
+    result: Array = cast(values, dtype)
     return result
 
 

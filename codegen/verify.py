@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, final
 
 from .accesses import memory, operands, read_boxes, written
-from .dtypes import bool_, float32, int32, int64
+from .dtypes import bool_, float32, int32, int64, uint32
 from .expr import Apply, Buffer, Const, Expr, Extent, Load, Var, walk
 from .kernel import (
     SPARE,
@@ -308,7 +308,8 @@ class _Check:
         for source, starts, axes, target in boxes:
             self._place(source, starts)
             widens = source.dtype.is_half and target.dtype is float32
-            if source.dtype is not target.dtype and not widens:
+            pairs = isinstance(s, Contract) and s.a.dtype is s.b.dtype is uint32
+            if source.dtype is not target.dtype and not widens and not pairs:
                 self.fail(f"{source.name} is {source.dtype.short}, not {target.dtype.short}")
             if axes[0] == axes[1] or any(not 0 <= a < len(starts) for a in axes):
                 self.fail(f"{source.name} has no axes {axes}")

@@ -260,15 +260,14 @@ class _Block:
         if self.along_rows:
             self.left_step = _apart(dealt.depth, dealt.height * c.acc.dtype.itemsize)
             shape = (self.tiles * self.left_step, dealt.height)
-        self.left = self._buffer("left", *shape)
+        self.left = Buffer("left", c.packed, shape, space="chunk")
         self.right_step = _apart(dealt.depth, dealt.width * c.acc.dtype.itemsize)
-        self.right = self._buffer("right", self.panels * self.right_step, dealt.width)
+        shape = (self.panels * self.right_step, dealt.width)
+        self.right = Buffer("right", c.packed, shape, space="chunk")
         self.group = min(self.panels, max(1, GROUP // dealt.width))
         count = self.blocks * self.panels if likely(dealt.parts) > 1 else self.group
-        self.sums = self._buffer("sums", count * dealt.block, dealt.width)
-
-    def _buffer(self, name: str, rows: int, columns: int) -> Buffer:
-        return Buffer(name, self.c.acc.dtype, (rows, columns), space="chunk")
+        shape = (count * dealt.block, dealt.width)
+        self.sums = Buffer("sums", c.acc.dtype, shape, space="chunk")
 
     def body(self, items: Items) -> tuple[Stmt, ...]:
         """The loop over items."""

@@ -14,6 +14,7 @@ from ..targets.base import Features
 from .blocked import block_choice, block_rule, may_block, must_block
 from .contraction import Choice, match, must_pack, number, row_count, rule
 from .narrow import sums_over_lanes, turned
+from .pairs import paired
 from .window_tiling import WindowProduct, match_windows
 from .windows import WindowChoice, window_forms
 
@@ -60,6 +61,7 @@ class Product:
     def __init__(self, kernel: Kernel, size: int, target: Features) -> None:
         contraction = match(kernel)
         assert contraction is not None
+        contraction = paired(contraction, size, target)
         self.target = target
         self.whole = contraction
         self.flat = turned(contraction, size)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import final
 
 from ..affine import canonical
-from ..dtypes import DType
+from ..dtypes import DType, uint32
 from ..expr import Apply, Buffer, Const, Expr, Extent, Load, Var, index, number_or_expr, walk
 from ..kernel import (
     Alloc,
@@ -76,6 +76,13 @@ class Contraction:
     b: Operand
     acc: Var
     after: tuple[Stmt, ...]
+
+    @property
+    def packed(self) -> DType:
+        """What panels hold."""
+        made = self.b.computed
+        given = self.b.buffer.dtype if made is None else made.value.dtype
+        return given if given is uint32 else self.acc.dtype
 
 
 @final
@@ -424,7 +431,7 @@ class _TileBuilder:
             valid = let(statements, "valid", apply("minimum", index(self.width), left))
         depth = index(c.depth)
         if self.packed:
-            panel = Buffer("panel", c.acc.dtype, (c.depth, self.width), space="chunk")
+            panel = Buffer("panel", c.packed, (c.depth, self.width), space="chunk")
             statements.append(Alloc(panel))
             if c.b.computed is not None:
                 box = (index(0), column0, c.depth, valid)

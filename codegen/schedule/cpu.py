@@ -42,6 +42,7 @@ from .contraction import Choice, Tiled, match, tile
 from .interleaving import flattened, interleaved
 from .narrow import sums_over_lanes, turned
 from .narrow_columns import RowBlocks, narrow_columns
+from .pairs import paired
 from .prefetch import prefetch_next
 from .rewrite import (
     depends_on,
@@ -112,6 +113,8 @@ def schedule(
         How a product is computed; by default a rule says so.
     """
     contraction, windows = match(kernel), match_windows(kernel)
+    if contraction is not None:
+        contraction = paired(contraction, size, target)
     tiled: Tiled | None = None
     if contraction is not None and isinstance(choice, Choice) and choice.depth:
         tiled = blocked(contraction, size, target, choice)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import final
 
+from ..accesses import memory
 from ..affine import canonical, linear
 from ..dtypes import DType, float32, int64
 from ..expr import Apply, Buffer, Expr, Extent, Load, Var, index, walk
@@ -96,7 +97,7 @@ def element(load: Load, dtype: DType) -> Expr:
 
 def strided(buffer: Buffer, strides: tuple[int, int]) -> Buffer:
     """A matrix over `buffer`: an offset, then rows and columns."""
-    return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", buffer)
+    return Buffer(buffer.name, buffer.dtype, (1, 1, 1), (1, *strides), "view", memory(buffer))
 
 
 def spelled(expr: Expr, lets: Mapping[Var, Expr]) -> Expr:

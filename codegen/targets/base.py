@@ -36,6 +36,8 @@ class Features:
         How many vector registers there are.
     converts_half : bool
         Whether there are instructions between float16 and float32.
+    multiplies_pairs : bool
+        Whether one instruction adds two products of bfloat16 to a float32.
     l1_bytes, l2_bytes, l3_bytes : int
         Cache sizes, read by the schedule alone.
     """
@@ -47,6 +49,7 @@ class Features:
     masked_memory: bool
     registers: int
     converts_half: bool = True
+    multiplies_pairs: bool = False
     l1_bytes: int = _L1
     l2_bytes: int = _L2
     l3_bytes: int = _L3
@@ -103,13 +106,14 @@ def described(triple: str, cpu: str, features: str) -> Features:
         "l3_bytes": _cache_size(3) or _L3,
     }
     if triple.startswith(("aarch64", "arm64")):
-        return Features(triple, cpu, features, 16, False, 32, True, **caches)
+        return Features(triple, cpu, features, 16, False, 32, True, False, **caches)
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= on:
-        return Features(triple, cpu, features, 64, True, 32, True, **caches)
+        pairs = "avx512bf16" in on
+        return Features(triple, cpu, features, 64, True, 32, True, pairs, **caches)
     half = "f16c" in on
     if {"avx2", "fma"} <= on:
-        return Features(triple, cpu, features, 32, True, 16, half, **caches)
-    return Features(triple, cpu, features, 16, False, 16, half, **caches)
+        return Features(triple, cpu, features, 32, True, 16, half, False, **caches)
+    return Features(triple, cpu, features, 16, False, 16, half, False, **caches)
 
 
 _NAMED = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..dtypes import float32, uint32
 from ..expr import Extent, index
 from ..kernel import Contract
 from .llvm_tile import TileForm, tile_function
@@ -33,7 +34,8 @@ class Contracts(Unfolds):
         height = min(height, rows) if isinstance(rows, int) else height
         alive = min(width, columns) if isinstance(columns, int) else width
         a, b = (o.dtype if o.dtype.is_half else None for o in (s.a, s.b))
-        form = TileForm(dtype, lanes, height, width, alive, (a, b), s.ahead)
+        pairs = dtype is float32 and s.a.dtype is uint32
+        form = TileForm(dtype, lanes, height, width, alive, (a, b), s.ahead, pairs)
         if height <= 0 or alive <= 0:
             return
         pointers = [

@@ -37,6 +37,8 @@ class TileForm:
         The dtypes of a and b where these are 16-bit floats.
     ahead : int
         How many rows of b are fetched before their turn.
+    pairs : bool
+        Whether elements of a and b are two of bfloat16, which are multiplied one by one.
     """
 
     dtype: DType
@@ -46,12 +48,14 @@ class TileForm:
     alive: int | None
     halves: tuple[DType | None, DType | None] = (None, None)
     ahead: int = 0
+    pairs: bool = False
 
     @property
     def name(self) -> str:
         """The name of the function."""
         alive = "" if self.alive == self.columns else f".{self.alive or 'masked'}"
         kind = "".join(f".{n}{h.short}" for n, h in zip("ab", self.halves, strict=True) if h)
+        kind += ".pairs" * self.pairs
         kind += f".ahead{self.ahead}" * (self.ahead > 0)
         return f"fg.tile{kind}.{self.dtype.short}.{self.rows}x{self.columns}.{self.lanes}{alive}"
 
@@ -200,6 +204,11 @@ class _Tile(Memory):
         if dtype.is_integer:
             product = self.emit(f"mul {kind} {left}, {right}")
             return self.emit(f"add {kind} {total}, {product}")
+        if self.form.pairs:
+            halves = f"<{2 * self.form.lanes} x bfloat>"
+            pairs = [self.emit(f"bitcast {kind} {x} to {halves}") for x in (left, right)]
+            name = f"x86.avx512bf16.dpbf16ps.{self.target.vector_bytes * 8}"
+            return self.emit(self.intrinsic(kind, name, [kind, halves, halves], [total, *pairs]))
         suffix = f"v{self.form.lanes}f{dtype.bits}"
         return self.emit(self.intrinsic(kind, f"fma.{suffix}", [kind] * 3, [left, right, total]))
 

@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from fusegrad.codegen.kernel import Kernel, Role
+from fusegrad.codegen.targets import library
 from fusegrad.codegen.targets.base import Features, host
 from fusegrad.codegen.targets.library import initialize
 from fusegrad.codegen.targets.llvm import compile_module, emit_module, kernel_layout
@@ -46,6 +47,7 @@ class Native:
         self.kernel = kernel
         self.target = target or host()
         self.ir = emit_module([kernel], self.target)
+        library.initialize()
         llvm.parse_assembly(self.ir).verify()
         engine = linked(self.ir, self.target)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64

@@ -37,12 +37,10 @@ from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .arranging import with_loops
-from .blocked import blocked
-from .contraction import Choice, Tiled, match, tile
+from .contraction import Choice, Tiled, match
+from .forms import tiled_product
 from .interleaving import flattened, interleaved
-from .narrow import sums_over_lanes, turned
 from .narrow_columns import RowBlocks, narrow_columns
-from .pairs import paired
 from .prefetch import prefetch_next
 from .rewrite import (
     depends_on,
@@ -113,19 +111,10 @@ def schedule(
         How a product is computed; by default a rule says so.
     """
     contraction, windows = match(kernel), match_windows(kernel)
-    if contraction is not None:
-        contraction = paired(contraction, size, target)
     tiled: Tiled | None = None
-    if contraction is not None and isinstance(choice, Choice) and choice.depth:
-        tiled = blocked(contraction, size, target, choice)
-    elif contraction is not None and isinstance(choice, Choice):
-        tiled = tile(turned(contraction, size), size, target, choice)
-    elif contraction is not None:
-        tiled = (
-            sums_over_lanes(contraction, size, target)
-            or blocked(contraction, size, target)
-            or tile(turned(contraction, size), size, target)
-        )
+    if contraction is not None:
+        of_matrices = choice if isinstance(choice, Choice) else None
+        tiled = tiled_product(contraction, size, target, of_matrices)
     elif windows is not None:
         of_windows = choice if isinstance(choice, WindowChoice) else None
         tiled = tile_windows(windows, size, target, of_windows)

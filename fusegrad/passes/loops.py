@@ -14,7 +14,7 @@ from ..autodiff.scan import Scan
 from ..ir.node import Item, Node, role, source, substitute, toposort, where
 from ..ir.rewrite import rewrite
 from .panels import pack_weights
-from .simplify import CANONICAL, SIMPLIFY
+from .simplify import CANONICAL, SIMPLIFY, in_one_order
 
 __all__ = ["tidy_loops"]
 
@@ -39,7 +39,7 @@ def _simplified(outputs: Sequence[Node]) -> list[Node]:
         if not isinstance(node.op, Scan):
             return None
         body = node.op.body
-        results = tuple(rewrite(body.results, (*CANONICAL, *SIMPLIFY)))
+        results = tuple(rewrite(body.results, (*CANONICAL, *SIMPLIFY, in_one_order())))
         if results == body.results:
             return None
         return Node(replace(node.op, body=Body(body.parameters, results)), node.inputs)

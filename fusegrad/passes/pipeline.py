@@ -21,7 +21,7 @@ from .loops import tidy_loops
 from .matrices import small_matrices
 from .products import find_products
 from .rematerialise import rematerialise
-from .simplify import CANONICAL, SIMPLIFY
+from .simplify import CANONICAL, SIMPLIFY, in_one_order
 
 __all__ = ["GPU_PASSES", "PASSES", "Observer", "Pass", "run_passes"]
 
@@ -38,14 +38,14 @@ class Pass:
 
 
 PASSES: tuple[Pass, ...] = (
-    Pass("simplify", lambda outputs: rewrite(outputs, (*CANONICAL, *SIMPLIFY))),
+    Pass("simplify", lambda outputs: rewrite(outputs, (*CANONICAL, *SIMPLIFY, in_one_order()))),
     Pass("products", find_products),
     Pass("contractions", transpose_contractions),
     Pass("loops", tidy_loops),
     Pass("halves", widen_halves),
     Pass("matrices", small_matrices),
     Pass("blocks", block_large),
-    Pass("movement", lambda outputs: rewrite(outputs, SIMPLIFY)),
+    Pass("movement", lambda outputs: rewrite(outputs, (*SIMPLIFY, in_one_order()))),
     Pass("rematerialise", rematerialise),
 )
 

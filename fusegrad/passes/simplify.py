@@ -11,7 +11,7 @@ import numpy as np
 from ..autodiff.custom import inline_custom
 from ..ir.halves import meaning, number_of
 from ..ir.node import Node, Op
-from ..ir.rewrite import only
+from ..ir.rewrite import Rule, only
 from ..ir.types import TupleType
 from ..ops import build
 from ..ops.base import Pattern
@@ -22,7 +22,7 @@ from ..ops.reduce import ArgReduce, Monoid, Reduce
 from ..ops.source import Constant
 from .pieces import PIECES
 
-__all__ = ["CANONICAL", "SIMPLIFY", "scalar_of"]
+__all__ = ["CANONICAL", "SIMPLIFY", "in_one_order", "scalar_of"]
 
 
 PASSING = (StopGradient, NotDifferentiable, Leaf, Mark, Transfer)
@@ -303,6 +303,28 @@ def arg_of_one(node: Node) -> Node | None:
     if isinstance(node.op, ArgReduce) and node.inputs[0].shape[node.op.axis] == 1:
         return build.full(node.shape, 0, node.dtype)
     return None
+
+
+_EITHER_WAY = frozenset(
+    ELEMENTWISE[name]
+    for name in (
+        *("add", "mul", "eq", "ne"),
+        *("logical_and", "logical_or", "logical_xor"),
+        *("bitwise_and", "bitwise_or", "bitwise_xor"),
+    )
+)
+"""Not the extremes: which of two zeros they give depends on the order."""
+
+
+def in_one_order() -> Rule:
+    """A rule for one graph: y + x = x + y where that is there already, from an earlier node."""
+    first: dict[tuple[Op, frozenset[Node]], Node] = {}
+
+    @only(lambda op: op in _EITHER_WAY)
+    def join_orders(node: Node) -> Node | None:
+        return first.setdefault((node.op, frozenset(node.inputs)), node)
+
+    return join_orders
 
 
 CANONICAL = (inline_custom, drop_identities, plain_select)

@@ -348,3 +348,23 @@ GRAPHS: dict[str, Callable[[], Node]] = {
 def test_pipeline_keeps_numbers(name: str) -> None:
     before = GRAPHS[name]()
     same_numbers([before], run_passes([before], verify=True))
+
+
+def test_sums_and_products_of_the_same_in_either_order_are_one_node() -> None:
+    one, other = raw("add", X, Y), raw("add", Y, X)
+    results = [raw("mul", one, X), raw("mul", X, other), raw("sub", X, Y), raw("sub", Y, X)]
+    after = rewrite(results, [simplify.in_one_order()])
+    assert after[0] is after[1] is results[0]
+    assert after[2:] == results[2:]
+    same_numbers(results, after)
+    # What comes first in the graph decides, not what was made first.
+    assert rewrite([other, one], [simplify.in_one_order()]) == [other, other]
+    extremes = [raw("maximum", X, Y), raw("maximum", Y, X)]
+    assert rewrite(extremes, [simplify.in_one_order()]) == extremes
+
+
+def test_both_orders_are_computed_once() -> None:
+    results = [raw("mul", raw("exp", raw("add", X, Y)), Y), raw("exp", raw("add", Y, X))]
+    after = run_passes(results)
+    assert sum(node.op.name == "exp" for node in toposort(after)) == 1
+    same_numbers(results, after)

@@ -16,8 +16,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from ..codegen.varying import likely
-from ..ir.node import Item, Node, toposort
-from ..ir.types import TupleType
+from ..ir.node import Node, toposort
 from ..ops.base import Pattern
 from ..ops.contract import Dot
 from ..ops.identities import Barrier
@@ -26,6 +25,7 @@ from ..ops.reduce import Reduce
 from ..ops.window_dot import WindowDot
 from .convolutions import operands_of
 from .nests import read_from_memory
+from .order import Order
 from .prologues import computed_operands
 from .regions import (
     EXPENSIVE,
@@ -33,7 +33,6 @@ from .regions import (
     Region,
     Stage,
     aligned_input,
-    cost_of,
     is_leaf,
     make_stage,
     results_of,
@@ -79,7 +78,7 @@ def fuse(
     list of Region
         Values without elements are in none.
     """
-    order = toposort(outputs)
+    order = Order(toposort(outputs))
     extra, left = set(also), set(never)
     grower: _Grower | None = None
     for _ in range(ROUNDS):
@@ -97,23 +96,20 @@ def fuse(
 
 
 def values(
-    order: Sequence[Node], outputs: Sequence[Node], extra: set[Node], prologues: bool = False
+    order: Order, outputs: Sequence[Node], extra: set[Node], prologues: bool = False
 ) -> set[Node]:
     """The nodes whose values are written to memory."""
-    written = {n for n in outputs if not is_leaf(n)} | extra
-    leaves = {n for n in order if is_leaf(n)}
+    written = (set(outputs) - order.leaves) | extra
+    leaves = order.leaves
     needed, operands = set(written), set[Node]()
 
     def is_value(node: Node) -> bool:
         return node in written or node in leaves
 
-    for node in order:
+    for node in order.stored:
         pattern = node.op.pattern
-        if isinstance(node.op, Item):
-            continue
-        if pattern in (Pattern.REDUCE, Pattern.CONTRACT, Pattern.LOOP, Pattern.CALL):
-            needed.update(results_of(node))
-            written.update(results_of(node))
+        needed.update(results_of(node))
+        written.update(results_of(node))
         if pattern is Pattern.CONTRACT:
             bases = (
                 operands_of(node, is_value)
@@ -127,25 +123,31 @@ def values(
             needed.update(read_from_memory(node, is_leaf))
             written.update(read_from_memory(node, is_leaf))
     if prologues:
-        written -= computed_operands(order, operands - needed, written)
+        written -= computed_operands(order.nodes, operands - needed, written)
     _store_expensive_repeats(order, written)
-    store_sums_of_products(order, written)
+    store_sums_of_products(order.nodes, written)
     # First, so that what comes after it sees no chain without an end.
     _limit_depth(order, written)
-    store_repeats(order, written, is_leaf, cost_of)
-    for node in reversed(order):
+    store_repeats(order, written)
+    for node in reversed(order.barriers):
         # It is no copy: the value behind it is in memory, and read there.
-        if isinstance(node.op, Barrier) and node in written and not is_leaf(node.inputs[0]):
+        if node in written and not is_leaf(node.inputs[0]):
             written.add(node.inputs[0])
     return written
 
 
-def _store_expensive_repeats(order: Sequence[Node], written: set[Node]) -> None:
+def _store_expensive_repeats(order: Order, written: set[Node]) -> None:
     """An expensive value that a broadcast repeats, other than along a row, is computed once."""
     costs: dict[Node, int] = {}
-    for node in order:
-        inside = node not in written and not is_leaf(node)
-        costs[node] = max([cost_of(node), *[costs[i] for i in node.inputs]]) if inside else 0
+    leaves, own = order.leaves, order.costs
+    for node in order.nodes:
+        cost = 0
+        if node not in written and node not in leaves:
+            cost = own[node]
+            for operand in node.inputs:
+                if costs[operand] > cost:
+                    cost = costs[operand]
+        costs[node] = cost
         if type(node.op) is not Broadcast:
             continue
         source = node.inputs[0]
@@ -154,12 +156,18 @@ def _store_expensive_repeats(order: Sequence[Node], written: set[Node]) -> None:
             written.add(source)
 
 
-def _limit_depth(order: Sequence[Node], written: set[Node]) -> None:
+def _limit_depth(order: Order, written: set[Node]) -> None:
     depth: dict[Node, int] = {}
-    for node in order:
-        below = max([depth[i] for i in node.inputs], default=0)
-        depth[node] = 0 if node in written or is_leaf(node) else below + 1
-        if depth[node] > MAX_DEPTH and node.op.pattern is Pattern.MAP:
+    leaves = order.leaves
+    for node in order.nodes:
+        deepest = 0
+        if node not in written and node not in leaves:
+            for operand in node.inputs:
+                if depth[operand] > deepest:
+                    deepest = depth[operand]
+            deepest += 1
+        depth[node] = deepest
+        if deepest > MAX_DEPTH and node.op.pattern is Pattern.MAP:
             written.add(node)
             depth[node] = 0
 
@@ -170,8 +178,8 @@ def _limit_depth(order: Sequence[Node], written: set[Node]) -> None:
 class _Grower:
     """The regions so far, and which region computes a value."""
 
-    def __init__(self, order: Sequence[Node], written: set[Node]) -> None:
-        self.stored = written | {n for n in order if is_leaf(n)}
+    def __init__(self, order: Order, written: set[Node]) -> None:
+        self.stored = written | order.leaves
         # Every reader computes some written scalars for itself instead of waiting for them.
         self.values = self.stored - _repeated(order, written)
         self.made: dict[Node, Stage] = {}
@@ -443,29 +451,25 @@ def _row_reads_fit(stage: Stage, total: int, rows: int) -> bool:
     return stage.total in (total, rows)
 
 
-def _repeated(order: Sequence[Node], written: set[Node]) -> set[Node]:
+def _repeated(order: Order, written: set[Node]) -> set[Node]:
     """Scalars that take less to compute than to wait for: a step count that grows by one."""
     costs: dict[Node, int] = {}
     found: set[Node] = set()
-    for node in order:
-        if node.op.pattern is not Pattern.MAP or size_of(node) != 1:
-            continue
-        costs[node] = cost_of(node) + sum(costs.get(i, 0) for i in node.inputs)
+    for node in order.scalars:
+        costs[node] = order.costs[node] + sum(costs.get(i, 0) for i in node.inputs)
         if node in written and costs[node] < EXPENSIVE:
             found.add(node)
     return found
 
 
-def _grow(order: Sequence[Node], written: set[Node], before: _Grower | None) -> _Grower:
+def _grow(order: Order, written: set[Node], before: _Grower | None) -> _Grower:
     grower = _Grower(order, written)
     changed: set[Node] = set()
     if before is not None:
         changed = (grower.stored ^ before.stored) | (grower.values ^ before.values)
-    for node in order:
-        several = isinstance(node.type, TupleType)
-        if isinstance(node.op, Item) or not (several or (node in written and size_of(node))):
-            continue
-        grower.add(grower.stage_of(node, before, changed))
+    for node in order.stages:
+        if node in written or node in order.several:
+            grower.add(grower.stage_of(node, before, changed))
     return grower
 
 

@@ -213,8 +213,14 @@ def access(roots: Iterable[tuple[Node, int | None]], is_value: Callable[[Node], 
             reads.setdefault(node, set()).add(prefix)
             continue
         inlined[node] = None
-        for position, source in enumerate(node.inputs):
-            stack.append((source, aligned_input(node, position, prefix)))
+        if prefix is None:
+            stack += [(source, None) for source in node.inputs]
+        elif node.op.pattern is Pattern.MAP:
+            size = size_of(node)
+            stack += [(s, prefix if size_of(s) == size else None) for s in node.inputs]
+        else:
+            for position, source in enumerate(node.inputs):
+                stack.append((source, aligned_input(node, position, prefix)))
     return Access(reads, tuple(inlined), tuple(seen))
 
 

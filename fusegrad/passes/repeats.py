@@ -7,11 +7,9 @@ ten of them, one around the other, would read it at a thousand.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
 
 from ..ir.node import Node
-from ..ops.base import Pattern
-from ..ops.movement import Broadcast, Reshape
+from .order import Order
 
 __all__ = ["store_repeats"]
 
@@ -20,58 +18,44 @@ MOST_WORK = 32
 """So many operations an element may cost to compute again, before it is stored instead."""
 
 
-def store_repeats(
-    order: Sequence[Node],
-    written: set[Node],
-    is_leaf: Callable[[Node], bool],
-    cost_of: Callable[[Node], int],
-) -> None:
-    """Add to `written` what a stage would compute at too many indices.
-
-    Parameters
-    ----------
-    order : sequence of Node
-        All nodes, operands before users.
-    written : set of Node
-        What is stored anyway.
-    is_leaf : callable
-        Whether a node's value comes from outside.
-    cost_of : callable
-        The operations of one element of a node, without its operands.
-    """
-    position = {node: n for n, node in enumerate(order)}
+def store_repeats(order: Order, written: set[Node]) -> None:
+    """Add to `written` what a stage would compute at too many indices."""
+    position = {node: n for n, node in enumerate(order.nodes)}
     costs: dict[Node, int] = {}
     # Without movement that shifts, all paths to a value are one.
     shifted: set[Node] = set()
     roots: set[Node] = set()
-    for node in order:
-        shifts = _shifts(node) or not shifted.isdisjoint(node.inputs)
-        if node in written or is_leaf(node):
-            costs[node] = cost_of(node)
-        else:
-            costs[node] = cost_of(node) + sum([costs[i] for i in node.inputs])
-            if shifts:
+    shifts, leaves, own = order.shifts, order.leaves, order.costs
+    for node in order.nodes:
+        moves = node in shifts or not shifted.isdisjoint(node.inputs)
+        cost = own[node]
+        if node not in written and node not in leaves:
+            for operand in node.inputs:
+                cost += costs[operand]
+            if moves:
                 shifted.add(node)
-        if shifts:
+        costs[node] = cost
+        if moves:
             roots.add(node)
     # Users first: what they store is looked at in its turn, and not computed again below.
     waiting = [(-position[node], node) for node in written if node in roots]
     heapq.heapify(waiting)
     while waiting:
         _, root = heapq.heappop(waiting)
-        for node in _visit(root, position, written, is_leaf, costs):
+        for node in _visit(root, order, position, written, costs):
             heapq.heappush(waiting, (-position[node], node))
 
 
 def _visit(
     root: Node,
+    order: Order,
     position: dict[Node, int],
     written: set[Node],
-    is_leaf: Callable[[Node], bool],
     costs: dict[Node, int],
 ) -> list[Node]:
     """Count the paths from `root` to each value that it computes itself; store some of those."""
-    cone = _cone(root, written, is_leaf)
+    leaves = order.leaves
+    cone = _cone(root, written, leaves)
     stored: list[Node] = []
     if len(cone) < 3:
         return stored
@@ -83,11 +67,11 @@ def _visit(
             continue  # Only what is stored now reads it.
         repeats = len(places) - 1
         many = repeats >= MOST_PLACES or repeats * costs[node] > MOST_WORK
-        if many and node is not root and not is_leaf(node):
+        if many and node is not root and node not in leaves:
             written.add(node)
             stored.append(node)
             continue
-        shifts = _shifts(node)
+        shifts = node in order.shifts
         for operand, source in enumerate(node.inputs):
             if source not in cone:
                 continue
@@ -98,18 +82,13 @@ def _visit(
     return stored
 
 
-def _shifts(node: Node) -> bool:
-    """Whether elements come from other places, as several users of a value may take them."""
-    return node.op.pattern is Pattern.MOVE and type(node.op) not in (Broadcast, Reshape)
-
-
-def _cone(root: Node, written: set[Node], is_leaf: Callable[[Node], bool]) -> set[Node]:
+def _cone(root: Node, written: set[Node], leaves: frozenset[Node]) -> set[Node]:
     """`root` and what is computed inside of its stage."""
     cone = {root}
     stack = [root]
     while stack:
         for source in stack.pop().inputs:
-            if source not in cone and source not in written and not is_leaf(source):
+            if source not in cone and source not in written and source not in leaves:
                 cone.add(source)
                 stack.append(source)
     return cone

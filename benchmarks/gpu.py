@@ -55,7 +55,9 @@ SCALES: dict[str, dict[str, dict[str, Any]]] = {
 TRAINING = ("mlp_small", "mlp_large", "gpt", "lenet", "resnet", "lstm")
 SECONDS = 450.0
 """What the whole run may take."""
-PART_SECONDS, KERNEL_SECONDS, SANITIZER_SECONDS = 60.0, 75.0, 60.0
+PART_SECONDS, KERNEL_SECONDS, SANITIZER_SECONDS = 60.0, 90.0, 60.0
+BYTES = 1 << 30
+"""What is copied and summed for the ceilings."""
 UNKNOWN: dict[str, Any] = {
     **{"name": "unknown GPU", "capability": (0, 0), "memory": 0, "copy": 1e9, "read": 1e9},
     **{"host": 0.0, "host of a training step": 0.0},
@@ -72,6 +74,7 @@ class FusedGpu(Fused):
     def __init__(self) -> None:
         super().__init__()
         fg.set_default_device("cuda")
+        fg.set_float32_matmul_precision("high" if gpu_kernels.TF32 else "highest")
 
     def numpy(self, value: Any) -> np.ndarray:
         return np.array(value.detach().cpu().numpy())
@@ -86,6 +89,8 @@ class TorchGpu(Torch):
     def __init__(self) -> None:
         super().__init__()
         self.module.set_default_device("cuda")
+        self.module.backends.cudnn.allow_tf32 = gpu_kernels.TF32
+        self.module.set_float32_matmul_precision("high" if gpu_kernels.TF32 else "highest")
 
     def array(self, value: np.ndarray) -> Any:
         return super().array(value).cuda()
@@ -111,11 +116,20 @@ class TorchCompileGpu(TorchGpu):
         return self.compile(function)
 
 
+class JaxGpu(Jax):
+    """jax, which would multiply float32 as tf32 unasked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        precision = "tensorfloat32" if gpu_kernels.TF32 else "highest"
+        self.module.config.update("jax_default_matmul_precision", precision)
+
+
 LIBRARIES: dict[str, Callable[[], Library]] = {
     "fused": FusedGpu,
     "torch": TorchGpu,
     "torch.compile": TorchCompileGpu,
-    "jax": Jax,
+    "jax": JaxGpu,
 }
 
 
@@ -209,7 +223,7 @@ def part(name: str, contender: str, seconds: float) -> dict[str, Any]:
 def ceilings() -> dict[str, Any]:
     """What the card reaches: a copy (bytes read and written), and what a step costs the host."""
     gpu = find(0)
-    count = 1 << 30
+    count = BYTES
     blocks = [gpu.allocate(count) for _ in range(4)]
     places = [block.address for block in blocks]
     order = [0, 1, 2, 3]
@@ -396,7 +410,7 @@ def kernel_rows(found: Sequence[dict[str, Any]], limits: dict[str, Any]) -> list
             rows.append(f"{case.title:48} {own.get('error', 'was not timed')}")
             continue
         peer = torch.get(case.title, {}).get("median")
-        if case.roof == "product":
+        if case.roof in ("product", "torch"):
             share = None if peer is None else peer / own["median"]
             rate = f"{own['flops'] / own['median'] * 1e-12:8.1f} TFLOP/s"
         else:
@@ -486,11 +500,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--against", nargs="*", choices=CONTENDERS[1:], default=CONTENDERS[1:])
+    parser.add_argument("--tf32", action="store_true", help="multiply float32 as tf32, in all")
     parser.add_argument("--ceilings", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--kernels", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.tf32:
+        os.environ["BENCHMARK_TF32"] = "1"
     reason = fg.cuda.why_not()
     if reason is not None:
         print(f"there is no GPU that can be used, and nothing was checked or measured: {reason}")
@@ -503,7 +520,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if library == "fused":
             poison(FusedGpu())
         for case in gpu_kernels.cases()[int(first) :]:
-            print(json.dumps(gpu_kernels.record(case, library, case.full, 0.4)), flush=True)
+            print(json.dumps(gpu_kernels.record(case, library, case.full, 0.3)), flush=True)
         return 0
     if options.check:
         wrong = [(c.title, gpu_kernels.checked(c)) for c in gpu_kernels.cases()]

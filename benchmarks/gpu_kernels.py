@@ -7,6 +7,7 @@ speed asked of it is a share of what the card copies or reads, or of torch's pla
 from __future__ import annotations
 
 import importlib
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +22,10 @@ import fusegrad.nn.functional as F
 Array = np.ndarray[Any, Any]
 Shapes = Sequence[tuple[int, ...]]
 
-TOLERANCES = {"float32": 2e-4, "bfloat16": 4e-2}
+TOLERANCES = {"float32": 2e-4, "bfloat16": 4e-2, "tf32": 4e-3}
 WIDTH = {"float32": 4, "bfloat16": 2}
+TF32 = os.environ.get("BENCHMARK_TF32") == "1"
+"""Whether every library may multiply float32 as tf32; it is asked for by ``--tf32``."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Case:
     moved, flops : callable
         Bytes read and written (each once), and operations, of the shapes.
     roof : str
-        ``"copy"``, ``"read"`` or ``"product"``: what it is compared with.
+        ``"copy"``, ``"read"``, ``"product"`` (torch's plain one) or ``"torch"``: what it is
+        compared with.
     asked : float
         The share of the roof.
     """
@@ -98,6 +102,28 @@ def _linear_backward(x: Array, w: Array, b: Array, g: Array) -> list[Array]:
     return [d @ w, d.T @ x, d.sum(0)]
 
 
+def _block_backward(x: Array, w: Array, b: Array, v: Array, g: Array) -> list[Array]:
+    z = x @ w.T + b
+    y = _gelu(z)
+    d = (g @ v) * _gelu_slope(z)
+    return [y @ v.T, d @ w, d.T @ x, d.sum(0), g.T @ y]
+
+
+def _windows(x: Array) -> Array:
+    """Of every place the 3 by 3 elements around it: [n, c, h, w, 3, 3]."""
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+
+
+def _convolution(x: Array, w: Array) -> Array:
+    return np.asarray(np.einsum("nchwij,ocij->nohw", _windows(x), w, optimize=True))
+
+
+def _convolution_backward(x: Array, w: Array, g: Array) -> list[Array]:
+    dx = _convolution(g, w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1])
+    return [dx, np.einsum("nchwij,nohw->ocij", _windows(x), g, optimize=True)]
+
+
 def _torch_backward(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(torch: Any, *given: Any) -> Any:
         *inputs, g = (t.detach().requires_grad_() for t in given)
@@ -106,12 +132,29 @@ def _torch_backward(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _fused_backward(function: Callable[..., Any]) -> Callable[..., Any]:
+def _fused_backward(function: Callable[..., Any], with_result: bool = False) -> Callable[..., Any]:
     def run(*given: Any) -> Any:
         *inputs, g = given
-        return fg.vjp(function, *inputs)[1](g)
+        result, pull = fg.vjp(function, *inputs)
+        return [result, *pull(g)] if with_result else pull(g)
 
     return run
+
+
+def _fused_block(x: Any, w: Any, b: Any, v: Any) -> Any:
+    return F.linear(_fused_linear(x, w, b), v)
+
+
+def _torch_block(torch: Any, x: Any, w: Any, b: Any, v: Any) -> Any:
+    return torch.nn.functional.linear(_torch_linear(torch, x, w, b), v)
+
+
+def _fused_convolution(x: Any, w: Any) -> Any:
+    return F.conv2d(x, w, padding=1)
+
+
+def _torch_convolution(torch: Any, x: Any, w: Any) -> Any:
+    return torch.nn.functional.conv2d(x, w, padding=1)
 
 
 def _torch_softmax(torch: Any, x: Any) -> Any:
@@ -218,7 +261,8 @@ def _along_rows(dtype: str, columns: int) -> Iterator[Case]:
 
 
 def _products_of(dtype: str, width: int) -> Iterator[Case]:
-    small: list[tuple[int, ...]] = [(96, 72), (160, 72), (160,)]
+    # Large enough for a library, in every case.
+    small: list[tuple[int, ...]] = [(200, 136), (264, 136), (264,)]
     full: list[tuple[int, ...]] = [(width, width), (width, width), (width,)]
     yield Case(
         f"product + bias + gelu{_suffix(dtype)}",
@@ -236,7 +280,7 @@ def _products_of(dtype: str, width: int) -> Iterator[Case]:
     yield Case(
         f"product + bias + gelu and its backward{_suffix(dtype)}",
         dtype,
-        [*small, (96, 160)],
+        [*small, (200, 264)],
         [*full, (width, width)],
         _fused_backward(_fused_linear),
         _torch_backward(_torch_linear),
@@ -245,6 +289,59 @@ def _products_of(dtype: str, width: int) -> Iterator[Case]:
         _products(3),
         "product",
         0.97,
+    )
+
+    yield Case(
+        f"product + bias + gelu + product, forward and backward{_suffix(dtype)}",
+        dtype,
+        [(200, 136), (264, 136), (264,), (136, 264), (200, 136)],
+        [*full, (width, width), (width, width)],
+        _fused_backward(_fused_block, with_result=True),
+        _torch_backward(_torch_block),
+        _block_backward,
+        _none,
+        _products(6),
+        "product",
+        0.97,
+    )
+
+
+def _convolutions_of(dtype: str) -> Iterator[Case]:
+    def flops(count: int) -> Callable[[Shapes], int]:
+        def of(s: Shapes) -> int:
+            places = s[0][0] * s[0][2] * s[0][3]
+            return 2 * count * places * _elements(s[1])
+
+        return of
+
+    small: Shapes = [(3, 16, 14, 15), (32, 16, 3, 3)]
+    full: Shapes = [(64, 128, 56, 56), (128, 128, 3, 3)]
+    title = f"convolution 3x3{_suffix(dtype)}"
+    yield Case(
+        title,
+        dtype,
+        small,
+        full,
+        _fused_convolution,
+        _torch_convolution,
+        _convolution,
+        _none,
+        flops(1),
+        "torch",
+        0.95,
+    )
+    yield Case(
+        f"{title} backward",
+        dtype,
+        [*small, (3, 32, 14, 15)],
+        [*full, (64, 128, 56, 56)],
+        _fused_backward(_fused_convolution),
+        _torch_backward(_torch_convolution),
+        _convolution_backward,
+        _none,
+        flops(2),
+        "torch",
+        0.95,
     )
 
 
@@ -298,6 +395,7 @@ def cases() -> list[Case]:
         for columns in (1 << 10, 1 << 12, 1 << 15):
             found += _along_rows(dtype, columns)
         found += _products_of(dtype, 8192 if dtype == "bfloat16" else 4096)
+        found += _convolutions_of(dtype)
     return found
 
 
@@ -312,10 +410,12 @@ def arrays_of(shapes: Shapes, seed: int = 7) -> list[Array]:
 
 def checked(case: Case) -> str | None:
     """What is wrong with a case at its small size, None if nothing is."""
-    given = [fg.asarray(a).astype(case.dtype) for a in arrays_of(case.small)]
+    # The default device is the GPU.
+    given = [fg.asarray(a, device="cpu").astype(case.dtype) for a in arrays_of(case.small)]
     exact = [np.asarray(t.astype("float32").numpy(), np.float64) for t in given]
     expected = case.reference(*exact)
     compiled = fg.compile(case.fused)
+    tolerance = TOLERANCES["tf32" if TF32 and case.dtype == "float32" else case.dtype]
     there = [t.cuda() for t in given]
     # The third time it is replayed work.
     for _ in range(3):
@@ -325,7 +425,7 @@ def checked(case: Case) -> str | None:
             found = np.asarray(t.cpu().astype("float32").numpy(), np.float64)
             scale = max(1.0, float(np.abs(e).max()))
             worst = float(np.abs(found - e).max())
-            if not worst <= TOLERANCES[case.dtype] * scale:
+            if not worst <= tolerance * scale:
                 return f"result {number} is wrong by {worst:.2g} of {scale:.2g}"
     return None
 
@@ -360,6 +460,8 @@ def run_fused(case: Case, shapes: Shapes, seconds: float) -> list[float]:
 def run_torch(case: Case, shapes: Shapes, seconds: float) -> list[float]:
     """Seconds of a case in torch, op by op; of products the plain product alone."""
     torch = importlib.import_module("torch")
+    torch.backends.cudnn.allow_tf32 = TF32
+    torch.set_float32_matmul_precision("high" if TF32 else "highest")
     dtype = getattr(torch, case.dtype)
     given = [torch.randn(s, device="cuda", dtype=dtype) for s in shapes]
     if case.roof == "product":

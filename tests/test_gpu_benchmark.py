@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,6 +97,51 @@ def test_a_run_goes_on_where_a_part_fails(monkeypatch: pytest.MonkeyPatch) -> No
     assert f"fused {third.title}: it broke" in said
     assert f"fused {second.title}: result 0 is wrong" in said
     assert any("compute-sanitizer is not installed" in line for line in said)
+    assert said[-1].startswith("softmax 1k")
+
+
+def test_a_whole_run(simulated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The children's own code, in this process, on few and small cases."""
+
+    def lines_of(arguments: Sequence[str], seconds: float) -> tuple[list[Any], str | None]:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            status = gpu.main(arguments)
+        found = [json.loads(line) for line in out.getvalue().splitlines()]
+        return found, None if status == 0 else "failed"
+
+    kinds = "gelu 256M", "sum 256M", "product + bias + gelu", "convolution 3x3"
+    chosen = [c for c in gpu_kernels.cases() if c.title in kinds]
+    assert len(chosen) == len(kinds)
+    small = {
+        "product + bias + gelu": [(24, 24), (32, 24), (32,)],
+        "convolution 3x3": [(1, 2, 5, 5), (3, 2, 3, 3)],
+    }
+    cases = [
+        replace(c, small=small.get(c.title, [(17,) * len(c.small[0])]), full=c.small)
+        for c in chosen
+    ]
+    cases = [replace(c, full=c.small) for c in cases]
+    monkeypatch.setattr(gpu, "lines_of", lines_of)
+    monkeypatch.setattr(gpu, "installed", lambda contender: contender == "fused")
+    monkeypatch.setattr(gpu.gpu_kernels, "cases", lambda: cases)
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+    monkeypatch.setattr(gpu, "poison", lambda library: None)
+    monkeypatch.setattr(gpu, "host_of_training", lambda: 1e-5)
+    monkeypatch.setattr(gpu, "BYTES", 1 << 12)
+    monkeypatch.setitem(gpu.SCALES, "softmax", {"softmax 1k": {"rows": 5, "columns": 7}})
+    clock = iter(range(1 << 30))
+    monkeypatch.setattr(gpu.time, "perf_counter", lambda: float(next(clock)))
+    said: list[str] = []
+    assert gpu.run(["softmax"], ["fused"], said.append) == 0, said
+    text = "\n".join(said)
+    for title in kinds:
+        (line,) = [
+            x for x in said if x.startswith(title + " ") and " asked " in x.replace("(", " ")
+        ]
+        assert line.endswith("right")
+    assert "simulated GPU, compute capability 9.0" in text
+    assert "fused softmax: right" in text
     assert said[-1].startswith("softmax 1k")
 
 

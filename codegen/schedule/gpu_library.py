@@ -360,11 +360,21 @@ class Matched:
         groups = self.groups((strides,))
         if groups is None:
             return None
-        between = Buffer("product", p.acc.dtype, (count,))
-        product = self.product(groups, Place(-1, p.acc.dtype, 0, strides))
+        dtype = self.left.dtype if self.rounded_at_once() else p.acc.dtype
+        between = Buffer("product", dtype, (count,))
+        product = self.product(groups, Place(-1, dtype, 0, strides))
         if not _lies_well(product):
             return None
         return Split(product, between, self.after(between, strides))
+
+    def rounded_at_once(self) -> bool:
+        """Whether all that follows takes the product as the dtype of its operands."""
+        acc, narrow = self.p.acc, self.left.dtype
+        roots = [root for s in self.p.after for root in expressions(s)]
+        if narrow is acc.dtype or any(root is acc for root in roots):
+            return False
+        takers = [e for root in roots for e in walk(root) if isinstance(e, Apply) and acc in e.args]
+        return all(e.op == "cast" and e.dtype is narrow for e in takers)
 
     def in_order(self, variables: Sequence[Var]) -> tuple[dict[Var, int], int]:
         """The strides of an array over these loops, the last one side by side, and its elements."""
@@ -417,6 +427,8 @@ class Matched:
     ) -> Kernel:
         """A kernel over the same loops, without the product: `kept` is what was read of it."""
         p = self.p
+        if value.dtype is not kept.dtype:
+            value = apply("cast", value, dtype=kept.dtype)
         used = _needed([Let(kept, value), *rest])
         body: tuple[Stmt, ...] = (*p.lets, *used)
         for f in reversed(p.chain):

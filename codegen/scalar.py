@@ -15,7 +15,7 @@ from . import meanings
 from .dtypes import DType, float32, float64
 from .expr import Apply, Expr, Var, walk
 from .scalar_build import Operand, make, number
-from .scalar_math import EXPANSIONS
+from .scalar_math import EXPANSIONS, SINGLE
 from .scalar_primitives import PRIMITIVES, ScalarOp, build, same
 
 __all__ = ["TABLE", "ScalarOp", "apply", "define", "expand", "rows"]
@@ -116,7 +116,12 @@ def define(
     )
 
 
-def expand(expr: Apply) -> Expr | None:
-    """`expr` made of primitive rows, its operands kept; None when its row is primitive."""
+def expand(expr: Apply, single: bool = False) -> Expr | None:
+    """`expr` made of primitive rows, its operands kept; None when its row is primitive.
+
+    With `single` no float64 is used for float32.
+    """
+    if single and expr.dtype is float32 and expr.op in SINGLE:
+        return SINGLE[expr.op](*expr.args)
     row = TABLE[expr.op]
     return None if row.expand is None else row.expand(*expr.args)

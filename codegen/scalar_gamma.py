@@ -6,6 +6,7 @@ Knows the primitive rows; knows no loops and no targets.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from .dtypes import float32
 from .expr import Expr
@@ -238,7 +239,7 @@ def trigamma(x: Expr) -> Expr:
     return select(turned, negative, value)
 
 
-def zeta(s: Expr, q: Expr) -> Expr:
+def zeta(s: Expr, q: Expr, pow_: Callable[[Expr, Expr], Expr] = pow_) -> Expr:
     """The sum of ``(q + k) ** -s``: the formula of Euler and Maclaurin after ten terms."""
     power = neg(s)
     total = pow_(q, power)

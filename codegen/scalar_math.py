@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from .dtypes import DType, float32, float64, uint32, uint64
 from .expr import Expr
 from .scalar_primitives import ANY, NUMBER, ScalarOp, TypeRule, same, test
 
-__all__ = ["EXPANSIONS"]
+__all__ = ["EXPANSIONS", "SINGLE"]
 
 
 def _random(result: DType) -> TypeRule:
@@ -159,3 +160,9 @@ def _others() -> list[ScalarOp]:
 _ROWS = (*_functions(), *_special(), *_others())
 EXPANSIONS: dict[str, ScalarOp] = {row.name: row for row in _ROWS}
 """The rows made of primitive ones, by name."""
+SINGLE: dict[str, Callable[..., Expr]] = {
+    "hypot": power.hypot_single,
+    "pow": power.pow_single,
+    "zeta": partial(gamma.zeta, pow_=power.pow_single),
+}
+"""Rows of float32 in float32 alone, for machines on which float64 is slow."""

@@ -6,6 +6,7 @@ Knows the primitive rows; knows no loops and no targets.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import reduce
 
 from .dtypes import float32, float64, int64
@@ -43,7 +44,19 @@ from .scalar_build import (
 from .scalar_exponential import clamp_high, clamp_low, copy_sign, exp_of_sum, split_sign
 from .scalar_logarithm import split_normal
 
-__all__ = ["cbrt", "floordiv", "fmod", "hypot", "mod", "pow_", "reciprocal", "rsqrt", "square"]
+__all__ = [
+    "cbrt",
+    "floordiv",
+    "fmod",
+    "hypot",
+    "hypot_single",
+    "mod",
+    "pow_",
+    "pow_single",
+    "reciprocal",
+    "rsqrt",
+    "square",
+]
 
 
 def square(x: Expr) -> Expr:
@@ -61,17 +74,30 @@ def rsqrt(x: Expr) -> Expr:
 
 def hypot(x: Expr, y: Expr) -> Expr:
     """``sqrt(x**2 + y**2)`` without overflow; infinite when either is."""
+    if x.dtype is not float32:
+        return _scaled_hypot(x, y, 500, 600)
     a, b = absolute(x), absolute(y)
-    if x.dtype is float32:
-        wide = [cast(v, float64) for v in (a, b)]
-        length = cast(sqrt(fma(wide[0], wide[0], mul(wide[1], wide[1]))), float32)
-    else:
-        most = select(lt(a, b), b, a)
-        large, small = gt(most, 2.0**500), lt(most, 2.0**-500)
-        scale = select(large, number(2.0**-600, x), select(small, number(2.0**600, x), 1.0))
-        back = select(large, number(2.0**600, x), select(small, number(2.0**-600, x), 1.0))
-        a_scaled, b_scaled = mul(a, scale), mul(b, scale)
-        length = mul(sqrt(fma(a_scaled, a_scaled, mul(b_scaled, b_scaled))), back)
+    wide = [cast(v, float64) for v in (a, b)]
+    length = cast(sqrt(fma(wide[0], wide[0], mul(wide[1], wide[1]))), float32)
+    infinite = or_(eq(a, math.inf), eq(b, math.inf))
+    return select(infinite, math.inf, length)
+
+
+def hypot_single(x: Expr, y: Expr) -> Expr:
+    """`hypot` of float32 in float32."""
+    return _scaled_hypot(x, y, 50, 80)
+
+
+def _scaled_hypot(x: Expr, y: Expr, limit: int, power: int) -> Expr:
+    """Both sides times a power of two where their squares would overflow or vanish."""
+    a, b = absolute(x), absolute(y)
+    most = select(lt(a, b), b, a)
+    large, small = gt(most, 2.0**limit), lt(most, 2.0**-limit)
+    up, down = number(2.0**power, x), number(2.0**-power, x)
+    scale = select(large, down, select(small, up, 1.0))
+    back = select(large, up, select(small, down, 1.0))
+    a_scaled, b_scaled = mul(a, scale), mul(b, scale)
+    length = mul(sqrt(fma(a_scaled, a_scaled, mul(b_scaled, b_scaled))), back)
     infinite = or_(eq(a, math.inf), eq(b, math.inf))
     return select(infinite, math.inf, length)
 
@@ -218,10 +244,24 @@ _EXP2_TAIL = (
 )
 _TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 _LOG_2 = (0.6931471805599453, 2.3190468138462996e-17)
+# The same where float32 stands for itself, to about 2**-39.
+_POW_TAIL_SINGLE = tuple(2 / n for n in (13, 11, 9, 7, 5))
+_TWO_THIRDS_SINGLE = (0.6666666865348816, -1.9868215074703526e-08)
+_LOG_2_SINGLE = (0.6931471824645996, -1.904654323148236e-09)
 
 
 def pow_(x: Expr, y: Expr) -> Expr:
     """``x ** y``; special values as in C99, negative integer exponents of integers rounded to 0."""
+    return _power(x, y, _power_wide if x.dtype is float32 else _power_in_pairs)
+
+
+def pow_single(x: Expr, y: Expr) -> Expr:
+    """`pow_` of float32 in float32."""
+    return _power(x, y, _power_in_pairs)
+
+
+def _power(x: Expr, y: Expr, of_size: Callable[[Expr, Expr], Expr]) -> Expr:
+    """``x ** y``, by a function for positive numbers."""
     if not x.dtype.is_float:
         return _integer_power(x, y)
     if isinstance(y, Const):
@@ -229,7 +269,7 @@ def pow_(x: Expr, y: Expr) -> Expr:
         if simple is not None:
             return simple
     size = absolute(x)
-    usual = (_power32 if x.dtype is float32 else _power64)(size, y)
+    usual = of_size(size, y)
     grows = not_(xor(gt(size, 1.0), gt(y, 0.0)))
     extreme = select(grows, number(math.inf, x), 0.0)
     power = select(or_(eq(size, 0.0), eq(size, math.inf)), extreme, usual)
@@ -259,7 +299,7 @@ def _constant_power(x: Expr, exponent: float) -> Expr | None:
     return None
 
 
-def _power32(size: Expr, y: Expr) -> Expr:
+def _power_wide(size: Expr, y: Expr) -> Expr:
     """``2 ** (y * log2(size))`` with an intermediate result in float64."""
     k, f = split_normal(cast(size, float64))
     s = div(f, add(f, 2.0))
@@ -273,7 +313,7 @@ def _power32(size: Expr, y: Expr) -> Expr:
     return cast(mul(fma(r, polynomial(r, _EXP2_TAIL, mul(r, r)), 1.0), scale), float32)
 
 
-def _power64(size: Expr, y: Expr) -> Expr:
+def _power_in_pairs(size: Expr, y: Expr) -> Expr:
     """``exp(y * log(size))`` with the logarithm in twice the precision."""
     high, low = _exact_log(size)
     product = mul(y, high)
@@ -284,17 +324,20 @@ def _power64(size: Expr, y: Expr) -> Expr:
 
 def _exact_log(x: Expr) -> tuple[Expr, Expr]:
     """The logarithm of a positive number as a sum of two floats."""
-    subnormal = lt(x, 2.0**-1022)
-    k, f = split_normal(select(subnormal, mul(x, 2.0**54), x))
-    k = select(subnormal, sub(k, 54.0), k)
+    single = x.dtype is float32
+    bits, smallest = (24, 2.0**-126) if single else (54, 2.0**-1022)
+    thirds = _TWO_THIRDS_SINGLE if single else _TWO_THIRDS
+    subnormal = lt(x, smallest)
+    k, f = split_normal(select(subnormal, mul(x, 2.0**bits), x))
+    k = select(subnormal, sub(k, float(bits)), k)
     total = add(f, 2.0)
     s = div(f, total)
     s_low = div(fma(neg(s), sub(f, sub(total, 2.0)), fma(neg(s), total, f)), total)
     z = mul(s, s)
     z_low = fma(add(s, s), s_low, fma(s, s, neg(z)))
-    tail = mul(z, polynomial(z, _POW_TAIL, mul(z, z)))
-    u = add(tail, _TWO_THIRDS[0])
-    u_low = add(add(sub(_TWO_THIRDS[0], u), tail), _TWO_THIRDS[1])
+    tail = mul(z, polynomial(z, _POW_TAIL_SINGLE if single else _POW_TAIL, mul(z, z)))
+    u = add(tail, thirds[0])
+    u_low = add(add(sub(thirds[0], u), tail), thirds[1])
     v = mul(z, u)
     v_low = fma(z_low, u, fma(z, u_low, fma(z, u, neg(v))))
     w = add(v, 2.0)
@@ -305,8 +348,9 @@ def _exact_log(x: Expr) -> tuple[Expr, Expr]:
 
 
 def _add_multiple_of_log2(k: Expr, high: Expr, low: Expr) -> tuple[Expr, Expr]:
-    a = mul(k, _LOG_2[0])
-    a_low = fma(k, _LOG_2[1], fma(k, _LOG_2[0], neg(a)))
+    near, rest = _LOG_2_SINGLE if k.dtype is float32 else _LOG_2
+    a = mul(k, near)
+    a_low = fma(k, rest, fma(k, near, neg(a)))
     total = add(a, high)
     # abs(a) is 0 or larger than abs(high): the error of the sum is exact.
     error = select(eq(k, 0.0), 0.0, sub(high, sub(total, a)))

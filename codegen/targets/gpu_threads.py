@@ -97,6 +97,8 @@ def slot_bytes(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
 class Threads(Teams):
     """The function of a kernel whose last statement is its grid loop."""
 
+    single = True
+
     def __init__(
         self, kernel: Kernel, target: Features, arguments: int, offsets: Sequence[int], slots: int
     ) -> None:

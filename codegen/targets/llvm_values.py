@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 from ..dtypes import DType, bool_, int32, int64
 from ..expr import Apply, Buffer, Const, Expr, Load, Var, walk
@@ -38,24 +38,24 @@ Step = tuple[Expr, "Rule | _Template | None", list[int]]
 Without a rule it is a leaf (no numbers), or a `rare` (two), whose third operand is left for later.
 """
 
-_TEMPLATES: dict[tuple[str, tuple[DType, ...], DType], _Template] = {}
+_TEMPLATES: dict[tuple[str, tuple[DType, ...], DType, bool], _Template] = {}
 _OUTLINED: dict[tuple[int, int, Features], tuple[Expr, str, frozenset[str]]] = {}
 
 
-def _template(e: Apply) -> _Template:
-    key = (e.op, tuple(a.dtype for a in e.args), e.dtype)
+def _template(e: Apply, single: bool) -> _Template:
+    key = (e.op, tuple(a.dtype for a in e.args), e.dtype, single)
     found = _TEMPLATES.get(key)
     if found is None:
         parameters = tuple(Var(f"p{n}", d) for n, d in enumerate(key[1]))
-        body = expand(Apply(e.op, parameters, e.dtype))
+        body = expand(Apply(e.op, parameters, e.dtype), single)
         if body is None:
             raise TypeError(f"no code for the scalar op {e.op}")
-        found = _TEMPLATES[key] = _Template(parameters, _steps(body))
+        found = _TEMPLATES[key] = _Template(parameters, _steps(body, single))
     return found
 
 
-def _steps(expr: Expr) -> list[Step]:
-    """Every value that `expr` needs, operands first."""
+def _steps(expr: Expr, single: bool) -> list[Step]:
+    """Every value that `expr` needs, operands first; with `single` no float64 for float32."""
     steps: list[Step] = []
     numbers: dict[Expr, int] = {}
     stack = [expr]
@@ -70,7 +70,7 @@ def _steps(expr: Expr) -> list[Step]:
             rule = PRIMITIVES.get(e.op)
             needed = e.args[:2] if e.op == "rare" else e.args
             if rule is None and e.op != "rare":
-                rule = _template(e)
+                rule = _template(e, single)
         missing = [a for a in needed if a not in numbers]
         if missing:
             missing.reverse()
@@ -92,6 +92,9 @@ def _has_branch(steps: Sequence[Step]) -> bool:
 
 class Values(Memory):
     """Expressions, on top of loads."""
+
+    single: ClassVar[bool] = False
+    """Whether functions of float32 use no float64."""
 
     def __init__(self, target: Features) -> None:
         super().__init__(target)
@@ -160,7 +163,7 @@ class Values(Memory):
 
     def _plan(self, expr: Expr) -> list[Step]:
         """Every value that `expr` needs, operands first; written once and used for each copy."""
-        steps = _steps(expr)
+        steps = _steps(expr, self.single)
         self._plans[expr] = steps
         return steps
 
@@ -286,7 +289,7 @@ class Values(Memory):
 
         The function is one line, so that a module can leave out the second of two equal ones.
         """
-        inner = Values(self.target)
+        inner = (_SingleValues if self.single else Values)(self.target)
         inner.open(Region("entry"))
         kinds = [self.type_of(leaf.dtype, lanes) for leaf in leaves]
         for number, leaf in enumerate(leaves):
@@ -308,3 +311,9 @@ class Values(Memory):
         kind = self.type_of(bool_, lanes)
         bits = self.emit(f"bitcast {kind} {condition.text} to i{lanes}", depth)
         return self.emit(f"icmp ne i{lanes} {bits}, 0", depth)
+
+
+class _SingleValues(Values):
+    """What stands in a function beside such a kernel."""
+
+    single = True

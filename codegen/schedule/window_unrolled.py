@@ -13,8 +13,9 @@ from ..expr import Buffer, Expr, Load, Var, const, index, number_or_expr
 from ..kernel import Any, For, Let, Serial, Stmt, Store, Vector
 from ..scalar import apply
 from ..targets.base import Features
+from ..varying import likely
 from .window_direct import COPY, EPILOGUE, RUN, Direct
-from .window_tiling import WindowProduct, number, rounded
+from .window_tiling import ITEMS, WindowProduct, number, rounded
 
 __all__ = ["Unrolled"]
 
@@ -23,6 +24,9 @@ MOST_TAPS, MOST_PRODUCTS = 64, 200
 MOST_SUMS = 8
 """Sums side by side: of rows of places, so that what one of them loads serves others."""
 MOST_LINES = 4
+"""Rows of places side by side, of a single channel."""
+NEAR = 1 << 14
+"""Bytes of sums, and of the copy that they are made of, where one channel follows the other."""
 LONGEST = 512
 """Places of a row whose sums are computed at once: what follows finds them in the first cache."""
 
@@ -45,7 +49,9 @@ class Unrolled(Direct):
     def _together(self) -> int:
         """Rows of places whose sums are side by side."""
         products = self.rows * self.taps
-        most = min(MOST_LINES, MOST_SUMS // self.rows, MOST_PRODUCTS // products)
+        # Sums of many channels wait for each other: the more of them the better.
+        lines = MOST_LINES if self.channels == 1 else MOST_SUMS
+        most = min(lines, MOST_SUMS // self.rows, MOST_PRODUCTS // products)
         most = max(1, min(most, self.places1))
 
         def waste(lines: int) -> tuple[int, int]:
@@ -56,9 +62,10 @@ class Unrolled(Direct):
 
     @property
     def fits(self) -> bool:
-        """Whether the elements of a window are few, and rows of a copy stay near."""
+        """Whether the elements of a window are few, and rows of a channel stay near."""
         few = self.rows <= MOST_SUMS and self.taps * self.rows <= MOST_PRODUCTS
-        near = self.rank == 1 or self._bytes(self.lines) <= self.budget
+        pitch = self.pitch if self.rank == 2 else self.run + self.reach
+        near = self._bytes(self.lines) // self.pitch * pitch <= self.budget * self.channels
         return self.rank <= 2 and 1 < self.taps <= MOST_TAPS and few and near
 
     @property
@@ -73,6 +80,26 @@ class Unrolled(Direct):
         copied = self._bytes(self.places1) / (self.dtype.itemsize * self.lanes)
         slow = 1 if self.step2 <= 2 else 4
         return steps * (vectors * each + RUN * sums * self.runs) + COPY * copied * slow
+
+    def _deal(self) -> tuple[int, int]:
+        """Rows of places of an item, and channels that are summed at once.
+
+        The sums of few results are small: they wait while one channel after the other is read.
+        """
+        if self.channels == 1:
+            return super()._deal()
+        wanted = -(-ITEMS // likely(self.trips))
+        sums = self.rows * self.run * self.dtype.itemsize
+        block = 1
+        if self.rank == 1:
+            self.some_runs = max(1, min(-(-self.runs // wanted), NEAR // sums))
+            self.pitch = self.some_runs * self.run + self.reach
+        else:
+            most = NEAR // (sums * self.runs) // self.lines * self.lines
+            block = rounded(-(-self.places1 // wanted), self.lines)
+            block = max(self.lines, min(block, most))
+        together = NEAR * self.channels // self._bytes(block)
+        return block, max(1, min(self.channels, together))
 
     def _moves(self, line: int) -> list[tuple[int, int]]:
         """Rows and columns of the input that each element of a window of a row of places meets."""
@@ -90,28 +117,34 @@ class Unrolled(Direct):
         place: tuple[Expr, ...],
         onward: bool,
     ) -> Stmt:
-        (copy, _), (_, count), (_, _, line, column, row0) = operands, channels, place
+        (copy, _), (first, count), (_, _, line, column, row0) = operands, channels, place
         v, c = Var("v", extent=self.run), Var("c")
         sums = [(o, which) for o in range(self.rows) for which in range(self.lines)]
         start = apply("add", apply("mul", line, index(self.step1 * self.pitch)), column)
-        several = self.channels > 1
-        starts: list[Expr] = [const(0, self.dtype)] * len(sums)
+        targets = [self._target(o, which, row0, v) for o, which in sums]
+        zero = const(0, self.dtype)
+        begun: list[Expr] = [Load(acc, at) if onward else zero for at in targets]
+        starts = begun
+        several = number(copy.shape[0]) > self.phases
         if several:
             starts = [Var(f"a{n}", self.dtype) for n in range(len(sums))]
-        body, results = self._products(copy, (start, v, c if several else index(0)), sums, starts)
+        channel = c if several else index(0)
+        body, results = self._products(copy, (start, v, first, channel), sums, starts)
         if several:
-            carry = tuple((a, const(0, self.dtype)) for a in starts if isinstance(a, Var))
+            carry = tuple((a, b) for a, b in zip(starts, begun, strict=True) if isinstance(a, Var))
             loop = For(c, number_or_expr(count), Serial(), tuple(body), carry, tuple(results))
             body, results = [loop], starts
-        for (o, which), result in zip(sums, results, strict=True):
-            at = apply("add", index(which * self.run), v)
-            body.append(Store(acc, (apply("add", row0, index(o)), at), result))
+        body += [Store(acc, at, r) for at, r in zip(targets, results, strict=True)]
         return For(v, self.run, Any(), tuple(body), mapping=Vector(self.lanes, 1))
+
+    def _target(self, o: int, which: int, row0: Expr, v: Var) -> tuple[Expr, Expr]:
+        """Where a sum is in the tile."""
+        return apply("add", row0, index(o)), apply("add", index(which * self.run), v)
 
     def _products(
         self,
         copy: Buffer,
-        place: tuple[Expr, Var, Expr],
+        place: tuple[Expr, Var, Expr, Expr],
         sums: list[tuple[int, int]],
         starts: list[Expr],
     ) -> tuple[list[Stmt], list[Expr]]:
@@ -119,14 +152,15 @@ class Unrolled(Direct):
 
         What several multiply is loaded once.
         """
-        start, v, channel = place
+        start, v, first, channel = place
         w, flat = self.weight, Buffer(copy.name, self.dtype, (1,), (1,), "view", copy)
         buffer = self.p.weight.buffer
         matrix = Buffer(buffer.name, buffer.dtype, (1,), (1,), "view", buffer)
         plane = number(copy.shape[1])
         step = apply("mul", channel, index(self.phases * plane))
         begin = apply("add", apply("add", start, step), v)
-        base = apply("add", w.base, apply("mul", channel, index(w.channel)))
+        now = apply("add", first, channel)
+        base = apply("add", w.base, apply("mul", now, index(w.channel)))
         body: list[Stmt] = []
         loaded: dict[object, Var] = {}
 

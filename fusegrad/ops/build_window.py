@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 
 from ..codegen.kernel import Monoid
@@ -388,9 +389,7 @@ def convolution_by_input(
     """
     low = tuple(low) or (0,) * len(extents)
     w = exchange_next(w)
-    if any(s > 1 for s in strides) and all(
-        s == 1 or d == 1 for s, d in zip(strides, dilations, strict=True)
-    ):
+    if any(s > 1 for s in strides):
         return _by_phases(cotangent, w, extents, strides, dilations, low)
     before: list[int] = []
     behind: list[int] = []
@@ -398,13 +397,10 @@ def convolution_by_input(
         reach = dilations[axis] * (int(w.shape[axis + 3]) - 1)  # type: ignore[arg-type]
         before.append(reach - low[axis])
         known = not (isinstance(extent, Symbol) or isinstance(count, Symbol))
-        length = (count - 1) * strides[axis] + 1 if known and count else 0  # type: ignore[operator]
+        length = count if known and count else 0
         behind.append(extent + low[axis] - length if known else low[axis])  # type: ignore[operator]
-    if any(s > 1 for s in strides):
-        interior = [0, 0, 0, *(s - 1 for s in strides)]
-        cotangent = build.pad(cotangent, [0] * len(interior), [0] * len(interior), interior)
     flipped = build.flip(w, range(3, len(w.shape)))
-    if set(strides) == {1} and _is_mostly_padding(cotangent, extents):
+    if _is_mostly_padding(cotangent, extents):
         return _added(cotangent, w, extents, dilations, low)
     return _cut(cotangent, flipped, dilations, before, behind)
 
@@ -481,26 +477,43 @@ def _by_phases(
     lengths = [-(-int(e) // s) for e, s in zip(extents, strides, strict=True)]  # type: ignore[arg-type]
     shape = (*w.shape[:1], cotangent.shape[1], w.shape[1], *lengths)
     parts: list[Node] = []
+    # A place s*l + phase meets the elements k = first, first + s/g, ... of the weight, where g
+    # divides stride and dilation.
+    common = [math.gcd(s, d) for s, d in zip(strides, dilations, strict=True)]
+    apart = tuple(s // g for s, g in zip(strides, common, strict=True))
+    moves = [d // g for d, g in zip(dilations, common, strict=True)]
     for phase in itertools.product(*map(range, strides)):
-        # A place s*l + phase meets the elements k = first, first + s, ... of the weight.
-        moved, first = zip(
-            *(divmod(p + a, s) for p, a, s in zip(phase, low, strides, strict=True)), strict=True
-        )
-        taps = [-(-(k - r) // s) for k, r, s in zip(sizes, first, strides, strict=True)]
+        met = [
+            _first_met(p + a, s, d)
+            for p, a, s, d in zip(phase, low, strides, dilations, strict=True)
+        ]
+        first, moved = (tuple(each) for each in zip(*met, strict=True))
+        taps = [-(-(k - f) // a) for k, f, a in zip(sizes, first, apart, strict=True)]
         if min(taps) <= 0 or 0 in counts or 0 in lengths:
             parts.append(build.zeros(shape, cotangent.dtype))
             continue
-        part = build.slice_(w, (0, 0, 0, *first), w.shape, (1, 1, 1, *strides))
+        part = build.slice_(w, (0, 0, 0, *first), w.shape, (1, 1, 1, *apart))
         part = build.flip(part, range(3, len(w.shape)))
-        reach = [d * (tap - 1) for d, tap in zip(dilations, taps, strict=True)]
+        reach = [d * (tap - 1) for d, tap in zip(moves, taps, strict=True)]
         before = [r - m for r, m in zip(reach, moved, strict=True)]
         behind = [
             length + r - count - b
             for length, r, count, b in zip(lengths, reach, counts, before, strict=True)
         ]
-        parts.append(_cut(cotangent, part, dilations, before, behind))
-    starts, steps = [0] * len(shape), [1] * len(shape)
-    return build.slice_(_interleaved(parts, strides), starts, (*shape[:3], *extents), steps)
+        parts.append(_cut(cotangent, part, moves, before, behind))
+    starts, ones = [0] * len(shape), [1] * len(shape)
+    return build.slice_(_interleaved(parts, strides), starts, (*shape[:3], *extents), ones)
+
+
+def _first_met(place: int, stride: int, dilation: int) -> tuple[int, int]:
+    """The first element k of a window that meets a place, and the window: ``i*s + k*d = place``.
+
+    An element behind every window where none does.
+    """
+    for k in range(stride):
+        if (place - k * dilation) % stride == 0:
+            return k, (place - k * dilation) // stride
+    return sys.maxsize, 0
 
 
 def _interleaved(parts: Sequence[Node], strides: Sequence[int]) -> Node:

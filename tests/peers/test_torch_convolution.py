@@ -47,6 +47,8 @@ CASES: list[Case] = [
     ("conv1d", (2, 5, 700), (18, 5, 3), {"padding": 1}),
     ("conv1d", (1, 6, 1501), (5, 6, 3), {"stride": 2, "padding": 1}),
     ("conv1d", (2, 5, 41), (5, 1, 4), {"groups": 5, "padding": 3}),
+    ("conv1d", (1, 150, 700), (2, 150, 3), {"padding": 1}),
+    ("conv2d", (2, 3, 19, 20), (4, 3, 3, 4), {"stride": (4, 2), "dilation": (6, 3), "padding": 2}),
     ("conv2d", (2, 5, 19, 21), (10, 1, 3, 3), {"groups": 5, "stride": 2, "padding": 1}),
     ("conv2d", (2, 3, 21, 18), (3, 1, 7, 7), {"groups": 3, "padding": 6, "dilation": 2}),
     ("conv2d", (2, 6, 9, 20), (4, 3, 5, 2), {"groups": 2, "stride": (1, 3), "padding": 2}),

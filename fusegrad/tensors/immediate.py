@@ -25,6 +25,7 @@ from ..ir.types import TensorType, TupleType
 from ..ops import build
 from ..ops.elementwise import Function
 from ..ops.elementwise.table import Map
+from ..ops.movement import Broadcast
 from ..ops.source import Input
 from .context import Cell, Token, active
 from .storage import Storage
@@ -60,28 +61,32 @@ class _Program:
         The function of a step and where its operands stand; its result is appended.
     place : int
         Where the result stands in it.
+    last : (callable, tuple of int) or None
+        The last step, if it is a function of NumPy that can write into the result.
     silent : bool
         Whether floating-point warnings may come up.
     weak : bool
         Whether the result promotes as a Python number.
     """
 
-    __slots__ = ("constants", "place", "silent", "steps", "type", "weak")
+    __slots__ = ("constants", "last", "place", "silent", "steps", "type", "weak")
 
     def __init__(self, node: Node, variables: Sequence[Node], weak: bool) -> None:
         self.weak = weak
         self.type = node.tensor_type
         places = {variable: place for place, variable in enumerate(variables)}
-        order = [n for n in toposort([node]) if n not in places]
+        order = [n for n in _needed(node) if n not in places]
         fixed = [n for n in order if not n.inputs]
         self.constants = [np.asarray(meaning(n, [])) for n in fixed]
         places |= {n: len(places) + i for i, n in enumerate(fixed)}
         self.steps: list[tuple[Callable[..., Any], tuple[int, ...]]] = []
         for n in order:
             if n.inputs:
-                self.steps.append((_function(n), tuple([places[i] for i in n.inputs])))
+                self.steps.append((_function(n), tuple([places[i] for i in _operands(n)])))
                 places[n] = len(places)
         self.place = places[node]
+        # The last step may write into the result, if it computes values of its type.
+        self.last = self.steps.pop() if node.inputs and _is_ufunc(node) else None
         moving = (Pattern.MOVE, Pattern.SOURCE)
         self.silent = any(n.inputs and n.op.pattern not in moving for n in order)
 
@@ -95,16 +100,53 @@ class _Program:
 
     def _run(self, arrays: list[Array]) -> Storage:
         arrays += self.constants
+        storage = Storage(self.type)
         if self.silent:
             with np.errstate(all="ignore"):
-                for function, places in self.steps:
-                    arrays.append(function(*[arrays[place] for place in places]))
+                self._steps(arrays, storage)
         else:
-            for function, places in self.steps:
-                arrays.append(function(*[arrays[place] for place in places]))
-        storage = Storage(self.type)
-        np.copyto(storage.array, arrays[self.place])
+            self._steps(arrays, storage)
         return storage
+
+    def _steps(self, arrays: list[Array], storage: Storage) -> None:
+        for function, places in self.steps:
+            arrays.append(function(*[arrays[place] for place in places]))
+        if self.last is None:
+            np.copyto(storage.array, arrays[self.place])
+        else:
+            function, places = self.last
+            function(*[arrays[place] for place in places], out=storage.array)
+
+
+def _is_ufunc(node: Node) -> bool:
+    """Whether an elementwise node is a function of NumPy, which broadcasts by itself."""
+    return isinstance(node.op, Map) and isinstance(_function(node), np.ufunc)
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    """What a step reads: numbers as they are, where a function broadcasts them by itself."""
+    inputs = node.inputs
+    if not _is_ufunc(node):
+        return inputs
+    plain = [n.inputs[0] if _repeats_a_number(n) else n for n in inputs]
+    whole = any(n.shape == node.shape for n in plain)
+    return tuple(plain) if whole else inputs
+
+
+def _repeats_a_number(node: Node) -> bool:
+    return isinstance(node.op, Broadcast) and node.inputs[0].shape == ()
+
+
+def _needed(node: Node) -> list[Node]:
+    """The nodes of all steps, operands first."""
+    kept: set[Node] = set()
+    waiting = [node]
+    while waiting:
+        n = waiting.pop()
+        if n not in kept:
+            kept.add(n)
+            waiting += _operands(n)
+    return [n for n in toposort([node]) if n in kept]
 
 
 def _function(node: Node) -> Callable[..., Any]:

@@ -169,3 +169,32 @@ def test_writes_stay_in_place_when_nobody_else_sees_the_memory() -> None:
     with fg.no_grad():
         w.detach().fill_(7)
     assert w.tolist() == [7, 7, 7]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int32", "bool"])
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 1), (2, 3)])
+def test_numbers_are_repeated_for_every_shape(dtype: str, shape: tuple[int, ...]) -> None:
+    x = fg.asarray(np.arange(6)[: int(np.prod(shape))].reshape(shape)).astype(dtype)
+    scalar = fg.asarray(2).astype(dtype)
+    for function in (
+        lambda a, b: a + 1,
+        lambda a, b: 1 - a if dtype != "bool" else 1 + a,
+        lambda a, b: a * b,
+        lambda a, b: b * a + b,
+        lambda a, b: b == a,
+        lambda a, b: (b < a) | (a < 1),
+        lambda a, b: fg.maximum(a, b),
+        lambda a, b: fg.where(a > b, a, b),
+        lambda a, b: fg.broadcast_to(b, (2, 3)) + b,
+        lambda a, b: b + b,
+    ):
+        at_once = function(x, scalar)
+        recorded = fg.compile(function)(x, scalar)
+        assert at_once.shape == recorded.shape
+        assert at_once.dtype == recorded.dtype
+        np.testing.assert_array_equal(
+            at_once.astype("float64").numpy(), recorded.astype("float64").numpy()
+        )
+    before = x.astype("float64").numpy().copy()
+    assert (x + 0)._storage is not x._storage
+    np.testing.assert_array_equal(x.astype("float64").numpy(), before)

@@ -42,6 +42,12 @@ def _normalised(m: Any, x: Any, centre: bool = True) -> Any:
     return x / m.sqrt(m.mean(x * x, axis=-1, keepdims=True) + EPSILON)
 
 
+def _numpy_cummin(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    least = np.minimum.accumulate(x, -1)
+    places = np.where(x == least, np.arange(x.shape[-1]), 0)
+    return least, np.maximum.accumulate(places, -1)
+
+
 def _softmax_gradient(x: np.ndarray, g: np.ndarray) -> np.ndarray:
     y = _softmax(x)
     return np.asarray(y * (g - (y * g).sum(-1, keepdims=True)))
@@ -175,6 +181,13 @@ KERNELS: dict[str, Kind] = {
             "numpy": lambda m, x: m.maximum.accumulate(x, -1),
             **_both(lambda m, x: m.cummax(x, -1)[0]),
             "jax": lambda m, x: m.lax.cummax(x, 1),
+        },
+        "x",
+    ),
+    "cumulative minimum and places": (
+        {
+            **_both(lambda m, x: tuple(m.cummin(x, -1))),
+            "numpy": lambda m, x: _numpy_cummin(x),
         },
         "x",
     ),

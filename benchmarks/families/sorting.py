@@ -44,6 +44,12 @@ KERNELS: dict[str, dict[str, Formula]] = {
     | {"torch": lambda m, x: m.quantile(x, 0.5, -1)},
     "quantile": same(lambda m, x: m.quantile(x, 0.9, axis=-1))
     | {"torch": lambda m, x: m.quantile(x, 0.9, -1)},
+    "element of rank 3": {
+        "numpy": lambda m, x: m.partition(x, 2, axis=-1)[..., 2],
+        "fusegrad": lambda m, x: m.kthvalue(x, 3)[0],
+        "torch": lambda m, x: m.kthvalue(x, 3)[0],
+        "jax": lambda m, x: m.numpy.partition(x, 2, axis=-1)[..., 2],
+    },
 }
 
 
@@ -55,14 +61,14 @@ def make(generator: random.Random) -> Workload:
     rows = extent(generator, LARGEST / 4 / columns)
     x = normal(generator, (rows, columns))
     if whole and name in ("sort", "argsort"):
-        x = (x * 1000).astype(np.int32)
+        x = (x * 1000).astype(generator.choice((np.int16, np.int32, np.int64, np.float64)))
     if name == "searchsorted":
         row = np.sort(x[0])
         formulas = same(lambda m, row, x: m.searchsorted(row, x))
         inputs = {"row": row, "x": x}
         return case(f"{x.size} searches in a row of {columns}", inputs, formulas)
     if name == "topk":
-        k = extent(generator, min(columns, 50))
+        k = extent(generator, min(columns, 500))
         # Equal elements may come in any order.
         return case(
             f"topk {k} of {rows} rows of {columns}",

@@ -24,6 +24,7 @@ __all__ = [
     "linear_recurrence",
     "neighbour",
     "pays_beside",
+    "ranked",
     "searchsorted",
     "sort",
 ]
@@ -31,6 +32,8 @@ __all__ = [
 
 _KEPT = 64
 """Elements that are kept in order while a row is passed over."""
+_SELECTED = 1 << 9
+"""Elements of a row of which only a part is put in order."""
 _FEW_ROWS = 8
 """More rows are sorted beside each other, which pays for longer ones."""
 
@@ -161,7 +164,23 @@ def first_places(x: Node, count: int, descending: bool = False) -> Node:
         return _in_rows("first_places", x, count, descending)
     if isinstance(extent, int) and count <= _KEPT and extent >= least * max(count, 4):
         return _in_rows("first_places", x, count, descending)
-    return build.slice_axis(argsort(x, descending), len(lead), 0, count)
+    return ranked(x, 0, count, descending, positions=True)
+
+
+def ranked(
+    x: Node, first: int, last: int, descending: bool = False, positions: bool = False
+) -> Node:
+    """A part of the order along the last axis: elements, or where they are.
+
+    Of short rows, and of dtypes that are sorted by digits, the whole order is made.
+    """
+    extent = x.shape[-1]
+    bits = x.dtype.bits
+    selected = isinstance(extent, int) and extent >= _SELECTED and last - first < extent
+    if selected and bits >= 16 and (bits <= 32 or not positions):
+        return _in_rows("ranked", x, first, last, descending, positions)
+    whole = argsort(x, descending) if positions else sort(x, descending)
+    return build.slice_axis(whole, len(x.shape) - 1, first, last)
 
 
 def sort(x: Node, descending: bool = False) -> Node:

@@ -1,4 +1,4 @@
-"""Where the first elements of an order are, without sorting the others.
+"""Parts of an order, without sorting the rest: where its first elements are, what lies within it.
 
 Knows nothing of the machine.
 """
@@ -8,20 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
-from ..codegen.dtypes import ALL, float64, int32, int64
+import numpy as np
+
+from ..codegen.dtypes import ALL, float32, float64, int16, int32, int64, uint64
 from ..codegen.expr import Buffer, Const, Expr, Load, Var
 from ..codegen.expr import index as number
 from ..codegen.kernel import Alloc, For, If, Let, Monoid, Serial, Stmt, Store, Tree
 from ..codegen.kernel import Any as AnyOrder
 from ..codegen.records import dataclass
 from ..codegen.scalar import apply
-from .base import Array, InputSpec, LoopOp, Node, Sample, TensorType, op_class, shape_error
+from . import build, build_order
+from .base import (
+    Array,
+    InputSpec,
+    LoopOp,
+    Node,
+    Sample,
+    TensorType,
+    dtype_error,
+    op_class,
+    shape_error,
+)
 from .cumulative import nested_loops
 from .selection_rows import first_beside
 from .sorting import order_of
 from .sorting_keys import key_of, key_type
+from .sorting_rows import ranked_rows
 
-__all__ = ["FirstPlaces"]
+__all__ = ["FirstPlaces", "Ranked"]
 
 _BLOCK = 128
 """Elements that are passed over together where none of them is among the first."""
@@ -177,3 +191,69 @@ class FirstPlaces(LoopOp):
         for dtype in (d for d in ALL if d is not float64):
             spec = InputSpec((2, 140), dtype, -3, 3)
             yield Sample(FirstPlaces(4, dtype.bits % 16 == 0), (spec,), gradient=False)
+
+
+@op_class("ranked", 0, 1, False, False)
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Ranked(LoopOp):
+    """What comes at the places `first` to `last` - 1 of the order along the last axis.
+
+    The elements, as `Sort` gives them, or their positions, as `Argsort` does. Elements of 16 bits
+    at least; for positions, of 32 at most.
+    """
+
+    first: int
+    last: int
+    descending: bool
+    positions: bool
+    name: ClassVar[str] = "ranked"
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        bits = key_type(x.dtype).bits
+        if bits < 16 or (self.positions and bits > 32):
+            dtype_error("ranked", types, "no part of an order of these", "sort all of them")
+        extent = x.shape[-1] if x.shape else 0
+        if not isinstance(extent, int) or not 0 <= self.first <= self.last <= extent:
+            places = f"{self.first} to {self.last}"
+            shape_error("ranked", types, f"there are no places {places}", "take fewer")
+        shape = (*x.shape[:-1], self.last - self.first)
+        return TensorType(shape, int64 if self.positions else x.dtype)
+
+    def vjp(self, node: Node, cotangent: Node) -> tuple[Node | None, ...]:
+        (x,) = node.inputs
+        if self.positions or not x.dtype.is_float:
+            return (None,)
+        places = build_order.ranked(x, self.first, self.last, self.descending, positions=True)
+        axis = len(x.shape) - 1
+        return (build.scatter_add_along(cotangent, places, axis, x.shape[axis]),)
+
+    def ref(self, *arrays: Array) -> Array:
+        order = order_of(arrays[0], self.descending)[..., self.first : self.last]
+        return order if self.positions else np.take_along_axis(arrays[0], order, -1)
+
+    def nest(self, node: Node, inputs: Sequence[Buffer], output: Buffer) -> tuple[Stmt, ...]:
+        return ranked_rows(inputs[0], output, self.descending, self.positions, self.first)
+
+    def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return Node(self, tuple(operands))
+
+    def samples(self) -> Iterator[Sample]:
+        cases = (
+            (0, 3, (5,)),
+            (1, 2, (3, 7)),
+            (2, 2, (4,)),
+            (140, 160, (2, 300)),
+            (0, 9, (2, 1, 9)),
+        )
+        for place, (first, last, shape) in enumerate(cases):
+            spec = InputSpec(shape, float64, distinct=True)
+            yield Sample(Ranked(first, last, bool(place % 2), False), (spec,))
+        for dtype in (float32, int32):
+            spec = InputSpec((2, 150), dtype, -3, 3)
+            yield Sample(Ranked(20, 90, False, False), (spec,), gradient=False)
+            yield Sample(Ranked(20, 90, True, True), (spec,), gradient=False)
+        for dtype in (int16, uint64):
+            spec = InputSpec((2, 30), dtype, -3, 3)
+            yield Sample(Ranked(3, 4, True, False), (spec,), gradient=False)

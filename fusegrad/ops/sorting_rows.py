@@ -21,7 +21,7 @@ from ..codegen.scalar import apply
 from .cumulative import nested_loops
 from .sorting_keys import key_of, key_type, place_of, value_of, with_place
 
-__all__ = ["sorted_rows"]
+__all__ = ["ranked_rows", "sorted_rows"]
 
 _SHORT = 64
 """Rows up to this extent are sorted by counting."""
@@ -311,6 +311,16 @@ class _Arranged:
             For(w, last - first, AnyOrder(), (Store(self.output, (*self.rows, w), value),)),
         )
         return nested_loops(self.rows, body)
+
+
+def ranked_rows(
+    x: Buffer, output: Buffer, descending: bool, positions: bool, first: int
+) -> tuple[Stmt, ...]:
+    """Loops that write what comes at some places of the order, from `first` on."""
+    if not output.shape[-1]:
+        return ()
+    last = first + int(output.shape[-1])  # type: ignore[arg-type]
+    return _Arranged(x, output, descending, positions).nest(first, last)
 
 
 def sorted_rows(x: Buffer, output: Buffer, descending: bool, positions: bool) -> tuple[Stmt, ...]:

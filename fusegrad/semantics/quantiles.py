@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..codegen.dtypes import DType, float64, int64
+import numpy as np
+
+from ..codegen.dtypes import float64, int64
 from ..errors import EmptyReductionError, ShapeError
-from ..ir.node import Node
+from ..ir.interpret import evaluate
+from ..ir.node import Node, toposort
 from ..ir.types import Extent, known_size
 from ..ops import build, build_order
+from .cumulative import widened
 from .promotion import as_float
 from .shapes import axis_tuple, show
 from .sorting import argsort, sort
@@ -91,8 +95,15 @@ METHODS: dict[str, _Rule] = {
 
 
 def _rows(name: str, x: Node, axes: tuple[int, ...]) -> Node:
-    """`x` in a floating dtype, the reduced axes as the last one, sorted."""
-    return sort(_flat_rows(name, build.cast(x, as_float(x.dtype)), axes), -1, descending=False)
+    """`x` in a floating dtype, the reduced axes as the last one."""
+    return _flat_rows(name, build.cast(x, as_float(x.dtype)), axes)
+
+
+def _ordered(rows: Node, ranks: tuple[int, int] | None) -> Node:
+    """The rows in order; of the others only what comes at some ranks, from one to another."""
+    if ranks is None:
+        return sort(rows, -1, descending=False)
+    return widened(lambda wide: build_order.ranked(wide, *ranks), rows)
 
 
 def _flat_rows(name: str, x: Node, axes: tuple[int, ...]) -> Node:
@@ -124,9 +135,8 @@ def _finished(
     """NaN for rows with a NaN; the axis of the quantiles first, then the reduced ones."""
     last = len(rows.shape) - 1
     if not skip_nan:
-        # NaN sorts last.
-        end = build.slice_axis(rows, last, int(rows.shape[last]) - 1, int(rows.shape[last]))  # type: ignore[arg-type]
-        broken = build.broadcast_to(build.isnan(end), values.shape)
+        most = build.expand_dims(build.max_(rows, (last,)), (last,))
+        broken = build.broadcast_to(build.isnan(most), values.shape)
         values = build.select(broken, _number(values, float("nan")), values)
     values = build.transpose(values, (last, *range(last)))
     return build.expand_dims(values, [axis + 1 for axis in axes]) if keepdims else values
@@ -139,16 +149,22 @@ def median(x: Node, axis: Axis, keepdims: bool, skip_nan: bool) -> Node:
     if not x.shape:
         return build.cast(x, as_float(x.dtype))
     rows = _rows(name, x, axes)
+    last = len(rows.shape) - 1
     if skip_nan:
-        count = _present(rows)
+        ordered, count = _ordered(rows, None), _present(rows)
+        half, one = _number(count, 0.5), _number(count, 1)
+        low = build.floor(build.mul(build.sub(count, one), half))
+        high = build.floor(build.mul(count, half))
+        below, above = _at(ordered, low), _at(ordered, high)
+        mean = build.div(build.add(below, above), _number(below, 2))
+        values = build.select(build.eq(low, high), below, mean)
     else:
-        count = build.full((*rows.shape[:-1], 1), float(rows.shape[-1]), float64)  # type: ignore[arg-type]
-    half, one = _number(count, 0.5), _number(count, 1)
-    low = build.floor(build.mul(build.sub(count, one), half))
-    high = build.floor(build.mul(count, half))
-    below, above = _at(rows, low), _at(rows, high)
-    mean = build.div(build.add(below, above), _number(below, 2))
-    values = build.select(build.eq(low, high), below, mean)
+        extent = rows.shape[last]
+        assert isinstance(extent, int)
+        values = _ordered(rows, ((extent - 1) // 2, extent // 2 + 1))
+        if not extent % 2:
+            below, above = (build.slice_axis(values, last, i, i + 1) for i in (0, 1))
+            values = build.div(build.add(below, above), _number(below, 2))
     result = _finished(values, rows, axes, keepdims, skip_nan)
     return build.squeeze(result, (0,))
 
@@ -171,7 +187,9 @@ def quantile(
         count = build.broadcast_to(_present(rows), fractions.shape)
     else:
         count = _number(fractions, float(rows.shape[-1]))  # type: ignore[arg-type]
-    values = _interpolated(rows, METHODS[method](count, fractions), count, rows.dtype)
+    ranks = METHODS[method](count, fractions)
+    wanted = None if skip_nan else _known_ranks(_fractions(q, whole, ()), method, rows.shape[-1])
+    values = _interpolated(_ordered(rows, wanted), ranks, count, wanted[0] if wanted else 0)
     result = _finished(values, rows, axes, keepdims, skip_nan)
     return build.reshape(result, (*q.shape, *result.shape[1:]))
 
@@ -232,15 +250,32 @@ def _fractions(q: Node, whole: float, lead: tuple[Extent, ...]) -> Node:
     return build.broadcast_to(fractions, (*lead, amount))
 
 
-def _interpolated(rows: Node, place: Node, count: Node, dtype: DType) -> Node:
-    """The elements at a rank, or between the two ranks around it."""
+def _known_ranks(fractions: Node, method: str, extent: Extent) -> tuple[int, int] | None:
+    """The first rank that is read and the one behind the last, where constants say so."""
+    if not isinstance(extent, int):
+        return None
+    ranks = METHODS[method](_number(fractions, extent), fractions)
+    leaves = [node.op.name for node in toposort([ranks]) if not node.inputs]
+    if any(name not in ("constant", "array_constant") for name in leaves):
+        return None
+    (found,) = evaluate([ranks], {})
+    if not found.size or not np.isfinite(found).all():
+        return None
+    low = int(np.clip(np.floor(found.min()), 0, extent - 1))
+    return low, int(np.clip(np.floor(found.max()) + 1, low, extent - 1)) + 1
+
+
+def _interpolated(rows: Node, place: Node, count: Node, start: int) -> Node:
+    """The elements at a rank, or between the two ranks around it; `rows` begin at rank `start`."""
+    dtype = rows.dtype
     zero, one = _number(place, 0), _number(place, 1)
     last = build.maximum(build.sub(count, one), zero)
     place = build.minimum(build.maximum(place, zero), last)
     low = build.floor(place)
     high = build.minimum(build.add(low, one), last)
     weight = build.cast(build.sub(place, low), dtype)
-    below, above = _at(rows, low), _at(rows, high)
+    first = _number(low, start)
+    below, above = _at(rows, build.sub(low, first)), _at(rows, build.sub(high, first))
     # Equal infinities have no difference; a weight of zero takes none of the other.
     single = build.logical_or(build.eq(weight, _number(weight, 0)), build.eq(below, above))
     gap = build.select(single, _number(below, 0), build.sub(above, below))

@@ -108,8 +108,11 @@ def kth_place(x: Node, rank: int, axis: int, keepdims: bool) -> Node:
             f"{show(x.shape)}",
             remedy=f"ranks are counted from 1: k must be between 1 and {extent}",
         )
-    order = argsort(row, place, descending=False)
-    return _reduced(x, build.slice_axis(order, place, rank - 1, rank), place, keepdims)
+
+    def ranked(rows: Node) -> Node:
+        return build_order.ranked(_wide(rows), rank - 1, rank, positions=True)
+
+    return _reduced(x, last_axis(ranked, row, place), place, keepdims)
 
 
 def mode_places(x: Node, axis: int, keepdims: bool) -> Node:

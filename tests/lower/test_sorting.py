@@ -74,3 +74,52 @@ def test_the_first_of_many_rows(count: int, rows_and_length: tuple[int, int]) ->
     down = length - 1 - np.argsort(x[:, ::-1], axis=-1, kind="stable")[:, ::-1][:, :count]
     np.testing.assert_array_equal(places, down)
     np.testing.assert_array_equal(values, np.take_along_axis(x, down, -1))
+
+
+@pytest.mark.parametrize("length", [511, 512, 1300, 1301])
+def test_parts_of_the_order_of_long_rows(length: int) -> None:
+    x = np.random.default_rng(length).integers(-40, 40, (3, length)).astype("f4")
+    x[0, 7], x[1, 3], x[1, 9] = 1e6, -1e6, np.nan
+    fractions = [0.0, 0.31, 1.0]
+
+    def parts(a: Any) -> Any:
+        middle, quarter = fg.median(a, axis=-1), fg.quantile(a, 0.25, axis=-1)
+        kth, most = fg.kthvalue(a, 77), fg.topk(a, 90)
+        return middle, quarter, fg.quantile(a, fractions, axis=-1), *kth, *most
+
+    found = [t.numpy() for t in fg.compile(parts)(x)]
+    order = np.argsort(x, -1, kind="stable")
+    np.testing.assert_array_equal(found[0], np.median(x, -1))
+    np.testing.assert_allclose(found[1], np.quantile(x, 0.25, axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(found[2], np.quantile(x, fractions, axis=-1), rtol=1e-6)
+    np.testing.assert_array_equal(found[4], order[:, 76])
+    np.testing.assert_array_equal(found[3], np.sort(x, -1)[:, 76])
+    np.testing.assert_array_equal(found[5], np.sort(x, -1)[:, ::-1][:, :90])
+    np.testing.assert_array_equal(np.take_along_axis(x, found[6], -1), found[5])
+
+
+@pytest.mark.parametrize("name", ["float64", "int64", "int16", "float16"])
+def test_parts_of_the_order_of_other_dtypes(name: str) -> None:
+    x = np.random.default_rng(3).permutation(900).astype(name).reshape(1, 900)
+    found = fg.compile(lambda a: (fg.median(a, axis=-1), fg.topk(a, 70)[0]))(x)
+    np.testing.assert_array_equal(found[0].numpy(), np.median(x, -1))
+    np.testing.assert_array_equal(found[1].numpy(), np.sort(x, -1)[:, ::-1][:, :70])
+
+
+def test_gradients_go_to_the_elements_at_the_ranks() -> None:
+    x = np.random.default_rng(4).permutation(1000).astype("f8").reshape(2, 500)
+    x = np.concatenate([x, x + 2000], -1)
+    slope = fg.grad(lambda a: (fg.median(a, axis=-1) * 3).sum() + fg.topk(a, 80)[0].sum())
+    expected = np.zeros_like(x)
+    order = np.argsort(x, -1)
+    np.put_along_axis(expected, order[:, 499:501], 1.5, -1)
+    np.put_along_axis(expected, order[:, -80:], 1.0, -1)
+    np.testing.assert_allclose(fg.compile(slope)(x).numpy(), expected)
+
+
+def test_a_fraction_that_is_an_argument_needs_no_new_code() -> None:
+    x = np.random.default_rng(5).standard_normal((2, 700)).astype("f4")
+    step = fg.compile(lambda a, q: fg.quantile(a, q, axis=-1))
+    for q in (0.1, 0.9):
+        np.testing.assert_allclose(step(x, q).numpy(), np.quantile(x, q, axis=-1), rtol=1e-5)
+    assert step.stats().compiles == 1

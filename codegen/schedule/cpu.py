@@ -38,6 +38,7 @@ from ..scalar import apply
 from ..targets.base import Features
 from .arranging import with_loops
 from .contraction import Choice, Tiled, match
+from .dealing import deal, deal_tiles
 from .forms import tiled_product
 from .interleaving import flattened, interleaved
 from .narrow_columns import RowBlocks, narrow_columns
@@ -64,11 +65,6 @@ ARRANGED = 2.5
 """What sorting takes, by elements and how often these are halved."""
 SHORT = 5
 """Loops of fewer iterations do not run in vectors where one around them can."""
-THREADED_COST = 1 << 17
-CHUNK_COST = 1 << 18
-TILES_COST = 1 << 15
-MOST_CHUNKS = 1 << 10
-MOST_PARTIAL_CHUNKS = 64
 
 
 @final
@@ -121,29 +117,9 @@ def schedule(
     if tiled is not None:
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
-        grain, chunks = _deal_tiles(tiled.items, tiled.cost)
+        grain, chunks = deal_tiles(tiled.items, tiled.cost)
         return Mapped(mapped, tiled.items, grain, chunks)
     return _Loops(split_ranges(with_loops(kernel, target)), size, target, streamed).run()
-
-
-def _deal(items: int, cost: float, align: int, partial: bool) -> tuple[int, int]:
-    """Grain and number of chunks for `items` of `cost` each (bytes, or their worth in time)."""
-    total = items * cost
-    if items <= align or total < THREADED_COST:
-        return max(items, 1), 1
-    limit = MOST_PARTIAL_CHUNKS if partial else MOST_CHUNKS
-    chunks = int(min(limit, max(4, total // CHUNK_COST)))
-    grain = -(-items // chunks)
-    grain = -(-grain // align) * align
-    return grain, max(1, -(-items // grain))
-
-
-def _deal_tiles(items: int, cost: float) -> tuple[int, int]:
-    """The same for items of a contraction, few and large: one by one, so that shares are even."""
-    if items * cost < THREADED_COST:
-        return max(items, 1), 1
-    grain = max(1, -(-items // MOST_CHUNKS), int(TILES_COST // max(cost, 1.0)))
-    return grain, -(-items // grain)
 
 
 def _cost(expr: Expr) -> float:
@@ -311,10 +287,10 @@ class _Loops:
             blocks = -(-size // BLOCK)
             inside = tuple(s for piece in pieces for s in self._vector(piece))
             parallel = For(block, blocks, Any(), inside, mapping=Parallel())
-            grain, chunks = _deal(blocks, cost * BLOCK, 1, self.partial)
+            grain, chunks = deal(blocks, cost * BLOCK, 1, self.partial)
             return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
         mapped = self._vector(loop, top=True)
-        grain, chunks = _deal(size, cost, BLOCK, self.partial)
+        grain, chunks = deal(size, cost, BLOCK, self.partial)
         return Mapped(self._with((*before, *mapped)), size, grain, chunks)
 
     def _blocks(self, before: tuple[Stmt, ...], loop: For, size: int, cost: float) -> Mapped:
@@ -328,7 +304,7 @@ class _Loops:
         inside = For(inner, extent, loop.order, body, loop.carry, loop.next)
         blocks = -(-size // BLOCK)
         parallel = For(block, blocks, Any(), self._vector(inside), mapping=Parallel())
-        grain, chunks = _deal(blocks, cost * BLOCK, 1, partial=True)
+        grain, chunks = deal(blocks, cost * BLOCK, 1, partial=True)
         return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
 
     def _in_blocks(
@@ -340,7 +316,7 @@ class _Loops:
         body = self._vectorised(rows.body)
         parallel = For(rows.block, blocks, Any(), body, mapping=Parallel())
         cost = rows.rows * (self._bytes(top) / max(1, size) + work)
-        grain, chunks = _deal(blocks, max(cost, 1.0), 1, partial=True)
+        grain, chunks = deal(blocks, max(cost, 1.0), 1, partial=True)
         return Mapped(self._with((*before, parallel)), blocks, grain, chunks)
 
     def _rows(
@@ -355,7 +331,7 @@ class _Loops:
             )
             if tiled is not None and not self._accumulates(innermost):
                 cost = self._bytes(replace(innermost, extent=1)) * ROWS * COLUMNS
-                grain, chunks = _deal(tiled.items, cost, 1, self.partial)
+                grain, chunks = deal(tiled.items, cost, 1, self.partial)
                 return Mapped(self._with((*before, tiled.loop)), tiled.items, grain, chunks)
         items = 1
         for f in outer:
@@ -377,7 +353,7 @@ class _Loops:
         body = prefetch_next(body, item, items, work, self.lets, self.target)
         extent: Extent | Expr = item.extent if item.extent is not None else items
         parallel = For(item, extent, Any(), body, mapping=Parallel())
-        grain, chunks = _deal(items, cost, 1, self.partial)
+        grain, chunks = deal(items, cost, 1, self.partial)
         return Mapped(self._with((*before, parallel)), items, grain, chunks)
 
     def _collapse(self, outer: Sequence[For]) -> tuple[Var, dict[Var, Expr]]:

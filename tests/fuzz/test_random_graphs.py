@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fusegrad.autodiff.reverse import vjp
-from fusegrad.codegen.schedule import contraction, cpu, transposition
+from fusegrad.codegen.schedule import contraction, cpu, dealing, transposition
 from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.types import TensorType
@@ -32,8 +32,9 @@ SEEDS = st.integers(0, 1 << 40)
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits so small that what large arrays meet is met by graphs that are quick to check."""
-    for name, value in (("THREADED_COST", 1), ("CHUNK_COST", 300), ("BLOCK", 64)):
-        monkeypatch.setattr(cpu, name, value)
+    monkeypatch.setattr(cpu, "BLOCK", 64)
+    for name, value in (("THREADED_COST", 1), ("CHUNK_COST", 300)):
+        monkeypatch.setattr(dealing, name, value)
     for name, value in (("ROWS", 16), ("COLUMNS", 16), ("LEAST", 3)):
         monkeypatch.setattr(transposition, name, value)
         if hasattr(cpu, name):

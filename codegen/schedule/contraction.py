@@ -35,7 +35,7 @@ from ..varying import divides, likely
 from .operands import Operand, filled, operand_of, strided
 from .rewrite import expressions, substitute
 
-__all__ = ["Choice", "Contraction", "Tiled", "match", "rule", "tile"]
+__all__ = ["Choice", "Contraction", "Tiled", "contraction_of", "match", "rule", "tile"]
 
 _WIDE = {1: 12, 2: 6, 3: 6, 4: 4}
 """Vectors side by side in a tile of few rows."""
@@ -139,12 +139,13 @@ def match(kernel: Kernel) -> Contraction | None:
     if len(chain) < 2 or any(not isinstance(s, Let) for s in lets):
         return None
     reduction = loops[0]
-    return _contraction((*before,), chain, reduction, lets)
+    return contraction_of((*before,), chain, reduction, lets)
 
 
-def _contraction(
-    before: tuple[Stmt, ...], chain: list[For], reduction: For, lets: Sequence[Stmt]
+def contraction_of(
+    before: tuple[Stmt, ...], chain: Sequence[For], reduction: For, lets: Sequence[Stmt]
 ) -> Contraction | None:
+    """The contraction that a loop of `chain`, the innermost one, computes with `reduction`."""
     plain = reduction.order == Tree((Monoid.SUM,))
     product = reduction.next[0]
     start = reduction.carry[0][1]

@@ -37,6 +37,7 @@ from ..records import dataclass
 from ..scalar import apply
 from ..targets.base import Features
 from .arranging import with_loops
+from .between import tile_between
 from .contraction import Choice, Tiled, match
 from .dealing import deal, deal_tiles
 from .forms import tiled_product
@@ -114,6 +115,10 @@ def schedule(
     elif windows is not None:
         of_windows = choice if isinstance(choice, WindowChoice) else None
         tiled = tile_windows(windows, size, target, of_windows)
+    else:
+        tiled = tile_between(
+            kernel, size, target, _Loops(kernel, size, target, streamed).vectorised
+        )
     if tiled is not None:
         body, finish = tiled.body, kernel.finish
         mapped = replace(kernel, body=body, finish=_vectorised_finish(finish, target))
@@ -175,7 +180,7 @@ class _Loops:
     def _single(self) -> Mapped:
         """No loop to deal: one item."""
         once = Var("once", extent=1)
-        body = self._vectorised(self.kernel.body)
+        body = self.vectorised(self.kernel.body)
         loop = For(once, 1, Any(), body, mapping=Parallel())
         return Mapped(self._with((loop,)), 1, 1, 1)
 
@@ -313,7 +318,7 @@ class _Loops:
         """Blocks of rows, each with its own accumulators; `work` is what a row computes."""
         size = _trip(top.extent, self.size)
         blocks = -(-size // rows.rows)
-        body = self._vectorised(rows.body)
+        body = self.vectorised(rows.body)
         parallel = For(rows.block, blocks, Any(), body, mapping=Parallel())
         cost = rows.rows * (self._bytes(top) / max(1, size) + work)
         grain, chunks = deal(blocks, max(cost, 1.0), 1, partial=True)
@@ -347,7 +352,7 @@ class _Loops:
         cost = self._bytes(*(s for s in inside if isinstance(s, For))) + 2.0 * self._row_work(
             inside
         )
-        body = self._vectorised(substitute(inside, values))
+        body = self.vectorised(substitute(inside, values))
         passes = (isinstance(s, For) and isinstance(s.mapping, Vector) for s in body)
         work = [_ops([s]) if own else 0.0 for s, own in zip(body, passes, strict=True)]
         body = prefetch_next(body, item, items, work, self.lets, self.target)
@@ -373,12 +378,12 @@ class _Loops:
 
     # --- vectors ----------------------------------------------------------------------------------
 
-    def _vectorised(self, statements: Sequence[Stmt], in_order: bool = False) -> tuple[Stmt, ...]:
+    def vectorised(self, statements: Sequence[Stmt], in_order: bool = False) -> tuple[Stmt, ...]:
         """Map the innermost loops to vectors; `in_order` is what one loop around them does."""
         result: list[Stmt] = []
         for s in statements:
             if isinstance(s, If):
-                s = replace(s, then=self._vectorised(s.then, in_order))
+                s = replace(s, then=self.vectorised(s.then, in_order))
             if not isinstance(s, For):
                 result.append(s)
                 continue
@@ -393,7 +398,7 @@ class _Loops:
             elif not inner or (isinstance(s.order, Any) and self._better_across(s, inner)):
                 result += self._vector(s)
             else:
-                result.append(replace(s, body=self._vectorised(s.body, _in_order(s))))
+                result.append(replace(s, body=self.vectorised(s.body, _in_order(s))))
         return tuple(result)
 
     def _turned(self, loop: For) -> For | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..ir.node import Node
 from ..ops.window_dot import WindowDot
 from ..passes.regions import Kind, Region
+from .between import lower_between
 from .build import Lowered
 from .other import lower_dot, lower_nest, lower_strided
 from .rows import lower_rows
@@ -32,6 +33,8 @@ def lower_region(region: Region, outside: frozenset[Node], name: str) -> Lowered
         return lower_window_dot(region, outside, name)
     if region.kind is Kind.DOT:
         return lower_dot(region, outside, name)
+    if region.kind is Kind.BETWEEN:
+        return lower_between(region, outside, name)
     if region.kind is Kind.STRIDED:
         return lower_strided(region, outside, name)
     if region.kind is Kind.LOOP:

@@ -106,17 +106,22 @@ class Domain:
         Loops inside a row.
     """
 
-    def __init__(self, region: Region, size: Var) -> None:
+    def __init__(self, region: Region, size: Var, extents: Sequence[int] | None = None) -> None:
+        """The axes that the region needs, or those given, of which the last one is the row."""
         self.total = region.total
         self.rows = region.rows
-        chain = cuts_of(region, region.total, region.rows)
-        self.extents = [a // b for a, b in pairwise(chain)]
-        columns = self.total // self.rows if self.rows else 1
-        self.split = (
-            sum(1 for c in chain[1:] if c >= columns)
-            if self.rows
-            else max(0, len(self.extents) - 1)
-        )
+        if extents is None:
+            chain = cuts_of(region, region.total, region.rows)
+            self.extents = [a // b for a, b in pairwise(chain)]
+            columns = self.total // self.rows if self.rows else 1
+            self.split = (
+                sum(1 for c in chain[1:] if c >= columns)
+                if self.rows
+                else max(0, len(self.extents) - 1)
+            )
+        else:
+            self.extents = list(extents)
+            self.split = len(self.extents) - 1
         self.size = size
         if self.rows is None and len(self.extents) == 1:
             self.split = 0

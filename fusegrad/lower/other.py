@@ -24,7 +24,7 @@ from ..passes.views import operand_base, shape_of, view_index
 from .build import Builder, Lowered
 from .rows import identity, place_dtype
 
-__all__ = ["lower_dot", "lower_nest", "lower_strided"]
+__all__ = ["Operand", "always", "epilogue", "lower_dot", "lower_nest", "lower_strided"]
 
 
 def _inlined(region: Region) -> frozenset[Node]:
@@ -32,7 +32,7 @@ def _inlined(region: Region) -> frozenset[Node]:
     return frozenset(n for s in region.stages for n in s.access.reads) - own
 
 
-def _epilogue(
+def epilogue(
     builder: Builder,
     region: Region,
     outside: frozenset[Node],
@@ -44,7 +44,7 @@ def _epilogue(
         zip((s.node for s in region.stages if s.kind is not Kind.MAP), values, strict=True)
     )
     for node, value in known.items():
-        builder.overrides[node] = functools.partial(_always, value)
+        builder.overrides[node] = functools.partial(always, value)
     extents = shape_of(region.stages[0].node)
     flat: Expr = index(0)
     for extent, i in zip(extents, at, strict=True):
@@ -59,13 +59,13 @@ def _epilogue(
         )
 
 
-def _always(value: Expr, at: tuple[Expr, ...]) -> Expr:
+def always(value: Expr, at: tuple[Expr, ...]) -> Expr:
     """What a reduction has become, wherever it is read."""
     return value
 
 
 @final
-class _Operand:
+class Operand:
     """A matrix operand: a buffer read at an index that is affine in the loops, or computed."""
 
     def __init__(self, builder: Builder, node: Node, external: frozenset[Node]) -> None:
@@ -97,7 +97,7 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     external = _inlined(region)
     builder = Builder(lambda n: n not in external)
     size = Var("n", int64)
-    left, right = (_Operand(builder, n, external) for n in root.inputs)
+    left, right = (Operand(builder, n, external) for n in root.inputs)
     depth = shape_of(root.inputs[0])[-1]
     shape = [*shape_of(root)]
     panels = isinstance(root.op, PanelDot)
@@ -122,7 +122,7 @@ def lower_dot(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     acc = Var("a", root.dtype)
     start = identity(Monoid.SUM, root.dtype)
     scope.close(k, depth, Tree((Monoid.SUM,)), [(acc, start)], [apply("mul", a, b)])
-    _epilogue(builder, region, outside, at, [acc])
+    epilogue(builder, region, outside, at, [acc])
     for position in range(len(variables) - 1, -1, -1):
         extent = size if position == 0 else shape[position]
         scope.close(variables[position], extent, Any())
@@ -160,7 +160,7 @@ def lower_strided(region: Region, outside: frozenset[Node], name: str) -> Lowere
         place = place_dtype(extents[axes[0]])
         contributions.append(apply("cast", variables[axes[0]], dtype=place))
     values = _close_reductions(builder, roots, axes, variables, extents, contributions)
-    _epilogue(builder, region, outside, tuple(variables[a] for a in kept), values)
+    epilogue(builder, region, outside, tuple(variables[a] for a in kept), values)
     for position in range(len(kept) - 1, -1, -1):
         a = kept[position]
         scope.close(variables[a], size if position == 0 else extents[a], Any())

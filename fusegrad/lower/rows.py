@@ -24,7 +24,7 @@ from .build import Builder, Lowered
 from .domain import Domain
 from .scope import Scope
 
-__all__ = ["identity", "lower_rows", "place_dtype"]
+__all__ = ["Rows", "identity", "lower_rows", "place_dtype"]
 
 
 def identity(monoid: Monoid, dtype: object) -> Expr:
@@ -61,20 +61,26 @@ class _Sink:
     level: int
 
 
-@final
-class _Rows:
-    def __init__(self, region: Region, outside: frozenset[Node], name: str) -> None:
+class Rows:
+    """The passes over the rows of a region; `extents` are those of its loops if given."""
+
+    def __init__(
+        self,
+        region: Region,
+        outside: frozenset[Node],
+        builder: Builder | None = None,
+        extents: Sequence[int] | None = None,
+    ) -> None:
         self.region = region
         self.outside = outside
-        self.name = name
         self.size = Var("n", int64)
         self.body = [s for s in region.stages if not s.finish]
         self.finish = [s for s in region.stages if s.finish]
         self.stage_of = {s.node: s for s in region.stages}
-        self.domain = Domain(region, self.size)
+        self.domain = Domain(region, self.size, extents)
         values = {n for s in region.stages for n in s.access.reads} - set(self.stage_of)
         self.external = values
-        self.builder = Builder(lambda n: n not in values)
+        self.builder = builder or Builder(lambda n: n not in values)
         self.levels: dict[Visit, int] = {}
         self.row_values: dict[Node, Expr] = {}
         self.last_loop = 0
@@ -177,20 +183,19 @@ class _Rows:
 
     # --- emission ---------------------------------------------------------------------------------
 
-    def lower(self) -> Lowered:
+    def lower(self, name: str) -> Lowered:
+        """The kernel."""
         scope = self.builder.scope
         outer = self.domain.outer
         self._declare_partials()
         for var, _ in outer:
             scope.open(var)
-        self._passes(scope)
+        self.passes()
         for var, extent in reversed(outer):
             scope.close(var, extent, Any())
         finish = self._finish()
         items = self.domain.leading
-        return self.builder.finished(
-            self.name, self.size, items, finish, in_place=self._may_donate()
-        )
+        return self.builder.finished(name, self.size, items, finish, in_place=self._may_donate())
 
     def _may_donate(self) -> bool:
         """Whether outputs are only written in the last pass, after every read of their element."""
@@ -203,7 +208,9 @@ class _Rows:
                 assert isinstance(op, Reduce)
                 self.builder.buffer(stage.node, Role.PARTIAL, (size_of(stage.node),), op.monoid)
 
-    def _passes(self, scope: Scope) -> None:
+    def passes(self) -> None:
+        """All passes over one row, innermost in the loops of the domain."""
+        scope = self.builder.scope
         sinks = self._sinks()
         total = self.domain.total
         loops: dict[int, list[_Sink]] = {}
@@ -272,6 +279,10 @@ class _Rows:
         results = self._close(inner, reductions, contributions)
         self._results(reductions, results)
 
+    def store(self, node: Node, at: tuple[Expr, ...], value: Expr) -> None:
+        """Write an element of full size."""
+        self.builder.store(node, at, value)
+
     def _read_from_row(
         self,
         node: Node,
@@ -303,7 +314,7 @@ class _Rows:
             )
             return []
         if sink.stage.kind is Kind.MAP:
-            self.builder.store(sink.stage.node, at, value)
+            self.store(sink.stage.node, at, value)
             return []
         if isinstance(op, ArgReduce):
             place = self._place_dtype(sink)
@@ -453,4 +464,4 @@ def lower_rows(region: Region, outside: frozenset[Node], name: str) -> Lowered:
     name : str
         The kernel's name.
     """
-    return _Rows(region, outside, name).lower()
+    return Rows(region, outside).lower(name)

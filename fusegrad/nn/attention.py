@@ -5,8 +5,6 @@ User-level code: compositions of public tensor operations; nothing here knows th
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from typing import Any
 
@@ -30,21 +28,11 @@ from ..functions.precision import in_float32
 from ..functions.products import matmul
 from ..functions.ranges import arange
 from ..tensors.tensor_class import Tensor
-from ..transforms.custom_rules import checkpoint, custom_jvp
+from ..transforms.custom_rules import custom_jvp
 from .dropout import dropout
 from .linear import linear
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
-
-_LONG, _MANY_SCORES = 1024, 1 << 22
-"""Attention of so many queries and scores goes in runs."""
-
-_RUN, _MOST_RUNS = 128, 32
-_CAUSAL_RUN, _MOST_CAUSAL_RUNS = 256, 24
-"""How long runs are, and how many there are at most. Causal ones are all different code."""
-
-_NOT_KEPT = 1 << 20
-"""So many scores are computed again for the derivative: that takes less than to keep them."""
 
 
 @in_float32
@@ -107,7 +95,10 @@ def scaled_dot_product_attention(
     shared = enable_gqa and q.shape[-3] != k.shape[-3]
     if shared:
         q, k, v, mask = _grouped(q, k, v, mask)
-    output = _in_runs(q, k, v, mask, is_causal, dropout_p, scale)
+    if is_causal:
+        mask = expand_dims(arange(q.shape[-2]), axis=1) >= arange(k.shape[-2])
+    # Without a mask, or with the causal one, every query sees the first key.
+    output = matmul(dropout(_weights(q, k, mask, scale, attn_mask is not None), dropout_p), v)
     if shared:
         output = reshape(output, (*output.shape[:-4], -1, *output.shape[-2:]))
     return output
@@ -165,49 +156,6 @@ _rows.defjvp(_of_rows_rule)
 def _softmax(blind: bool, scores: Tensor) -> Tensor:
     weights: Tensor = _rows(blind, scores)
     return weights
-
-
-def _in_runs(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    causal: bool,
-    p: float,
-    scale: float | None,
-) -> Tensor:
-    """Runs of queries, each with all keys, or where query i sees keys up to i with those alone.
-
-    Few scores are kept for the derivative. More are computed again for it, and many a run at a
-    time, so that memory does not grow with the square of the length.
-    """
-    length = q.shape[-2]
-
-    def run(first: int, last: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        if causal:
-            mask = expand_dims(arange(first, last), axis=1) >= arange(k.shape[-2])
-        # The first key is seen by all.
-        return matmul(dropout(_weights(q, k, mask, scale, not causal), p), v)
-
-    scores = length * k.shape[-2] * math.prod(q.shape[:-2])
-    if scores < _NOT_KEPT:
-        return run(0, length, q, k, v, mask)
-    many = scores >= _MANY_SCORES and length >= _LONG
-    if not many:
-        runs = 1
-    elif causal:
-        runs = min(_MOST_CAUSAL_RUNS, length // _CAUSAL_RUN)
-    else:
-        runs = min(_MOST_RUNS, length // _RUN)
-    bounds = [length * i // runs for i in range(runs + 1)]
-    of_queries = mask is not None and mask.ndim >= 2 and mask.shape[-2] == length
-    outputs = []
-    for first, last in itertools.pairwise(bounds):
-        few = checkpoint(functools.partial(run, first, last))
-        keys = slice(last if causal else None)
-        own = mask[..., first:last, :] if mask is not None and of_queries else mask
-        outputs.append(few(q[..., first:last, :], k[..., keys, :], v[..., keys, :], own))
-    return concat(outputs, axis=-2)
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:

@@ -47,13 +47,21 @@ Leaf: TypeAlias = tuple[Node, int | None]
 """A value that a loop reads, and which axis of it is cut; None: it is read whole."""
 
 
-def block_large(outputs: Sequence[Node]) -> list[Node]:
-    """`outputs` with what depends on large products computed in blocks, where that can be."""
+def block_large(
+    outputs: Sequence[Node], spared: Callable[[Sequence[Node]], set[Node]] = lambda _: set()
+) -> list[Node]:
+    """`outputs` with what depends on large products computed in blocks, where that can be.
+
+    Products that `spared` finds among the results of the program stay as they are.
+    """
     if not any(_is_seed(n) for n in toposort(outputs)):
+        return list(outputs)
+    seeds = {n for n in toposort(outputs) if _is_seed(n)} - spared(outputs)
+    if not seeds:
         return list(outputs)
     outputs = _unflattened(outputs)
     order = toposort(outputs)
-    seeds = {n for n in order if _is_seed(n)}
+    seeds = {n for n in order if _is_seed(n)} - spared(outputs)
     plan = _Plan(order, seeds, set(outputs))
     mapping: dict[Node, Node] = {}
     for group in plan.ordered():

@@ -44,7 +44,7 @@ from .storing import smaller_to_store, worth_storing
 from .sums import store_sums_of_products
 from .views import operand_base
 
-__all__ = ["fuse"]
+__all__ = ["fuse", "ordered"]
 
 MAX_DEPTH = 64
 MAX_WEIGHT = 512
@@ -89,7 +89,7 @@ def fuse(
         if shared <= left:
             break
         extra |= shared - left
-    return _ordered(regions)
+    return ordered(regions)
 
 
 # --- 1. what is written ---------------------------------------------------------------------------
@@ -473,7 +473,7 @@ def _grow(order: Order, written: set[Node], before: _Grower | None) -> _Grower:
     return grower
 
 
-def _ordered(regions: dict[int, Region]) -> list[Region]:
+def ordered(regions: dict[int, Region]) -> list[Region]:
     """Regions in an order that respects what they read; early ones first."""
     waiting = {n: len(r.before) for n, r in regions.items()}
     ready = [n for n in sorted(regions, reverse=True) if not waiting[n]]

@@ -13,6 +13,7 @@ from ..codegen.records import dataclass
 from ..ir.node import Node, Roots
 from ..ir.rewrite import rewrite
 from ..ir.verify import verify_graph
+from .again import lie_between, make_again
 from .blocks import block_large
 from .contractions import transpose_contractions
 from .halves import widen_halves
@@ -44,15 +45,17 @@ PASSES: tuple[Pass, ...] = (
     Pass("loops", tidy_loops),
     Pass("halves", widen_halves),
     Pass("matrices", small_matrices),
-    Pass("blocks", block_large),
+    Pass("again", make_again),
+    Pass("blocks", lambda outputs: block_large(outputs, lie_between)),
     Pass("movement", lambda outputs: rewrite(outputs, (*SIMPLIFY, in_one_order()))),
     Pass("rematerialise", rematerialise),
 )
 
 
+_GPU = {"blocks": Pass("blocks", block_large)}
 GPU_PASSES: tuple[Pass, ...] = (
     # Memory is not what such a machine lacks, and a library makes an activation with its product.
-    *(step for step in PASSES if step.run is not rematerialise),
+    *(_GPU.get(step.name, step) for step in PASSES if step.run not in (make_again, rematerialise)),
     Pass("masks", masks_from_results),
 )
 """Those for a GPU, where libraries compute products."""

@@ -20,7 +20,7 @@ from ..ir.node import Node, toposort
 from ..ops import build
 from ..ops.base import Pattern
 from ..ops.source import Input
-from .fuse import fuse
+from .between import fuse_between
 from .regions import Region, cost_of, is_leaf, size_of
 
 __all__ = ["kept_bytes", "within"]
@@ -79,11 +79,11 @@ def within(
     outputs : sequence of Node
         A simplified graph.
     regions : sequence of Region
-        What `fuse` makes of it.
+        What `fuse_between` makes of it.
     goal : int
         Bytes between regions, results aside.
     prologues : bool
-        As `fuse` takes it.
+        As `fuse_between` takes it.
     """
     best = list(outputs), list(regions)
     times = _times(regions, outputs)
@@ -92,7 +92,7 @@ def within(
         fewer = _fewer_bytes(outputs, times)
         if fewer is None:
             break
-        outputs, regions = fewer, fuse(fewer, prologues)
+        outputs, regions = fewer, fuse_between(fewer, prologues)
         times = _times(regions, outputs)
         now = _peak(times)[1]
         worse = 0 if now < least else worse + 1

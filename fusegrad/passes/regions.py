@@ -65,6 +65,7 @@ class Kind(Enum):
     TOTAL = "total"
     STRIDED = "strided"
     DOT = "dot"
+    BETWEEN = "between"
     LOOP = "loop"
     CALL = "call"
     ALIAS = "alias"
@@ -103,7 +104,8 @@ class Stage:
 class Region:
     """Stages that become one kernel.
 
-    ``total`` elements in ``rows`` rows (None while no stage needs rows).
+    ``total`` elements in ``rows`` rows (None while no stage needs rows). ``parts`` has the regions
+    that one of kind BETWEEN is made of: products, rows, products.
     """
 
     stages: list[Stage]
@@ -116,6 +118,7 @@ class Region:
     weight: int = 0
     own: dict[Node, Stage] = field(default_factory=dict)
     read: set[Node] = field(default_factory=set)
+    parts: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         stages, self.stages = self.stages, []

@@ -25,7 +25,7 @@ from ..lower.equal import structure_of
 from ..ops import build
 from ..ops.base import CallOp
 from ..ops.identities import Barrier
-from ..passes.fuse import fuse
+from ..passes.between import fuse_between
 from ..passes.library_values import made_again, sums_to_keep
 from ..passes.pipeline import GPU_PASSES, PASSES, Observer, run_passes
 from ..passes.recompute import kept_bytes, within
@@ -242,7 +242,8 @@ def analyse(
 ) -> Unit:
     """Passes and fusion; with `distinct`, no two results are the same value in memory.
 
-    With `prologues`, products compute operands where they read them. For a GPU what is kept is what
+    With `prologues`, products compute operands where they read them, and rows between products are
+    one kernel with these. For a GPU what is kept is what
     its libraries can write.
     """
     passes = GPU_PASSES if gpu else PASSES
@@ -259,10 +260,10 @@ def analyse(
         positions.append(unique.setdefault(written, len(unique)))
     roots = list(unique)
     again = made_again(roots) if gpu else set()
-    regions = fuse(roots, prologues, never=again)
+    regions = fuse_between(roots, prologues, never=again)
     sums = sums_to_keep(regions, roots) if gpu else set()
     if sums:
-        regions = fuse(roots, prologues, sums, again)
+        regions = fuse_between(roots, prologues, sums, again)
     if goal is not None:
         bytes_ = kept_bytes(regions, roots)
         roots, regions = within(roots, regions, int(goal.part * bytes_), prologues)

@@ -15,7 +15,7 @@ from fusegrad.ir.interpret import evaluate
 from fusegrad.ir.node import Node, toposort
 from fusegrad.ir.types import TensorType
 from fusegrad.ops import build
-from fusegrad.passes import fuse, regions
+from fusegrad.passes import again, between, frames, fuse, regions
 from tests.fuzz.graphs import Array, RandomGraph
 from tests.lower.support import compiled
 
@@ -32,9 +32,13 @@ SEEDS = st.integers(0, 1 << 40)
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits so small that what large arrays meet is met by graphs that are quick to check."""
-    monkeypatch.setattr(cpu, "BLOCK", 64)
     for name, value in (("THREADED_COST", 1), ("CHUNK_COST", 300)):
         monkeypatch.setattr(dealing, name, value)
+    monkeypatch.setattr(cpu, "BLOCK", 64)
+    for name in ("LEAST_ROWS", "LEAST_COLUMNS", "LEAST_ELEMENTS"):
+        monkeypatch.setattr(frames, name, 1)
+    monkeypatch.setattr(between, "LEAST_ELEMENTS", 1)
+    monkeypatch.setattr(again, "LEAST", 1)
     for name, value in (("ROWS", 16), ("COLUMNS", 16), ("LEAST", 3)):
         monkeypatch.setattr(transposition, name, value)
         if hasattr(cpu, name):

@@ -1,4 +1,4 @@
-"""Attention in runs of queries: the same values, less work, memory that does not explode."""
+"""Attention whose scores are never in memory: the same values, for less memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 import fusegrad as fg
 import fusegrad.nn.functional as F
-from fusegrad.nn import attention
+from fusegrad.passes import again, between, frames
+from fusegrad.runtime import cache, step
 
 RNG = np.random.default_rng(0)
 
@@ -22,20 +23,24 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=["one run", "runs"])
+@pytest.fixture(params=["stored", "in one kernel"])
 def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Runs of four queries, at most three of them; or one run."""
-    if request.param == "one run":
-        return 1
-    set_limits(monkeypatch, _MOST_RUNS=3, _MOST_CAUSAL_RUNS=3)
-    return 3
+    """Small scores as large ones: how many kernels attention takes."""
+    if request.param == "stored":
+        return 3
+    small_is_large(monkeypatch)
+    return 1
 
 
-def set_limits(monkeypatch: pytest.MonkeyPatch, **others: int) -> None:
-    """Runs of four queries, of scores that are computed again."""
-    limits = {"_LONG": 12, "_MANY_SCORES": 1, "_NOT_KEPT": 1, "_RUN": 4, "_CAUSAL_RUN": 4}
-    for name, value in {**limits, **others}.items():
-        monkeypatch.setattr(attention, name, value)
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows between products are one kernel, and late readers make them again."""
+    for name in ("LEAST_ROWS", "LEAST_COLUMNS", "LEAST_ELEMENTS"):
+        monkeypatch.setattr(frames, name, 1)
+    monkeypatch.setattr(between, "LEAST_ELEMENTS", 1)
+    monkeypatch.setattr(again, "LEAST", 1)
+    # What is kept of other tests was compiled without.
+    monkeypatch.setattr(step, "_loaded", type(step._loaded)())
+    monkeypatch.setattr(cache, "default", lambda: None)
 
 
 def normal(*shape: int) -> Any:
@@ -68,15 +73,16 @@ def test_values(shapes: Any, runs: int) -> None:
     expected = reference(*arrays)
     for function in (attend, fg.compile(attend)):
         np.testing.assert_allclose(np.asarray(function(*arrays)), expected, rtol=1e-10, atol=1e-12)
-    graph = fg.compile(attend).explain(*arrays)["graph"]
-    assert graph.count("dot(") == 2 * runs
+    compiled = fg.compile(attend)
+    compiled(*arrays)
+    assert compiled.stats().kernels == runs
 
 
-def test_gradients_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_of_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = [normal(2, 17, 4), normal(2, 17, 4), normal(2, 17, 5)]
     hessian = gradients(lambda *a: sum((g * g).sum() for g in gradients(attend)(*a)))
     whole = gradients(attend)(*arrays), hessian(*arrays)
-    set_limits(monkeypatch)
+    small_is_large(monkeypatch)
     for function, expected in zip((gradients(attend), hessian), whole, strict=True):
         for found in (function(*arrays), fg.compile(function)(*arrays)):
             for one, other in zip(found, expected, strict=True):
@@ -138,7 +144,7 @@ def test_keys_that_nobody_sees_are_not_read(runs: int) -> None:
     np.testing.assert_allclose(np.asarray(attend(q, k, v)), expected, atol=1e-12)
 
 
-def test_dropout_in_runs(runs: int) -> None:
+def test_dropout_of_weights_that_are_made_again(runs: int) -> None:
     fg.random.seed(0)
     v = np.ones((60, 1, 24, 2))
     q = np.zeros((60, 1, 24, 4))
@@ -165,7 +171,7 @@ def test_memory_of_long_sequences() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_scores_of_one_run_are_not_kept(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_not_kept(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of deep attention only what the layers hand on lies in memory until the way back."""
     arrays = [normal(1, 64, 4).astype(np.float32) for _ in range(3)]
 
@@ -176,7 +182,7 @@ def test_scores_of_one_run_are_not_kept(causal: bool, monkeypatch: pytest.Monkey
 
     kept = fg.compile(gradients(deep))
     wanted, before = kept(*arrays), kept.memory(*arrays).peak
-    set_limits(monkeypatch, _LONG=1000)
+    small_is_large(monkeypatch)
     again = fg.compile(gradients(deep))
     scores = 4 * 64 * 64
     assert before > 6 * scores
@@ -185,11 +191,21 @@ def test_scores_of_one_run_are_not_kept(causal: bool, monkeypatch: pytest.Monkey
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_memory_of_runs_grows_with_the_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scores of one run at a time, and no gradient of the keys for each run."""
-    monkeypatch.setattr(attention, "_MANY_SCORES", 1)
-    rows, width = 4096, 64
-    arrays = [normal(1, rows, width).astype(np.float32) for _ in range(3)]
-    step = fg.compile(gradients(F.scaled_dot_product_attention))
-    run = 4 * attention._RUN * rows
-    assert step.memory(*arrays).peak < 5 * run + 6 * 4 * rows * width
+def written_out(q: Any, k: Any, v: Any) -> Any:
+    scores = q @ k.swapaxes(-1, -2)
+    seen = fg.arange(q.shape[-2])[:, None] >= fg.arange(k.shape[-2])
+    weights = F.softmax(fg.where(seen, scores / q.shape[-1] ** 0.5, -fg.inf), -1)
+    return weights @ v
+
+
+@pytest.mark.parametrize("function", [attend, written_out, F.scaled_dot_product_attention])
+def test_memory_grows_with_the_length(function: Any) -> None:
+    """However it is written, and forward and backward."""
+    rows, width = 2048, 64
+    arrays = [normal(1, 2, rows, width).astype(np.float32) for _ in range(3)]
+
+    def loss(*arrays: Any) -> Any:
+        return (function(*arrays) ** 2).sum()
+
+    step = fg.compile(fg.grad(loss, argnums=(0, 1, 2)))
+    assert step.memory(*arrays).peak < 24 * 4 * 2 * rows * width

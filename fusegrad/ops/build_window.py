@@ -388,7 +388,6 @@ def convolution_by_input(
     ``x[g, n, c, i*s + k*d - low...] += y[g, n, o, i...] * w[g, o, c, k...]``
     """
     low = tuple(low) or (0,) * len(extents)
-    w = exchange_next(w)
     if any(s > 1 for s in strides):
         return _by_phases(cotangent, w, extents, strides, dilations, low)
     before: list[int] = []
@@ -399,7 +398,7 @@ def convolution_by_input(
         known = not (isinstance(extent, Symbol) or isinstance(count, Symbol))
         length = count if known and count else 0
         behind.append(extent + low[axis] - length if known else low[axis])  # type: ignore[operator]
-    flipped = build.flip(w, range(3, len(w.shape)))
+    flipped = exchange_next(build.flip(w, range(3, len(w.shape))))
     if _is_mostly_padding(cotangent, extents):
         return _added(cotangent, w, extents, dilations, low)
     return _cut(cotangent, flipped, dilations, before, behind)
@@ -422,11 +421,12 @@ def _added(
     groups, batch, channels = cotangent.shape[:3]
     counts, sizes = cotangent.shape[3:], w.shape[3:]
     taps, places = (math.prod(e) for e in (sizes, counts))  # type: ignore[arg-type]
-    assert not isinstance(w.shape[1], Symbol)
-    rows = exchange_next(build.reshape(exchange_next(w), (groups, channels, w.shape[1] * taps)))
+    inputs = w.shape[2]
+    assert not isinstance(inputs, Symbol)
+    rows = exchange_next(build.reshape(w, (groups, channels, inputs * taps)))
     rows = build.broadcast(rows, (groups, batch, *rows.shape[1:]), (0, 2, 3))
     product = build.dot(rows, build.reshape(cotangent, (groups, batch, channels, places)))
-    product = build.reshape(product, (groups, batch, w.shape[1], *sizes, *counts))
+    product = build.reshape(product, (groups, batch, inputs, *sizes, *counts))
     reach = [
         int(count) + dilation * (int(size) - 1)  # type: ignore[arg-type]
         for count, size, dilation in zip(counts, sizes, dilations, strict=True)
@@ -475,7 +475,7 @@ def _by_phases(
     counts = [int(e) for e in cotangent.shape[3:]]  # type: ignore[arg-type]
     sizes = [int(e) for e in w.shape[3:]]  # type: ignore[arg-type]
     lengths = [-(-int(e) // s) for e, s in zip(extents, strides, strict=True)]  # type: ignore[arg-type]
-    shape = (*w.shape[:1], cotangent.shape[1], w.shape[1], *lengths)
+    shape = (*w.shape[:1], cotangent.shape[1], w.shape[2], *lengths)
     parts: list[Node] = []
     # A place s*l + phase meets the elements k = first, first + s/g, ... of the weight, where g
     # divides stride and dilation.
@@ -493,7 +493,8 @@ def _by_phases(
             parts.append(build.zeros(shape, cotangent.dtype))
             continue
         part = build.slice_(w, (0, 0, 0, *first), w.shape, (1, 1, 1, *apart))
-        part = build.flip(part, range(3, len(w.shape)))
+        # Exchanged last: what is stored has the order of the weight, and the rest is a view of it.
+        part = exchange_next(build.flip(part, range(3, len(w.shape))))
         reach = [d * (tap - 1) for d, tap in zip(moves, taps, strict=True)]
         before = [r - m for r, m in zip(reach, moved, strict=True)]
         behind = [

@@ -42,14 +42,21 @@ def operands_of(node: Node, is_value: Callable[[Node], bool]) -> tuple[Node, Nod
     if steps[-1] != 1 and x.shape[-1] != 1:
         base = x
     long = has_long_windows(node)
-    weight = viewed(w, is_value) if long else turned_view(w, is_value)
+    views = (viewed,) if long else (turned_view, viewed)
+    for weight in (view(w, is_value) for view in views):
+        if _are_side_by_side(w, weight, long):
+            return base, weight
+    return base, w
+
+
+def _are_side_by_side(w: Node, weight: Node, long: bool) -> bool:
+    """Whether the elements of a window lie side by side in what a weight is a view of."""
     _, steps = strides_of(w, weight)
     shape = shape_of(w)
     inner = [axis for axis in range(3, len(shape)) if shape[axis] != 1]
-    unit = steps[inner[-1]] if inner and not long else 1
-    expected = 1 if unit > 0 else -1
+    expected = -1 if inner and not long and steps[inner[-1]] < 0 else 1
     for axis in reversed(inner):
         if steps[axis] != expected:
-            return base, w
+            return False
         expected *= shape[axis]
-    return base, weight
+    return True

@@ -15,6 +15,7 @@ from .blocked import block_choice, block_rule, may_block, must_block
 from .contraction import Choice, match, must_pack, number, row_count, rule
 from .narrow import sums_over_lanes, turned
 from .pairs import paired
+from .shallow import shallow
 from .window_tiling import WindowProduct, match_windows
 from .windows import WindowChoice, window_forms
 
@@ -41,7 +42,7 @@ def product_of(kernel: Kernel, size: int, target: Features) -> Product | Windowe
         if windows is None or windows.in_rows or not window_forms(windows, size, target):
             return None
         return WindowedProduct(windows, size, target)
-    if sums_over_lanes(contraction, size, target) is not None:
+    if any(form(contraction, size, target) is not None for form in (shallow, sums_over_lanes)):
         return None
     return Product(kernel, size, target)
 

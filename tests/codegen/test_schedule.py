@@ -30,7 +30,7 @@ from fusegrad.codegen.kernel import (
 )
 from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.printer import print_kernel
-from fusegrad.codegen.schedule.contraction import match, tile_shape
+from fusegrad.codegen.schedule.contraction import Choice, match, tile_shape
 from fusegrad.codegen.schedule.cpu import Mapped, schedule
 from fusegrad.codegen.targets.base import named
 from fusegrad.codegen.verify import verify_kernel
@@ -244,6 +244,22 @@ def test_blocks_fit_the_cache() -> None:
     assert sizes.keys() == {"left", "right", "sums"}
     assert sizes["left"] <= target.l2_bytes // 2
     assert sizes["right"] <= target.l3_bytes // 8
+
+
+@pytest.mark.parametrize("form", ["NN", "NT", "TN", "TT"])
+def test_sums_of_few_terms_are_chains(form: str) -> None:
+    """No tile, and the same bits as with one."""
+    for rows, columns, depth in ((70, 35, 1), (9, 500, 3), (5, 17, 4)):
+        for batch in ((2,), (2, 3)):
+            example = matmul(form, rows, columns, depth, batch, epilogue=relu_bias)
+            result = schedule(example.kernel, 2, named("avx2"))
+            assert not any(isinstance(s, Contract) for s in nested(result.kernel.body))
+            check_mapped(example, result)
+            tiled = schedule(example.kernel, 2, named("avx2"), choice=Choice(4, 2, True, 64))
+            both = [example.arrays(), example.arrays()]
+            for mapped, arrays in zip((result, tiled), both, strict=True):
+                interpret_kernel(mapped.kernel, arrays, example.sizes)
+            assert all(np.array_equal(a, b) for a, b in zip(*both, strict=True))
 
 
 def test_what_is_not_a_contraction() -> None:

@@ -300,18 +300,24 @@ def number_or_expr(extent: Expr) -> int | Expr:
 
 def walk(expr: Expr) -> Iterator[Expr]:
     """Every distinct subexpression of `expr`, operands before users, each once."""
+    if not isinstance(expr, (Apply, Load)):
+        yield expr
+        return
     seen: set[int] = set()
-    stack: list[tuple[Expr, bool]] = [(expr, False)]
+    # What waits for its operands lies below a None.
+    stack: list[Expr | None] = [expr]
     while stack:
-        e, ready = stack.pop()
-        if id(e) in seen:
+        e = stack.pop()
+        if e is None:
+            e = stack.pop()
+            assert e is not None
+        elif id(e) in seen:
             continue
-        if ready:
-            seen.add(id(e))
-            yield e
+        elif isinstance(e, Apply):
+            stack += (e, None, *e.args[::-1])
             continue
-        stack.append((e, True))
-        if isinstance(e, Apply):
-            stack.extend((a, False) for a in reversed(e.args))
         elif isinstance(e, Load):
-            stack.extend((a, False) for a in reversed(e.indices))
+            stack += (e, None, *e.indices[::-1])
+            continue
+        seen.add(id(e))
+        yield e

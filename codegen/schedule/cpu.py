@@ -13,7 +13,7 @@ from typing import TypeGuard, final
 from .. import scalar
 from ..affine import canonical, linear
 from ..dtypes import float64
-from ..expr import Apply, Buffer, Expr, Extent, Var, index, walk
+from ..expr import Apply, Buffer, Const, Expr, Extent, Var, index, walk
 from ..kernel import (
     Alloc,
     Any,
@@ -129,6 +129,8 @@ def schedule(
 
 def _cost(expr: Expr) -> float:
     """Operations of an expression."""
+    if isinstance(expr, (Const, Var)):
+        return 0
     return sum(scalar.TABLE[e.op].cost for e in walk(expr) if isinstance(e, Apply))
 
 

@@ -124,8 +124,9 @@ def traced_error(
 
 
 def wait(tensor: Cell) -> None:
-    """Enter a tensor among those that wait for a value; compute all if they are many.
+    """Enter a tensor among those that wait for a value; compute the others if they are many.
 
+    The last one waits in any case: it may be moved to another device, and is computed there then.
     It waits for nothing when running op by op, or if it reads shared memory, which may change.
     Among variables without values nothing waits.
     """
@@ -138,11 +139,13 @@ def wait(tensor: Cell) -> None:
             for token in read:
                 _keep(token)
         return
-    pending = active.pending
-    pending.append(weakref.ref(tensor))
-    active.pending_bytes += tensor._type.nbytes
-    if len(pending) >= LIMIT or active.pending_bytes > _LIMIT_BYTES:
+    node, own = tensor._node, tensor._type.nbytes
+    many = len(active.pending) >= LIMIT or active.pending_bytes + own > _LIMIT_BYTES
+    # What is moved was entered just before.
+    if many and not (node is not None and isinstance(node.op, Transfer)):
         settle(None)
+    active.pending.append(weakref.ref(tensor))
+    active.pending_bytes += own
 
 
 def _keep(token: Token) -> None:

@@ -18,6 +18,7 @@ import fusegrad.nn.functional as F
 from fusegrad import nn, optim
 from fusegrad.errors import CaptureError, CopyError, DeviceError, MemoryLimitError, OptionError
 from fusegrad.runtime.simulated import SimulatedDriver
+from fusegrad.tensors import evaluation
 from fusegrad.testing import simulated_gpus
 
 
@@ -314,6 +315,24 @@ def test_memory(gpu: SimulatedDriver) -> None:
         pytest.raises(fg.cuda.OutOfMemoryError, match="out of memory: 400000 bytes were asked"),
     ):
         fg.asarray(values(100_000)).cuda()
+
+
+def test_large_values_are_made_where_they_go(
+    gpu: SimulatedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "_LIMIT_BYTES", 100)
+    on_host = evaluation._on_host
+
+    def small(nodes: Any) -> Any:
+        assert all(node.shape == () for node in nodes), "only counters are computed here"
+        return on_host(nodes)
+
+    monkeypatch.setattr(evaluation, "_on_host", small)
+    x = fg.random.normal((1000,), device="cuda")
+    y = fg.full((500,), 3.0, device="cuda") * 2
+    z = x + 1
+    assert [t.device.type for t in (x, y, z)] == ["cuda"] * 3
+    np.testing.assert_array_equal((z - x).cpu().numpy().round(3), np.ones(1000))
 
 
 class Foreign:

@@ -19,6 +19,10 @@ __all__ = ["Consumer", "Frame", "consumer_of", "frame_of"]
 
 LEAST_ROWS, LEAST_COLUMNS, LEAST_ELEMENTS = 16, 32, 1 << 14
 """Smaller matrices stay in the caches anyway."""
+LEAST_ALONE = 512
+"""Columns of a matrix that is the only one: narrower ones are what layers make in turn."""
+LEAST_MATRICES = 2
+"""Sums over the rows of a matrix are one thread's work, so there must be several."""
 MOST_DEPTH = 256
 """Longer sums take so long that what lies between them does not matter."""
 MOST_COLUMNS = 1 << 15
@@ -71,7 +75,11 @@ def frame_of(root: Node) -> Frame | None:
     enough = likely(rows) >= LEAST_ROWS and LEAST_COLUMNS <= likely(columns) <= MOST_COLUMNS
     if not enough or math.prod(map(likely, (*batch, rows, columns))) < LEAST_ELEMENTS:
         return None
-    return Frame(tuple(batch), rows, columns)
+    frame = Frame(tuple(batch), rows, columns)
+    alone = likely(frame.matrices) == 1
+    if alone and likely(columns) < max(LEAST_ALONE, 2 * likely(depth)):
+        return None
+    return frame
 
 
 def consumer_of(root: Node, frame: Frame, values: frozenset[Node]) -> Consumer | None:
@@ -87,9 +95,9 @@ def consumer_of(root: Node, frame: Frame, values: frozenset[Node]) -> Consumer |
         if found is not None or transposed is None or base.dtype is not root.dtype:
             return None
         found = Consumer(base, position, transposed != (position == 1))
-    if found is not None and likely(shape_of(root)[-1 - found.position]) > MOST_DEPTH:
+    if found is None or likely(shape_of(root)[-1 - found.position]) > MOST_DEPTH:
         return None
-    return found
+    return None if found.over_rows and likely(frame.matrices) < LEAST_MATRICES else found
 
 
 def _is_transposed(operand: Node, base: Node, frame: Frame) -> bool | None:

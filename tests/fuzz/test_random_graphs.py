@@ -35,7 +35,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("THREADED_COST", 1), ("CHUNK_COST", 300)):
         monkeypatch.setattr(dealing, name, value)
     monkeypatch.setattr(cpu, "BLOCK", 64)
-    for name in ("LEAST_ROWS", "LEAST_COLUMNS", "LEAST_ELEMENTS"):
+    for name in ("LEAST_ROWS", "LEAST_COLUMNS", "LEAST_ELEMENTS", "LEAST_ALONE", "LEAST_MATRICES"):
         monkeypatch.setattr(frames, name, 1)
     monkeypatch.setattr(between, "LEAST_ELEMENTS", 1)
     monkeypatch.setattr(again, "LEAST", 1)

@@ -124,7 +124,7 @@ MASKS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 SHAPES = [
     ((2, 3, 130, 32), (2, 3, 130, 32), (2, 3, 130, 24)),
     ((3, 77, 20), (3, 150, 20), (3, 150, 33)),
-    ((200, 8), (90, 8), (90, 1)),
+    ((2, 200, 8), (2, 90, 8), (2, 90, 1)),
 ]
 
 
@@ -152,6 +152,25 @@ def test_masks_and_derivatives(mask: str) -> None:
         assert kernels(backward) == 1
         for one, other in zip(found, derivatives(weights, q, k, v, g), strict=True):
             np.testing.assert_allclose(one.numpy(), other, rtol=1e-3, atol=1e-4)
+
+
+def test_one_matrix() -> None:
+    """It is one kernel where it is wide, and what layers make one after the other is none."""
+    q, k, v, g = normal(70, 8), normal(600, 8), normal(600, 40), normal(70, 40)
+    weights = softmax(q @ k.T)
+
+    def attend(q: Any, k: Any, v: Any) -> Any:
+        return F.softmax(q @ k.T, -1) @ v
+
+    forward = fg.compile(attend)
+    np.testing.assert_allclose(forward(q, k, v).numpy(), weights @ v, rtol=2e-4, atol=2e-5)
+    assert kernels(forward) == 1
+    found = fg.compile(lambda q, k, v, g: fg.vjp(attend, q, k, v)[1](g))(q, k, v, g)
+    for one, other in zip(found, derivatives(weights, q, k, v, g), strict=True):
+        np.testing.assert_allclose(one.numpy(), other, rtol=1e-3, atol=1e-4)
+    layers = fg.compile(attend)
+    layers(normal(600, 8), normal(70, 8), normal(70, 40))
+    assert kernels(layers) > 1
 
 
 def test_what_is_behind_the_diagonal_is_not_read() -> None:

@@ -34,7 +34,7 @@ def runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 
 def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows between products are one kernel, and late readers make them again."""
-    for name in ("LEAST_ROWS", "LEAST_COLUMNS", "LEAST_ELEMENTS"):
+    for name in ("LEAST_ROWS", "LEAST_COLUMNS", "LEAST_ELEMENTS", "LEAST_ALONE", "LEAST_MATRICES"):
         monkeypatch.setattr(frames, name, 1)
     monkeypatch.setattr(between, "LEAST_ELEMENTS", 1)
     monkeypatch.setattr(again, "LEAST", 1)

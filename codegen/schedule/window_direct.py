@@ -79,6 +79,10 @@ class Direct(Tiling):
         self.apart = self.run
         self.joined = narrow and self._join()
         self.most = min(10 if self.vectors == 1 else 12, self._most(self.vectors, target))
+        # What a tile reads for all channels.
+        each = self.height(self.rows) * self.taps + self._read(self.lines) * self.pitch
+        if self.channels * each * self.dtype.itemsize > target.l2_bytes // 8:
+            self.budget = target.l2_bytes // 32
         self.some_runs: int = self.runs
         self.run0: Expr = index(0)
 

@@ -25,6 +25,8 @@ MOST_SUMS = 8
 """Sums side by side: of rows of places, so that what one of them loads serves others."""
 MOST_LINES = 4
 """Rows of places side by side, of a single channel."""
+WAIT = 3.0
+"""What a multiplication waits for the one before it in the same sum, in cycles."""
 NEAR = 1 << 14
 """Bytes of sums, and of the copy that they are made of, where one channel follows the other."""
 LONGEST = 512
@@ -75,6 +77,8 @@ class Unrolled(Direct):
         products = sums * self.taps
         loads = len({p for line in range(self.lines) for p in self._moves(line)})
         each = max(products, loads + self.rows * self.taps) / 2
+        if self.channels > 1:
+            each = max(each, WAIT * self.taps)
         each = each * self.channels + EPILOGUE * sums
         steps = -(-self.places1 // self.lines)
         copied = self._bytes(self.places1) / (self.dtype.itemsize * self.lanes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..codegen.dtypes import int32, int64
+from ..codegen.dtypes import int64
 from ..codegen.networks import TOGETHER
 from ..ir.node import Node
 from ..ir.types import Symbol, known_size
@@ -128,19 +128,14 @@ def _neighbour_of_unknown(x: Node, axis: int, before: bool, fill: float) -> Node
 
 def cumulative_places(x: Node, extreme: Node, axis: int, reverse: bool) -> Node:
     """Where the cumulative `extreme` of `x` was met last: the latest of equal elements."""
-    extent = x.shape[axis]
-    # Half as wide where that is enough: twice as many in a vector.
-    kind = int32 if isinstance(extent, int) and extent <= int32.highest else int64
-    here = build.broadcast(build.iota(extent, kind), x.shape, (axis,))
+    here = build.broadcast(build.iota(x.shape[axis], int64), x.shape, (axis,))
     met = build.eq(x, extreme)
     if x.dtype.is_float:
         met = build.logical_or(met, build.isnan(x))
     if reverse:
-        last = build.full_like(here, kind.highest)
-        places = cumulative("minimum", build.select(met, here, last), axis, reverse)
-    else:
-        places = cumulative("maximum", build.select(met, here, build.zeros_like(here)), axis)
-    return build.cast(places, int64)
+        last = build.full_like(here, int64.highest)
+        return cumulative("minimum", build.select(met, here, last), axis, reverse)
+    return cumulative("maximum", build.select(met, here, build.zeros_like(here)), axis)
 
 
 def argsort(x: Node, descending: bool = False) -> Node:

@@ -114,6 +114,9 @@ class Cumulative(LoopOp):
 
         return _Recurrence(output, self.axis, self.reverse, lambda at: Load(x, at), step).nest()
 
+    def passes_over(self) -> tuple[int, ...]:
+        return (0,)
+
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         return build_order.cumulative(self.scalar, operands[0], self.axis + 1, self.reverse)
 
@@ -202,6 +205,9 @@ class LinearRecurrence(LoopOp):
             return apply("add", apply("mul", Load(factors, at), before), Load(terms, at))
 
         return _Recurrence(output, self.axis, self.reverse, lambda at: Load(terms, at), step).nest()
+
+    def passes_over(self) -> tuple[int, ...]:
+        return 0, 1
 
     def batch(self, node: Node, operands: Sequence[Node], batched: Sequence[bool]) -> Node:
         factors, terms = spread(operands, batched)

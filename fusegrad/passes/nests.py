@@ -47,7 +47,9 @@ def _is_cheap(node: Node, is_leaf: Callable[[Node], bool]) -> bool:
             continue
         seen.add(n)
         cost += cost_of(n)
-        spread = isinstance(n.op, Broadcast) and size_of(n.inputs[0]) == 1
+        spread = isinstance(n.op, Broadcast) and (
+            size_of(n.inputs[0]) == 1 or n.inputs[0].op.pattern is Pattern.SOURCE
+        )
         plain = spread or isinstance(n.op, (Map, Cast)) or n.op.pattern is Pattern.SOURCE
         if not plain or cost >= 2 * EXPENSIVE or len(seen) > _MOST_NODES:
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..codegen.dtypes import bool_, float32, float64, int64
+from ..codegen.dtypes import bool_, float32, float64, int64, uint64
 from ..errors import DTypeError, ShapeError
 from ..ir.node import Node
 from ..ir.types import known_size
@@ -51,10 +51,10 @@ def counts(places: Node, weights: Node | None, length: int) -> Node:
     if not places.shape[0]:
         return build.zeros((length,), amounts.dtype)
     amounts = build.reshape(amounts, places.shape)
-    outside = build.full_like(places, length)
-    inside = build.ge(places, build.zeros_like(places))
-    # Whatever has no place of its own is counted in one more, which is cut off.
-    places = build.select(inside, build.minimum(places, outside), outside)
+    # Whatever has no place of its own is counted in one more, which is cut off: also what is less
+    # than zero, which without a sign is very large.
+    unsigned = build.cast(places, uint64)
+    places = build.cast(build.minimum(unsigned, build.full_like(unsigned, length)), int64)
     wide = build.cast(amounts, float32) if _is_half(amounts) else amounts
     total = build.slice_axis(build.scatter_add(wide, places, 0, length + 1), 0, 0, length)
     return build.cast(total, amounts.dtype)

@@ -7,7 +7,7 @@ Knows no tensors, no ops of the graph and no targets. `print_kernel`, `verify_ke
     param  ::= NAME: dtype[extent, ...] [strides] in|out|inout|partial MONOID
     stmt   ::= for VAR in extent KIND [carry (VAR = expr), ...] { stmt* [next expr, ...] }
              | if expr { stmt* } | let VAR = expr
-             | NAME[expr, ...] = expr [nontemporal] | NAME[expr, ...] MONOID= expr
+             | NAME[expr, ...] = expr [nontemporal|async] | NAME[expr, ...] MONOID= expr
              | alloc NAME: dtype[extent, ...] row|tile|chunk|register|shared|slot
              | prefetch NAME[expr, ...] | sync
              | copy NAME[VAR, VAR] = NAME[expr, ...] for VAR < expr, ..., else 0      packing
@@ -50,9 +50,10 @@ Meaning, where it is not plain:
   thread of the team, and stored by one. The iterations of a `block` or `warp` loop are dealt to the
   threads of the team: thread t has `lanes` of them side by side, beginning at t * lanes, and again
   that many one round further. After a `sync` every thread of the team sees what the others have
-  stored before it. `shared` and `slot` memory belongs to a team and lives as long as an iteration
-  of the grid loop; of `register` memory each thread has the part along the first axis that is
-  indexed by the variable of the loop that is dealt to it.
+  stored before it. An `async` store is done at the next `sync` of its thread. `shared` and `slot`
+  memory belongs to a team and lives as long as an iteration of the grid loop; of `register` memory
+  each thread has the part along the first axis that is indexed by the variable of the loop that is
+  dealt to it.
 - `mma` adds products of 16-bit floats in groups, in an order of the hardware's own that is always
   the same; the interpreter adds one after the other.
 - `prefetch` says that what lies there is read soon. It means nothing: the place may even lie
@@ -257,6 +258,7 @@ class Store(Stmt):
     value: Expr
     monoid: Monoid | None = None
     nontemporal: bool = False
+    asynchronous: bool = False
 
 
 @final

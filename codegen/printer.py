@@ -432,7 +432,8 @@ class _Printer:
         if isinstance(s, Store):
             sign = f"{s.monoid.value}=" if s.monoid else "="
             place = self.expressions.place(s.buffer, s.indices)
-            return f"{place} {sign} {text(s.value)}{' nontemporal' if s.nontemporal else ''}"
+            how = " nontemporal" * s.nontemporal + " async" * s.asynchronous
+            return f"{place} {sign} {text(s.value)}{how}"
         if isinstance(s, Prefetch):
             return f"prefetch {self.expressions.place(s.buffer, s.indices)}"
         if isinstance(s, Sync):

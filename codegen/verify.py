@@ -248,6 +248,8 @@ class _Check:
             self.fail(f"a store cannot accumulate by {s.monoid.value}")
         if s.monoid is not None and buffer.dtype.is_half:
             self.fail(f"{buffer.name} accumulates in {buffer.dtype.short}, not in f32")
+        if s.asynchronous and (s.monoid is not None or self.team is not Team.BLOCK):
+            self.fail("an async store that is no plain one of a block's thread")
         if s.nontemporal and s.monoid is not None:
             self.fail("an accumulation reads what it writes: it cannot go around the cache")
 

@@ -51,6 +51,8 @@ SIDE = 16
 """Threads along each side of a tile."""
 FILLED = 132
 """Tiles that keep a GPU busy: below, tiles are smaller."""
+SHARED = 48 << 10
+"""Bytes of shared memory that a block may have."""
 LEAST = 16
 """Rows, columns and steps of a product that is worth tiles."""
 
@@ -203,6 +205,9 @@ def _ceil(total: Expr, unit: int) -> Expr:
 class _Tiles:
     """A block has a tile, a thread rows and columns of it; steps are the rows of shared memory."""
 
+    along = False
+    """Whether shared memory runs along the sum."""
+
     def __init__(self, kernel: Kernel, product: Product, side: int) -> None:
         self.kernel_, self.p = kernel, product
         self.side = side
@@ -247,37 +252,74 @@ class _Tiles:
         left, right = (
             Buffer(n, self.element, self._shape(), space="shared") for n in ("left", "right")
         )
-        round_ = Var("round", extent=-(-p.depth // self.step))
-        first = canonical(apply("mul", round_, index(self.step)))
-        loads = (
-            self._load(left, p.left, p.rows, self.rows, row0, first, at),
-            self._load(right, p.right, p.columns, self.columns, column0, first, at),
-        )
-        rounds = For(
-            round_,
-            -(-p.depth // self.step),
-            Serial(),
-            (*loads, Sync(), self._multiply(left, right), Sync()),
-        )
+
+        def load(round_: Expr) -> tuple[Stmt, Stmt]:
+            return (
+                self._load(left, p.left, p.rows, self.rows, row0, round_, at),
+                self._load(right, p.right, p.columns, self.columns, column0, round_, at),
+            )
+
         body = (
             *self.lets,
             Alloc(left),
             Alloc(right),
             Alloc(self.acc),
             self._clear(),
-            rounds,
+            *self._rounds(load, lambda round_: self._multiply(left, right, round_)),
             self._finish(row0, column0, at),
         )
         loop = For(item, extent, Any(), body, mapping=Grid(THREADS, Team.BLOCK))
         return replace(self.kernel_, body=(*p.before, loop), finish=())
 
-    def _shape(self) -> tuple[int, int]:
-        """Of shared memory: rows that are next to each other begin in different banks."""
+    def _rounds(
+        self, load: Callable[[Expr], tuple[Stmt, ...]], multiply: Callable[[Expr], Stmt]
+    ) -> tuple[Stmt, ...]:
+        """All rounds: where there is room for two, the next is on its way during each."""
+        count = -(-self.p.depth // self.step)
+        round_ = Var("round", extent=count)
+        if not self.double:
+            body = (*load(round_), Sync(), multiply(round_), Sync())
+            return (For(round_, count, Serial(), body),)
+        following = canonical(apply("add", round_, index(1)))
+        ahead = If(apply("lt", following, index(count)), load(following))
+        return (
+            *load(index(0)),
+            For(round_, count, Serial(), (Sync(), ahead, multiply(round_))),
+        )
+
+    @property
+    def double(self) -> bool:
+        """Whether shared memory has room for two rounds, and there are two."""
+        rows, columns = self._round()
+        size = 4 * rows * columns * self.element.itemsize
+        p = self.p
+        copied = self._copied(p.left, p.rows) or self._copied(p.right, p.columns)
+        return copied and p.depth > self.step and size <= SHARED
+
+    def _copied(self, value: Expr, loops: Sequence[For]) -> bool:
+        """Whether an operand is only moved, by a copy that no thread waits for."""
+        along = self._along_steps(value, loops)
+        width = self._lanes(value, loops, along) * self.element.itemsize
+        return isinstance(value, Load) and along is self.along and width >= 4
+
+    def _round(self) -> tuple[int, int]:
+        """Shared memory of a round: rows next to each other begin in different banks."""
         return self.step, self.side + 4
 
-    def _place(self, step: Expr, element: Expr) -> tuple[Expr, Expr]:
+    def _shape(self) -> tuple[int, int]:
+        rows, columns = self._round()
+        return rows * (2 if self.double else 1), columns
+
+    def _half(self, round_: Expr) -> Expr:
+        """Where in shared memory a round begins."""
+        if not self.double:
+            return index(0)
+        half = apply("remtrunc", round_, index(2))
+        return canonical(apply("mul", half, index(self._round()[0])))
+
+    def _place(self, step: Expr, element: Expr, half: Expr) -> tuple[Expr, Expr]:
         """Where in shared memory a step of a row or of a column lies."""
-        return step, element
+        return canonical(apply("add", half, step)), element
 
     # --- threads ----------------------------------------------------------------------------------
 
@@ -302,12 +344,14 @@ class _Tiles:
         t, zero = Var("thread", extent=THREADS), const(0, self.dtype)
         return self._threads(self._each(t, lambda row, column, at: Store(self.acc, at, zero)), t)
 
-    def _multiply(self, left: Buffer, right: Buffer) -> Stmt:
+    def _multiply(self, left: Buffer, right: Buffer, round_: Expr) -> Stmt:
         """One round: every thread adds the products of its rows and columns."""
         t, k = Var("thread", extent=THREADS), Var("k", extent=self.step)
+        half = self._half(round_)
 
         def element(row: Expr, column: Expr, place: tuple[Expr, ...]) -> Stmt:
-            a, b, acc = Load(left, (k, row)), Load(right, (k, column)), Load(self.acc, place)
+            a = Load(left, self._place(k, row, half))
+            b, acc = Load(right, self._place(k, column, half)), Load(self.acc, place)
             return Store(self.acc, place, apply("fma", a, b, acc))
 
         steps = For(k, self.step, Serial(), tuple(self._each(t, element)))
@@ -350,33 +394,40 @@ class _Tiles:
         loops: Sequence[For],
         total: Expr,
         start: Expr,
-        first: Expr,
+        round_: Expr,
         at: dict[Var, Expr],
     ) -> Stmt:
         """A part of an operand into shared memory, zero beyond its edges."""
         p = self.p
+        first = canonical(apply("mul", round_, index(self.step)))
         along = self._along_steps(value, loops)
-        lanes = self._lanes(value, loops, total, along)
+        lanes = self._lanes(value, loops, along)
         v, lane = Var("v", extent=self.side * self.step // lanes), Var("lane", extent=lanes)
         fast = (self.step if along else self.side) // lanes
-        quick = apply("mul", apply("remtrunc", v, index(fast)), index(lanes))
-        quick = apply("add", quick, lane) if lanes > 1 else quick
+        quick = canonical(apply("mul", apply("remtrunc", v, index(fast)), index(lanes)))
         slow = canonical(apply("divtrunc", v, index(fast)))
         step, element = (quick, slow) if along else (slow, quick)
-        step, element = canonical(step), canonical(element)
         place, k = canonical(apply("add", start, element)), canonical(apply("add", first, step))
         tests: list[Expr] = []
+        # Elements of one access exist or do not together: their number divides the whole.
         if not (isinstance(total, Const) and int(total.value) % self.side == 0):
             tests.append(apply("lt", place, total))
-            place = apply("minimum", place, apply("sub", total, index(1)))
+            place = apply("minimum", place, apply("sub", total, index(1 if along else lanes)))
         if p.depth % self.step:
             tests.append(apply("lt", k, index(p.depth)))
-            k = apply("minimum", k, index(p.depth - 1))
+            k = apply("minimum", k, index(p.depth - (lanes if along else 1)))
+        if lanes > 1 and along:
+            step, k = (canonical(apply("add", x, lane)) for x in (step, k))
+        elif lanes > 1:
+            element, place = (canonical(apply("add", x, lane)) for x in (element, place))
         values = {**at, **flattened(place, loops), **flattened(k, p.steps)}
         found = replaced(value, values)
         for test in tests:
             found = apply("select", test, found, const(0, self.element))
-        body: tuple[Stmt, ...] = (Store(target, self._place(step, element), found),)
+        there = self._place(step, element, self._half(round_))
+        # What is only moved need not come before the products of the round that is there.
+        moved = self.double and self._copied(value, loops)
+        body: tuple[Stmt, ...] = (Store(target, there, found, asynchronous=moved),)
         if lanes > 1:
             body = (For(lane, lanes, Any(), body, mapping=Vector(lanes, 1)),)
         extent = self.side * self.step // lanes
@@ -395,7 +446,7 @@ class _Tiles:
         each_access((Let(Var("value", value.dtype), value),), visit)
         return score[1] > score[0]
 
-    def _lanes(self, value: Expr, loops: Sequence[For], total: Expr, along: bool) -> int:
+    def _lanes(self, value: Expr, loops: Sequence[For], along: bool) -> int:
         """Elements of one access: up to 16 bytes, where none of them can lie beyond an edge."""
         fast = self.p.steps if along else loops
         extent = fast[-1].extent
@@ -415,6 +466,8 @@ class _WarpTiles(_Tiles):
     Rows and columns are the rows of shared memory, steps side by side.
     """
 
+    along = True
+
     def __init__(self, kernel: Kernel, product: Product, side: int) -> None:
         halves = replace(product, left=_narrow(product.left), right=_narrow(product.right))
         super().__init__(kernel, halves, side)
@@ -426,11 +479,11 @@ class _WarpTiles(_Tiles):
         shape = (THREADS, self.high, self.wide, 4)
         self.acc = Buffer("acc", self.dtype, shape, space="register")
 
-    def _shape(self) -> tuple[int, int]:
+    def _round(self) -> tuple[int, int]:
         return self.side, self.step + 8
 
-    def _place(self, step: Expr, element: Expr) -> tuple[Expr, Expr]:
-        return element, step
+    def _place(self, step: Expr, element: Expr, half: Expr) -> tuple[Expr, Expr]:
+        return canonical(apply("add", half, element)), step
 
     def _corner(self, thread: Var) -> tuple[Expr, Expr]:
         """The first row and column of a warp."""
@@ -450,9 +503,9 @@ class _WarpTiles(_Tiles):
         columns = For(n, self.wide, Any(), tuple(inner), mapping=Unroll())
         return [For(m, self.high, Any(), (columns,), mapping=Unroll())]
 
-    def _multiply(self, left: Buffer, right: Buffer) -> Stmt:
-        t = Var("thread", extent=THREADS)
-        row, column = self._corner(t)
+    def _multiply(self, left: Buffer, right: Buffer, round_: Expr) -> Stmt:
+        t, half = Var("thread", extent=THREADS), self._half(round_)
+        row, column = (canonical(apply("add", half, place)) for place in self._corner(t))
         steps = range(0, self.step, STEPS)
         return self._threads(
             [Mma(self.acc, t, left, row, right, column, index(k)) for k in steps], t

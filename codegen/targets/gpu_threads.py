@@ -39,8 +39,8 @@ from ..kernel import (
 from ..scalar import apply
 from ..unfolding import unfold_loops
 from .base import Features
+from .gpu_copies import Copies
 from .gpu_mma import fragments, instruction
-from .gpu_team import Teams
 from .llvm_address import Address, Mask, Sum, VectorContext, memory_type
 from .llvm_builder import Region, Value
 from .llvm_layout import elements
@@ -94,7 +94,7 @@ def slot_bytes(kernel: Kernel) -> tuple[dict[Buffer, int], int]:
     return offsets, total
 
 
-class Threads(Teams):
+class Threads(Copies):
     """The function of a kernel whose last statement is its grid loop."""
 
     single = True
@@ -273,7 +273,9 @@ class Threads(Teams):
     def _multiple(self, e: Expr) -> int:
         """A number that surely divides an index."""
         if isinstance(e, Var):
-            return self.multiples.get(e, 1)
+            return self._multiple(self.lets[e]) if e in self.lets else self.multiples.get(e, 1)
+        if isinstance(e, Apply) and e.op in ("add", "sub", "minimum", "maximum"):
+            return math.gcd(*(self._multiple(a) for a in e.args))
         if isinstance(e, Apply) and e.op == "remtrunc" and isinstance(e.args[1], Const):
             return math.gcd(self._multiple(e.args[0]), int(e.args[1].value))
         if isinstance(e, Apply) and e.op == "mul":
@@ -319,6 +321,9 @@ class Threads(Teams):
 
     def _store(self, s: Store) -> None:
         """What stands in no dealt loop is stored by one thread of the team."""
+        if s.asynchronous and self.copied(s):
+            self.forget(frozenset((s.buffer,)))
+            return
         if self.inside is not None or self.grid.team is Team.THREAD:
             super()._store(s)
             return

@@ -145,6 +145,8 @@ class _Writer:
             name = f"%at{len(self.lines) - 1}"
             self.put(f"{name} = bitcast i8* {pointer} to {kind}*")
             self.put(f"store {kind} {value}, {kind}* {name}{align or ''}")
+        elif line.startswith("call void asm "):
+            self.put(line)
         elif line.startswith("call void "):
             self._call("", line.removeprefix("call "))
         elif line.startswith(("br ", "ret ")):
@@ -162,6 +164,8 @@ class _Writer:
         elif op == "fneg":
             kind, operands = _operands(rest)
             self.put(f"{name} = fsub {kind} {_constant(kind, '-0.0')}, {operands[0]}")
+        elif op in ("addrspacecast", "ptrtoint"):
+            self.put(f"{name} = {op} {_typed_pointers(rest)}")
         elif op == "call" and " asm " in rest:
             self.put(f"{name} = call {rest}")
         elif op == "call":
@@ -282,6 +286,12 @@ def _spelled(line: str) -> str:
         raise ValueError(f"vectors of {sorted(lanes)} lanes and a splat: {line}")
     (count,) = lanes
     return _SPLAT.sub(lambda m: f"<{', '.join([m[1]] * count)}>", line)
+
+
+def _typed_pointers(text: str) -> str:
+    """Addresses with their types: bytes of memory, or of the memory of a block."""
+    text = text.replace("ptr addrspace(3)", "i8 addrspace(3)*")
+    return re.sub(r"\bptr\b", "i8*", text)
 
 
 def _split(text: str) -> list[str]:

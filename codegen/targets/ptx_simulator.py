@@ -213,6 +213,8 @@ class _Frame:
         self.pc = np.zeros(launch.count, np.int64)
         self.running = active.copy()
         self.waiting = np.zeros(launch.count, np.int8)
+        # What is on its way: threads, memory and which of it is defined, places, bytes.
+        self.copies: list[tuple[Array, Array, Array, Array, Array]] = []
 
     def run(self) -> None:
         code = self.function.code
@@ -323,7 +325,9 @@ class _Frame:
             return self._control(i, after, mask)
         if i.guard:
             mask, every = mask & self._guard(i), False
-        if name == "ld":
+        if name == "cp":
+            self._copy(i, mask)
+        elif name == "ld":
             self._load(i, mask, every)
         elif name == "st":
             self._store(i, mask)
@@ -450,6 +454,32 @@ class _Frame:
             self._set(name, value, complete, False)
 
     # --- memory -----------------------------------------------------------------------------------
+
+    def _copy(self, i: Instruction, mask: Array) -> None:
+        """Start a copy, or wait for those of these threads; until then nobody may read them."""
+        if i.op[2] == "wait_all":
+            copies, self.copies = self.copies, []
+            for threads, data, defined, at, value in copies:
+                done, left = mask[threads], ~mask[threads]
+                data[at[done]], defined[at[done]] = value[done], True
+                if left.any():
+                    self.copies.append((threads[left], data, defined, at[left], value[left]))
+            return
+        byte, size = KINDS["u8"], int(i.operands[2])
+        target, source = (self._place(text) for text in i.operands[:2])
+        count = np.broadcast_to(self._value(i.operands[3], KINDS["u32"]), mask.shape)[mask]
+        outside = Instruction(("ld", "global"), (), "", i.text)
+        given, there, shadow, start = self._memory(outside, *source, mask, byte, size)
+        data, defined, own_shadow, place = self._memory(i, *target, mask, byte, size)
+        for number in range(size):
+            used, at = number < count, place + number
+            if not there[start[used] + number].all():
+                self.launch.fail(i, "it reads what nobody has written")
+            self._note(i, shadow, start + number, 1, mask, store=False)
+            self._note(i, own_shadow, at, 1, mask, store=True)
+            defined[at] = False
+            value = np.where(used, given.view(byte)[start + number], 0)
+            self.copies.append((np.flatnonzero(mask), data.view(byte), defined, at, value))
 
     def _place(self, text: str) -> tuple[str, int]:
         match = _ADDRESS.match(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from fusegrad.codegen.expr import Buffer, Load, Var, const
 from fusegrad.codegen.kernel import Alloc, For, Kernel, Monoid, Param, Role, Store, Tree, nested
 from fusegrad.codegen.kernel import Any as AnyOrder
 from fusegrad.codegen.meanings import fma
+from fusegrad.codegen.printer import print_kernel
 from fusegrad.codegen.scalar import apply
 from fusegrad.codegen.schedule.gpu import map_gpu
 from fusegrad.codegen.targets.gpu import compile_gpu
+from fusegrad.codegen.targets.ptx_simulator import SimulationError
 from tests.codegen.gpu_support import check, run
 from tests.codegen.test_nvptx import dot_kernel
 
@@ -94,6 +97,28 @@ def test_a_tile_of_each_size_is_right() -> None:
         for k in range(20):
             total = fma(a[:, k, None], b[k], total)
         np.testing.assert_array_equal(c, total)
+
+
+def test_the_next_round_is_on_its_way() -> None:
+    """What is only moved is copied while the round that is there is multiplied."""
+    kernel = dot_kernel(70, 48)
+    text = print_kernel(map_gpu(kernel, 40).stages[0])
+    assert "right[(round + 1) % 2 * 32 + " in text
+    assert text.count(" async") == 2  # of the right operand: before the loop, and in it
+    made = check(kernel, 41)
+    assert "cp.async.cg.shared.global" in made.ptx
+    assert made.ptx.count("cp.async.wait_all") == made.ptx.count("bar.sync") == 1
+    hasty = replace(made, ptx=made.ptx.replace("cp.async.wait_all;", ""))
+    arrays = [np.ones((41, 70), np.float32), np.ones((70, 48), np.float32)]
+    with pytest.raises(SimulationError, match="reads what nobody has written"):
+        run(hasty, [*arrays, np.zeros((41, 48), np.float32)], 41)
+
+
+def test_one_round_or_no_copies_are_not_doubled() -> None:
+    one = map_gpu(dot_kernel(32, 48), 40).stages[0]
+    assert "async" not in print_kernel(one)
+    across = map_gpu(batched(40, 40, 64, float32, False, True), 2).stages[0]
+    assert "async" not in print_kernel(across)
 
 
 def test_few_rows_are_no_product_of_tiles() -> None:

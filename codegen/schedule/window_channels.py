@@ -48,6 +48,8 @@ LEAST_ROWS, MOST_ROWS = 64, 384
 """Places that pay for packing a weight, and those whose sums stay near until what follows them."""
 COPY, PACK, STORE = 3.0, 8.0, 6.0
 """What a vector of the padded copy takes, in cycles, one of the weight, and one of the result."""
+BEGIN = 60.0
+"""What the weight of a channel takes to begin where each is packed by itself."""
 
 
 @final
@@ -115,10 +117,14 @@ class Channels(Tiling):
         tiles = -(-self.block // height) / self.block * self.places
         blocks = -(-self.places1 // self.lines)
         copied = blocks * self.channels * self.plane / self.lanes
-        packed = self.depth * vectors * blocks / self.images
+        packed = PACK * self.depth * vectors
+        w = self.taps_of_weight({f.var: index(0) for f in self.p.batch}, self.taps)
+        if w.channel != w.tap * self.taps:
+            packed += BEGIN * self.channels
+        packed *= blocks / self.images
         stored = self.places * vectors
         each = tiles * self.depth * tile_time(height, vectors)
-        return self.panels * (each + PACK * packed + STORE * stored + COPY * copied)
+        return self.panels * (each + packed + STORE * stored + COPY * copied)
 
     # --- the kernel -------------------------------------------------------------------------------
 

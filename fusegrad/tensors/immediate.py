@@ -27,10 +27,11 @@ from ..ops.elementwise import Function
 from ..ops.elementwise.table import Map
 from ..ops.movement import Broadcast
 from ..ops.source import Input
+from ..semantics import indexing
 from .context import Cell, Token, active
 from .storage import Storage
 
-__all__ = ["constant_of", "immediate", "immediate_elementwise", "is_plain", "source_value", "typed"]
+__all__ = ["constant_of", "immediate", "immediate_elementwise", "source_value", "typed"]
 
 Array = npt.NDArray[Any]
 Result = tuple[Storage, bool]
@@ -40,6 +41,8 @@ _SMALL = 1 << 16
 """Bytes of an operand or result from which on the graph costs little beside the work."""
 _MOST = 4096
 
+_PLACES = frozenset({int, slice, NoneType, EllipsisType})
+"""What a plain index consists of."""
 _PLAIN = (int, bool, str, NoneType, EllipsisType, DType, type)
 
 
@@ -177,26 +180,27 @@ _programs: dict[Hashable, _Program | None] = {}
 
 
 def immediate(
-    key: Hashable,
-    tensors: Sequence[Cell],
-    record: Callable[[list[Node]], Node],
+    function: Callable[..., Node], tensors: Sequence[Cell], args: Any, params: Any
 ) -> Result | None:
-    """The result of an operation, None if it is to be recorded.
+    """The tensor whose node would be ``function(*nodes of tensors, *args, **params)``.
 
-    Parameters
-    ----------
-    key : Hashable
-        The operation and its parameters, but for the types of the operands.
-    tensors : sequence of Cell
-    record : callable
-        From nodes of the operands to the node of the result.
+    None if that is to be recorded.
     """
     thread = active
-    if thread.trace is not None or thread.abstract or thread.levels or thread.autocast is not None:
+    if thread.trace is not None or thread.abstract or thread.levels or not _is_plain(function):
+        return None
+    if function is indexing.get_marked and len(tensors) == 1:
+        part = _part(tensors[0], args[0])
+        if part is not None:
+            return part
+    if thread.autocast is not None:
         return None
     grad = thread.grad
     arrays: list[Array] = []
-    full: list[Hashable] = [key]
+    try:
+        full: list[Hashable] = [function, typed(args), typed(params)]
+    except TypeError:
+        return None
     for tensor in tensors:
         storage, kind = tensor._storage, tensor._type
         if storage is None or (grad and tensor.requires_grad) or kind.nbytes > _SMALL:
@@ -207,8 +211,30 @@ def immediate(
     try:
         program = _programs[whole]
     except KeyError:
-        program = _made(whole, tensors, record)
+        program = _made(whole, tensors, lambda nodes: function(*nodes, *args, **params))
     return None if program is None else program.result(arrays)
+
+
+def _part(tensor: Cell, key: tuple[Any, ...]) -> Result | None:
+    """The elements that a plain index names, if they are few.
+
+    It needs no nodes: what such an index means is what NumPy says. And it reads no more than it
+    gives, so the array may be of any size.
+    """
+    storage = tensor._storage
+    if storage is None or storage.remote or (active.grad and tensor.requires_grad):
+        return None
+    if not all(type(item) in _PLACES for item in key):
+        return None
+    try:
+        part = storage.array[key]
+    except IndexError:
+        return None
+    if part.nbytes > _SMALL:
+        return None
+    made = Storage(TensorType(part.shape, tensor._type.dtype))
+    np.copyto(made.array, part)
+    return made, tensor._weak
 
 
 def immediate_elementwise(
@@ -327,7 +353,7 @@ def typed(value: Any) -> Hashable:
     raise TypeError
 
 
-def is_plain(function: Any) -> bool:
+def _is_plain(function: Any) -> bool:
     """Whether a function is the same each time that it is used."""
     return (
         type(function) is FunctionType

@@ -32,7 +32,7 @@ from .array_values import array_of, is_array
 from .context import Recorder, active, no_grad
 from .device import named_device
 from .evaluation import hold, wait
-from .immediate import constant_of, immediate, immediate_elementwise, is_plain, source_value, typed
+from .immediate import constant_of, immediate, immediate_elementwise, source_value
 from .placement import check_together, placed
 from .sharing import VIEWS, detached_view, is_part, note_view
 from .storage import SharedStorage, Storage
@@ -468,13 +468,7 @@ def _at_once(
     function: Callable[..., Node], tensors: Sequence[Tensor], args: Any, params: Any
 ) -> Tensor | None:
     """The result of `record` for small operands that are known, None if it is to be recorded."""
-    if not is_plain(function):
-        return None
-    try:
-        key = function, typed(args), typed(params)
-    except TypeError:
-        return None
-    found = immediate(key, tensors, lambda nodes: function(*nodes, *args, **params))
+    found = immediate(function, tensors, args, params)
     if found is None:
         return None
     result = _computed(found)

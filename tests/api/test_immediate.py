@@ -198,3 +198,49 @@ def test_numbers_are_repeated_for_every_shape(dtype: str, shape: tuple[int, ...]
     before = x.astype("float64").numpy().copy()
     assert (x + 0)._storage is not x._storage
     np.testing.assert_array_equal(x.astype("float64").numpy(), before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
+def test_parts_of_large_arrays_are_read_where_they_are(dtype: str) -> None:
+    values = np.arange(60_000).reshape(300, 200) % 251
+    x = fg.asarray(values).astype(dtype)
+    expected = x.numpy() if dtype != "bfloat16" else x.astype("float64").numpy()
+    for key in (
+        0,
+        -1,
+        (3, 5),
+        (slice(2, 9, 3), -2),
+        (slice(None, None, -50), slice(0, 4)),
+        (Ellipsis, 7),
+        (None, 4, None, slice(3, 5)),
+        (slice(5, 2), 0),
+        (slice(-1000, 1000), 0),
+    ):
+        part = x[key]
+        assert part.dtype == x.dtype
+        assert part.shape == expected[key].shape
+        got = part.numpy() if dtype != "bfloat16" else part.astype("float64").numpy()
+        np.testing.assert_array_equal(got, expected[key])
+    for key in (300, (0, 200), (0, 0, 0), -301):
+        with pytest.raises(IndexBoundsError):
+            x[key]
+
+
+def test_parts_are_views_and_carry_gradients() -> None:
+    x = fg.zeros((300, 200))
+    float(x.sum())
+    row, part = x[7], x[:, 3]
+    row[3] = 5.0
+    assert float(part[7]) == float(x[7, 3]) == 5
+    x += 1
+    assert float(row[3]) == 6
+    part[...] = 0.0
+    assert float(row[3]) == float(x[7, 3]) == 0
+    w = fg.zeros((300, 200), requires_grad=True)
+    with fg.no_grad():
+        assert not w[3].requires_grad
+    (w[3].sum() * 2).backward()
+    gradient = w.grad.numpy()
+    assert gradient[3].sum() == 400
+    assert gradient.sum() == 400
+    assert float(x[0].sum()) == float(fg.compile(lambda a: a[0].sum())(x))

@@ -51,6 +51,9 @@ def _known_rows(c: Contraction, size: int) -> Contraction:
 def turned(c: Contraction, size: int) -> Contraction:
     """The contraction with vectors along its rows, where those lie along memory and are many."""
     rows, columns = number(_known_rows(c, size).rows.extent), number(c.columns.extent)
+    # A tile reads the rows where they lie.
+    if c.b.computed is not None:
+        return c
     if columns <= NARROW and columns < rows and c.a.row == 1 and c.a.column != 1:
         return _swapped(_known_rows(c, size))
     return c

@@ -77,7 +77,7 @@ def computed_operands(
         if found is None or node not in products:
             continue
         readers = products[node]
-        if not _is_free(found, users):
+        if not _is_free(node, found, users):
             continue
         elements = [_element(product.inputs[p], node, is_value) for product, p in readers]
         runs = all(e.runs for e in elements)
@@ -123,7 +123,7 @@ def _cone(root: Node, is_value: Callable[[Node], bool]) -> _Cone | None:
     return _Cone(inside, leaves)
 
 
-def _is_free(cone: _Cone, users: dict[Node, list[Node]]) -> bool:
+def _is_free(root: Node, cone: _Cone, users: dict[Node, list[Node]]) -> bool:
     """Whether what it is made of is in memory for others too.
 
     Else this is computed instead of it, where it would be computed.
@@ -131,7 +131,7 @@ def _is_free(cone: _Cone, users: dict[Node, list[Node]]) -> bool:
     return bool(cone.leaves) and not any(
         not is_leaf(leaf) and all(user in cone.inside for user in users[leaf])
         for leaf in cone.leaves
-        if usual_size(leaf) >= LEAST_SIZE // 2
+        if 2 * usual_size(leaf) >= usual_size(root)
     )
 
 

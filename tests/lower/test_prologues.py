@@ -24,7 +24,8 @@ RNG = np.random.default_rng(0)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products compute operands of any size."""
-    monkeypatch.setattr(prologues, "LEAST_SIZE", 1 << 13)
+    monkeypatch.setattr(prologues, "LEAST_SIDE", 1)
+    monkeypatch.setattr(prologues, "LEAST_SIZE", 1 << 4)
     monkeypatch.setattr(prologues, "LEAST_RESULT", 1)
     monkeypatch.setattr(prologues, "FAR", 0)
     monkeypatch.setattr(step, "_loaded", {})
@@ -52,7 +53,7 @@ LAYOUTS: dict[str, Callable[[Node], Node]] = {
     "N": lambda x: x,
     "T": build.matrix_transpose,
 }
-SIZES = [(200, 130, 150), (9, 130, 150), (200, 130, 9), (77, 213, 78), (2, 140, 160), (300, 290, 1)]
+SIZES = [(200, 130, 150), (9, 130, 150), (200, 130, 9), (77, 213, 78), (2, 140, 160), (130, 33, 1)]
 
 
 @pytest.mark.usefixtures("small")

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+_FIRST_RANKS = 16
+"""Up to this rank an element is found with all that come before it."""
+
+
 def move_axis(x: Node, source: int, destination: int) -> Node:
     """`x` with one axis at another place."""
     axes = [axis for axis in range(len(x.shape)) if axis != source]
@@ -110,7 +114,10 @@ def kth_place(x: Node, rank: int, axis: int, keepdims: bool) -> Node:
         )
 
     def ranked(rows: Node) -> Node:
-        return build_order.ranked(_wide(rows), rank - 1, rank, positions=True)
+        if rank > _FIRST_RANKS:
+            return build_order.ranked(_wide(rows), rank - 1, rank, positions=True)
+        first = build_order.first_places(_wide(rows), rank)
+        return build.slice_axis(first, len(rows.shape) - 1, rank - 1, rank)
 
     return _reduced(x, last_axis(ranked, row, place), place, keepdims)
 

@@ -43,13 +43,14 @@ def make_again(outputs: Sequence[Node]) -> list[Node]:
         return list(outputs)
     found = [f for f in families(order, outputs) if _size(f.seed) >= LEAST]
     waits = _waits(order, found)
+    places = {node: place for place, node in enumerate(order)}
     done: dict[Node, Node] = {}
     chosen: dict[Node, list[_Copies]] = {}
     for number, family in enumerate(found):
-        late = _Late(family, waits, 1 << number)
+        late = _Late(family, waits, 1 << number, places)
         trigger = late.trigger()
         if trigger is not None:
-            copies = _Copies(late.early, family, build.first(trigger), done)
+            copies = _Copies(late.early, family, trigger, done)
             for reader in late.readers:
                 chosen.setdefault(reader, []).append(copies)
     for node in order if chosen else ():
@@ -89,20 +90,21 @@ def _size(node: Node) -> int:
 class _Late:
     """Who reads the matrices of a family late: after one of its consumers."""
 
-    def __init__(self, family: Family, waits: dict[Node, int], bit: int) -> None:
+    def __init__(
+        self, family: Family, waits: dict[Node, int], bit: int, places: dict[Node, int]
+    ) -> None:
         self.family, self.waits, self.bit = family, waits, bit
         every = (*family.matrices, *family.views)
         self.early = {n for n in every if not waits[n] & bit}
         members = (*every, *family.rows, *family.consumers)
-        self.readers = [
-            n for n in members if waits[n] & bit and not self.early.isdisjoint(n.inputs)
-        ]
+        late = [n for n in members if waits[n] & bit and not self.early.isdisjoint(n.inputs)]
+        self.readers = sorted(late, key=places.__getitem__)
 
     def trigger(self) -> Node | None:
         """What the first of them waits for, other than matrices."""
         family = self.family
         size = math.prod(shape_of(family.seed))
-        stack = [i for n in reversed(self.readers) for i in n.inputs]
+        stack = [i for n in self.readers[::-1] for i in n.inputs]
         seen = {*family.matrices, *family.views, *family.rows}
         while stack:
             node = stack.pop()
@@ -132,17 +134,19 @@ class _Copies:
 
     def of(self, root: Node) -> Node:
         """The same value as `root`, from what it is made of."""
-        for node in toposort([root]):
-            if node not in self.made:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            waiting = [i for i in node.inputs if self._is_made(i) and i not in self.made]
+            if node in self.made or not waiting:
+                stack.pop()
+            stack += waiting
+            if node not in self.made and not waiting:
                 with source(where(node), role(node)):
-                    self.made[node] = self._again(node)
+                    barred = isinstance(node.op, Dot) or node not in self.early
+                    inputs = tuple(self._operand(i, barred) for i in node.inputs)
+                    self.made[node] = Node(node.op, inputs)
         return self.made[root]
-
-    def _again(self, node: Node) -> Node:
-        if not self._is_made(node):
-            return node
-        barred = isinstance(node.op, Dot) or node not in self.early
-        return Node(node.op, tuple(self._operand(i, barred) for i in node.inputs))
 
     def _is_made(self, node: Node) -> bool:
         """Whether a node is a matrix that is made again."""
@@ -161,8 +165,16 @@ class _Copies:
             return self.done.get(node, node)
         if isinstance(node.op, (Broadcast, Reshape, Slice, Transpose)):
             return Node(node.op, (self._operand(node.inputs[0], barred),))
-        return build.barrier(self.done.get(node, node), self.trigger)
+        trigger = build.first(self.done.get(self.trigger, self.trigger))
+        return build.barrier(self.done.get(node, node), trigger)
 
     def _is_fixed(self, node: Node) -> bool:
         """Whether a node is made of numbers and positions alone."""
-        return not any(is_leaf(n) or n.op.pattern in _VALUES for n in toposort([node]))
+        stack, seen = [node], {node}
+        while stack:
+            found = stack.pop()
+            if is_leaf(found) or found.op.pattern in _VALUES:
+                return False
+            stack += [i for i in found.inputs if i not in seen]
+            seen.update(found.inputs)
+        return True

@@ -191,6 +191,26 @@ def test_scores_are_not_kept(causal: bool, monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_layers_are_derived_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one layer makes again does not have the layers behind it computed twice."""
+    small_is_large(monkeypatch)
+    x, w = normal(2, 40, 8), normal(8, 24) / 3
+
+    def kernels(layers: int) -> int:
+        def deep(x: Any, w: Any) -> Any:
+            for _ in range(layers):
+                q, k, v = (x @ w).split(8, -1)
+                x = x + attend(q, k, v)
+            return (x**3).sum()
+
+        step = fg.compile(fg.grad(deep, argnums=(0, 1)))
+        step(x, w)
+        return int(step.stats().kernels)
+
+    counts = [kernels(layers) for layers in (2, 3, 4)]
+    assert counts[2] - counts[1] == counts[1] - counts[0] < 12
+
+
 def written_out(q: Any, k: Any, v: Any) -> Any:
     scores = q @ k.swapaxes(-1, -2)
     seen = fg.arange(q.shape[-2])[:, None] >= fg.arange(k.shape[-2])

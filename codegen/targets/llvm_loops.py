@@ -80,7 +80,11 @@ class Loops(Values):
         """The buffers that a loop writes."""
         known = self._writes.get(id(loop))
         if known is None:
-            known = self._writes[id(loop)] = written(loop.body)
+            # Of loops inside it is asked as well.
+            inside = [s for s in loop.body if isinstance(s, For)]
+            others = [s for s in loop.body if not isinstance(s, For)]
+            known = written(others).union(*map(self.writes, inside))
+            self._writes[id(loop)] = known
         return known
 
     # --- dispatch ---------------------------------------------------------------------------------

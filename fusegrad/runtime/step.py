@@ -329,22 +329,26 @@ def _key(
     )
 
 
+_COMPILER = ("autodiff", "codegen", "ir", "lower", "ops", "passes", "runtime")
+"""What others do is in the graph."""
+
+
 @functools.cache
 def source_version() -> bytes:
-    """What changes when fusegrad itself does: the size and time of each of its files."""
+    """What changes when the compiler itself does: the size and time of each of its files."""
     package = str(Path(__file__).resolve().parents[1])
-    # Where the compiler is a link, a walk would leave it out.
-    folders = [package, os.path.join(package, "codegen")]
-    found: dict[str, tuple[int, int]] = {}
+    folders = [os.path.join(package, name) for name in _COMPILER]
+    found: list[tuple[str, int, int]] = []
     while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.endswith(".py"):
-                    status = entry.stat()
-                    found[entry.path[len(package) :]] = status.st_size, status.st_mtime_ns
-                elif entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
-                    folders.append(entry.path)
-    return repr(sorted(found.items())).encode()
+        folder = folders.pop()
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if name.endswith(".py"):
+                status = os.stat(path)
+                found.append((path[len(package) :], status.st_size, status.st_mtime_ns))
+            elif "." not in name and name != "__pycache__" and os.path.isdir(path):
+                folders.append(path)
+    return repr(sorted(found)).encode()
 
 
 def _from_disk(disk: cache.DiskCache, key: cache.Key) -> Record | None:

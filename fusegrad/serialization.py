@@ -214,12 +214,14 @@ class _Entry(NamedTuple):
     end: int
 
 
-def load(path: PathLike) -> Any:
+def load(path: PathLike, map_location: Any = None) -> Any:
     """Read the tensors of a file.
 
     Parameters
     ----------
     path : path-like
+    map_location : str or device, optional
+        Where the tensors are put; on the CPU by default, wherever they were when they were saved.
 
     Returns
     -------
@@ -240,7 +242,8 @@ def load(path: PathLike) -> Any:
                 raise _broken(os.fspath(path), f"the data of {entry.name!r} is cut short")
             if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
                 raise _broken(os.fspath(path), f"{entry.name!r} has truth values other than 0, 1")
-            tensors[entry.name] = asarray(array.astype(entry.dtype.numpy, copy=False))
+            value = asarray(array.astype(entry.dtype.numpy, copy=False), device="cpu")
+            tensors[entry.name] = value if map_location is None else value.to(map_location)
     structure = metadata.get(_STRUCTURE)
     if structure is None:
         return tensors

@@ -15,6 +15,7 @@ from ..errors import (
 from ..functions.creation import asarray, zeros
 from ..functions.functional import isfinite, logical_not, logical_or, where
 from ..tensors.context import no_grad
+from ..tensors.placement import wander
 from ..tensors.tensor_class import Tensor
 from .optimizer import Optimizer
 
@@ -72,6 +73,9 @@ class GradScaler:
         self._enabled = enabled
         self._scale: Tensor = asarray(init_scale, dtype="float32")
         self._good_steps: Tensor = zeros((), dtype="int32")
+        # They are where the gradients are.
+        wander(self._scale)
+        wander(self._good_steps)
         # Of this step: for each optimizer whether a gradient was not finite.
         self._found: dict[Optimizer, Tensor] = {}
 

@@ -6,7 +6,7 @@ A file of its own because its methods are named like Python's types. Knows only 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from ..codegen.dtypes import (
     DType,
@@ -101,9 +101,15 @@ class Conversions(ABC, Generic[TensorT]):
         """This tensor on the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device: Any = None) -> TensorT:
-        """This tensor on a GPU; a DeviceError where there is none."""
-        return self.to(device="cuda" if device is None else device)
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> TensorT:
+        """This tensor on a GPU; a DeviceError where there is none. See `to` for `non_blocking`."""
+        where = "cuda" if device is None else device
+        where = f"cuda:{where}" if type(where) is int else where
+        return self.to(device=where, non_blocking=non_blocking)
+
+    def pin_memory(self) -> TensorT:
+        """This tensor: what goes up to a GPU does so through pinned memory of the driver anyway."""
+        return cast("TensorT", self)
 
     @property
     @abstractmethod

@@ -19,7 +19,7 @@ from ..semantics.shapes import broadcast_to, show
 from .context import active
 from .evaluation import settle
 from .leaves import HOOKS, leaf_gradients
-from .placement import together
+from .placement import together, wanders
 from .tensor_matrix_methods import MatrixMethods
 from .tensor_operators import Operators
 from .tensor_state import State
@@ -273,7 +273,7 @@ class Gradients(State, Operators[TensorT], MatrixMethods[TensorT], Generic[Tenso
 
     def _assign(self, value: ArrayLike, what: str) -> TensorT:
         new = self._coerce(value, fitting=True)
-        if use.on and what == "copy to" and new.device != self.device:
+        if use.on and what == "copy to" and not wanders(self) and new.device != self.device:
             new = cast("Any", new).to(self.device)
         if self._adopt(new):
             return cast("TensorT", self)

@@ -28,7 +28,7 @@ from .answering import Answered
 from .arguments import Arguments, Leading, borrowed, pattern_of
 from .background import Background, Interpreted
 from .device_calls import device_of_trace, on_device
-from .effects import StoredOutside, Stores, Storing
+from .effects import Store, StoredOutside, Stores, Storing
 from .fast import FastCalls, Form
 from .guards import Guards
 from .looks import at_what_runs, explaining, observer, planning, profiling
@@ -146,6 +146,7 @@ class CompiledFunction(Answered):
 
     def _store(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, and put what it stores where it belongs."""
+        settled: list[Store] = []
         with self._lock:
             while True:
                 storing, compiled = cast("tuple[Storing, CompiledFunction]", self._storing)
@@ -153,6 +154,11 @@ class CompiledFunction(Answered):
                     result, *found = compiled(storing.held(), *args, **kwargs)
                 except StoredOutside as more:
                     self._begin_storing(more)
+                except Exception as error:
+                    # Perhaps because a number is an input; if not, it may stay one.
+                    if not storing.settle(error, settled):
+                        raise
+                    self._begin_storing(StoredOutside([], []))
                 else:
                     storing.put(*found)
                     return result
@@ -311,6 +317,8 @@ class CompiledFunction(Answered):
         together: bool = False,
     ) -> Traced:
         names = self._parameters.names(structure, keywords)
+        if isinstance(self.function, Storing):
+            names = self.function.labelled(names)
         traced = Traced()
         trace = Trace(self._changing)
         try:

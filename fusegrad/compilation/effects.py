@@ -13,38 +13,52 @@ import functools
 import inspect
 import operator
 import sys
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, final
 
 import numpy as np
 
 from .. import pytree, state
-from ..codegen.records import dataclass
 from ..tensors.context import Recorder
 from ..tensors.tensor_class import Tensor
 from .signature import signature_of
-from .watches import MISSING, PLAIN, Entry, Items, Pairs, Position, Single
+from .watches import MISSING, PLAIN, Entry, Items, Pairs, Single, Whole, is_constant, same
 
 __all__ = ["Store", "StoredOutside", "Stores", "Storing"]
 
+_HELD = "what_places_hold"
+"""The argument of a `Storing` function that the user's has not."""
 _OWNED = 3
 """References to a value that only its place has: that, a local, and the count's own."""
 
 
 @final
-@dataclass(frozen=True)
 class Store:
-    """A place that got a value of a trace.
+    """A place that a function gives another value.
 
-    Attributes
+    Parameters
     ----------
     place : Single
     read : bool
-        Whether the function may also read it: then what it holds is an input.
+        Whether the function may also read it: then what it holds is an argument.
+    number : bool
+        Whether a number there is an input as a tensor is, rather than part of the signature.
     """
 
-    place: Single
-    read: bool
+    __slots__ = ("number", "place", "read")
+
+    def __init__(self, place: Single, read: bool, number: bool) -> None:
+        self.place = place
+        self.read = read
+        self.number = number
+
+    def held(self) -> Any:
+        """What is there, as an argument."""
+        if not self.read:
+            return _UNCHANGED
+        now = self.place.now()
+        return now if self.number and type(now) in (int, float) else _mapped(_fixed, now)
 
 
 @final
@@ -54,14 +68,14 @@ class StoredOutside(Exception):
     Attributes
     ----------
     stores : list of Store
-    grown : list of list
+    grown : list of list or deque
         Those to which something was appended.
     """
 
-    def __init__(self, stores: list[Store], grown: list[Items]) -> None:
+    def __init__(self, stores: list[Store], grown: list[list[Any] | deque[Any]]) -> None:
         super().__init__()
         self.stores = stores
-        self.grown = [each.value for each in grown]
+        self.grown = grown
 
 
 @final
@@ -96,18 +110,22 @@ class Stores:
 
     def __init__(self, candidates: Sequence[tuple[Single | Items | Pairs, bool]]) -> None:
         self._candidates = candidates
+        self._all = False
 
     def check(self, trace: Recorder) -> None:
-        """Raise StoredOutside if there are values of the trace."""
+        """Raise StoredOutside if the trace has changed any."""
         stores, grown = self._found(trace)
         if stores or grown:
-            raise StoredOutside(stores, grown)
+            # It will be traced again: other changes must not be there twice.
+            self._all = True
+            raise StoredOutside(stores, [each.value for each in grown])
 
     def restore(self, trace: Recorder) -> None:
-        """Put back what was there in place of values of the trace."""
+        """Put back what was there."""
         stores, grown = self._found(trace)
         for each in grown:
-            del each.value[len(each.items) :]
+            each.value.clear()
+            each.value.extend(each.items)
         for store in stores:
             store.place.put(store.place.value)
 
@@ -116,42 +134,77 @@ class Stores:
         grown: dict[int, Items] = {}
         for watch, read in self._candidates:
             for place in _changed(watch):
-                if not _is_of(trace, place.now()):
+                before, now = place.value, place.now()
+                if not self._all and not _is_value(trace, now, isinstance(place, Whole)):
                     continue
+                number = type(before) in (int, float)
+                # An item that was there may be read by what looks like an update of it.
+                seen = read or number or (watch is not place and before is not MISSING)
                 known = found.get(place.place)
-                found[place.place] = Store(place, read or (known is not None and known.read))
-            if isinstance(watch, Items) and _is_of(trace, watch.value[len(watch.items) :]):
-                grown[id(watch.value)] = watch
+                found[place.place] = Store(
+                    place, seen or (known is not None and known.read), number
+                )
+            if isinstance(watch, Items):
+                added = _added(watch)
+                if added and (self._all or all(_is_value(trace, item) for item in added)):
+                    grown[id(watch.value)] = watch
         return list(found.values()), list(grown.values())
 
 
 def _changed(watch: Single | Items | Pairs) -> Iterable[Single]:
     """The places that hold something else than before."""
     if isinstance(watch, Single):
-        return [] if watch.now() is watch.value else [watch]
+        return [] if _equal(watch.value, watch.now()) else [watch]
     found: list[Single] = []
     if isinstance(watch, Items):
-        for index, (before, now) in enumerate(zip(watch.items, watch.value, strict=False)):
-            if before is not now:
-                position = Position(f"{watch.label}[{index}]", watch.value, index)
-                position.value = before
-                found.append(position)
+        if _added(watch) is None:
+            whole = Whole(watch.label, watch.value)
+            whole.value = list(watch.items)
+            found.append(whole)
         return found
     known = dict(watch.pairs)
     for key, now in watch.value.items():
-        if known.get(key, MISSING) is not now:
+        if not _equal(known.get(key, MISSING), now):
             entry = Entry(f"{watch.label}[{key!r}]", watch.value, key)
             entry.value = known.get(key, MISSING)
             found.append(entry)
     return found
 
 
-def _is_of(trace: Recorder, value: Any) -> bool:
-    """Whether there is a value of the trace in a container."""
-    if value is MISSING or isinstance(value, PLAIN):
+def _added(watch: Items) -> list[Any] | None:
+    """What was added at the end of a list or deque, None if more changed.
+
+    A full deque loses as much at its beginning.
+    """
+    now, before = list(watch.value), watch.items
+    limit = watch.value.maxlen if isinstance(watch.value, deque) else None
+    least = len(now) - len(before)
+    for count in range(max(least, 0), len(now) + 1 if len(now) == limit else least + 1):
+        rest = now[: len(now) - count]
+        if all(map(_equal, rest, before[len(before) - len(rest) :])):
+            return now[len(now) - count :]
+    return None
+
+
+def _equal(before: object, now: object) -> bool:
+    return before is now or same(before, now)
+
+
+def _is_value(trace: Recorder, value: Any, mixed: bool = False) -> bool:
+    """Whether a value is made of constants and tensors of the trace, so that a call can give it.
+
+    With `mixed` there may be other tensors beside one of the trace.
+    """
+    if isinstance(value, PLAIN):
+        return True
+    if value is MISSING:
         return False
-    return any(
-        isinstance(leaf, Tensor) and leaf._trace is trace for leaf in pytree.flatten(value)[0]
+    leaves = pytree.flatten(value)[0]
+    own = [isinstance(leaf, Tensor) and leaf._trace is trace for leaf in leaves]
+    others = (*PLAIN, Tensor) if mixed and any(own) else PLAIN
+    return all(
+        mine or isinstance(leaf, others) or is_constant(leaf)
+        for mine, leaf in zip(own, leaves, strict=True)
     )
 
 
@@ -170,7 +223,7 @@ class Storing:
     """
 
     stores: list[Store]
-    grown: list[list[Any]]
+    grown: list[list[Any] | deque[Any]]
 
     def __init__(
         self, function: Callable[..., Any], found: StoredOutside, known: Storing | None
@@ -178,7 +231,9 @@ class Storing:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.stores = stores = [*(known.stores if known else ()), *found.stores]
-        self.grown = [*(known.grown if known else ()), *found.grown]
+        grown = [*(known.grown if known else ()), *found.grown]
+        whole = {id(store.place.items) for store in stores if isinstance(store.place, Whole)}
+        self.grown = [each for each in grown if id(each) not in whole]
         self.places = frozenset(store.place.place for store in stores)
         # Attributes of modules: their changes are counted.
         self._counted = any(isinstance(store.place, Entry) for store in stores)
@@ -186,20 +241,43 @@ class Storing:
             # A value that only the place has may be overwritten.
             store.place.value = None
         signature = signature_of(function) or inspect.Signature()
-        held = inspect.Parameter("what_places_hold", inspect.Parameter.POSITIONAL_ONLY)
+        held = inspect.Parameter(_HELD, inspect.Parameter.POSITIONAL_ONLY)
         self.__signature__ = signature.replace(parameters=[held, *signature.parameters.values()])
+
+    def labelled(self, names: list[str]) -> list[str]:
+        """The paths of arguments, with places by what the user calls them."""
+        labels = {f"{_HELD}[{i}]": store.place.label for i, store in enumerate(self.stores)}
+        found = []
+        for name in names:
+            first, mark, rest = name.partition("]")
+            found.append(labels[first + mark] + rest if first + mark in labels else name)
+        return found
+
+    def settle(self, error: Exception, settled: list[Store]) -> bool:
+        """Make numbers part of the signature that cannot be inputs; say whether there are any.
+
+        Parameters
+        ----------
+        error : Exception
+            What tracing with them as inputs ended with.
+        settled : list of Store
+            Where this is noted. If there are no more, it was not for them: all are inputs again.
+        """
+        numbers = [store for store in self.stores if store.number]
+        told = [store for store in numbers if repr(store.place.label) in str(error)] or numbers
+        for store in told or settled:
+            store.number = not told
+        settled += told
+        return bool(told)
 
     def held(self) -> list[Any]:
         """What the places hold that the function reads."""
-        return [
-            _mapped(_fixed, store.place.now()) if store.read else _UNCHANGED
-            for store in self.stores
-        ]
+        return [store.held() for store in self.stores]
 
     def __call__(self, held: list[Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run the function while its places hold `held`; they are as they were afterwards."""
         before = [store.place.now() for store in self.stores]
-        lengths = [len(each) for each in self.grown]
+        lists = [list(each) for each in self.grown]
         values = [
             _mapped(_plain, value) if store.read else now
             for store, value, now in zip(self.stores, held, before, strict=True)
@@ -209,35 +287,53 @@ class Storing:
             for store, value in zip(self.stores, values, strict=True):
                 if store.read:
                     store.place.put(value)
-            result = self.function(*args, **kwargs)
+            # It may be one of the containers that are put back.
+            result = _mapped(lambda leaf: leaf, self.function(*args, **kwargs))
             found = [
-                _UNCHANGED if _same(was, store.place.now()) else _mapped(_fixed, store.place.now())
-                for store, was in zip(self.stores, given, strict=True)
+                (_UNCHANGED, False) if _same(was, now) else (_mapped(_fixed, now), _is_number(now))
+                for was, now in zip(given, (s.place.now() for s in self.stores), strict=True)
             ]
-            added = [each[n:] for each, n in zip(self.grown, lengths, strict=True)]
-            return result, found, added
+            return result, found, self._additions(lists)
         finally:
             for store, known in zip(self.stores, before, strict=True):
                 store.place.put(known)
-            for each, n in zip(self.grown, lengths, strict=True):
-                del each[n:]
+            for each, items in zip(self.grown, lists, strict=True):
+                each.clear()
+                each.extend(items)
 
-    def put(self, found: list[Any], added: list[list[Any]]) -> None:
+    def _additions(self, before: list[list[Any]]) -> list[Any]:
+        """What was added to lists, as results."""
+        additions = []
+        for each, items in zip(self.grown, before, strict=True):
+            watch = Items("a list", each)
+            watch.items = tuple(items)
+            added = _added(watch)
+            if added is None:
+                raise StoredOutside([Store(place, True, False) for place in _changed(watch)], [])
+            additions.append(_mapped(_fixed, added))
+        return additions
+
+    def put(self, found: list[tuple[Any, bool]], added: list[list[Any]]) -> None:
         """Let the places hold what a call gave."""
         new = False
-        for store, value in zip(self.stores, found, strict=True):
+        for store, (value, number) in zip(self.stores, found, strict=True):
             if value is _UNCHANGED:
                 continue
             now = store.place.now()
-            if sys.getrefcount(now) == _OWNED and _moved(value, now):
+            if number:
+                value = value.item()
+            elif sys.getrefcount(now) == _OWNED and _moved(value, now):
                 continue
-            del now
-            store.place.put(_mapped(_plain, value))
-            new = True
+            else:
+                value = _mapped(_plain, value)
+            if not same(now, value):
+                del now
+                store.place.put(value)
+                new = True
         if new and self._counted:
             state.bump()
         for each, items in zip(self.grown, added, strict=True):
-            each += items
+            each.extend(_mapped(_plain, items))
 
 
 def _moved(value: Any, now: Any) -> bool:
@@ -257,12 +353,20 @@ def _same(before: tuple[tuple[Any, ...], pytree.Structure], now: Any) -> bool:
     return structure == before[1] and all(map(operator.is_, before[0], leaves))
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a value of a trace is what became of a number."""
+    return isinstance(value, Tensor) and value._weak and value.ndim == 0
+
+
 def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
     leaves, structure = pytree.flatten(value)
     return pytree.unflatten(structure, map(change, leaves))
 
 
 def _fixed(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        # Extents know where they come from.
+        value = int(value)
     return value if isinstance(value, (Tensor, np.ndarray, np.generic)) else _Fixed(value)
 
 

@@ -113,7 +113,7 @@ class Guards:
                     place = f"{path}.{name}" if path else name
                     if type(now) is Tensor and _alike(_identified(before.get(place)), now):
                         found.append(Entry(f"{label}.{place}", fields, name))
-        return [Store(place, read=True) for place in found]
+        return [Store(place, read=True, number=type(place.now()) is float) for place in found]
 
     def difference(self) -> str | None:
         """What changed, in words; None when nothing did."""
@@ -131,7 +131,9 @@ class Guards:
 
 
 def _alike(before: object, now: object) -> bool:
-    """Whether two different tensors may stand for each other."""
+    """Whether two different tensors, or numbers, may stand for each other."""
+    if type(before) is float and type(now) is float:
+        return before != now
     if type(before) is not Tensor or type(now) is not Tensor or before is now:
         return False
     variable = before.requires_grad or now.requires_grad
@@ -152,7 +154,9 @@ def _without(places: frozenset[Any], watch: Watch) -> Watch | None:
         return None if inherited else watch
     if isinstance(watch, Single):
         return None if watch.place in places else watch
-    if isinstance(watch, (Items, Pairs)):
+    if isinstance(watch, Items):
+        return None if (id(watch.value),) in places else watch
+    if isinstance(watch, Pairs):
         left_out = [key for scope, *keys in places if scope == id(watch.value) for key in keys]
         if left_out:
             return Others(watch.label, watch.value, left_out)

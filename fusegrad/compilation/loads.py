@@ -55,6 +55,8 @@ class Loads:
     stored : frozenset of str
         Attributes, globals and variables of enclosing functions that the code assigns, or whose
         items it does.
+    loaded : frozenset of str
+        Those that it loads, be it for an update alone.
     any : bool
         Whether attributes may be read whose names are not in the code.
     """
@@ -66,6 +68,7 @@ class Loads:
     imports: tuple[str, ...]
     updated: frozenset[str]
     stored: frozenset[str]
+    loaded: frozenset[str]
     any: bool
 
 
@@ -126,6 +129,7 @@ def loads_of(code: types.CodeType) -> Loads:
         tuple(imports),
         frozenset(updated),
         frozenset(stored),
+        frozenset(name for _, name in reads),
         dynamic,
     )
 

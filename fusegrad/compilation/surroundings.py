@@ -81,17 +81,23 @@ def _is_users_class(cls: type) -> bool:
     return _is_users_module(cls.__module__)
 
 
+def _is_users_object(value: object) -> bool:
+    """Whether a value may have attributes, and methods that read them."""
+    cls = type(value)
+    return not isinstance(value, (*_CONTAINERS, type, types.ModuleType)) and _is_users_class(cls)
+
+
 @final
 class _Owner:
     """An object, class or module some of whose attributes count."""
 
-    __slots__ = ("all", "label", "position", "value")
+    __slots__ = ("all", "label", "position", "stored", "value")
 
     def __init__(self, label: str, value: Any) -> None:
         self.label = label
         self.value = value
-        # How many names were looked up in it; whether all it has is watched.
-        self.position = 0
+        # How many names were looked up in it, read and stored ones; whether all it has is watched.
+        self.position = self.stored = 0
         self.all = False
 
 
@@ -124,6 +130,7 @@ class Surroundings:
         self.updated: set[str] = set()
         self.stores: list[tuple[Single | Items | Pairs, bool]] = []
         self._stored: set[str] = set()
+        self._loaded: set[str] = set()
         self._grown: set[int] = set()
         self._names: dict[str, None] = {}
         self._probed: set[str] = set()
@@ -159,6 +166,12 @@ class Surroundings:
                     owner.position += len(names)
                     work = True
                     self._members(owner, names)
+                if owner.stored < len(self._stored):
+                    owner.stored, work = len(self._stored), True
+                    fields = getattr(owner.value, "__dict__", None)
+                    if isinstance(fields, dict):
+                        for name in sorted(self._stored):
+                            self._method_of(f"{owner.label}.{name}", fields, name)
                 if self._any and not owner.all:
                     owner.all = work = True
                     self._all_members(owner)
@@ -188,18 +201,20 @@ class Surroundings:
         ]
         self.stores += [(watch, True) for watch in slots if watch.name in self._stored]
 
-    def _store(self, watch: Single, name: str, read: bool = False) -> None:
+    def _store(self, watch: Single, name: str) -> None:
         """Note a place; what is in it may be a container that grows."""
-        self.stores.append((watch, read or self._any or name in self._names))
+        self.stores.append((watch, self._any or name in self._loaded))
         self._growing(watch.label, watch.value)
 
     def _growing(self, label: str, value: Any) -> None:
-        """Note containers that nobody reads."""
-        if not isinstance(value, (list, dict)) or len(value) > LONGEST or id(value) in self._grown:
+        """Note containers that code may only update."""
+        if not isinstance(value, (list, dict, collections.deque)) or id(value) in self._grown:
             return
         self._grown.add(id(value))
         watch = Pairs(label, value) if isinstance(value, dict) else Items(label, value)
         self.stores.append((watch, False))
+        if len(value) > LONGEST:
+            return
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             self._growing(f"{label}[{key!r}]", item)
 
@@ -270,9 +285,9 @@ class Surroundings:
                 self.arrays.append((label, value))
             return
         if cls.__module__.split(".")[0] in _LEAVES:
-            # Functions that were transformed.
+            # Functions that were transformed; tensors have functions that get their gradients.
             fields = value.__dict__ if cls.__dictoffset__ else {}
-            for part in fields.values():
+            for part in (*fields.values(), *getattr(value, "_hooks", ())):
                 if isinstance(part, (types.FunctionType, types.MethodType, functools.partial)):
                     self._visit(label, part)
             return
@@ -297,15 +312,18 @@ class Surroundings:
         code = function.__code__
         loads = loads_of(code)
         self._stored |= loads.stored
+        self._loaded |= loads.loaded
         for name in loads.scope:
             if name in function.__globals__:
                 self._entry(name, function.__globals__, name)
         for name in sorted(loads.stored):
-            self._store(Entry(name, function.__globals__, name), name, name in loads.scope)
+            self._store(Entry(name, function.__globals__, name), name)
+            self._method_of(name, function.__globals__, name)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if name in loads.stored:
-                self._store(Cell(name, cell), name, name in loads.free)
-            if name in loads.free and self._new(cell):
+                self._store(Cell(name, cell), name)
+            read = name in loads.free or _is_users_object(cell_value(cell))
+            if read and self._new(cell):
                 watch = Cell(name, cell)
                 self.watches.append(watch)
                 self._visit(name, watch.value)
@@ -327,6 +345,11 @@ class Surroundings:
             self._watched.add((id(scope), name))
             self.watches.append(Entry(label, scope, name))
         self._visit(label, value)
+
+    def _method_of(self, label: str, scope: dict[str, Any], name: str) -> None:
+        """What looks like an update of a container, ``meter.update(x)``, may be a method."""
+        if _is_users_object(scope.get(name)):
+            self._entry(label, scope, name)
 
     # --- attributes -------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import types
+from collections import deque
 from collections.abc import Collection, Hashable
 from typing import Any, Final, Protocol, final
 
@@ -26,9 +27,9 @@ __all__ = [
     "Items",
     "Others",
     "Pairs",
-    "Position",
     "Single",
     "Watch",
+    "Whole",
     "cell_value",
     "is_constant",
 ]
@@ -192,34 +193,35 @@ class Attribute(Single):
 
 
 @final
-class Position(Single):
-    """An item of a list."""
+class Whole(Single):
+    """All that a list or deque holds."""
 
-    __slots__ = ("index", "items")
+    __slots__ = ("items",)
 
-    def __init__(self, label: str, items: list[Any], index: int) -> None:
-        super().__init__(label, items[index])
+    def __init__(self, label: str, items: list[Any] | deque[Any]) -> None:
+        super().__init__(label, list(items))
         self.items = items
-        self.index = index
 
     @property
     def place(self) -> tuple[Hashable, ...]:
-        return id(self.items), self.index
+        return (id(self.items),)
 
     def now(self) -> Any:
-        return self.items[self.index] if self.index < len(self.items) else MISSING
+        return list(self.items)
 
     def put(self, value: Any) -> None:
-        self.items[self.index] = value
+        items = list(value)
+        self.items.clear()
+        self.items.extend(items)
 
 
 @final
 class Items:
-    """What a list holds, in its order."""
+    """What a list or deque holds, in its order."""
 
     __slots__ = ("items", "label", "value")
 
-    def __init__(self, label: str, value: list[Any]) -> None:
+    def __init__(self, label: str, value: list[Any] | deque[Any]) -> None:
         self.label = label
         self.value = value
         self.items = tuple(value)
@@ -273,27 +275,22 @@ class Pairs:
 
 @final
 class Others:
-    """What a list or dict holds beside some of its places."""
+    """What a dict holds beside some of its keys."""
 
     __slots__ = ("before", "label", "left_out", "value")
 
-    def __init__(
-        self, label: str, value: list[Any] | dict[Any, Any], left_out: Collection[Any]
-    ) -> None:
+    def __init__(self, label: str, value: dict[Any, Any], left_out: Collection[Any]) -> None:
         self.label = label
         self.value = value
         self.left_out = frozenset(left_out)
         self.before = self._now()
 
     def _now(self) -> dict[Any, Any]:
-        pairs = self.value.items() if isinstance(self.value, dict) else enumerate(self.value)
-        return {key: value for key, value in pairs if key not in self.left_out}
+        return {key: value for key, value in self.value.items() if key not in self.left_out}
 
     def holds(self) -> bool:
         now = self._now()
-        return list(now) == list(self.before) and all(
-            same(v, now[k]) for k, v in self.before.items()
-        )
+        return list(now) == list(self.before) and all(map(same, self.before.values(), now.values()))
 
     def difference(self) -> str | None:
         return None if self.holds() else f"the contents of `{self.label}` changed"

@@ -485,6 +485,9 @@ class Module(ModuleConversions, ModuleHooks):
             for name, value in module.__dict__.items():
                 if name not in _TABLES:
                     yield _join(path, name), value
+            for name, parameter in module._parameters.items():
+                if getattr(parameter, "_hooks", None):
+                    yield _join(path, name), parameter
 
     def __fusegrad_places__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for path, module in self.named_modules():

@@ -279,7 +279,7 @@ def test_dump_writes_every_stage_of_every_trace(tmp_path: Path) -> None:
     assert "f32[4, 5] = input" in texts["f.1-00-trace.graph"]
     assert "f32[4, 6] = input" in texts["f.2-00-trace.graph"]
     assert texts[f"f.1-{lower:02}-lower.kernel"].startswith("kernel k0_")
-    assert "parallel" in texts[f"f.1-{lower + 1:02}-schedule.kernel"]
+    assert "vector(" in texts[f"f.1-{lower + 1:02}-schedule.kernel"]
     assert "define void @fg_" in texts[f"f.1-{lower + 2:02}-emit.ll"]
     assert texts[f"f.1-{lower + 3:02}-plan.program"].startswith("program step(inputs 1, outputs 1,")
 

@@ -16,13 +16,11 @@ import numpy as np
 
 from .. import config, pytree
 from ..errors import ArgumentTypeError, CaptureError
-from ..ir.node import Node
 from ..runtime import preparation
 from ..runtime.garbage import UNCOLLECTED
 from ..runtime.locks import TRACING, Turn, recursive_lock
 from ..runtime.step import Step, load_step
 from ..tensors.context import active
-from ..tensors.tensor_class import Tensor, as_tensor
 from ..tensors.trace import ArrayReference, Trace
 from .answering import Answered
 from .arguments import Arguments, Leading, borrowed, pattern_of
@@ -90,12 +88,8 @@ class CompiledFunction(Answered):
             result = fast(*args, *kwargs.values()) if kwargs else fast(*args)
             if result is not MISS:
                 return result
-        if not kwargs:
-            for take, fast in self._fast.takers.values():
-                taken = take(args)
-                result = MISS if taken is None else fast(*taken)
-                if result is not MISS:
-                    return result
+        if not kwargs and (result := self._fast.taken(args)) is not MISS:
+            return result
         if active.trace is not None:
             return self.function(*args, **kwargs)
         if active.inline:
@@ -130,19 +124,27 @@ class CompiledFunction(Answered):
             return self._store(args, kwargs)
         return self._run(entry, leaves, form, fresh=True)
 
-    def _begin_storing(self, found: StoredOutside) -> None:
-        """From now on the function is compiled as one that returns what it stores outside."""
+    def _begin_storing(self, found: StoredOutside | None) -> None:
+        """From now on the function is compiled as one that returns what it stores outside.
+
+        Without anything new it is compiled anew.
+        """
         if isinstance(self.function, Storing):
-            raise found
-        self._hits = self.stats().hits
-        storing = Storing(self.function, found, None if self._storing is None else self._storing[0])
-        compiled = CompiledFunction(storing, self.options)
-        compiled._statistics = self._statistics
-        self._storing = storing, compiled
-        self.answered_by(self.weak_general())
-        # Calls of other threads may be under way in it.
-        self._ended.append(self._fast)
-        self._entries, self._fast = {}, FastCalls(self._lock, self)
+            raise found or AssertionError
+        with TRACING:
+            known = None if self._storing is None else self._storing[0]
+            if known and found and not known.lacks(found):
+                # Another thread found it meanwhile.
+                return
+            self._hits = self.stats().hits
+            storing = Storing(self.function, found, known)
+            compiled = CompiledFunction(storing, self.options)
+            compiled._statistics = self._statistics
+            self._storing = storing, compiled
+            self.answered_by(self.weak_general())
+            # Calls of other threads may be under way in it.
+            self._ended.append(self._fast)
+            self._entries, self._fast = {}, FastCalls(self._lock, self)
 
     def _store(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, and put what it stores where it belongs."""
@@ -154,11 +156,13 @@ class CompiledFunction(Answered):
                     result, *found = compiled(storing.held(), *args, **kwargs)
                 except StoredOutside as more:
                     self._begin_storing(more)
+                    # By this thread or by another there is more that it knows.
+                    assert self._storing[0] is not storing  # type: ignore[index]
                 except Exception as error:
                     # Perhaps because a number is an input; if not, it may stay one.
                     if not storing.settle(error, settled):
                         raise
-                    self._begin_storing(StoredOutside([], []))
+                    self._begin_storing(None)
                 else:
                     storing.put(*found)
                     return result
@@ -220,6 +224,8 @@ class CompiledFunction(Answered):
                 if entry.holds() and entry.traced.fits(leaves):
                     # Another thread traced it meanwhile.
                     return entry
+            if self._storing is not None:
+                raise StoredOutside([], [])
             reason = self._reason(key)
             for entry in self._entries.get(key, ()):
                 if rebound := entry.guards.rebound():
@@ -230,8 +236,9 @@ class CompiledFunction(Answered):
             stages: dict[str, float] = {}
             start = time.perf_counter()
             static = self._parameters.mask(structure, bool(kwargs))
-            guards = Guards(self.function)
-            traced = self._trace(leaves, structure, bool(kwargs), static, guards.stores)
+            with TRACING.alone():
+                guards = Guards(self.function)
+                traced = self._trace(leaves, structure, bool(kwargs), static, guards.stores)
             guards.traced(traced.met)
             stages["trace"] = (time.perf_counter() - start) * 1e3
             observe = observer(getattr(self.function, "__name__", "step"))
@@ -333,7 +340,7 @@ class CompiledFunction(Answered):
                 stores.check(trace)
                 # Before anything here looks at gradients.
                 traced.grad_reads = list(trace.grad_reads.items())
-                self._collect(trace, traced, result, given.numbers)
+                traced.collect(trace, result, given.numbers)
                 for place in given.written():
                     traced.argument_writes.append((place, len(traced.outputs)))
                     traced.outputs.append(given.values[place]._read())
@@ -355,46 +362,6 @@ class CompiledFunction(Answered):
         traced.arrays = [pair for pair in trace.arrays if pair[0]() is not None]
         traced.check(leaves)
         return traced
-
-    def _collect(self, trace: Trace, traced: Traced, result: Any, scalars: Sequence[Node]) -> None:
-        """Read the graph off what the function returned and changed; still inside the trace."""
-        leaves, traced.structure = pytree.flatten(result)
-        for leaf in leaves:
-            if isinstance(leaf, (Tensor, np.ndarray, np.generic)):
-                traced.results.append((len(traced.outputs), None))
-                traced.outputs.append(as_tensor(leaf)._read())
-            else:
-                traced.results.append((None, leaf))
-        pairs: list[tuple[int, Tensor]] = []
-        for tensor in trace.written:
-            pairs.append((len(traced.outputs), tensor))
-            traced.written.append(tensor)
-            traced.outputs.append(tensor._read())
-        for tensor in trace.grads:
-            if tensor._trace is trace and tensor not in trace.written:
-                continue
-            grad = tensor.grad
-            if grad is None:
-                traced.grads.append((tensor, None))
-                continue
-            before = trace.grads[tensor]
-            if grad is before:
-                continue
-            traced.grads.append((tensor, len(traced.outputs)))
-            traced.outputs.append(grad._read())
-        captured = {}
-        for tensor, node in trace.captures:
-            captured[id(tensor)] = len(traced.inputs)
-            traced.captures.append(tensor)
-            traced.inputs.append(node)
-        traced.inputs += scalars
-        for getter, node, _ in trace.scalars:
-            traced.getters.append(getter)
-            traced.scalars.append(FORMATS[node.dtype.name])
-            traced.inputs.append(node)
-        traced.donations = [
-            (output, captured[id(tensor)]) for output, tensor in pairs if id(tensor) in captured
-        ]
 
     def run(self, batches: Any) -> Any:
         """Call the function once for each batch, without returning to Python in between.
@@ -501,8 +468,9 @@ class CompiledFunction(Answered):
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         with TRACING, UNCOLLECTED:
             static = self._parameters.mask(structure, bool(kwargs))
-            stores = Guards(self.function).stores
-            return self._trace(leaves, structure, bool(kwargs), static, stores)
+            with TRACING.alone():
+                stores = Guards(self.function).stores
+                return self._trace(leaves, structure, bool(kwargs), static, stores)
 
     @at_what_runs
     def profile(self, *args: Any, rounds: int = 5, **kwargs: Any) -> profiling.Profile:
@@ -535,8 +503,10 @@ class CompiledFunction(Answered):
         leaves, structure = pytree.flatten((args, kwargs) if kwargs else args)
         made: list[Any] = []
         with TRACING, UNCOLLECTED:
-            guards, static = Guards(self.function), self._parameters.mask(structure, bool(kwargs))
-            traced = self._trace(leaves, structure, bool(kwargs), static, guards.stores)
+            static = self._parameters.mask(structure, bool(kwargs))
+            with TRACING.alone():
+                guards = Guards(self.function)
+                traced = self._trace(leaves, structure, bool(kwargs), static, guards.stores)
             device = device_of_trace(traced)
             if device != "cpu":
                 entry, _ = on_device(traced, device, guards, self.options, {}, made.append)

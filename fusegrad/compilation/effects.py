@@ -216,7 +216,7 @@ class Storing:
     ----------
     function : callable
         The user's.
-    found : StoredOutside
+    found : StoredOutside or None
         What it stores.
     known : Storing, optional
         What it was found to store before.
@@ -226,12 +226,16 @@ class Storing:
     grown: list[list[Any] | deque[Any]]
 
     def __init__(
-        self, function: Callable[..., Any], found: StoredOutside, known: Storing | None
+        self, function: Callable[..., Any], found: StoredOutside | None, known: Storing | None
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
-        self.stores = stores = [*(known.stores if known else ()), *found.stores]
-        grown = [*(known.grown if known else ()), *found.grown]
+        merged: dict[Any, Store] = {}
+        for store in (each for of in (known, found) if of for each in of.stores):
+            first = merged.setdefault(store.place.place, store)
+            first.read, first.number = first.read or store.read, first.number or store.number
+        self.stores = stores = list(merged.values())
+        grown = [each for of in (known, found) if of for each in of.grown]
         whole = {id(store.place.items) for store in stores if isinstance(store.place, Whole)}
         self.grown = [each for each in grown if id(each) not in whole]
         self.places = frozenset(store.place.place for store in stores)
@@ -252,6 +256,15 @@ class Storing:
             first, mark, rest = name.partition("]")
             found.append(labels[first + mark] + rest if first + mark in labels else name)
         return found
+
+    def lacks(self, found: StoredOutside) -> bool:
+        """Whether something is found that it does not know."""
+        known = {id(each) for each in self.grown}
+        read = {store.place.place: store.read for store in self.stores}
+        stores = any(s.read > read.get(s.place.place, -1) for s in found.stores)
+        return stores or any(
+            id(each) not in known and (id(each),) not in read for each in found.grown
+        )
 
     def settle(self, error: Exception, settled: list[Store]) -> bool:
         """Make numbers part of the signature that cannot be inputs; say whether there are any.

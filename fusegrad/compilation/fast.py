@@ -19,7 +19,7 @@ from .device_fast import DeviceCalls, build_device_call
 from .dispatch import build
 from .native_layout import Call, Native, native
 from .native_tables import plan_of
-from .specialisation import Specialisation
+from .specialisation import MISS, Specialisation
 
 __all__ = ["FastCalls"]
 
@@ -70,6 +70,15 @@ class FastCalls:
     def hits(self) -> int:
         """How many calls were answered."""
         return self._hits.value
+
+    def taken(self, args: tuple[Any, ...]) -> Any:
+        """The result of a call with nested positional arguments, MISS if nothing answers it."""
+        for take, fast in self.takers.values():
+            leaves = take(args)
+            result = MISS if leaves is None else fast(*leaves)
+            if result is not MISS:
+                return result
+        return MISS
 
     def offer(self, entry: Specialisation, leaves: Sequence[Any], form: Form) -> None:
         """Answer calls like this one from now on, if there is a way; for calls that come again."""

@@ -106,7 +106,8 @@ class Guards:
     def rebound(self) -> list[Store]:
         """The places that hold another tensor of the same kind: what is there is no constant."""
         found = [w for w in self.watches if isinstance(w, Single) and _alike(w.value, w.now())]
-        for (label, value), known in zip(self.objects, self.fingerprints, strict=True):
+        for number, (label, value) in enumerate(self.objects):
+            known = self._read(self.fingerprints[number], self._places[number])
             before = {part.name: part.value for part in known if isinstance(part, Field)}
             for path, fields in getattr(value, "__fusegrad_places__", tuple)():
                 for name, now in fields.items():

@@ -25,7 +25,7 @@ from ..tensors.evaluation import hold, remember
 from ..tensors.placement import device_of_cell, placed
 from ..tensors.storage import Storage
 from ..tensors.tensor_class import Tensor, as_tensor, tensor_of
-from ..tensors.trace import ArrayReference
+from ..tensors.trace import ArrayReference, Trace
 from ..transforms.variables import is_differentiable
 from .arguments import Kind, check_apart, pattern_of
 from .background import Background, Interpreted
@@ -78,6 +78,46 @@ class Traced:
         self.met: set[int] = set()
         self.bound: dict[int, Tensor] = {}
         self.pattern: tuple[int, ...] = ()
+
+    def collect(self, trace: Trace, result: Any, scalars: Sequence[Node]) -> None:
+        """Read the graph off what the function returned and changed; still inside the trace."""
+        leaves, self.structure = pytree.flatten(result)
+        for leaf in leaves:
+            if isinstance(leaf, (Tensor, np.ndarray, np.generic)):
+                self.results.append((len(self.outputs), None))
+                self.outputs.append(as_tensor(leaf)._read())
+            else:
+                self.results.append((None, leaf))
+        pairs: list[tuple[int, Tensor]] = []
+        for tensor in trace.written:
+            pairs.append((len(self.outputs), tensor))
+            self.written.append(tensor)
+            self.outputs.append(tensor._read())
+        for tensor in trace.grads:
+            if tensor._trace is trace and tensor not in trace.written:
+                continue
+            grad = tensor.grad
+            if grad is None:
+                self.grads.append((tensor, None))
+                continue
+            before = trace.grads[tensor]
+            if grad is before:
+                continue
+            self.grads.append((tensor, len(self.outputs)))
+            self.outputs.append(grad._read())
+        captured = {}
+        for tensor, node in trace.captures:
+            captured[id(tensor)] = len(self.inputs)
+            self.captures.append(tensor)
+            self.inputs.append(node)
+        self.inputs += scalars
+        for getter, node, _ in trace.scalars:
+            self.getters.append(getter)
+            self.scalars.append(FORMATS[node.dtype.name])
+            self.inputs.append(node)
+        self.donations = [
+            (output, captured[id(tensor)]) for output, tensor in pairs if id(tensor) in captured
+        ]
 
     @property
     def graph(self) -> tuple[list[Node], list[Node], list[tuple[int, int]]]:

@@ -108,6 +108,28 @@ def test_values_and_gradients(case: Any) -> None:
             )
 
 
+@pytest.mark.parametrize("dtype", [fg.bfloat16, fg.float16], ids=str)
+@pytest.mark.parametrize("case", [CASES[8], CASES[17]], ids=str)
+def test_halves_of_depthwise_ones(case: Any, dtype: Any) -> None:
+    """Every result rounds once, from operands that are equal."""
+    stride, padding, dilation, groups = case[6:]
+
+    @fg.compile
+    def everything(x: Any, w: Any, g: Any) -> Any:
+        value, back = fg.vjp(
+            lambda x, w: F.conv2d(x, w, None, stride, padding, dilation, groups), x, w
+        )
+        return (value, *back(g))
+
+    halves = [fg.asarray(a).astype(dtype) for a in arrays(case, np.float32)]
+    exact = [a.astype(fg.float64).numpy() for a in halves]
+    tolerance = 2.0**-8 if dtype is fg.bfloat16 else 2.0**-11
+    for own, value in zip(everything(*halves), reference(*exact, case), strict=True):
+        assert own.dtype is dtype
+        difference = np.abs(own.astype(fg.float64).numpy() - value)
+        assert np.all(difference <= tolerance * np.abs(value) + 1e-4)
+
+
 def test_what_follows_is_in_the_same_kernel() -> None:
     x, w, _ = arrays(CASES[0], np.float32)
     bias = np.arange(5, dtype=np.float32) - 2
@@ -149,7 +171,15 @@ def test_second_derivatives() -> None:
         np.testing.assert_allclose(found.numpy(), difference, 1e-6, 1e-6)
 
 
-@pytest.mark.parametrize("case", [CASES[6], CASES[12]], ids=["unfolded", "direct"])
+DEPTHWISE = (2, 6, 21, 50, 12, (5, 5), 2, 2, 1, 6)
+FEW_RESULTS = (2, 40, 33, 70, 2, (3, 3), 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [CASES[6], CASES[12], DEPTHWISE, FEW_RESULTS],
+    ids=["unfolded", "direct", "depthwise", "few results"],
+)
 def test_bits_are_the_same_for_any_number_of_threads(case: Any) -> None:
     stride, padding, dilation, groups = case[6:]
     x, w, g = arrays(case, np.float32)

@@ -17,11 +17,12 @@ __all__ = ["tiled_product"]
 
 def tiled_product(c: Contraction, size: int, target: Features, choice: Choice | None) -> Tiled:
     """The mapped form of a product, as somebody chose it or as a rule says."""
+    chains = shallow(c, size, target) if choice is None else None
+    if chains is not None:
+        return chains
     c = paired(c, size, target)
     if choice is None:
-        found = (
-            shallow(c, size, target) or sums_over_lanes(c, size, target) or blocked(c, size, target)
-        )
+        found = sums_over_lanes(c, size, target) or blocked(c, size, target)
     else:
         found = blocked(c, size, target, choice) if choice.depth else None
     return found or tile(turned(c, size), size, target, choice)

@@ -7,7 +7,6 @@ from there. The order of the sum is that of a tile, so no bit differs.
 from __future__ import annotations
 
 from ..affine import canonical
-from ..dtypes import uint32
 from ..expr import Buffer, Expr, Load, Var, const, index
 from ..kernel import Alloc, Any, Copy, For, Let, Serial, Stmt, Vector
 from ..scalar import apply
@@ -31,7 +30,7 @@ def shallow(c: Contraction, size: int, target: Features) -> Tiled | None:
     """The mapped form, or None where the sums are longer or the rows shorter."""
     lanes = target.lanes(c.acc.dtype)
     rows, columns = likely(row_count(c, size)), number(c.columns.extent)
-    if isinstance(c.depth, Varying) or c.depth > TERMS or c.packed is uint32:
+    if isinstance(c.depth, Varying) or c.depth > TERMS:
         return None
     if isinstance(columns, Varying) or not lanes <= columns <= ELEMENTS // c.depth or rows < 4:
         return None

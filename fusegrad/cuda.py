@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 from . import random
 from .codegen.deferred import deferred
-from .errors import DeviceError, OutOfMemoryError, StateError
+from .errors import OutOfMemoryError
 from .functions import draws
 from .runtime import devices
-from .runtime.devices import GPU, find
-from .tensors import evaluation
+from .runtime.devices import find
+from .streams import Event, Stream, current_stream, default_stream, gpu_of
 from .tensors.tensor_class import Tensor
 
 if TYPE_CHECKING:
@@ -56,15 +56,6 @@ __all__ = [
 
 
 devices.provide(lambda: cuda_driver.CudaDriver())
-
-
-def _gpu(which: Any) -> GPU:
-    """A GPU by its number or name; the current one for None."""
-    text = "cuda" if which is None else f"cuda:{which}" if isinstance(which, int) else str(which)
-    kind, _, number = text.partition(":")
-    if kind != "cuda" or not (number.isdecimal() or text == "cuda"):
-        raise DeviceError(f"{which!r} is no GPU", remedy="name one as 'cuda:0', or by its number")
-    return find(int(number or devices.current_index()))
 
 
 def is_available() -> bool:
@@ -150,7 +141,7 @@ def set_device(device: Any) -> None:
     ...     fg.zeros(2, device="cuda").device
     device('cuda:1')
     """
-    devices.choose(_gpu(device).index)
+    devices.choose(gpu_of(device).index)
 
 
 @contextmanager
@@ -171,7 +162,7 @@ def device(device: Any) -> Iterator[None]:
     (device('cuda:1'), device('cuda:0'))
     """
     before = devices.current_index()
-    devices.choose(_gpu(device).index)
+    devices.choose(gpu_of(device).index)
     try:
         yield
     finally:
@@ -191,7 +182,7 @@ def synchronize(device: Any = None) -> None:
     >>> with fg.testing.simulated_gpus():
     ...     fg.cuda.synchronize()
     """
-    gpu = _gpu(device)
+    gpu = gpu_of(device)
     gpu.driver.synchronize(gpu.index)
 
 
@@ -213,7 +204,7 @@ def get_device_name(device: Any = None) -> str:
     ...     fg.cuda.get_device_name()
     'simulated GPU'
     """
-    gpu = _gpu(device)
+    gpu = gpu_of(device)
     return gpu.driver.name(gpu.index)
 
 
@@ -235,7 +226,7 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
     ...     fg.cuda.get_device_capability()
     (9, 0)
     """
-    gpu = _gpu(device)
+    gpu = gpu_of(device)
     return gpu.driver.capability(gpu.index)
 
 
@@ -285,167 +276,7 @@ def is_initialized() -> bool:
     return devices.use.on
 
 
-# --- streams and events ---------------------------------------------------------------------------
-
-
-@final
-class Event:
-    """A moment in the work of a GPU, to measure or to wait for.
-
-    Parameters
-    ----------
-    enable_timing, blocking, interprocess : bool, optional
-        As of torch's; each event can be measured with.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> with fg.testing.simulated_gpus():
-    ...     start, end = fg.cuda.Event(enable_timing=True), fg.cuda.Event(enable_timing=True)
-    ...     start.record()
-    ...     y = (fg.ones(1000, device="cuda") * 2).sum().item()
-    ...     end.record()
-    ...     end.synchronize()
-    ...     start.elapsed_time(end) > 0
-    True
-    """
-
-    def __init__(
-        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
-    ) -> None:
-        self._gpu: GPU | None = None
-        self._mark: Any = None
-
-    def record(self, stream: Stream | None = None) -> None:
-        """Be the moment when all that was asked for before is done."""
-        self._gpu = _gpu(None) if stream is None else stream.gpu
-        # What was only recorded so far is asked for before.
-        evaluation.settle(None)
-        self._mark = self._gpu.driver.mark(self._gpu.index)
-
-    def synchronize(self) -> None:
-        """Wait until the moment has come."""
-        if self._gpu is not None:
-            self._gpu.driver.synchronize(self._gpu.index)
-
-    def wait(self, stream: Stream | None = None) -> None:
-        """Let a stream wait for the moment: there is one, in which all is in order already."""
-
-    def elapsed_time(self, end_event: Event) -> float:
-        """The milliseconds from this moment to a later one, which is waited for.
-
-        Raises
-        ------
-        StateError
-            If one of them was not recorded.
-        """
-        if self._gpu is None or end_event._gpu is None:
-            raise StateError(
-                "an event was not recorded", remedy="call record() where its moment is"
-            )
-        return self._gpu.driver.seconds(self._gpu.index, self._mark, end_event._mark) * 1e3
-
-
-@final
-class Stream:
-    """The queue of work of a GPU, of which there is one: all streams are names for it.
-
-    Parameters
-    ----------
-    device : int, str or device, optional
-    priority : int, optional
-        Not heeded.
-
-    Attributes
-    ----------
-    cuda_stream : int
-        Its handle, for other libraries.
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> with fg.testing.simulated_gpus():
-    ...     side = fg.cuda.Stream()
-    ...     side.wait_stream(fg.cuda.current_stream())
-    ...     with fg.cuda.stream(side):
-    ...         y = fg.ones(2, device="cuda") + 1
-    ...     side.synchronize()
-    ...     y.cpu(), side == fg.cuda.default_stream()
-    (Tensor([2., 2.]), True)
-    """
-
-    def __init__(self, device: Any = None, priority: int = 0) -> None:
-        self.gpu = _gpu(device)
-        self.cuda_stream = self.gpu.driver.stream(self.gpu.index)
-
-    def synchronize(self) -> None:
-        """Wait until everything in it is done."""
-        self.gpu.driver.synchronize(self.gpu.index)
-
-    def record_event(self, event: Event | None = None) -> Event:
-        """An event at the present end of it."""
-        event = Event() if event is None else event
-        event.record(self)
-        return event
-
-    def wait_event(self, event: Event) -> None:
-        """Go on after an event."""
-        event.wait(self)
-
-    def wait_stream(self, stream: Stream) -> None:
-        """Go on after what another one has to do, of another GPU."""
-        if stream.gpu is not self.gpu:
-            stream.synchronize()
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.cuda_stream
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stream) and other.gpu is self.gpu
-
-    def __hash__(self) -> int:
-        return hash(self.gpu.name)
-
-
-def current_stream(device: Any = None) -> Stream:
-    """The queue of a GPU's work.
-
-    Parameters
-    ----------
-    device : int, str or device, optional
-
-    Returns
-    -------
-    Stream
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> with fg.testing.simulated_gpus():
-    ...     fg.cuda.current_stream().synchronize()
-    """
-    return Stream(device)
-
-
-def default_stream(device: Any = None) -> Stream:
-    """As `current_stream`: there is one.
-
-    Parameters
-    ----------
-    device : int, str or device, optional
-
-    Returns
-    -------
-    Stream
-
-    Examples
-    --------
-    >>> import fusegrad as fg
-    >>> with fg.testing.simulated_gpus():
-    ...     fg.cuda.default_stream() == fg.cuda.current_stream()
-    True
-    """
-    return Stream(device)
+# --- streams --------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -493,7 +324,7 @@ def memory_allocated(device: Any = None) -> int:
     ...     fg.cuda.memory_allocated()
     8
     """
-    return _gpu(device).allocated
+    return gpu_of(device).allocated
 
 
 def max_memory_allocated(device: Any = None) -> int:
@@ -516,7 +347,7 @@ def max_memory_allocated(device: Any = None) -> int:
     ...     fg.cuda.max_memory_allocated(), fg.cuda.memory_allocated()
     (8, 0)
     """
-    return _gpu(device).peak
+    return gpu_of(device).peak
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
@@ -532,7 +363,7 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     >>> with fg.testing.simulated_gpus():
     ...     fg.cuda.reset_peak_memory_stats()
     """
-    _gpu(device).reset_peak()
+    gpu_of(device).reset_peak()
 
 
 def memory_reserved(device: Any = None) -> int:
@@ -553,7 +384,7 @@ def memory_reserved(device: Any = None) -> int:
     ...     fg.cuda.memory_reserved()
     0
     """
-    return _gpu(device).reserved
+    return gpu_of(device).reserved
 
 
 def empty_cache() -> None:
@@ -591,7 +422,7 @@ def mem_get_info(device: Any = None) -> tuple[int, int]:
     ...     fg.cuda.mem_get_info()
     (1048576, 1048576)
     """
-    gpu = _gpu(device)
+    gpu = gpu_of(device)
     return gpu.driver.memory(gpu.index)
 
 

@@ -25,7 +25,7 @@ LAYERS = [
     ["lower"],
     ["runtime"],
     ["semantics", "tensors"],
-    ["functions", "transforms", "random", "special", "linalg", "autograd", "amp"],
+    ["functions", "transforms", "random", "special", "linalg", "autograd", "amp", "streams"],
     ["compilation"],
     [
         *("nn", "optim", "serialization", "testing", "objectives", "func", "cuda"),

@@ -15,11 +15,12 @@ import operator
 import sys
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from .. import pytree, state
+from ..errors import TracedValueError
 from ..tensors.context import Recorder
 from ..tensors.tensor_class import Tensor
 from .signature import signature_of
@@ -104,17 +105,25 @@ class Stores:
 
     Parameters
     ----------
-    candidates : sequence of (Single or Items or Pairs, bool)
+    candidates : sequence of (Single or Items or Pairs, bool, bool)
         As `Surroundings` found them.
     """
 
-    def __init__(self, candidates: Sequence[tuple[Single | Items | Pairs, bool]]) -> None:
+    def __init__(self, candidates: Sequence[tuple[Single | Items | Pairs, bool, bool]]) -> None:
         self._candidates = candidates
         self._all = False
 
     def check(self, trace: Recorder) -> None:
         """Raise StoredOutside if the trace has changed any."""
         stores, grown = self._found(trace)
+        for store in stores:
+            key = getattr(store.place, "key", None)
+            if isinstance(key, Tensor) and key._trace is trace:
+                raise TracedValueError(
+                    f"the key of `{store.place.label}` is a value that does not exist while the "
+                    "function is traced",
+                    remedy="use a number or a text as the key",
+                )
         if stores or grown:
             # It will be traced again: other changes must not be there twice.
             self._all = True
@@ -132,23 +141,34 @@ class Stores:
     def _found(self, trace: Recorder) -> tuple[list[Store], list[Items]]:
         found: dict[tuple[Hashable, ...], Store] = {}
         grown: dict[int, Items] = {}
-        for watch, read in self._candidates:
+        constants: dict[tuple[Hashable, ...], Store] = {}
+        for watch, loaded, counts in self._candidates:
             for place in _changed(watch):
                 before, now = place.value, place.now()
-                if not self._all and not _is_value(trace, now, isinstance(place, Whole)):
+                kind = "tensor" if self._all else _kind(trace, now, isinstance(place, Whole))
+                if kind == "other":
                     continue
                 number = type(before) in (int, float)
                 # An item that was there may be read by what looks like an update of it.
-                seen = read or number or (watch is not place and before is not MISSING)
-                known = found.get(place.place)
-                found[place.place] = Store(
-                    place, seen or (known is not None and known.read), number
-                )
-            if isinstance(watch, Items):
-                added = _added(watch)
-                if added and (self._all or all(_is_value(trace, item) for item in added)):
+                seen = loaded or number or (watch is not place and before is not MISSING)
+                table = found if counts or kind == "tensor" else constants
+                known = table.get(place.place)
+                seen = seen or (known is not None and known.read)
+                table[place.place] = Store(place, seen, number)
+            if isinstance(watch, Items) and (added := _added(watch)):
+                kinds = {_kind(trace, item) for item in added}
+                if self._all or ("tensor" in kinds and "other" not in kinds):
                     grown[id(watch.value)] = watch
+        # What is only updated counts the traces, unless an object gets tensors beside it.
+        owners = {where[0] for where, store in found.items() if not _is_global(store.place)}
+        for where, store in constants.items():
+            if where[0] in owners:
+                found.setdefault(where, store)
         return list(found.values()), list(grown.values())
+
+
+def _is_global(place: Single) -> bool:
+    return isinstance(place, Entry) and "__builtins__" in place.scope
 
 
 def _changed(watch: Single | Items | Pairs) -> Iterable[Single]:
@@ -190,22 +210,24 @@ def _equal(before: object, now: object) -> bool:
     return before is now or same(before, now)
 
 
-def _is_value(trace: Recorder, value: Any, mixed: bool = False) -> bool:
-    """Whether a value is made of constants and tensors of the trace, so that a call can give it.
+def _kind(
+    trace: Recorder, value: Any, mixed: bool = False
+) -> Literal["constant", "tensor", "other"]:
+    """What a value is made of: constants, tensors of the trace as well, or what no call can give.
 
     With `mixed` there may be other tensors beside one of the trace.
     """
     if isinstance(value, PLAIN):
-        return True
+        return "constant"
     if value is MISSING:
-        return False
+        return "other"
     leaves = pytree.flatten(value)[0]
     own = [isinstance(leaf, Tensor) and leaf._trace is trace for leaf in leaves]
     others = (*PLAIN, Tensor) if mixed and any(own) else PLAIN
-    return all(
-        mine or isinstance(leaf, others) or is_constant(leaf)
-        for mine, leaf in zip(own, leaves, strict=True)
-    )
+    for mine, leaf in zip(own, leaves, strict=True):
+        if not (mine or isinstance(leaf, others) or is_constant(leaf)):
+            return "other"
+    return "tensor" if any(own) else "constant"
 
 
 @final

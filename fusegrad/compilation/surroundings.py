@@ -119,8 +119,9 @@ class Surroundings:
         Small ones, which NumPy's functions may have read.
     updated : set of str
         Attributes that the code changes, and that no result depends on.
-    stores : list of (Single or Items or Pairs, bool)
-        Places that the code may give other values, and whether it reads them, too.
+    stores : list of (Single or Items or Pairs, bool, bool)
+        Places that the code may give other values, whether it loads them, too, and whether results
+        may depend on them.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -128,7 +129,7 @@ class Surroundings:
         self.objects: list[tuple[str, Fingerprinted]] = []
         self.arrays: list[tuple[str, npt.NDArray[Any]]] = []
         self.updated: set[str] = set()
-        self.stores: list[tuple[Single | Items | Pairs, bool]] = []
+        self.stores: list[tuple[Single | Items | Pairs, bool, bool]] = []
         self._stored: set[str] = set()
         self._loaded: set[str] = set()
         self._grown: set[int] = set()
@@ -178,7 +179,7 @@ class Surroundings:
 
     def _find_stores(self) -> None:
         """Find the places among what was met that code assigns."""
-        self.stores += [(w, True) for w in self.watches if isinstance(w, (Items, Pairs))]
+        self.stores += [(w, True, True) for w in self.watches if isinstance(w, (Items, Pairs))]
         fields = [
             (owner.label, owner.value.__dict__)
             for owner in self._owners
@@ -199,11 +200,12 @@ class Surroundings:
         slots = [
             w for w in self.watches if isinstance(w, Attribute) and not isinstance(w.owner, type)
         ]
-        self.stores += [(watch, True) for watch in slots if watch.name in self._stored]
+        self.stores += [(watch, True, True) for watch in slots if watch.name in self._stored]
 
-    def _store(self, watch: Single, name: str) -> None:
+    def _store(self, watch: Single, name: str, counts: bool = False) -> None:
         """Note a place; what is in it may be a container that grows."""
-        self.stores.append((watch, self._any or name in self._loaded))
+        loaded = self._any or name in self._loaded
+        self.stores.append((watch, loaded, counts or self._any or name in self._names))
         self._growing(watch.label, watch.value)
 
     def _growing(self, label: str, value: Any) -> None:
@@ -212,7 +214,7 @@ class Surroundings:
             return
         self._grown.add(id(value))
         watch = Pairs(label, value) if isinstance(value, dict) else Items(label, value)
-        self.stores.append((watch, False))
+        self.stores.append((watch, False, False))
         if len(value) > LONGEST:
             return
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -317,11 +319,11 @@ class Surroundings:
             if name in function.__globals__:
                 self._entry(name, function.__globals__, name)
         for name in sorted(loads.stored):
-            self._store(Entry(name, function.__globals__, name), name)
+            self._store(Entry(name, function.__globals__, name), name, name in loads.scope)
             self._method_of(name, function.__globals__, name)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if name in loads.stored:
-                self._store(Cell(name, cell), name)
+                self._store(Cell(name, cell), name, name in loads.free)
             read = name in loads.free or _is_users_object(cell_value(cell))
             if read and self._new(cell):
                 watch = Cell(name, cell)

@@ -15,7 +15,8 @@ import platform
 import struct
 import sys
 from contextlib import suppress
-from typing import Any, final
+from pathlib import Path
+from typing import Any
 
 from ..codegen.targets import library
 
@@ -24,6 +25,9 @@ if sys.platform == "linux":
 
 __all__ = ["release", "take_single_pages"]
 
+_MAPS = Path("/proc/self/maps")
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
 _LOADED, _WRITABLE = 1, 2
 _PAGE = mmap.PAGESIZE
 
@@ -34,60 +38,44 @@ _BEGIN, _REGISTER = 0xC018AA3F, 0xC020AA00
 _VERSION, _ASYNCHRONOUS, _WRITES = 0xAA, 1 << 15, 2
 
 
-@final
-class _Segment(ctypes.Structure):
-    """``Elf64_Phdr``: a part of a library as it is in memory."""
+def _constant_parts(file: Path) -> list[tuple[int, int]]:
+    """Where a library is in memory as it is in its file, as addresses and numbers of bytes.
 
-    _fields_ = (
-        ("kind", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("offset", ctypes.c_uint64),
-        ("address", ctypes.c_uint64),
-        ("physical", ctypes.c_uint64),
-        ("in_file", ctypes.c_uint64),
-        ("in_memory", ctypes.c_uint64),
-        ("alignment", ctypes.c_uint64),
-    )
-
-
-@final
-class _Library(ctypes.Structure):
-    """``dl_phdr_info``: a library of this process."""
-
-    _fields_ = (
-        ("base", ctypes.c_uint64),
-        ("name", ctypes.c_char_p),
-        ("segments", ctypes.POINTER(_Segment)),
-        ("count", ctypes.c_uint16),
-    )
+    By its own headers, and by where the system says that it begins: the loader is not asked, whose
+    lock may be held by somebody who waits for the interpreter's.
+    """
+    begins = [
+        int(line.split("-", 1)[0], 16)
+        for line in _MAPS.read_text().splitlines()
+        if line.endswith(f" {file.resolve()}") and int(line.split()[2], 16) == 0
+    ]
+    segments = [found for found in _segments(file) if found[0] == _LOADED]
+    if not begins or not segments:
+        return []
+    base = begins[0] - (segments[0][3] & -_PAGE)
+    return [
+        ((base + address) & -_PAGE, in_file + address % _PAGE)
+        for _, flags, _, address, _, in_file, _, _ in segments
+        if not flags & _WRITABLE
+    ]
 
 
-def _constant_parts(name: bytes) -> list[tuple[int, int]]:
-    """Where a library is in memory as it is in its file, as addresses and numbers of bytes."""
-    parts: list[tuple[int, int]] = []
-
-    def look(pointer: Any, size: int, unused: object) -> int:
-        found = pointer.contents
-        if found.name != name:
-            return 0
-        for segment in found.segments[: found.count]:
-            if segment.kind == _LOADED and not segment.flags & _WRITABLE:
-                start = found.base + segment.address
-                parts.append((start & -_PAGE, segment.in_file + start % _PAGE))
-        return 1
-
-    callback = ctypes.CFUNCTYPE(
-        ctypes.c_int, ctypes.POINTER(_Library), ctypes.c_size_t, ctypes.c_void_p
-    )
-    ctypes.CDLL(None).dl_iterate_phdr(callback(look), None)
-    return parts
+def _segments(file: Path) -> list[tuple[int, ...]]:
+    """The parts of a library as ``Elf64_Phdr`` has them: kind, flags, offset, address and so on."""
+    with file.open("rb") as opened:
+        header = opened.read(_HEADER.size)
+        if len(header) < _HEADER.size or header[:6] != b"\x7fELF\x02\x01":
+            return []
+        *_, first, _, _, _, size, count, _, _, _ = _HEADER.unpack(header)
+        opened.seek(first)
+        return [_SEGMENT.unpack(opened.read(size)[: _SEGMENT.size]) for _ in range(count)]
 
 
 @functools.cache
 def _parts() -> list[tuple[int, int]]:
     if sys.platform != "linux" or sys.maxsize < 1 << 32 or not hasattr(mmap, "MADV_DONTNEED"):
         return []
-    return [part for file in library.files() for part in _constant_parts(str(file).encode())]
+    return [part for file in library.files() for part in _constant_parts(file)]
 
 
 def take_single_pages() -> bool:

@@ -131,6 +131,22 @@ def test_numbers_are_inputs_where_that_is_possible() -> None:
     assert step.stats().compiles == compiles
 
 
+def test_keys_are_no_inputs() -> None:
+    o, history = Plain(t=0), {}
+
+    @fg.compile
+    def step(x: Any) -> Any:
+        history[o.t] = x.sum()
+        o.t += 1
+        return x * o.t
+
+    for turn in range(4):
+        assert float(step(fg.ones(2))[0]) == turn + 1
+    assert {key: float(value) for key, value in history.items()} == dict.fromkeys(range(4), 2.0)
+    with pytest.raises(fg.errors.TracedValueError, match="the key of"):
+        fg.compile(lambda x: history.__setitem__(x, x))(fg.ones(2))
+
+
 def test_numbers_that_the_user_changes() -> None:
     o = Plain(rate=1.0, keep=1.0)
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,25 @@ def of_library(field: str) -> int:
     return total
 
 
+def released() -> int:
+    """What is left after it was given back, unless a thread that improves code has just begun."""
+    footprint.release()
+    left = of_library("Rss")
+    time.sleep(0.1)
+    return left
+
+
 def test_code_is_the_same_whatever_was_given_back() -> None:
     expected = compile_module(MODULE, host())
     for start, nbytes in footprint._parts():
         # Whatever compiled before may have given it back already.
         ctypes.string_at(start, min(nbytes, 1 << 22))
     before = of_library("Rss")
-    footprint.release()
     if sys.platform == "linux":
         # What was written when it was loaded has to stay.
-        assert of_library("Rss") <= of_library("Private_Dirty") + 1024 < before
+        most = of_library("Private_Dirty") + 1024
+        assert most < before
+        assert any(released() <= most for _ in range(50))
     assert compile_module(MODULE, host()) == expected
 
 

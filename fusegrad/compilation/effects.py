@@ -174,7 +174,7 @@ def _is_global(place: Single) -> bool:
 def _changed(watch: Single | Items | Pairs) -> Iterable[Single]:
     """The places that hold something else than before."""
     if isinstance(watch, Single):
-        return [] if _equal(watch.value, watch.now()) else [watch]
+        return [] if same(watch.value, watch.now()) else [watch]
     found: list[Single] = []
     if isinstance(watch, Items):
         if _added(watch) is None:
@@ -184,7 +184,7 @@ def _changed(watch: Single | Items | Pairs) -> Iterable[Single]:
         return found
     known = dict(watch.pairs)
     for key, now in watch.value.items():
-        if not _equal(known.get(key, MISSING), now):
+        if not same(known.get(key, MISSING), now):
             entry = Entry(f"{watch.label}[{key!r}]", watch.value, key)
             entry.value = known.get(key, MISSING)
             found.append(entry)
@@ -201,13 +201,9 @@ def _added(watch: Items) -> list[Any] | None:
     least = len(now) - len(before)
     for count in range(max(least, 0), len(now) + 1 if len(now) == limit else least + 1):
         rest = now[: len(now) - count]
-        if all(map(_equal, rest, before[len(before) - len(rest) :])):
+        if all(map(same, rest, before[len(before) - len(rest) :])):
             return now[len(now) - count :]
     return None
-
-
-def _equal(before: object, now: object) -> bool:
-    return before is now or same(before, now)
 
 
 def _kind(

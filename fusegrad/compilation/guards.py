@@ -105,14 +105,14 @@ class Guards:
 
     def rebound(self) -> list[Store]:
         """The places that hold another tensor of the same kind: what is there is no constant."""
-        found = [w for w in self.watches if isinstance(w, Single) and _alike(w.value, w.now())]
+        found = [w for w in self.watches if isinstance(w, Single) and _variant(w.value, w.now())]
         for number, (label, value) in enumerate(self.objects):
             known = self._read(self.fingerprints[number], self._places[number])
             before = {part.name: part.value for part in known if isinstance(part, Field)}
             for path, fields in getattr(value, "__fusegrad_places__", tuple)():
                 for name, now in fields.items():
                     place = f"{path}.{name}" if path else name
-                    if type(now) is Tensor and _alike(_identified(before.get(place)), now):
+                    if type(now) is Tensor and _variant(_identified(before.get(place)), now):
                         found.append(Entry(f"{label}.{place}", fields, name))
         return [Store(place, read=True, number=type(place.now()) is float) for place in found]
 
@@ -131,8 +131,8 @@ class Guards:
         return None
 
 
-def _alike(before: object, now: object) -> bool:
-    """Whether two different tensors, or numbers, may stand for each other."""
+def _variant(before: object, now: object) -> bool:
+    """Whether it is another tensor or number that may be there instead."""
     if type(before) is float and type(now) is float:
         return before != now
     if type(before) is not Tensor or type(now) is not Tensor or before is now:
